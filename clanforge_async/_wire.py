@@ -1,0 +1,232 @@
+"""The wire form of jobs and errors: the only place that knows its field names and its habits.
+
+The server writes numbers as text and text as numbers, leaves fields out, adds others, and calls state 5 both
+`Completed` and `Complete`. Reading is lenient where the meaning is certain, and strict everywhere else: a job that
+was guessed is worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, overload
+
+import attrs
+from cattrs import ClassValidationError, Converter
+from cattrs.gen import AttributeOverride, make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from clanforge_async.errors import InvalidResponseError
+from clanforge_async.jobs import (
+    EPOCH,
+    ImageDiffDetails,
+    ImageDiffJob,
+    ImageVersionJob,
+    Job,
+    JobKind,
+    JobState,
+)
+
+EXCERPT = 2048
+"""How many bytes of a body an error keeps."""
+
+_WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]+)(?:\.0*)?\s*", re.ASCII)
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_STATES_BY_NAME = {state.name.lower(): state for state in JobState} | {"complete": JobState.COMPLETED}
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and (match := _WHOLE_NUMBER.fullmatch(value)):
+        return int(match[1])
+    msg = "not a whole number"
+    raise ValueError(msg)
+
+
+def _count(value: object) -> int:
+    # One page documents `jobfailed` as a flag, another as the number of failures.
+    return int(value) if isinstance(value, bool) else _integer(value)
+
+
+def _percentage(value: object) -> int:
+    return min(max(_integer(value), 0), 100)
+
+
+def _moment(value: object) -> datetime:
+    return EPOCH + timedelta(seconds=_integer(value))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    msg = "not text"
+    raise ValueError(msg)
+
+
+def _flag(value: object) -> bool:
+    text = str(value).strip().lower().removesuffix(".0")
+    if isinstance(value, bool | int | float | str) and text in _FLAGS:
+        return _FLAGS[text]
+    msg = "neither true nor false"
+    raise ValueError(msg)
+
+
+def _success(value: object) -> bool:
+    return True if value is None else _flag(value)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    # Servers that make no difference between lists and maps write an empty map as a list.
+    if value is None or value == []:
+        return {}
+    if isinstance(value, Mapping):
+        return value
+    msg = "not an object"
+    raise ValueError(msg)
+
+
+def _optional_mapping(value: object) -> Mapping[str, Any] | None:
+    return None if value is None else _mapping(value)
+
+
+def _state(id_and_name: tuple[object, object]) -> JobState | None:
+    number, name = id_and_name
+    if number is None:
+        return _STATES_BY_NAME.get(str(name).strip().lower())
+    try:
+        return JobState(_integer(number))
+    except ValueError:
+        return None
+
+
+def _read(rename: str, read: Callable[[Any], Any] | None = None, **how: bool) -> AttributeOverride:
+    if read is None:
+        return override(rename=rename, **how)
+    return override(rename=rename, struct_hook=lambda value, _type: read(value), **how)
+
+
+_JOB_FIELDS = {
+    "state": _read("state", _state),
+    "state_id": _read("jobstateid"),
+    "state_name": _read("jobstatename"),
+    "created_at": _read("jobcreated"),
+    "updated_at": _read("jobupdated"),
+    "started_at": _read("jobstart"),
+    "eta": _read("jobeta"),
+    "progress": _read("jobprogress", _percentage),
+    "failure_count": _read("jobfailed", _count),
+    "error": _read("joberror"),
+    "newer_than": override(omit=True),
+}
+_FIELDS: dict[type[Job], dict[str, AttributeOverride]] = {
+    ImageDiffJob: {
+        "id": _read("diffid"),
+        **_JOB_FIELDS,
+        "added": _read("added", _mapping, omit_if_default=True),
+        "modified": _read("modified", _mapping, omit_if_default=True),
+        "removed": _read("removed", _mapping, omit_if_default=True),
+        "details": _read("details"),
+    },
+    ImageVersionJob: {"id": _read("imageversionid"), **_JOB_FIELDS, "success": _read("success", _success)},
+}
+# The classes have defaults, for whoever makes a job by hand; the wire has none to fall back on.
+_ABSENT: dict[str, Any] = dict.fromkeys(("jobstateid", "jobstatename", "jobprogress", "jobfailed"))
+_KINDS: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
+_DETAILS = tuple(attribute.name for attribute in attrs.fields(ImageDiffDetails))
+
+
+def _converter(*, detailed_validation: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed_validation)
+    for kind, read in {int: _integer, str: _text, bool: _flag, datetime: _moment}.items():
+        converter.register_structure_hook(kind, lambda value, _type, read=read: read(value))
+    converter.register_structure_hook(
+        ImageDiffDetails,
+        make_dict_structure_fn(
+            ImageDiffDetails, converter, **{name: _read(name, _optional_mapping) for name in _DETAILS}
+        ),
+    )
+    converter.register_unstructure_hook(datetime, lambda moment: (moment - EPOCH) // timedelta(seconds=1))
+    for cls, fields in _FIELDS.items():
+        converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **fields))
+        converter.register_unstructure_hook(
+            cls, make_dict_unstructure_fn(cls, converter, **fields | {"state": override(omit=True)})
+        )
+    return converter
+
+
+# Jobs are read once a poll and are nearly always well-formed: the quick converter stops at the first fault, and only
+# then does the thorough one look for all of them.
+_QUICK = _converter(detailed_validation=False)
+_THOROUGH = _converter(detailed_validation=True)
+
+
+def _faults(error: ClassValidationError, cls: type) -> list[str]:
+    names = {name: field.rename or name for name, field in _FIELDS.get(cls, {}).items()}
+    at_fault: list[str] = []
+    for fault, note in error.group_exceptions()[0]:
+        if isinstance(fault, ClassValidationError):
+            at_fault += _faults(fault, ImageDiffDetails)
+        else:
+            at_fault.append(names.get(note.name, note.name))
+    return at_fault
+
+
+@overload
+def job_from_dict(kind: Literal[JobKind.IMAGE_DIFF], mapping: Mapping[str, Any]) -> ImageDiffJob: ...
+@overload
+def job_from_dict(kind: Literal[JobKind.IMAGE_VERSION], mapping: Mapping[str, Any]) -> ImageVersionJob: ...
+@overload
+def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> ImageDiffJob | ImageVersionJob: ...
+
+
+def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
+    """Read a job from the object that the API sends for it.
+
+    Unknown fields are ignored and unknown states survive. Numbers may be text, and whole-numbered floats are
+    numbers; ``jobprogress`` is clamped to 0..100; a missing ``success`` is true. The state is what ``jobstateid``
+    says, or ``jobstatename`` where that is null or absent.
+
+    Raises:
+        InvalidResponseError: A required field is missing or a field cannot be read; ``fields`` names each of them.
+    """
+    if not isinstance(mapping, Mapping):
+        msg = f"expected an object, not {type(mapping).__name__}"
+        raise InvalidResponseError(msg)
+    cls = _KINDS[JobKind(kind)]
+    wire = _ABSENT | dict(mapping)
+    wire["state"] = wire.get("jobstateid"), wire.get("jobstatename")
+    described = {name: wire[name] for name in _DETAILS if wire.get(name) is not None}
+    wire["details"] = described or None
+    try:
+        return _QUICK.structure(wire, cls)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    try:
+        return _THOROUGH.structure(wire, cls)
+    except ClassValidationError as error:
+        fields = tuple(dict.fromkeys(_faults(error, cls)))
+    msg = f"not a readable {cls.kind} job: {', '.join(fields)} missing or malformed"
+    raise InvalidResponseError(msg, fields=fields, body=excerpt(json.dumps(mapping, default=str).encode()))
+
+
+def job_to_dict(job: Job) -> dict[str, Any]:
+    """Return the object that the API sends for such a job; `job_from_dict` reads it back as an equal job.
+
+    As on the wire, times are Unix seconds, ``jobstart`` is one as text, and what a job has not is null.
+    """
+    wire: dict[str, Any] = _QUICK.unstructure(job)
+    if wire["jobstart"] is not None:
+        wire["jobstart"] = str(wire["jobstart"])
+    wire |= {name: value for name, value in (wire.pop("details", None) or {}).items() if value is not None}
+    return wire
+
+
+def excerpt(body: bytes) -> str:
+    """Return the start of a body, for an error to keep."""
+    return body[:EXCERPT].decode(errors="replace")

@@ -1,0 +1,287 @@
+"""Jobs as the API shows them: inert, frozen values.
+
+What a job is called on the wire, and in which shape, is known to the codec alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from attrs import Attribute, Factory, field, frozen
+
+from clanforge_async.errors import JobFailedError, JobSquashedError
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+_SECOND = timedelta(seconds=1)
+
+
+class JobState(enum.IntEnum):
+    """Where a job is in its life.
+
+    1 to 6 are documented on the image version status page, 7 on a neighbouring one.
+    """
+
+    CREATED = 1
+    PENDING = 2
+    QUEUED = 3
+    RUNNING = 4
+    COMPLETED = 5
+    FAILED = 6
+    SQUASHED = 7
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job in this state never leaves it by itself."""
+        return self >= JobState.COMPLETED
+
+
+class JobKind(enum.StrEnum):
+    """What a job works on."""
+
+    IMAGE_DIFF = "image-diff"
+    IMAGE_VERSION = "image-version"
+
+
+def positive_id(value: object, name: str = "id") -> int:
+    """Return an id that the API could have given, unchanged.
+
+    Raises:
+        TypeError: It is not an ``int``; ``bool`` is not taken for one.
+        ValueError: It is 0 or negative.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name} must be an int, not {type(value).__name__}"
+        raise TypeError(msg)
+    if value < 1:
+        msg = f"{name} must be positive, not {value}"
+        raise ValueError(msg)
+    return value
+
+
+def _check_id(_ref: JobRef, _attribute: Attribute[int], value: object) -> None:
+    positive_id(value)
+
+
+def _whole_second(moment: datetime | None) -> datetime | None:
+    # The wire counts whole seconds, so "at 10.5 s or later" and "at 11 s or later" admit the same statuses.
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        msg = "newer_than must be an aware datetime"
+        raise ValueError(msg)
+    moment = moment.astimezone(UTC)
+    return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
+
+
+_REF = re.compile(r"(?P<kind>[a-z-]+)/(?P<id>[0-9]+)(?:@(?P<since>-?[0-9]{1,12}))?", re.ASCII)
+
+
+@frozen
+class JobRef:
+    """Which job to watch, and from when on its status is news.
+
+    ``str()`` of a reference is a token with which a watch can be resumed in another process; ``parse`` reads it.
+
+    Attributes:
+        kind: What the job works on.
+        id: The image diff's or image version's id.
+        newer_than: A status that the server updated before this moment belongs to an earlier run of the same job
+            and says nothing about this one. Kept in whole seconds, as the API counts them. None: any status counts.
+    """
+
+    kind: JobKind = field(converter=JobKind)
+    id: int = field(validator=_check_id)
+    newer_than: datetime | None = field(default=None, converter=_whole_second)
+
+    @classmethod
+    def image_diff(cls, diff_id: int, newer_than: datetime | None = None) -> Self:
+        """Refer to an image difference analysis."""
+        return cls(JobKind.IMAGE_DIFF, diff_id, newer_than)
+
+    @classmethod
+    def image_version(cls, image_version_id: int, newer_than: datetime | None = None) -> Self:
+        """Refer to the packaging of an image version."""
+        return cls(JobKind.IMAGE_VERSION, image_version_id, newer_than)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what ``str()`` of a reference wrote: ``image-diff/5678`` or ``image-diff/5678@1763769600``.
+
+        Raises:
+            ValueError: The text is not of that form.
+        """
+        match = _REF.fullmatch(text)
+        if match is None or match["kind"] not in set(JobKind):
+            msg = f"not a job reference: {text!r} (expected image-diff/ID or image-version/ID, with @SINCE at will)"
+            raise ValueError(msg)
+        try:
+            since = EPOCH + timedelta(seconds=int(match["since"])) if match["since"] else None
+        except OverflowError:
+            msg = f"not a moment that can be told: {text!r}"
+            raise ValueError(msg) from None
+        return cls(JobKind(match["kind"]), int(match["id"]), since)
+
+    def __str__(self) -> str:
+        since = "" if self.newer_than is None else f"@{(self.newer_than - EPOCH) // _SECOND}"
+        return f"{self.kind}/{self.id}{since}"
+
+
+def _state_number(job: Job) -> int | None:
+    return None if job.state is None else job.state.value
+
+
+def _state_title(job: Job) -> str:
+    return "Unknown" if job.state is None else job.state.name.title()
+
+
+@frozen(kw_only=True)
+class Job:
+    """A job at one moment; base of `ImageDiffJob` and `ImageVersionJob`.
+
+    Attributes:
+        kind: What the job works on.
+        id: The image diff's or image version's id.
+        state: The state, None where the server names one that this release does not know.
+        state_id: The state's number as the server gave it, None where it gave none.
+        state_name: The state's name as the server gave it.
+        created_at: When the job was created. This and the following times are the server's, aware and in UTC.
+        updated_at: When the server last updated the job.
+        started_at: When the job was started, None before that.
+        eta: When the server expects the job to complete: an estimate that moves and may pass.
+        progress: Percentage from 0 to 100; not linear in time.
+        failure_count: How often the job has failed. Above 0 on a running job is no end of it.
+        error: The job's error message, if there is one.
+        newer_than: What `ref` carries; set on what a retry returned. Says nothing of the job itself, so it
+            takes no part in comparison.
+    """
+
+    kind: ClassVar[JobKind]
+
+    id: int
+    state: JobState | None
+    state_id: int | None = field(default=Factory(_state_number, takes_self=True))
+    state_name: str = field(default=Factory(_state_title, takes_self=True))
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    eta: datetime | None = None
+    progress: int = 0
+    failure_count: int = 0
+    error: str | None = None
+    newer_than: datetime | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended: completed, failed or squashed. False in a state that is not known."""
+        return self.state is not None and self.state.is_terminal
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the job has ended with success."""
+        return self.state is JobState.COMPLETED
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the job has ended as failed. A squashed job has not: a newer one replaced it."""
+        return self.state is JobState.FAILED
+
+    @property
+    def ref(self) -> JobRef:
+        """The reference with which to watch this job on from here."""
+        return JobRef(self.kind, self.id, self.newer_than)
+
+    def raise_for_failure(self) -> Self:
+        """Return the job itself unless it ended without success.
+
+        Raises:
+            JobFailedError: It has failed.
+            JobSquashedError: A newer job replaced it.
+        """
+        if self.state is JobState.SQUASHED:
+            raise JobSquashedError(self)
+        if self.state is JobState.FAILED:
+            raise JobFailedError(self)
+        return self
+
+
+def _count_files(files: Mapping[str, Any]) -> str:
+    return f"<{len(files)} files>"
+
+
+def _files() -> Any:
+    # Listings can hold every file of an image: too long for a repr, and their values need not be hashable.
+    return field(factory=dict, repr=_count_files, hash=False)
+
+
+@frozen(kw_only=True)
+class ImageDiffDetails:
+    """What an image diff compares, as the server describes it.
+
+    Attributes:
+        game: The game.
+        machine: The build machine.
+        image: The image.
+    """
+
+    game: Mapping[str, Any] | None = field(default=None, hash=False)
+    machine: Mapping[str, Any] | None = field(default=None, hash=False)
+    image: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+@frozen(kw_only=True)
+class ImageDiffJob(Job):
+    """An image difference analysis at one moment.
+
+    Attributes:
+        added: Files that the build machine has and the image has not, by path; empty where the server lists none.
+        modified: Files that differ, by path.
+        removed: Files that the image has and the build machine has not, by path.
+        details: Game, machine and image, where they were asked for.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.IMAGE_DIFF
+
+    added: Mapping[str, Any] = _files()
+    modified: Mapping[str, Any] = _files()
+    removed: Mapping[str, Any] = _files()
+    details: ImageDiffDetails | None = None
+
+    @property
+    def diff_id(self) -> int:
+        """The image diff's id."""
+        return self.id
+
+
+@frozen(kw_only=True)
+class ImageVersionJob(Job):
+    """The packaging of an image version at one moment.
+
+    Attributes:
+        success: Whether *the request* for this status succeeded; says nothing about the job.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.IMAGE_VERSION
+
+    success: bool = True
+
+    @property
+    def image_version_id(self) -> int:
+        """The image version's id."""
+        return self.id
+
+
+@frozen
+class Reading:
+    """One answer of the server about a job.
+
+    Attributes:
+        job: The job as the answer shows it.
+        server_time: When the server says that it answered (its ``Date``), None where it does not say.
+    """
+
+    job: Job
+    server_time: datetime | None = None
