@@ -11,9 +11,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import attrs
+from attrs import frozen
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import AttributeOverride, make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -30,6 +31,10 @@ from clanforge_async.jobs import (
 
 EXCERPT = 2048
 """How many bytes of a body an error keeps."""
+
+_LONGEST_MESSAGE = 500
+T = TypeVar("T")
+U = TypeVar("U")
 
 _WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]+)(?:\.0*)?\s*", re.ASCII)
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -225,6 +230,41 @@ def job_to_dict(job: Job) -> dict[str, Any]:
         wire["jobstart"] = str(wire["jobstart"])
     wire |= {name: value for name, value in (wire.pop("details", None) or {}).items() if value is not None}
     return wire
+
+
+@frozen
+class Complaint:
+    """What a body says beside, or instead of, a job.
+
+    Attributes:
+        is_error: Whether the body declares itself an error: ``success`` false or ``error`` true.
+        message: What went wrong, in the server's words; may be empty.
+        code: The ``error_code``, None where it gives none.
+        text: All of its texts, to search in.
+    """
+
+    is_error: bool
+    message: str
+    code: int | None
+    text: str
+
+
+def complaint_in(payload: Mapping[str, Any]) -> Complaint:
+    """Return what an object from the API complains about, error or not."""
+    is_error = _try(_flag, payload.get("success"), True) is False or _try(_flag, payload.get("error"), False) is True
+    messages = payload.get("messages")
+    texts = [payload.get("error_message"), payload.get("message"), payload.get("error")]
+    texts += messages if isinstance(messages, list) else []
+    said = [text for text in texts if isinstance(text, str) and text.strip()]
+    code = _try(_integer, payload.get("error_code"), None)
+    return Complaint(is_error, said[0][:_LONGEST_MESSAGE] if said else "", code, "\n".join(said))
+
+
+def _try(read: Callable[[object], T], value: object, otherwise: U) -> T | U:
+    try:
+        return read(value)
+    except (ValueError, TypeError):
+        return otherwise
 
 
 def excerpt(body: bytes) -> str:

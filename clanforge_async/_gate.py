@@ -1,0 +1,92 @@
+"""The one place where requests wait: for the server to cool down, for a free slot, for the rate limit.
+
+Waiting happens here, in front of httpx, because its pool takes time quadratic in the requests that wait inside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiolimiter import AsyncLimiter
+
+from clanforge_async.errors import APIError
+
+_LONGEST_GUESS = 32.0
+"""Seconds to cool down, at the most, where the server asks for it without saying how long."""
+
+
+class Gate:
+    """Lets requests through, no more at a time and no faster than agreed.
+
+    Args:
+        max_rate: Requests per second, with a burst of one second's worth; None: unlimited.
+        max_concurrency: Requests under way at a time.
+    """
+
+    def __init__(self, max_rate: float | None, max_concurrency: int) -> None:
+        self._slots = asyncio.Semaphore(max_concurrency)
+        # The limiter's bucket has to hold at least the one request that passes.
+        self._limiter = None if max_rate is None else AsyncLimiter(max(max_rate, 1.0), max(1.0, 1.0 / max_rate))
+        self._cooling_since = -math.inf
+        self._cool_at = -math.inf
+        self._cause: APIError | None = None
+        self._strikes = 0
+
+    @asynccontextmanager
+    async def slot(self, patience: float = math.inf) -> AsyncIterator[None]:
+        """Wait for a slot and hold it.
+
+        Args:
+            patience: Seconds of cooling down to wait for, at the most.
+
+        Raises:
+            APIError: Cooling down takes longer than that; the error is the one that asked for it, with the
+                seconds that remain.
+        """
+        while True:
+            await self._cooled_down(patience)
+            async with self._slots:
+                if self._limiter is not None:
+                    await self._limiter.acquire()
+                if self._cooling_for() > 0:
+                    continue
+                yield
+                return
+
+    def cool_down(self, cause: APIError, sent_at: float) -> None:
+        """Let nothing pass for as long as an answer asks for, or for a growing guess where it does not say.
+
+        Args:
+            cause: The error that the answer made.
+            sent_at: When its request was sent. Of requests that were under way together, one counts for all.
+        """
+        now = asyncio.get_running_loop().time()
+        seconds = cause.retry_after
+        if seconds is None:
+            if sent_at < self._cooling_since:
+                return
+            seconds = min(2.0**self._strikes, _LONGEST_GUESS)
+            self._strikes += 1
+        self._cooling_since = now
+        if now + seconds > self._cool_at:
+            self._cool_at = now + seconds
+            self._cause = cause
+
+    def settle(self) -> None:
+        """Take note of an answer that asks for no cooling down."""
+        self._strikes = 0
+
+    def _cooling_for(self) -> float:
+        return self._cool_at - asyncio.get_running_loop().time()
+
+    async def _cooled_down(self, patience: float) -> None:
+        while (seconds := self._cooling_for()) > 0:
+            if seconds > patience and self._cause is not None:
+                error = copy.copy(self._cause)
+                error.retry_after = seconds
+                raise error
+            await asyncio.sleep(seconds)

@@ -1,0 +1,168 @@
+"""What a client is told, checked once and kept in one place."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from attrs import Attribute, Converter, field, frozen
+
+from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async.errors import ConfigurationError
+from clanforge_async.jobs import positive_id
+
+CLANFORGE_URL = "https://api.multiplay.co.uk"
+"""The host that the API's documents name; takes access keys."""
+
+MULTIPLAY_URL = "https://api.multiplay.dev"
+"""The host of the service's new operator; takes bearer tokens."""
+
+ACCOUNT_SERVICE_ID = "CLANFORGE_ACCOUNT_SERVICE_ID"
+BASE_URL = "CLANFORGE_BASE_URL"
+
+_KEY_AND_SECRET = 2
+
+
+def _auth(auth: object) -> httpx.Auth:
+    if isinstance(auth, tuple) and len(auth) == _KEY_AND_SECRET:
+        return AccessKeyAuth(*auth)
+    if isinstance(auth, httpx.Auth):
+        return auth
+    msg = "auth must be AccessKeyAuth, BearerTokenAuth, another httpx.Auth, or a pair of access key and secret key"
+    raise ConfigurationError(msg)
+
+
+def _account(account_service_id: int | None) -> int | None:
+    if account_service_id is None:
+        return None
+    try:
+        return positive_id(account_service_id, "account_service_id")
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, whatever a resolver may say."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(base_url: object, options: Options) -> httpx.URL:
+    if base_url is None:
+        base_url = MULTIPLAY_URL if isinstance(options.auth, BearerTokenAuth) else CLANFORGE_URL
+    if not isinstance(base_url, str | httpx.URL):
+        msg = "base_url must be text"
+        raise ConfigurationError(msg)
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        msg = "base_url is not an address"
+        raise ConfigurationError(msg) from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        msg = "base_url must be an absolute https address"
+        raise ConfigurationError(msg)
+    if url.userinfo or url.query or url.fragment:
+        msg = "base_url must hold neither credentials nor a query nor a fragment"
+        raise ConfigurationError(msg)
+    if url.scheme == "http" and not is_loopback(url.host):
+        msg = f"plain http would send the credentials to {url.host} in the clear: use https"
+        raise ConfigurationError(msg)
+    return url
+
+
+def _timeout(timeout: object) -> float | httpx.Timeout:
+    if isinstance(timeout, httpx.Timeout):
+        return timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        msg = "timeout must be a positive number of seconds, or an httpx.Timeout"
+        raise ConfigurationError(msg)
+    return timeout
+
+
+def _number(value: Any, attribute: Attribute[Any], least: float, kind: type | tuple[type, ...]) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value < math.inf:
+        whole = "whole number" if kind is int else "number"
+        msg = f"{attribute.name} must be a {whole} of at least {least:g}"
+        raise ConfigurationError(msg)
+
+
+def _at_least(least: float, kind: type | tuple[type, ...] = int) -> Any:
+    def check(_options: Options, attribute: Attribute[Any], value: object) -> None:
+        _number(value, attribute, least, kind)
+
+    return check
+
+
+def _max_rate(_options: Options, _attribute: Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        msg = "max_rate must be a positive number of requests per second, or None"
+        raise ConfigurationError(msg)
+
+
+@frozen(kw_only=True)
+class Options:
+    """The arguments of a `ClanforgeClient`, checked and completed.
+
+    Raises:
+        ConfigurationError: One of them cannot work, or they cannot work together.
+    """
+
+    auth: httpx.Auth = field(converter=_auth)
+    account_service_id: int | None = field(converter=_account)
+    base_url: httpx.URL = field(converter=Converter(_base_url, takes_self=True))
+    timeout: float | httpx.Timeout = field(converter=_timeout)
+    max_retries: int = field(validator=_at_least(0))
+    max_rate: float | None = field(validator=_max_rate)
+    max_concurrency: int = field(validator=_at_least(1))
+    max_response_bytes: int = field(validator=_at_least(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.account_service_id is None and self._host == httpx.URL(CLANFORGE_URL).host:
+            msg = f"{CLANFORGE_URL} requires an account_service_id on every call"
+            raise ConfigurationError(msg)
+
+    @property
+    def _host(self) -> str:
+        return self.base_url.host.rstrip(".")
+
+    @property
+    def phases(self) -> httpx.Timeout:
+        """How long each phase of a request may last."""
+        if isinstance(self.timeout, httpx.Timeout):
+            return self.timeout
+        # A request that has no connection after half its time is known not to have been sent.
+        return httpx.Timeout(self.timeout, connect=self.timeout / 2)
+
+    @property
+    def seconds_per_request(self) -> float | None:
+        """How long one request may last as a whole, its answer's body included; None: as long as it likes."""
+        if not isinstance(self.timeout, httpx.Timeout):
+            return self.timeout
+        phases = (self.timeout.connect, self.timeout.write, self.timeout.read)
+        return None if None in phases else sum(filter(None, phases))
+
+
+def options_from(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the client's arguments, other than its credentials, that an environment holds.
+
+    Raises:
+        ConfigurationError: ``CLANFORGE_ACCOUNT_SERVICE_ID`` is no whole number.
+    """
+    found: dict[str, Any] = {}
+    if base_url := environ.get(BASE_URL, "").strip():
+        found["base_url"] = base_url
+    if account := environ.get(ACCOUNT_SERVICE_ID, "").strip():
+        if not (account.isascii() and account.isdigit()):
+            msg = f"{ACCOUNT_SERVICE_ID} must be a whole number"
+            raise ConfigurationError(msg)
+        found["account_service_id"] = int(account)
+    return found

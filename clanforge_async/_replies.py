@@ -1,0 +1,197 @@
+"""What an answer means, and what may be done after a failure: decisions alone, no I/O."""
+
+from __future__ import annotations
+
+import http
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from attrs import define, frozen
+
+from clanforge_async._wire import complaint_in, excerpt, job_from_dict
+from clanforge_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ClanforgeError,
+    ImageLockedError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from clanforge_async.jobs import Job, JobKind, Reading
+
+PATIENCE = 60.0
+"""Seconds that a single call waits, at the most, because the server asks for it."""
+
+_SUCCESS, _REDIRECTS, _SERVER_ERRORS = range(200, 300), range(300, 400), range(500, 600)
+_REPEATABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
+_ERRORS_BY_STATUS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]+)", re.IGNORECASE)
+_A_YEAR = timedelta(days=366).total_seconds()
+
+
+@define
+class Call:
+    """One call of the API, from the public method to the wire and back.
+
+    Attributes:
+        kind: What kind of job it answers with.
+        path: The path below the base URL.
+        params: The query, without what every call carries.
+        repeatable: Whether sending it twice does no more than sending it once.
+        sent_at: When it was last handed to the network, by the event loop's clock.
+    """
+
+    kind: JobKind
+    path: str
+    params: Mapping[str, str] = {}
+    repeatable: bool = True
+    sent_at: float = -math.inf
+
+
+@frozen
+class Reply:
+    """An HTTP answer, read to its end."""
+
+    method: str
+    url: str
+    status: int
+    body: bytes
+    date: str | None = None
+    retry_after: str | None = None
+    location: str | None = None
+
+
+def interpret(kind: JobKind, reply: Reply) -> Reading:
+    """Return what a reply says about a job.
+
+    Raises:
+        APIError: It says that something is wrong; the class tells what.
+        InvalidResponseError: It says nothing that can be read.
+    """
+    payload = _json(reply.body)
+    complaint = complaint_in(payload if isinstance(payload, Mapping) else {})
+    if reply.status in _SUCCESS and not complaint.is_error:
+        return Reading(_job(kind, payload, reply.body), _date(reply.date))
+    circumstances = {
+        "status_code": reply.status,
+        "error_code": complaint.code,
+        "method": reply.method,
+        "url": reply.url,
+        "body": excerpt(reply.body),
+        "retry_after": seconds_asked_for(reply.retry_after, _date(reply.date)),
+    }
+    if locked := _LOCKED.search(complaint.text):
+        raise ImageLockedError(complaint.message, diff_id=int(locked[1]), **circumstances)
+    cls = _error_class(reply.status, complaint.message)
+    raise cls(complaint.message or _status_line(reply), **circumstances)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _job(kind: JobKind, payload: object, body: bytes) -> Job:
+    if not isinstance(payload, Mapping):
+        msg = "the answer is not a JSON object"
+        raise InvalidResponseError(msg, body=excerpt(body))
+    try:
+        return job_from_dict(kind, payload)
+    except InvalidResponseError as error:
+        error.body = excerpt(body)
+        raise
+
+
+def _error_class(status: int, message: str) -> type[APIError]:
+    if status in _ERRORS_BY_STATUS:
+        return _ERRORS_BY_STATUS[status]
+    if message.strip().lower() == "forbidden":
+        return PermissionDeniedError
+    return ServerError if status in _SERVER_ERRORS else APIError
+
+
+def _status_line(reply: Reply) -> str:
+    if reply.location is not None and reply.status in _REDIRECTS:
+        return f"redirected to {reply.location}, which is never followed"
+    try:
+        return http.HTTPStatus(reply.status).phrase
+    except ValueError:
+        return "an unknown status"
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    # HTTP dates are GMT by definition; a date that says otherwise names the same moment in another zone.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def seconds_asked_for(retry_after: str | None, server_time: datetime | None) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, in either of its forms; None where it makes no sense.
+
+    A date counts from the server's own clock, so that a skewed one here changes nothing. One in the past asks for
+    no wait. What lies more than a year ahead is taken for a mistake.
+    """
+    if retry_after is None:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        moment = _date(retry_after)
+        if moment is None:
+            return None
+        seconds = max((moment - (server_time or datetime.now(UTC))).total_seconds(), 0.0)
+    return seconds if 0 <= seconds <= _A_YEAR else None
+
+
+def may_repeat(call: Call, error: BaseException) -> bool:
+    """Whether a call that failed so may be sent again by itself.
+
+    A status read may, after any failure that can pass. What has a side effect may only where the server cannot
+    have acted upon it. Neither may where the server asks for more time than a single call is ready to wait.
+    """
+    if isinstance(error, APIError):
+        statuses = _REPEATABLE_STATUSES if call.repeatable else {429}
+        patient = error.retry_after is None or error.retry_after <= PATIENCE
+        return isinstance(error, RateLimitError | ServerError) and error.status_code in statuses and patient
+    return isinstance(error, TransportError) and (call.repeatable or not error.request_sent)
+
+
+def may_have_been_acted_upon(error: ClanforgeError) -> bool:
+    """Whether a request that failed so leaves open what the server did."""
+    if isinstance(error, TransportError):
+        return error.request_sent
+    return isinstance(error, ServerError | InvalidResponseError)
+
+
+def is_of_an_earlier_run(reading: Reading, seconds_since_call: float) -> bool:
+    """Whether a job that has ended may have done so before a call was made.
+
+    Both the ``Date`` header and ``jobupdated`` count whole seconds. Where they leave it open whether the job ended
+    before or after the call, it did before: to take an old run for the new one would report a result that does not
+    exist yet, the other mistake only says that nothing is known.
+    """
+    answered_by = datetime.now(UTC) if reading.server_time is None else reading.server_time + timedelta(seconds=1)
+    return reading.job.is_terminal and reading.job.updated_at < answered_by - timedelta(seconds=seconds_since_call)

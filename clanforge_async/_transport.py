@@ -1,0 +1,280 @@
+"""HTTP: the one function through which every request goes.
+
+An attempt is: wait at the gate, sign, exchange one request for one answer, and have the answer interpreted. It talks
+to an httpx transport directly, not through `httpx.AsyncClient`, which would cost as much again per request, follow
+proxies' and netrc's advice on loopback, and log every poll's address at INFO.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import platform
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from importlib import metadata
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from clanforge_async._gate import Gate
+from clanforge_async._handover import Handover
+from clanforge_async._options import Options, is_loopback
+from clanforge_async._replies import PATIENCE, Call, Reply, interpret, may_repeat
+from clanforge_async._wire import EXCERPT, excerpt
+from clanforge_async.auth import HeaderAuth
+from clanforge_async.errors import (
+    APIError,
+    ClanforgeError,
+    ConfigurationError,
+    InvalidResponseError,
+    RequestTimeoutError,
+    TransportError,
+)
+from clanforge_async.jobs import Reading
+
+logger = logging.getLogger("clanforge_async")
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    # The vendor warns not to cache these calls, and what stands between may not know.
+    "Cache-Control": "no-cache",
+    # What the vendor asks for, although no request carries a form.
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": f"clanforge-async/{metadata.version('clanforge-async')} Python/{platform.python_version()}",
+}
+_KEPT_ALIVE = 55.0
+"""Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
+
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=10)
+_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
+
+
+class Transport:
+    """Sends calls, within the limits and with the credentials of a client."""
+
+    def __init__(self, options: Options, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._options = options
+        self._gate = Gate(options.max_rate, options.max_concurrency)
+        self._inner = transport
+        self._closed = False
+        self._base = str(options.base_url).rstrip("/")
+        self._headers = {"Host": options.base_url.netloc.decode("ascii"), **_HEADERS}
+        self._timeout = options.phases.as_dict()
+        self._seconds = options.seconds_per_request
+        account = options.account_service_id
+        self._params = {} if account is None else {"accountserviceid": str(account)}
+
+    async def aclose(self) -> None:
+        """Close the connections; every later call is refused."""
+        self._closed = True
+        if self._inner is not None:
+            await self._inner.aclose()
+
+    async def call(self, call: Call) -> Reading:
+        """Send a call until it is answered, as often as it may be sent.
+
+        Raises:
+            ClanforgeError: As the last attempt did.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(lambda error: may_repeat(call, error)),
+            stop=stop_after_attempt(1 + self._options.max_retries),
+            wait=_pause,
+            before_sleep=_log_retry,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        return await retrying(self.attempt, call, PATIENCE)
+
+    async def attempt(self, call: Call, patience: float = math.inf) -> Reading:
+        """Send a call once.
+
+        Args:
+            call: The call.
+            patience: Seconds of cooling down to wait for, at the most.
+
+        Raises:
+            ClanforgeError: It failed, in whichever way.
+        """
+        self._open()
+        try:
+            reply = await self._signed(call, patience)
+        except Exception as exc:
+            if not _is_of_the_network(exc):
+                raise
+            error = _translated(exc, call)
+            logger.debug("GET %s: %s", call.path, error)
+            # What h11 says of a header that it refuses quotes the header, credentials and all.
+            raise error from (None if isinstance(exc, httpx.LocalProtocolError) else exc)
+        logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
+        try:
+            reading = interpret(call.kind, reply)
+        except APIError as error:
+            if error.status_code == _TOO_MANY_REQUESTS or (
+                error.status_code == _UNAVAILABLE and error.retry_after is not None
+            ):
+                self._gate.cool_down(error, call.sent_at)
+            raise
+        self._gate.settle()
+        return reading
+
+    async def _signed(self, call: Call, patience: float) -> Reply:
+        async with aclosing(self._options.auth.async_auth_flow(self._request(call))) as flow:
+            request = await anext(flow)
+            while True:
+                response, body = await self._exchange(call, request, patience)
+                if not isinstance(self._options.auth, HeaderAuth):
+                    try:
+                        request = await flow.asend(_as_read(response, body, request))
+                        continue
+                    except StopAsyncIteration:
+                        pass
+                return _reply(request, response, body)
+
+    async def _exchange(self, call: Call, request: httpx.Request, patience: float) -> tuple[httpx.Response, bytes]:
+        async with self._gate.slot(patience):
+            handover = Handover()
+            request.extensions = {"timeout": self._timeout, "trace": handover.trace}
+            call.sent_at = asyncio.get_running_loop().time()
+            async with asyncio.timeout(self._seconds):
+                return await handover.carry(self._receive(self._open(), request))
+
+    async def _receive(self, inner: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        response = await inner.handle_async_request(request)
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self._options.max_response_bytes:
+                    msg = f"the answer is larger than {self._options.max_response_bytes} bytes"
+                    raise InvalidResponseError(msg, body=excerpt(bytes(body[:EXCERPT])))
+        finally:
+            await response.aclose()
+        return response, bytes(body)
+
+    def _open(self) -> httpx.AsyncBaseTransport:
+        if self._closed:
+            msg = "the client is closed"
+            raise ConfigurationError(msg)
+        if self._inner is None:
+            self._inner = _pool(self._options)
+        return self._inner
+
+    def _request(self, call: Call) -> httpx.Request:
+        url, params = self._base + call.path, {**self._params, **call.params}
+        if call.repeatable:
+            return httpx.Request("GET", url, params=params, headers=self._headers)
+        headers = self._headers | {"Content-Length": "0"}
+        return httpx.Request("GET", url, params=params, headers=headers, stream=_ReadOnce())
+
+
+class _ReadOnce(httpx.AsyncByteStream):
+    """No body, but one that can be read only once.
+
+    aiohttp sends every GET again of its own accord when the connection drops, unless its body is used up. A GET
+    that has a side effect must not be.
+    """
+
+    def __init__(self) -> None:
+        self._is_read = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._is_read:
+            raise httpx.StreamConsumed
+        self._is_read = True
+        return
+        yield b""
+
+
+def _pool(options: Options) -> httpx.AsyncHTTPTransport:
+    # Fewer connections kept than allowed would close some while others are idle: httpcore counts the busy ones too.
+    limits = httpx.Limits(
+        max_connections=options.max_concurrency,
+        max_keepalive_connections=options.max_concurrency,
+        keepalive_expiry=_KEPT_ALIVE,
+    )
+    try:
+        return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(options.base_url))
+    except ValueError:
+        msg = "the proxy that the environment names is not one that can be used"
+        raise ConfigurationError(msg) from None
+
+
+def _proxy(base_url: httpx.URL) -> str | None:
+    # Whatever the environment says of proxies, this machine itself is not reached through one.
+    if is_loopback(base_url.host) or urllib.request.proxy_bypass(base_url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(base_url.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _reply(request: httpx.Request, response: httpx.Response, body: bytes) -> Reply:
+    headers = response.headers
+    return Reply(
+        method=request.method,
+        url=str(request.url.copy_with(query=None)),
+        status=response.status_code,
+        body=body,
+        date=headers.get("Date"),
+        retry_after=headers.get("Retry-After"),
+        location=headers.get("Location"),
+    )
+
+
+def _as_read(response: httpx.Response, body: bytes, request: httpx.Request) -> httpx.Response:
+    headers = httpx.Headers(response.headers)
+    headers.pop("Content-Encoding", None)
+    return httpx.Response(response.status_code, headers=headers, content=body, request=request)
+
+
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.InvalidURL,
+    httpx.LocalProtocolError,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_AIOHTTP_NOT_SENT = {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
+
+
+def _is_aiohttp(exc: BaseException | None) -> bool:
+    # Known by name, so that nobody has to have it installed.
+    return type(exc).__module__.partition(".")[0] == "aiohttp"
+
+
+def _is_of_the_network(exc: Exception) -> bool:
+    # httpx-aiohttp lets some of aiohttp's own errors through; other transports leak errors of the operating system.
+    return isinstance(exc, httpx.HTTPError | httpx.StreamError | httpx.InvalidURL | OSError) or _is_aiohttp(exc)
+
+
+def _translated(exc: Exception, call: Call) -> ClanforgeError:
+    if isinstance(exc, httpx.DecodingError):
+        return InvalidResponseError("the answer's body does not decode as its headers say")
+    # httpx-aiohttp calls every broken connection a `ConnectTimeout`, also one that broke after the request was sent.
+    origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
+    if _is_aiohttp(origin):
+        sent = _AIOHTTP_NOT_SENT.isdisjoint(cls.__name__ for cls in type(origin).__mro__)
+    else:
+        sent = not isinstance(origin, _NOT_SENT)
+    if isinstance(origin, httpx.TimeoutException | TimeoutError):
+        missing = "answer" if sent else "connection"
+        return RequestTimeoutError(f"no {missing} in time: GET {call.path}", request_sent=sent)
+    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"
+    return TransportError(f"{type(exc).__name__}{detail} (GET {call.path})", request_sent=sent)
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked_for = error.retry_after if isinstance(error, APIError) else None
+    return max(asked_for or 0.0, _BACKOFF(state))
+
+
+def _log_retry(state: RetryCallState) -> None:
+    logger.debug("attempt %d failed, the next in %.2f s", state.attempt_number, state.upcoming_sleep)

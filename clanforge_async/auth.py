@@ -1,0 +1,94 @@
+"""Credentials: how a request proves who sends it.
+
+Neither class shows its secret in a repr, and neither can be pickled: a pickle is a file somebody else may read.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Generator, Mapping
+from typing import NoReturn
+
+import httpx
+
+from clanforge_async.errors import ConfigurationError
+
+ACCESS_KEY = "CLANFORGE_ACCESS_KEY"
+SECRET_KEY = "CLANFORGE_SECRET_KEY"  # noqa: S105 - the name of a variable, not its value
+TOKEN = "CLANFORGE_TOKEN"  # noqa: S105 - the name of a variable, not its value
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+class HeaderAuth(httpx.Auth):
+    """Sends one fixed ``Authorization`` header."""
+
+    _header: str
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = self._header
+        yield request
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def __reduce__(self) -> NoReturn:
+        msg = f"{type(self).__name__} holds a secret and cannot be pickled or copied"
+        raise TypeError(msg)
+
+
+class AccessKeyAuth(HeaderAuth):
+    """HTTP Basic with an access key and a secret key, as ``api.multiplay.co.uk`` asks for.
+
+    Raises:
+        ConfigurationError: A key is empty or no text, or the access key holds a colon, which HTTP Basic
+            could not tell from the one between the two.
+    """
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        for name, key in (("access key", access_key), ("secret key", secret_key)):
+            if not isinstance(key, str) or not key or not key.isprintable():
+                msg = f"the {name} must be text, not empty and without control characters"
+                raise ConfigurationError(msg)
+        if ":" in access_key:
+            msg = "an access key cannot hold a colon"
+            raise ConfigurationError(msg)
+        self._header = "Basic " + base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
+
+
+class BearerTokenAuth(HeaderAuth):
+    """A bearer token, as ``api.multiplay.dev`` asks for.
+
+    Raises:
+        ConfigurationError: The token is empty, or holds a space, a line's end or another character that no
+            header can carry.
+    """
+
+    def __init__(self, token: str) -> None:
+        if not isinstance(token, str) or not _VISIBLE.fullmatch(token):
+            msg = "the token must be visible ASCII text without spaces (is there a line's end behind it?)"
+            raise ConfigurationError(msg)
+        self._header = f"Bearer {token}"
+
+
+def auth_from(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
+    """Return the credentials that an environment holds; empty variables count as unset.
+
+    Raises:
+        ConfigurationError: It holds none, half a pair, or both kinds.
+    """
+    access_key, secret_key, token = (environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN))
+    if token and (access_key or secret_key):
+        msg = f"set either {TOKEN} or {ACCESS_KEY} with {SECRET_KEY}, not both"
+        raise ConfigurationError(msg)
+    if token:
+        return BearerTokenAuth(token)
+    if access_key and secret_key:
+        return AccessKeyAuth(access_key, secret_key)
+    if access_key or secret_key:
+        missing = SECRET_KEY if access_key else ACCESS_KEY
+        msg = f"{missing} is not set, but the other half of the pair is"
+        raise ConfigurationError(msg)
+    msg = f"no credentials: set {ACCESS_KEY} and {SECRET_KEY}, or {TOKEN}"
+    raise ConfigurationError(msg)
