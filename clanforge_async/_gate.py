@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from aiolimiter import AsyncLimiter
@@ -37,7 +37,7 @@ class Gate:
         self._strikes = 0
 
     @asynccontextmanager
-    async def slot(self, patience: float = math.inf) -> AsyncIterator[None]:
+    async def slot(self, patience: float = math.inf) -> AsyncGenerator[None, None]:
         """Wait for a slot and hold it.
 
         Args:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from attrs import Attribute, Converter, field, frozen
+from attrs import Attribute, field, frozen
 
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
@@ -23,14 +23,15 @@ MULTIPLAY_URL = "https://api.multiplay.dev"
 ACCOUNT_SERVICE_ID = "CLANFORGE_ACCOUNT_SERVICE_ID"
 BASE_URL = "CLANFORGE_BASE_URL"
 
-_KEY_AND_SECRET = 2
-
 
 def _auth(auth: object) -> httpx.Auth:
-    if isinstance(auth, tuple) and len(auth) == _KEY_AND_SECRET:
-        return AccessKeyAuth(*auth)
     if isinstance(auth, httpx.Auth):
         return auth
+    match auth:
+        case (str(access_key), str(secret_key)):
+            return AccessKeyAuth(access_key, secret_key)
+        case _:
+            pass
     msg = "auth must be AccessKeyAuth, BearerTokenAuth, another httpx.Auth, or a pair of access key and secret key"
     raise ConfigurationError(msg)
 
@@ -54,9 +55,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _base_url(base_url: object, options: Options) -> httpx.URL:
+def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     if base_url is None:
-        base_url = MULTIPLAY_URL if isinstance(options.auth, BearerTokenAuth) else CLANFORGE_URL
+        base_url = MULTIPLAY_URL if isinstance(auth, BearerTokenAuth) else CLANFORGE_URL
     if not isinstance(base_url, str | httpx.URL):
         msg = "base_url must be text"
         raise ConfigurationError(msg)
@@ -86,21 +87,21 @@ def _timeout(timeout: object) -> float | httpx.Timeout:
     return timeout
 
 
-def _number(value: Any, attribute: Attribute[Any], least: float, kind: type | tuple[type, ...]) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value < math.inf:
-        whole = "whole number" if kind is int else "number"
-        msg = f"{attribute.name} must be a {whole} of at least {least:g}"
+def _at_least_one(_options: Options, attribute: Attribute[int], value: object) -> None:
+    _whole_number(attribute.name, value, least=1)
+
+
+def _not_negative(_options: Options, attribute: Attribute[int], value: object) -> None:
+    _whole_number(attribute.name, value, least=0)
+
+
+def _whole_number(name: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        msg = f"{name} must be a whole number of at least {least}"
         raise ConfigurationError(msg)
 
 
-def _at_least(least: float, kind: type | tuple[type, ...] = int) -> Any:
-    def check(_options: Options, attribute: Attribute[Any], value: object) -> None:
-        _number(value, attribute, least, kind)
-
-    return check
-
-
-def _max_rate(_options: Options, _attribute: Attribute[Any], value: object) -> None:
+def _max_rate(_options: Options, _attribute: Attribute[float | None], value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -118,21 +119,22 @@ class Options:
 
     auth: httpx.Auth = field(converter=_auth)
     account_service_id: int | None = field(converter=_account)
-    base_url: httpx.URL = field(converter=Converter(_base_url, takes_self=True))
+    base_url: str | None
+    url: httpx.URL = field(init=False)
     timeout: float | httpx.Timeout = field(converter=_timeout)
-    max_retries: int = field(validator=_at_least(0))
+    max_retries: int = field(validator=_not_negative)
     max_rate: float | None = field(validator=_max_rate)
-    max_concurrency: int = field(validator=_at_least(1))
-    max_response_bytes: int = field(validator=_at_least(1))
+    max_concurrency: int = field(validator=_at_least_one)
+    max_response_bytes: int = field(validator=_at_least_one)
+
+    @url.default
+    def _default_url(self) -> httpx.URL:
+        return _url(self.base_url, self.auth)
 
     def __attrs_post_init__(self) -> None:
-        if self.account_service_id is None and self._host == httpx.URL(CLANFORGE_URL).host:
+        if self.account_service_id is None and self.url.host.rstrip(".") == httpx.URL(CLANFORGE_URL).host:
             msg = f"{CLANFORGE_URL} requires an account_service_id on every call"
             raise ConfigurationError(msg)
-
-    @property
-    def _host(self) -> str:
-        return self.base_url.host.rstrip(".")
 
     @property
     def phases(self) -> httpx.Timeout:

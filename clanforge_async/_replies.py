@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, frozen
 
@@ -84,11 +84,11 @@ def interpret(kind: JobKind, reply: Reply) -> Reading:
         APIError: It says that something is wrong; the class tells what.
         InvalidResponseError: It says nothing that can be read.
     """
-    payload = _json(reply.body)
-    complaint = complaint_in(payload if isinstance(payload, Mapping) else {})
+    payload = _object(reply.body)
+    complaint = complaint_in(payload or {})
     if reply.status in _SUCCESS and not complaint.is_error:
         return Reading(_job(kind, payload, reply.body), _date(reply.date))
-    circumstances = {
+    circumstances: dict[str, Any] = {
         "status_code": reply.status,
         "error_code": complaint.code,
         "method": reply.method,
@@ -102,15 +102,16 @@ def interpret(kind: JobKind, reply: Reply) -> Reading:
     raise cls(complaint.message or _status_line(reply), **circumstances)
 
 
-def _json(body: bytes) -> Any:
+def _object(body: bytes) -> Mapping[str, Any] | None:
     try:
-        return json.loads(body)
+        payload = json.loads(body)
     except (ValueError, RecursionError):
         return None
+    return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
 
 
-def _job(kind: JobKind, payload: object, body: bytes) -> Job:
-    if not isinstance(payload, Mapping):
+def _job(kind: JobKind, payload: Mapping[str, Any] | None, body: bytes) -> Job:
+    if payload is None:
         msg = "the answer is not a JSON object"
         raise InvalidResponseError(msg, body=excerpt(body))
     try:

@@ -61,8 +61,8 @@ class Transport:
         self._gate = Gate(options.max_rate, options.max_concurrency)
         self._inner = transport
         self._closed = False
-        self._base = str(options.base_url).rstrip("/")
-        self._headers = {"Host": options.base_url.netloc.decode("ascii"), **_HEADERS}
+        self._base = str(options.url).rstrip("/")
+        self._headers = {"Host": options.url.netloc.decode("ascii"), **_HEADERS}
         self._timeout = options.phases.as_dict()
         self._seconds = options.seconds_per_request
         account = options.account_service_id
@@ -198,7 +198,7 @@ def _pool(options: Options) -> httpx.AsyncHTTPTransport:
         keepalive_expiry=_KEPT_ALIVE,
     )
     try:
-        return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(options.base_url))
+        return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(options.url))
     except ValueError:
         msg = "the proxy that the environment names is not one that can be used"
         raise ConfigurationError(msg) from None

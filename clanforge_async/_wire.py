@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import attrs
 from attrs import frozen
 from cattrs import ClassValidationError, Converter
-from cattrs.gen import AttributeOverride, make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from clanforge_async.errors import InvalidResponseError
 from clanforge_async.jobs import (
@@ -91,7 +91,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     if value is None or value == []:
         return {}
     if isinstance(value, Mapping):
-        return value
+        return cast("Mapping[str, Any]", value)
     msg = "not an object"
     raise ValueError(msg)
 
@@ -110,10 +110,10 @@ def _state(id_and_name: tuple[object, object]) -> JobState | None:
         return None
 
 
-def _read(rename: str, read: Callable[[Any], Any] | None = None, **how: bool) -> AttributeOverride:
+def _read(rename: str, read: Callable[[Any], Any] | None = None, *, omit_if_default: bool | None = None) -> Any:
     if read is None:
-        return override(rename=rename, **how)
-    return override(rename=rename, struct_hook=lambda value, _type: read(value), **how)
+        return override(rename=rename, omit_if_default=omit_if_default)
+    return override(rename=rename, omit_if_default=omit_if_default, struct_hook=lambda value, _type: read(value))
 
 
 _JOB_FIELDS = {
@@ -129,7 +129,7 @@ _JOB_FIELDS = {
     "error": _read("joberror"),
     "newer_than": override(omit=True),
 }
-_FIELDS: dict[type[Job], dict[str, AttributeOverride]] = {
+_FIELDS: dict[type[Job], dict[str, Any]] = {
     ImageDiffJob: {
         "id": _read("diffid"),
         **_JOB_FIELDS,
@@ -140,6 +140,7 @@ _FIELDS: dict[type[Job], dict[str, AttributeOverride]] = {
     },
     ImageVersionJob: {"id": _read("imageversionid"), **_JOB_FIELDS, "success": _read("success", _success)},
 }
+_UNWRITTEN: dict[str, Any] = {"state": override(omit=True)}
 # The classes have defaults, for whoever makes a job by hand; the wire has none to fall back on.
 _ABSENT: dict[str, Any] = dict.fromkeys(("jobstateid", "jobstatename", "jobprogress", "jobfailed"))
 _KINDS: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
@@ -148,20 +149,16 @@ _DETAILS = tuple(attribute.name for attribute in attrs.fields(ImageDiffDetails))
 
 def _converter(*, detailed_validation: bool) -> Converter:
     converter = Converter(detailed_validation=detailed_validation)
-    for kind, read in {int: _integer, str: _text, bool: _flag, datetime: _moment}.items():
-        converter.register_structure_hook(kind, lambda value, _type, read=read: read(value))
-    converter.register_structure_hook(
-        ImageDiffDetails,
-        make_dict_structure_fn(
-            ImageDiffDetails, converter, **{name: _read(name, _optional_mapping) for name in _DETAILS}
-        ),
-    )
+    converter.register_structure_hook(int, lambda value, _type: _integer(value))
+    converter.register_structure_hook(str, lambda value, _type: _text(value))
+    converter.register_structure_hook(bool, lambda value, _type: _flag(value))
+    converter.register_structure_hook(datetime, lambda value, _type: _moment(value))
+    parts: dict[str, Any] = {name: _read(name, _optional_mapping) for name in _DETAILS}
+    converter.register_structure_hook(ImageDiffDetails, make_dict_structure_fn(ImageDiffDetails, converter, **parts))
     converter.register_unstructure_hook(datetime, lambda moment: (moment - EPOCH) // timedelta(seconds=1))
     for cls, fields in _FIELDS.items():
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **fields))
-        converter.register_unstructure_hook(
-            cls, make_dict_unstructure_fn(cls, converter, **fields | {"state": override(omit=True)})
-        )
+        converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, **(fields | _UNWRITTEN)))
     return converter
 
 
@@ -228,8 +225,8 @@ def job_to_dict(job: Job) -> dict[str, Any]:
     wire: dict[str, Any] = _QUICK.unstructure(job)
     if wire["jobstart"] is not None:
         wire["jobstart"] = str(wire["jobstart"])
-    wire |= {name: value for name, value in (wire.pop("details", None) or {}).items() if value is not None}
-    return wire
+    details: dict[str, Any] = wire.pop("details", None) or {}
+    return wire | {name: value for name, value in details.items() if value is not None}
 
 
 @frozen

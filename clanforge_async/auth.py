@@ -27,6 +27,7 @@ class HeaderAuth(httpx.Auth):
     _header: str
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign a request; there is nothing to answer."""
         request.headers["Authorization"] = self._header
         yield request
 

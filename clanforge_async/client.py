@@ -81,7 +81,7 @@ class ImageDiffs:
         job = _diff(reading)
         return evolve(job, newer_than=job.updated_at)
 
-    async def status(self, diff_id: int, include_details: bool = False) -> ImageDiffJob:  # noqa: FBT001, FBT002
+    async def status(self, diff_id: int, include_details: bool = False) -> ImageDiffJob:
         """Read the diff's job. Repeated after failures that can pass.
 
         Args:
@@ -235,7 +235,7 @@ class ClanforgeClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._options.base_url}>"
+        return f"<{type(self).__name__} {self._options.url}>"
 
     def __reduce__(self) -> NoReturn:
         msg = "a client holds connections and credentials and cannot be pickled or copied"

@@ -214,7 +214,7 @@ def _count_files(files: Mapping[str, Any]) -> str:
 
 def _files() -> Any:
     # Listings can hold every file of an image: too long for a repr, and their values need not be hashable.
-    return field(factory=dict, repr=_count_files, hash=False)
+    return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
 @frozen(kw_only=True)

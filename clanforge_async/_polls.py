@@ -1,0 +1,147 @@
+"""The polls behind the watches: one at a time for each job, the most overdue job first, so many at a time in all."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from clanforge_async._watch import Watch
+from clanforge_async.errors import ClanforgeError
+from clanforge_async.jobs import JobKind, JobRef, Reading
+from clanforge_async.rules import Observation
+
+Observe = Callable[[JobRef], Awaitable[Reading]]
+
+
+class _Subject:
+    """A job that somebody watches, and its polls, which all of its watches share."""
+
+    __slots__ = ("_polls", "is_ready", "not_before", "ref", "task", "timer", "watches")
+
+    def __init__(self, ref: JobRef, polls: Polls) -> None:
+        self.ref = ref
+        self.watches: list[Watch] = []
+        self.not_before = -math.inf
+        self.is_ready = False
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self._polls = polls
+
+    def join(self, watch: Watch) -> None:
+        self.watches.append(watch)
+        watch.begin(self)
+        self.arrange()
+
+    def leave(self, watch: Watch) -> asyncio.Task[None] | None:
+        self.watches.remove(watch)
+        if self.watches:
+            return None
+        self._polls.forget(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+        return self.task
+
+    def arrange(self) -> None:
+        """Have the next poll made when the first of the watches wants it, though not before the server allows it."""
+        if self.task is not None or self.is_ready:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        due = max(min(watch.due for watch in self.watches), self.not_before)
+        if due < math.inf:
+            self.timer = asyncio.get_running_loop().call_at(due, self._polls.make_ready, due, self)
+
+    def take(self, observation: Observation, latency: float) -> None:
+        """Pass on what a poll has brought."""
+        for watch in tuple(self.watches):
+            try:
+                at_least = watch.observe(observation, latency)
+            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and nobody may hang for it
+                watch.fail(error)
+            else:
+                self.not_before = max(self.not_before, observation.at + at_least)
+
+    def fail(self, error: BaseException) -> None:
+        """End every watch for a reason that no rule knows."""
+        for watch in tuple(self.watches):
+            if isinstance(error, Exception):
+                watch.fail(error)
+            else:
+                watch.close()
+
+
+class Polls:
+    """All the jobs that a watcher polls.
+
+    Args:
+        observe: Reads one job's status once.
+        capacity: How many polls to have under way at a time. What is due beyond that waits here, where the most
+            overdue goes first.
+    """
+
+    def __init__(self, observe: Observe, capacity: int) -> None:
+        self._observe = observe
+        self._capacity = capacity
+        self._subjects: dict[tuple[JobKind, int], _Subject] = {}
+        self._ready: list[tuple[float, int, _Subject]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._order = itertools.count()
+
+    def join(self, watch: Watch) -> None:
+        """Let a watch take part in the polls of its job."""
+        ref = watch.ref
+        subject = self._subjects.get((ref.kind, ref.id))
+        if subject is None:
+            subject = self._subjects[ref.kind, ref.id] = _Subject(JobRef(ref.kind, ref.id), self)
+        subject.join(watch)
+
+    def forget(self, subject: _Subject) -> None:
+        """Poll a job no longer."""
+        del self._subjects[subject.ref.kind, subject.ref.id]
+
+    def make_ready(self, due: float, subject: _Subject) -> None:
+        """Poll a job as soon as there is room."""
+        subject.is_ready = True
+        heapq.heappush(self._ready, (due, next(self._order), subject))
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._ready and len(self._running) < self._capacity:
+            _, _, subject = heapq.heappop(self._ready)
+            subject.is_ready = False
+            if subject.watches:
+                subject.task = asyncio.get_running_loop().create_task(self._poll(subject))
+                self._running.add(subject.task)
+                subject.task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._fill()
+
+    async def _poll(self, subject: _Subject) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            reading = await self._observe(subject.ref)
+        except ClanforgeError as error:
+            observation = Observation(seen=error, at=clock())
+        except BaseException as error:
+            # A transport can raise anything, and somebody else can cancel this task: nobody may hang for it.
+            subject.task = None
+            subject.fail(error)
+            if isinstance(error, Exception):
+                return
+            raise
+        else:
+            now = reading.server_time or datetime.now(UTC)
+            observation = Observation(seen=reading.job, at=clock(), server_time=now)
+        subject.task = None
+        subject.take(observation, observation.at - began)
+        if subject.watches:
+            subject.arrange()

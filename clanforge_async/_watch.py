@@ -1,0 +1,238 @@
+"""One watch: what somebody waits for, told of what the polls bring."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import frozen
+
+from clanforge_async.errors import ClanforgeError, WatchClosedError, WatchTimeoutError
+from clanforge_async.jobs import Job, JobRef
+from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
+
+logger = logging.getLogger("clanforge_async")
+
+OnUpdate = Callable[[Job], Awaitable[object] | object]
+
+_LAST_POLL_BEFORE = 0.05
+"""Seconds before its deadline at which a watch polls for the last time, at the least; twice a poll's own duration
+where that is more."""
+
+
+@frozen(kw_only=True)
+class WatchResult:
+    """How a watch ended.
+
+    Attributes:
+        ref: What was watched.
+        job: The last snapshot seen, None where there was none.
+        error: What `JobWatcher.wait` would have raised, None where the job has completed.
+        polls: How many polls the watch took part in.
+        elapsed: Seconds from the watch's beginning to its end.
+    """
+
+    ref: JobRef
+    job: Job | None
+    error: Exception | None
+    polls: int
+    elapsed: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job has completed."""
+        return self.error is None
+
+    def unwrap(self) -> Job:
+        """Return the completed job.
+
+        Raises:
+            Exception: The job has not completed; ``error`` says why.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.job is None:
+            msg = f"{self.ref} has no job"
+            raise ClanforgeError(msg)
+        return self.job
+
+
+class Subject(Protocol):
+    """What a watch takes part in: the polls of its job."""
+
+    def leave(self, watch: Watch) -> asyncio.Task[None] | None:
+        """Take part no longer; returns the poll under way that was cancelled with the last of its watches."""
+
+
+class Watch:
+    """The doing around a watch's state: its deadline, its listener, and the future that its result is set on.
+
+    Args:
+        state: What is known at the beginning.
+        rules: How the watch behaves.
+        timeout: Seconds until it gives up; None: never.
+        on_update: Told of every changed snapshot, the terminal one included.
+    """
+
+    __slots__ = (
+        "_context",
+        "_deadline",
+        "_ended",
+        "_on_update",
+        "_rules",
+        "_state",
+        "_subject",
+        "_teller",
+        "_timer",
+        "_told",
+        "_untold",
+        "_winding_down",
+        "due",
+        "future",
+    )
+
+    def __init__(self, state: WatchState, rules: Rules, timeout: float | None, on_update: OnUpdate | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.due = state.began
+        self.future: asyncio.Future[WatchResult] = loop.create_future()
+        self._state = state
+        self._rules = rules
+        self._on_update = on_update
+        self._deadline = None if timeout is None else state.began + timeout
+        self._timer = None if self._deadline is None else loop.call_at(self._deadline, self._expire)
+        self._subject: Subject | None = None
+        self._ended: WatchResult | None = None
+        self._told: Job | None = None
+        self._untold: deque[Job] = deque()
+        self._teller: asyncio.Task[None] | None = None
+        self._winding_down: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
+
+    @property
+    def ref(self) -> JobRef:
+        """What is watched."""
+        return self._state.ref
+
+    def begin(self, subject: Subject | None) -> None:
+        """Take part in the polls of a job; where there are none, the watch is over as it begins."""
+        self._subject = subject
+        if subject is None and (job := self._state.last_job) is not None:
+            self._tell(job)
+            self._end(failure_of(job))
+
+    def observe(self, observation: Observation, latency: float) -> float:
+        """Take note of what a poll has brought.
+
+        Args:
+            observation: What it has brought.
+            latency: Seconds that it took.
+
+        Returns:
+            Seconds for which the server wants no other poll.
+        """
+        outcome = step(self._state, observation, self._rules)
+        self._state = outcome.state
+        if isinstance(outcome, Ended):
+            if outcome.job is not None:
+                self._tell(outcome.job)
+            self._end(outcome.error)
+            return 0.0
+        if outcome.news is not None and outcome.news != self._told:
+            self._tell(outcome.news)
+        self.due = self._next(outcome, observation.at, latency)
+        return outcome.at_least
+
+    def fail(self, error: Exception) -> None:
+        """End for a reason that no rule knows, such as a fault in a wait strategy."""
+        self._end(error)
+
+    def close(self) -> set[asyncio.Task[None]]:
+        """End because nobody will poll any more, and return the tasks that have yet to notice."""
+        self._end(WatchClosedError(self.ref, self._state.last_job))
+        self._resolve()
+        return self.abandon()
+
+    def abandon(self) -> set[asyncio.Task[None]]:
+        """Stop at once, ended or not, and return the tasks that have yet to notice."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+        self._untold.clear()
+        if self._teller is not None:
+            self._teller.cancel()
+            self._winding_down.add(self._teller)
+        return self._winding_down - {asyncio.current_task()}
+
+    def _next(self, again: Again, at: float, latency: float) -> float:
+        due = at + again.after
+        if self._deadline is None:
+            return due
+        last = self._deadline - max(_LAST_POLL_BEFORE, 2 * latency)
+        if due <= last:
+            return due
+        return max(last, at + again.at_least) if at < last else math.inf
+
+    def _expire(self) -> None:
+        self._end(WatchTimeoutError(self.ref, self._state.last_job))
+        self._resolve()
+
+    def _end(self, error: Exception | None) -> None:
+        if self._ended is None:
+            self._leave()
+            self._ended = WatchResult(
+                ref=self.ref,
+                job=self._state.last_job,
+                error=error,
+                polls=self._state.polls,
+                elapsed=asyncio.get_running_loop().time() - self._state.began,
+            )
+        if self._teller is None:
+            self._resolve()
+
+    def _resolve(self) -> None:
+        self.abandon()
+        if self._ended is not None and not self.future.done():
+            self.future.set_result(self._ended)
+
+    def _leave(self) -> None:
+        subject, self._subject = self._subject, None
+        if subject is not None and (poll := subject.leave(self)) is not None:
+            self._winding_down.add(poll)
+
+    def _tell(self, job: Job) -> None:
+        if job.state is None and (self._told is None or self._told.state is not None):
+            logger.warning("%s is in a state that is not known: %s (%r)", self.ref, job.state_id, job.state_name)
+        self._told = job
+        if self._on_update is not None:
+            self._untold.append(job)
+            self._tell_on()
+
+    def _tell_on(self) -> None:
+        # One update at a time and in their order; whoever awaits in between holds up nothing but its own result.
+        while self._untold and self._teller is None and self._on_update is not None:
+            try:
+                heard = self._context.run(self._on_update, self._untold.popleft())
+            except Exception:
+                logger.exception("on_update failed for %s", self.ref)
+                continue
+            if inspect.isawaitable(heard):
+                self._teller = asyncio.get_running_loop().create_task(self._hear(heard), context=self._context)
+                self._teller.add_done_callback(self._heard)
+
+    async def _hear(self, heard: Awaitable[object]) -> None:
+        try:
+            await heard
+        except Exception:
+            logger.exception("on_update failed for %s", self.ref)
+
+    def _heard(self, _teller: asyncio.Task[None]) -> None:
+        self._teller = None
+        self._tell_on()
+        if self._ended is not None and self._teller is None:
+            self._resolve()

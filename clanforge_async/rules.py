@@ -1,0 +1,220 @@
+"""The rules of a watch, apart from the watching: a pure step from what is known to what to do next.
+
+`step` takes the state of a watch and one observation, and says `Again` after so many seconds, or `Ended`. It
+neither sleeps nor polls nor looks at a clock, so that the same rules serve `JobWatcher` and, by way of
+`WatchState.to_dict`, a workflow engine that drives them from another process.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from attrs import asdict, evolve, field, frozen
+from tenacity import AsyncRetrying
+
+from clanforge_async._wire import job_from_dict, job_to_dict
+from clanforge_async.errors import (
+    APIError,
+    ClanforgeError,
+    InvalidResponseError,
+    JobFailedError,
+    RateLimitError,
+    ServerError,
+    StaleJobError,
+    TransportError,
+)
+from clanforge_async.jobs import Job, JobRef
+from clanforge_async.polling import PollState, Sighting, strategy, until_eta
+
+_TRANSIENT = (TransportError, RateLimitError, ServerError, InvalidResponseError)
+_SIGHTINGS = 8
+"""How many sightings a watch remembers."""
+
+_FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds to wait after the first, the second, ... of the polls in a row that brought no news; then the last."""
+
+
+@frozen(kw_only=True)
+class Rules:
+    """How a watch behaves.
+
+    Attributes:
+        retrying: tenacity's controller with the wait strategy; it computes pauses and runs nothing.
+        outage_tolerance: Seconds of unbroken transient failure before the watch gives up.
+        stale_after: Seconds of nothing newer than the reference's ``newer_than`` before the watch gives up.
+    """
+
+    retrying: AsyncRetrying = field(factory=lambda: strategy(until_eta()))
+    outage_tolerance: float = 300.0
+    stale_after: float = 120.0
+
+
+@frozen(kw_only=True)
+class WatchState:
+    """All that a watch knows.
+
+    Attributes:
+        ref: What is watched.
+        began: When the watch began: seconds on its driver's clock, whose zero means nothing.
+        last_job: The last snapshot seen.
+        polls: How many polls were made.
+        idle_for: Seconds that it was told to wait between them, in all.
+        fruitless: How many polls in a row brought no news: they failed, or showed the run before.
+        failing_since: When an unbroken series of failures began, by the driver's clock; None: none goes on.
+        stale_since: When the first of the answers came that were all older than ``ref.newer_than``, likewise.
+        sightings: What the wait strategy remembers.
+    """
+
+    ref: JobRef
+    began: float
+    last_job: Job | None = None
+    polls: int = 0
+    idle_for: float = 0.0
+    fruitless: int = 0
+    failing_since: float | None = None
+    stale_since: float | None = None
+    sightings: tuple[Sighting, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as plain data, fit for JSON."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return plain | {
+            "ref": str(self.ref),
+            "last_job": None if self.last_job is None else job_to_dict(self.last_job),
+            "sightings": [asdict(sighting) for sighting in self.sightings],
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
+        """Read what `to_dict` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError, InvalidResponseError: It is something else.
+        """
+        ref, job = JobRef.parse(plain["ref"]), plain["last_job"]
+        return cls(
+            ref=ref,
+            last_job=None if job is None else job_from_dict(ref.kind, job),
+            sightings=tuple(Sighting(**sighting) for sighting in plain["sightings"]),
+            **{name: plain[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = ("began", "polls", "idle_for", "fruitless", "failing_since", "stale_since")
+
+
+@frozen(kw_only=True)
+class Observation:
+    """What one poll has brought.
+
+    Attributes:
+        seen: The job, or the error that came instead.
+        at: When, in seconds on the driver's clock.
+        server_time: When by the server's clock, or by the best guess at it.
+    """
+
+    seen: Job | ClanforgeError
+    at: float
+    server_time: datetime = field(factory=lambda: datetime.now(UTC))
+
+
+@frozen
+class Again:
+    """Poll again.
+
+    Attributes:
+        state: What is known by now.
+        after: Seconds to wait before.
+        at_least: Seconds to wait in any case, since the server has asked for them.
+        news: The job, where the poll has shown the run that is watched.
+    """
+
+    state: WatchState
+    after: float
+    at_least: float = 0.0
+    news: Job | None = None
+
+
+@frozen
+class Ended:
+    """The watch is over.
+
+    Attributes:
+        state: What was known in the end.
+        job: The job, where it has ended too.
+        error: Why, unless the job has completed.
+    """
+
+    state: WatchState
+    job: Job | None = None
+    error: ClanforgeError | None = None
+
+
+def step(state: WatchState, observation: Observation, rules: Rules) -> Again | Ended:
+    """Return what follows from an observation."""
+    state = evolve(state, polls=state.polls + 1)
+    seen = observation.seen
+    if isinstance(seen, ClanforgeError):
+        return _after_failure(state, observation, seen, rules)
+    state = evolve(state, last_job=seen, failing_since=None)
+    if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
+        return _after_stale_answer(state, observation, rules)
+    if seen.is_terminal:
+        return Ended(state, seen, failure_of(seen))
+    sightings = (*state.sightings, Sighting.of(seen, observation.server_time))[-_SIGHTINGS:]
+    state = evolve(state, fruitless=0, stale_since=None, sightings=sightings)
+    return _again(state, _pause(state, observation, rules), news=seen)
+
+
+def failure_of(job: Job) -> JobFailedError | None:
+    """Return the error that waiting for a job ends with; None where it has not failed."""
+    try:
+        job.raise_for_failure()
+    except JobFailedError as error:
+        return error
+    return None
+
+
+def _after_failure(state: WatchState, observation: Observation, error: ClanforgeError, rules: Rules) -> Again | Ended:
+    since = observation.at if state.failing_since is None else state.failing_since
+    left = since + rules.outage_tolerance - observation.at
+    if not isinstance(error, _TRANSIENT) or left <= 0:
+        return Ended(state, error=error)
+    state = evolve(state, failing_since=since, fruitless=state.fruitless + 1)
+    asked_for = (error.retry_after if isinstance(error, APIError) else None) or 0.0
+    return _again(state, min(_fruitless_pause(state, observation, rules), left), asked_for)
+
+
+def _after_stale_answer(state: WatchState, observation: Observation, rules: Rules) -> Again | Ended:
+    since = observation.at if state.stale_since is None else state.stale_since
+    left = since + rules.stale_after - observation.at
+    if left <= 0:
+        return Ended(state, error=StaleJobError(state.ref, state.last_job))
+    state = evolve(state, stale_since=since, fruitless=state.fruitless + 1)
+    return _again(state, min(_fruitless_pause(state, observation, rules), left))
+
+
+def _again(state: WatchState, pause: float, at_least: float = 0.0, news: Job | None = None) -> Again:
+    pause = max(pause, at_least)
+    return Again(evolve(state, idle_for=state.idle_for + pause), pause, at_least, news)
+
+
+def _fruitless_pause(state: WatchState, observation: Observation, rules: Rules) -> float:
+    # What has just failed is tried soon again and then ever more seldom, yet never more seldom than a good poll.
+    growing = _FRUITLESS_PAUSES[min(state.fruitless, len(_FRUITLESS_PAUSES)) - 1]
+    return min(growing, _pause(state, observation, rules))
+
+
+def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
+    told = PollState(rules.retrying, fn=None, args=(), kwargs={})
+    if isinstance(observation.seen, ClanforgeError):
+        told.set_exception((type(observation.seen), observation.seen, None))
+    else:
+        told.set_result(observation.seen)
+    told.start_time = state.began
+    told.outcome_timestamp = observation.at
+    told.attempt_number = state.polls
+    told.idle_for = state.idle_for
+    told.sightings = state.sightings
+    return max(float(rules.retrying.wait(told)), 0.0)

@@ -1,0 +1,238 @@
+"""Waiting for jobs: the watcher sleeps, polls, shares what the polls bring, and tells.
+
+What a poll means is decided by the rules, when to poll next by a tenacity strategy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterable
+from types import EllipsisType, TracebackType
+from typing import Self
+
+from clanforge_async._polls import Polls
+from clanforge_async._watch import OnUpdate, Watch, WatchResult
+from clanforge_async.client import ClanforgeClient
+from clanforge_async.errors import ConfigurationError, JobFailedError, WatchClosedError
+from clanforge_async.jobs import Job, JobRef
+from clanforge_async.polling import Interval, strategy, until_eta
+from clanforge_async.rules import Rules, WatchState
+
+_UNTIL_ETA = until_eta()
+
+
+class JobWatcher:
+    """Waits for jobs, thousands at a time.
+
+    A watch ends at Completed, Failed or Squashed. Failures that can pass (the network, timeouts, 429, 5xx, unreadable
+    answers) are waited out; failed polls and stale answers are repeated after 1, 2, 4, 8 and then every 15 seconds,
+    or sooner where the interval is shorter. Every wait and every deadline goes by the event loop's clock.
+
+    Watches of one job share its polls. Use the watcher as an async context manager, or close it with `aclose`; the
+    client stays open.
+
+    Args:
+        client: Whose limits hold for the polls.
+        interval: Seconds between polls, or any tenacity wait strategy.
+        timeout: Seconds for each watch; None: no limit.
+        outage_tolerance: Seconds of unbroken failure before a watch gives up with the last error.
+        stale_after: Seconds of nothing newer than a reference's ``newer_than`` before a watch gives up.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        client: ClanforgeClient,
+        *,
+        interval: Interval = _UNTIL_ETA,
+        timeout: float | None = None,
+        outage_tolerance: float = 300.0,
+        stale_after: float = 120.0,
+    ) -> None:
+        for name, seconds in (("outage_tolerance", outage_tolerance), ("stale_after", stale_after)):
+            if not _is_number(seconds) or seconds < 0:
+                msg = f"{name} must be a number of seconds, not negative"
+                raise ConfigurationError(msg)
+        self._timeout = _checked_timeout(timeout)
+        self._rules = Rules(retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after)
+        self._polls = Polls(client.observe, client.max_concurrency)
+        self._watches: set[Watch] = set()
+        self._closed = False
+
+    async def wait(
+        self,
+        target: JobRef | Job,
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - a watch's deadline, with a result of its own
+        check: bool = True,
+        on_update: OnUpdate | None = None,
+    ) -> Job:
+        """Wait until a job has ended, and return it.
+
+        Args:
+            target: The job, or a reference to it. A job that has ended and comes from no retry is returned as it is;
+                every other is polled at least once.
+            timeout: Seconds to wait at the most; None: no limit. Without it the watcher's own holds.
+            check: Raise if the job has failed or was squashed; otherwise it is returned like a completed one.
+            on_update: Called, and awaited if it returns an awaitable, with each changed snapshot, the last included.
+                Should it raise, that is logged, and the watch goes on.
+
+        Raises:
+            JobFailedError: The job has failed.
+            JobSquashedError: A newer job has replaced it.
+            WatchTimeoutError: The time was up. A request in flight is cancelled.
+            StaleJobError: Nothing newer than the reference's ``newer_than`` was seen in time.
+            WatchClosedError: The watcher was closed meanwhile, or before.
+            ClanforgeError: A poll failed for good (400, 401, 403, 404), or polls have failed for longer than
+                ``outage_tolerance``.
+        """
+        watch = self._watch(target, timeout, on_update)
+        try:
+            result = await watch.future
+        finally:
+            await self._stop([watch])
+        if isinstance(result.error, JobFailedError) and not check:
+            return result.error.job
+        return result.unwrap()
+
+    async def updates(
+        self,
+        target: JobRef | Job,
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
+    ) -> AsyncGenerator[Job, None]:
+        """Iterate over a job's changed snapshots; the terminal one, whatever it is, comes last.
+
+        Args:
+            target: As in `wait`.
+            timeout: As in `wait`.
+
+        Raises:
+            ClanforgeError: As `wait`, but for a job that has ended without success, which is no error here.
+        """
+        news: asyncio.Queue[Job | WatchResult] = asyncio.Queue()
+        watch = self._watch(target, timeout, news.put_nowait)
+        watch.future.add_done_callback(lambda future: news.put_nowait(future.result()))
+        try:
+            while isinstance(snapshot := await news.get(), Job):
+                yield snapshot
+        finally:
+            await self._stop([watch])
+        if not isinstance(snapshot.error, JobFailedError):
+            snapshot.unwrap()
+
+    async def wait_all(
+        self,
+        targets: Iterable[JobRef | Job],
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
+        on_update: OnUpdate | None = None,
+    ) -> list[WatchResult]:
+        """Wait until every job has ended, and return how, in the targets' order. Never raises for a job.
+
+        Args:
+            targets: As in `wait`.
+            timeout: As in `wait`, for each of them.
+            on_update: As in `wait`.
+        """
+        watches = self._watch_all(targets, timeout, on_update)
+        try:
+            return [await watch.future for watch in watches]
+        finally:
+            await self._stop(watches)
+
+    async def as_completed(
+        self,
+        targets: Iterable[JobRef | Job],
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
+        on_update: OnUpdate | None = None,
+    ) -> AsyncGenerator[WatchResult, None]:
+        """Iterate over how each job has ended, as they end. Never raises for a job.
+
+        Args:
+            targets: As in `wait`.
+            timeout: As in `wait`, for each of them.
+            on_update: As in `wait`.
+        """
+        ended: asyncio.Queue[WatchResult] = asyncio.Queue()
+        watches = self._watch_all(targets, timeout, on_update)
+        try:
+            for watch in watches:
+                watch.future.add_done_callback(lambda future: ended.put_nowait(future.result()))
+            for _ in watches:
+                yield await ended.get()
+        finally:
+            await self._stop(watches)
+
+    async def aclose(self) -> None:
+        """Stop polling. Whoever still waits gets a `WatchClosedError`; no task is left when this returns."""
+        self._closed = True
+        await _ended(task for watch in tuple(self._watches) for task in watch.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _watch_all(
+        self,
+        targets: Iterable[JobRef | Job],
+        timeout: float | EllipsisType | None,
+        on_update: OnUpdate | None,
+    ) -> list[Watch]:
+        checked = [(target, _ref(target)) for target in targets]
+        return [self._watch(target, timeout, on_update) for target, _ in checked]
+
+    def _watch(self, target: JobRef | Job, timeout: float | EllipsisType | None, on_update: OnUpdate | None) -> Watch:
+        ref = _ref(target)
+        job = target if isinstance(target, Job) else None
+        if self._closed:
+            raise WatchClosedError(ref, job)
+        seconds = self._timeout if timeout is ... else _checked_timeout(timeout)
+        state = WatchState(ref=ref, began=asyncio.get_running_loop().time(), last_job=job)
+        watch = Watch(state, self._rules, seconds, on_update)
+        self._watches.add(watch)
+        if job is not None and job.is_terminal and ref.newer_than is None:
+            watch.begin(None)
+        else:
+            self._polls.join(watch)
+        return watch
+
+    async def _stop(self, watches: list[Watch]) -> None:
+        self._watches.difference_update(watches)
+        await _ended(task for watch in watches for task in watch.abandon())
+
+
+def _ref(target: JobRef | Job) -> JobRef:
+    if isinstance(target, JobRef):
+        return target
+    if isinstance(target, Job):
+        return target.ref
+    msg = f"a target is a JobRef or a Job, not {type(target).__name__}"
+    raise TypeError(msg)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is None or _is_number(timeout):
+        return None if timeout == math.inf else timeout
+    msg = "timeout must be a number of seconds or None"
+    raise ConfigurationError(msg)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    if unfinished := {task for task in tasks if not task.done()}:
+        await asyncio.wait(unfinished)
