@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from attrs import Attribute, field, frozen
+from attrs import Attribute, Factory, field, frozen
 
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
@@ -109,6 +109,10 @@ def _max_rate(_options: Options, _attribute: Attribute[float | None], value: obj
         raise ConfigurationError(msg)
 
 
+def _url_of(options: Options) -> httpx.URL:
+    return _url(options.base_url, options.auth)
+
+
 @frozen(kw_only=True)
 class Options:
     """The arguments of a `ClanforgeClient`, checked and completed.
@@ -120,16 +124,12 @@ class Options:
     auth: httpx.Auth = field(converter=_auth)
     account_service_id: int | None = field(converter=_account)
     base_url: str | None
-    url: httpx.URL = field(init=False)
+    url: httpx.URL = field(init=False, default=Factory(_url_of, takes_self=True))
     timeout: float | httpx.Timeout = field(converter=_timeout)
     max_retries: int = field(validator=_not_negative)
     max_rate: float | None = field(validator=_max_rate)
     max_concurrency: int = field(validator=_at_least_one)
     max_response_bytes: int = field(validator=_at_least_one)
-
-    @url.default
-    def _default_url(self) -> httpx.URL:
-        return _url(self.base_url, self.auth)
 
     def __attrs_post_init__(self) -> None:
         if self.account_service_id is None and self.url.host.rstrip(".") == httpx.URL(CLANFORGE_URL).host:

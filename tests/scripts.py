@@ -1,0 +1,141 @@
+"""A server that answers by a script: what each job does is written down in the test that needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+
+from clanforge_async import ClanforgeClient, JobKind, JobState
+
+START = 1_763_769_600
+"""2025-11-22 00:00:00 UTC: what the scripted server's clock says when a virtual loop starts."""
+
+_PATH = re.compile(r"/cfp/v1/(imagediff|imageversion)/([0-9]+)/(status|retry)")
+
+Answer = httpx.Response | dict[str, Any] | Exception
+Script = Callable[[], Answer | Awaitable[Answer]]
+
+
+def server_now() -> float:
+    """Return the scripted server's clock, which goes with the loop's."""
+    return START + asyncio.get_running_loop().time()
+
+
+def wire(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> dict[str, Any]:
+    """Return the object that the API sends for a job; fields of the wire override the usual ones."""
+    usual: dict[str, Any] = {
+        "diffid": job_id,
+        "imageversionid": job_id,
+        "jobcreated": START - 60,
+        "joberror": None,
+        "jobeta": None,
+        "jobfailed": 0,
+        "jobprogress": 100 if state is JobState.COMPLETED else 50,
+        "jobstart": str(START - 30),
+        "jobstateid": None if state is None else int(state),
+        "jobstatename": "Unknown" if state is None else state.name.title(),
+        "jobupdated": START,
+        "success": True,
+    }
+    return usual | fields
+
+
+def answer(body: dict[str, Any], status: int = 200, **headers: str) -> httpx.Response:
+    """Return an answer as the API gives it, dated by the scripted server's clock."""
+    date = format_datetime(datetime.fromtimestamp(int(server_now()), UTC), usegmt=True)
+    return httpx.Response(status, json=body, headers={"Date": date, **headers})
+
+
+def envelope(message: str, code: int = 1) -> dict[str, Any]:
+    """Return an error as the API wraps it."""
+    return {
+        "success": False,
+        "error": True,
+        "error_code": code,
+        "error_message": message,
+        "messages": [],
+        "_debug": [],
+    }
+
+
+class ScriptedServer:
+    """Answers each call by the script of its job, and remembers when it was asked for what.
+
+    Attributes:
+        asked: For each ``(call, id)``, such as ``("imagediff/retry", 5)``, when it was asked by the loop's clock.
+        in_flight: Requests that wait for their answer now.
+        most_in_flight: The most there ever were at a time.
+    """
+
+    def __init__(self) -> None:
+        self.asked: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self.requests: list[httpx.Request] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._scripts: dict[tuple[str, int], Script] = {}
+
+    def on(self, call: str, job_id: int, script: Script) -> None:
+        """Have a call answered by what a function returns or raises."""
+        self._scripts[call, job_id] = script
+
+    def version(self, job_id: int, *answers: Answer) -> None:
+        """Have an image version's status answered by each of these in turn, and by the last for ever."""
+        self.on("imageversion/status", job_id, in_turn(*answers))
+
+    def diff(self, job_id: int, *answers: Answer) -> None:
+        """Have an image diff's status answered by each of these in turn, and by the last for ever."""
+        self.on("imagediff/status", job_id, in_turn(*answers))
+
+    def retry(self, job_id: int, *answers: Answer) -> None:
+        """Have an image diff's retry answered by each of these in turn, and by the last for ever."""
+        self.on("imagediff/retry", job_id, in_turn(*answers))
+
+    def polls(self, job_id: int, kind: JobKind = JobKind.IMAGE_VERSION) -> list[float]:
+        """Return when a job's status was asked for."""
+        resource = "imageversion" if kind is JobKind.IMAGE_VERSION else "imagediff"
+        return self.asked[f"{resource}/status", job_id]
+
+    def client(self, **options: Any) -> ClanforgeClient:
+        """Return a client of this server, unlimited in rate unless told otherwise."""
+        arguments: dict[str, Any] = {
+            "auth": ("key", "secret"),
+            "account_service_id": 7,
+            "max_rate": None,
+            "transport": httpx.MockTransport(self._handle),
+        }
+        return ClanforgeClient(**(arguments | options))
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        match = _PATH.fullmatch(request.url.path)
+        assert match is not None, request.url
+        key = f"{match[1]}/{match[3]}", int(match[2])
+        self.asked[key].append(asyncio.get_running_loop().time())
+        self.requests.append(request)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            result = self._scripts[key]()
+            if isinstance(result, Awaitable):
+                result = await result
+        finally:
+            self.in_flight -= 1
+        if isinstance(result, Exception):
+            raise result
+        return answer(result) if isinstance(result, dict) else result
+
+
+def in_turn(*answers: Answer) -> Script:
+    """Return a script that gives each answer once, and the last for ever."""
+    left = list(answers)
+
+    def script() -> Answer:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return script
