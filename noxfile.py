@@ -1,0 +1,89 @@
+"""Everything that checks this project; `nox -l` lists it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_external_run = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+OLDEST = (3, 11)
+NEWEST = (3, 15)
+
+
+def _works(interpreter: str) -> bool:
+    # Version managers put launchers on the path for interpreters that they then refuse to run.
+    return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def _interpreters() -> list[str]:
+    """Return every supported Python on this machine; the one that runs nox is always there."""
+    wanted = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    found = {version: path for version in wanted if (path := shutil.which(f"python{version}")) and _works(path)}
+    if sys.version_info >= OLDEST:
+        found.setdefault(f"{sys.version_info.major}.{sys.version_info.minor}", sys.executable)
+    return list(found.values())
+
+
+def _group(name: str) -> list[str]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+@nox.session(python=_interpreters())
+def tests(session: nox.Session) -> None:
+    """Run the tests, with branch coverage, against the built package."""
+    session.install(".[all]", *_group("tests"))
+    coverage_file = Path(session.create_tmp()) / "coverage"
+    env = {"COVERAGE_FILE": str(coverage_file)}
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    if not session.posargs:
+        session.run("coverage", "combine", "--quiet", env=env)
+        session.run("coverage", "report", env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*_group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, and that users see all of them."""
+    session.install("-e", ".[all]", *_group("types"), "nox")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "clanforge_async", "--ignoreexternal")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the main job, end to end."""
+    session.install(".[cli,simulator]")
+    session.run("clanforge", "demo")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the package, and see that what was built works in an empty environment."""
+    session.install(*_group("build"))
+    out = Path(session.create_tmp()).resolve()
+    shutil.rmtree(out / "dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(out / "dist"))
+    (wheel,) = (out / "dist").glob("*.whl")
+    session.run("python", "-m", "venv", "--clear", str(out / "empty"))
+    python = out / "empty" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    session.run(str(python), "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    check = (Path("tests") / "installed_package.py").resolve()
+    with session.chdir(out):
+        session.run(str(python), "-W", "error", str(check), external=True)
