@@ -1,0 +1,32 @@
+"""Retry a failed image diff, once, and wait until the new run has ended.
+
+    python examples/retry_and_wait.py 5678
+
+Credentials come from the environment, as `ClanforgeClient.from_env` says.
+"""
+
+import asyncio
+import sys
+
+from clanforge_async import ClanforgeClient, JobFailedError, JobWatcher, RetryOutcomeUnknownError
+
+
+async def main(diff_id: int) -> int:
+    async with ClanforgeClient.from_env() as client, JobWatcher(client) as watcher:
+        try:
+            retried = await client.image_diffs.retry(diff_id)
+        except RetryOutcomeUnknownError as error:
+            print(f"{error}: look at its status before asking again")
+            return 5
+        print(f"to resume this watch elsewhere: clanforge watch {retried.ref}")
+        try:
+            job = await watcher.wait(retried)
+        except JobFailedError as error:
+            print(error)
+            return 1
+        print(f"{job.ref} has completed")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(int(sys.argv[1]))))

@@ -1,0 +1,30 @@
+"""Wait for as many jobs as are named, and say how each has ended as it ends.
+
+    python examples/watch_many.py image-version/9012 image-diff/5678
+
+Credentials come from the environment, as `ClanforgeClient.from_env` says.
+"""
+
+import asyncio
+import sys
+
+from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
+
+
+def show(job: Job) -> None:
+    print(f"{job.ref}: {job.state_name}, {job.progress} %")
+
+
+async def main(targets: list[JobRef]) -> int:
+    failures = 0
+    async with ClanforgeClient.from_env() as client, JobWatcher(client, timeout=4 * 3600) as watcher:
+        async for result in watcher.as_completed(targets, on_update=show):
+            failures += not result.ok
+            print(
+                f"{result.ref} ended after {result.elapsed:.0f} s and {result.polls} polls: {result.error or 'completed'}"
+            )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main([JobRef.parse(text) for text in sys.argv[1:]])))
