@@ -18,6 +18,9 @@ from clanforge_async.errors import APIError
 _LONGEST_GUESS = 32.0
 """Seconds to cool down, at the most, where the server asks for it without saying how long."""
 
+_ONE = 1.0 - 1e-6
+"""A request, less what rounding may add to the time that it has to wait."""
+
 
 class Gate:
     """Lets requests through, no more at a time and no faster than agreed.
@@ -29,8 +32,7 @@ class Gate:
 
     def __init__(self, max_rate: float | None, max_concurrency: int) -> None:
         self._slots = asyncio.Semaphore(max_concurrency)
-        # The limiter's bucket has to hold at least the one request that passes.
-        self._limiter = None if max_rate is None else AsyncLimiter(max(max_rate, 1.0), max(1.0, 1.0 / max_rate))
+        self._pace = None if max_rate is None else _Pace(max_rate)
         self._cooling_since = -math.inf
         self._cool_at = -math.inf
         self._cause: APIError | None = None
@@ -50,8 +52,8 @@ class Gate:
         while True:
             await self._cooled_down(patience)
             async with self._slots:
-                if self._limiter is not None:
-                    await self._limiter.acquire()
+                if self._pace is not None:
+                    await self._pace.keep()
                 if self._cooling_for() > 0:
                     continue
                 yield
@@ -90,3 +92,24 @@ class Gate:
                 error.retry_after = seconds
                 raise error
             await asyncio.sleep(seconds)
+
+
+class _Pace:
+    """Lets so many requests pass a second, in their order.
+
+    aiolimiter keeps the count, but does not do the waiting: on a clock that stands still between timers, as virtual
+    ones do, it can compute a wait so short that it adds nothing to the time, and take that wait for ever.
+    """
+
+    def __init__(self, max_rate: float) -> None:
+        # The bucket has to hold at least the one request that passes.
+        self._limiter = AsyncLimiter(max(max_rate, 1.0), max(1.0, 1.0 / max_rate))
+        self._seconds = 1.0 / max_rate
+        self._turn = asyncio.Lock()
+
+    async def keep(self) -> None:
+        """Wait until one more may pass."""
+        async with self._turn:
+            while not self._limiter.has_capacity(_ONE):
+                await asyncio.sleep(self._seconds)
+            await self._limiter.acquire(_ONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ CLANFORGE_URL = "https://api.multiplay.co.uk"
 
 MULTIPLAY_URL = "https://api.multiplay.dev"
 """The host of the service's new operator; takes bearer tokens."""
+
+_PORTS = 2**16
+_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 ACCOUNT_SERVICE_ID = "CLANFORGE_ACCOUNT_SERVICE_ID"
 BASE_URL = "CLANFORGE_BASE_URL"
@@ -66,7 +70,7 @@ def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     except httpx.InvalidURL:
         msg = "base_url is not an address"
         raise ConfigurationError(msg) from None
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not url.host or not 0 < (url.port or 443) < _PORTS:
         msg = "base_url must be an absolute https address"
         raise ConfigurationError(msg)
     if url.userinfo or url.query or url.fragment:
@@ -153,8 +157,8 @@ class Options:
         return None if None in phases else sum(filter(None, phases))
 
 
-def options_from(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the client's arguments, other than its credentials, that an environment holds.
+def options_from(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the client's arguments, other than its credentials: what is given, else what an environment holds.
 
     Raises:
         ConfigurationError: ``CLANFORGE_ACCOUNT_SERVICE_ID`` is no whole number.
@@ -162,9 +166,10 @@ def options_from(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if base_url := environ.get(BASE_URL, "").strip():
         found["base_url"] = base_url
-    if account := environ.get(ACCOUNT_SERVICE_ID, "").strip():
-        if not (account.isascii() and account.isdigit()):
+    account = environ.get(ACCOUNT_SERVICE_ID, "").strip()
+    if account and "account_service_id" not in overrides:
+        if not _DIGITS.fullmatch(account):
             msg = f"{ACCOUNT_SERVICE_ID} must be a whole number"
             raise ConfigurationError(msg)
         found["account_service_id"] = int(account)
-    return found
+    return {**found, **overrides}

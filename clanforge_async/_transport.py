@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import platform
+import re
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -24,7 +25,7 @@ from clanforge_async._handover import Handover
 from clanforge_async._options import Options, is_loopback
 from clanforge_async._replies import PATIENCE, Call, Reply, interpret, may_repeat
 from clanforge_async._wire import EXCERPT, excerpt
-from clanforge_async.auth import HeaderAuth
+from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import (
     APIError,
     ClanforgeError,
@@ -46,6 +47,7 @@ _HEADERS = {
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": f"clanforge-async/{metadata.version('clanforge-async')} Python/{platform.python_version()}",
 }
+_ILLEGAL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$")
 _KEPT_ALIVE = 55.0
 """Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
 
@@ -62,6 +64,9 @@ class Transport:
         self._inner = transport
         self._closed = False
         self._base = str(options.url).rstrip("/")
+        # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
+        self._signs_once = type(options.auth) in {AccessKeyAuth, BearerTokenAuth}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._headers = {"Host": options.url.netloc.decode("ascii"), **_HEADERS}
         self._timeout = options.phases.as_dict()
         self._seconds = options.seconds_per_request
@@ -71,8 +76,9 @@ class Transport:
     async def aclose(self) -> None:
         """Close the connections; every later call is refused."""
         self._closed = True
-        if self._inner is not None:
-            await self._inner.aclose()
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            await inner.aclose()
 
     async def call(self, call: Call) -> Reading:
         """Send a call until it is answered, as often as it may be sent.
@@ -108,8 +114,7 @@ class Transport:
                 raise
             error = _translated(exc, call)
             logger.debug("GET %s: %s", call.path, error)
-            # What h11 says of a header that it refuses quotes the header, credentials and all.
-            raise error from (None if isinstance(exc, httpx.LocalProtocolError) else exc)
+            raise error from (None if _may_quote_credentials(exc) else exc)
         logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
         try:
             reading = interpret(call.kind, reply)
@@ -126,8 +131,10 @@ class Transport:
         async with aclosing(self._options.auth.async_auth_flow(self._request(call))) as flow:
             request = await anext(flow)
             while True:
+                if not self._signs_once:
+                    _check_headers(request)
                 response, body = await self._exchange(call, request, patience)
-                if not isinstance(self._options.auth, HeaderAuth):
+                if not self._signs_once:
                     try:
                         request = await flow.asend(_as_read(response, body, request))
                         continue
@@ -138,6 +145,8 @@ class Transport:
     async def _exchange(self, call: Call, request: httpx.Request, patience: float) -> tuple[httpx.Response, bytes]:
         async with self._gate.slot(patience):
             handover = Handover()
+            if not call.repeatable:
+                request = _unrepeatable(request)
             request.extensions = {"timeout": self._timeout, "trace": handover.trace}
             call.sent_at = asyncio.get_running_loop().time()
             async with asyncio.timeout(self._seconds):
@@ -160,16 +169,31 @@ class Transport:
         if self._closed:
             msg = "the client is closed"
             raise ConfigurationError(msg)
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            msg = "a client serves the event loop in which it was first used, and no other"
+            raise ConfigurationError(msg)
+        self._loop = loop
         if self._inner is None:
             self._inner = _pool(self._options)
         return self._inner
 
     def _request(self, call: Call) -> httpx.Request:
-        url, params = self._base + call.path, {**self._params, **call.params}
-        if call.repeatable:
-            return httpx.Request("GET", url, params=params, headers=self._headers)
-        headers = self._headers | {"Content-Length": "0"}
-        return httpx.Request("GET", url, params=params, headers=headers, stream=_ReadOnce())
+        params = {**self._params, **call.params}
+        return httpx.Request("GET", self._base + call.path, params=params, headers=self._headers)
+
+
+def _check_headers(request: httpx.Request) -> None:
+    # Every transport would refuse such a header too, each with an error or a log line that quotes it.
+    if any(_ILLEGAL.search(value) for _, value in request.headers.raw):
+        msg = "the credentials make a header that holds a line's end or another control character"
+        raise ConfigurationError(msg)
+
+
+def _unrepeatable(request: httpx.Request) -> httpx.Request:
+    headers = httpx.Headers(request.headers)
+    headers["Content-Length"] = "0"
+    return httpx.Request(request.method, request.url, headers=headers, stream=_ReadOnce())
 
 
 class _ReadOnce(httpx.AsyncByteStream):
@@ -199,7 +223,8 @@ def _pool(options: Options) -> httpx.AsyncHTTPTransport:
     )
     try:
         return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(options.url))
-    except ValueError:
+    except (ValueError, ImportError, httpx.InvalidURL):
+        # Whatever is wrong with it, an address of a proxy can hold a password.
         msg = "the proxy that the environment names is not one that can be used"
         raise ConfigurationError(msg) from None
 
@@ -252,6 +277,11 @@ def _is_aiohttp(exc: BaseException | None) -> bool:
 def _is_of_the_network(exc: Exception) -> bool:
     # httpx-aiohttp lets some of aiohttp's own errors through; other transports leak errors of the operating system.
     return isinstance(exc, httpx.HTTPError | httpx.StreamError | httpx.InvalidURL | OSError) or _is_aiohttp(exc)
+
+
+def _may_quote_credentials(exc: Exception) -> bool:
+    # h11 quotes a header that it refuses, and some of aiohttp's errors show all headers of their request.
+    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc)
 
 
 def _translated(exc: Exception, call: Call) -> ClanforgeError:

@@ -214,7 +214,14 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
     except ClassValidationError as error:
         fields = tuple(dict.fromkeys(_faults(error, cls)))
     msg = f"not a readable {cls.kind} job: {', '.join(fields)} missing or malformed"
-    raise InvalidResponseError(msg, fields=fields, body=excerpt(json.dumps(mapping, default=str).encode()))
+    raise InvalidResponseError(msg, fields=fields, body=excerpt(_written(mapping)))
+
+
+def _written(mapping: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(mapping), default=str).encode()
+    except (TypeError, ValueError, RecursionError):
+        return b""  # it never was JSON, so there is no body to show
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:

@@ -21,7 +21,7 @@ TOKEN = "CLANFORGE_TOKEN"  # noqa: S105 - the name of a variable, not its value
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
-class HeaderAuth(httpx.Auth):
+class _HeaderAuth(httpx.Auth):
     """Sends one fixed ``Authorization`` header."""
 
     _header: str
@@ -39,7 +39,7 @@ class HeaderAuth(httpx.Auth):
         raise TypeError(msg)
 
 
-class AccessKeyAuth(HeaderAuth):
+class AccessKeyAuth(_HeaderAuth):
     """HTTP Basic with an access key and a secret key, as ``api.multiplay.co.uk`` asks for.
 
     Raises:
@@ -58,7 +58,7 @@ class AccessKeyAuth(HeaderAuth):
         self._header = "Basic " + base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
 
 
-class BearerTokenAuth(HeaderAuth):
+class BearerTokenAuth(_HeaderAuth):
     """A bearer token, as ``api.multiplay.dev`` asks for.
 
     Raises:

@@ -197,7 +197,7 @@ class ClanforgeClient:
             ConfigurationError: The environment holds no credentials, half a pair, or both kinds; or an argument
                 cannot work.
         """
-        arguments = options_from(os.environ) | overrides
+        arguments = options_from(os.environ, overrides)
         if "auth" not in arguments:
             arguments["auth"] = auth_from(os.environ)
         return cls(**arguments)

@@ -73,8 +73,12 @@ def _whole_second(moment: datetime | None) -> datetime | None:
     if moment.tzinfo is None:
         msg = "newer_than must be an aware datetime"
         raise ValueError(msg)
-    moment = moment.astimezone(UTC)
-    return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
+    try:
+        moment = moment.astimezone(UTC)
+        return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
+    except OverflowError:
+        msg = "newer_than is too close to the end of time"
+        raise ValueError(msg) from None
 
 
 _REF = re.compile(r"(?P<kind>[a-z-]+)/(?P<id>[0-9]+)(?:@(?P<since>-?[0-9]{1,12}))?", re.ASCII)

@@ -7,6 +7,7 @@ neither sleeps nor polls nor looks at a clock, so that the same rules serve `Job
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -217,4 +218,8 @@ def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
     told.attempt_number = state.polls
     told.idle_for = state.idle_for
     told.sightings = state.sightings
-    return max(float(rules.retrying.wait(told)), 0.0)
+    seconds = float(rules.retrying.wait(told))
+    if math.isnan(seconds):
+        msg = "the wait strategy says nan instead of a number of seconds"
+        raise ValueError(msg)
+    return max(seconds, 0.0)
