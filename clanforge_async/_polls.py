@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import itertools
 import math
@@ -67,13 +68,15 @@ class _Subject:
             else:
                 self.not_before = max(self.not_before, observation.at + at_least)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """End every watch for a reason that no rule knows."""
         for watch in tuple(self.watches):
-            if isinstance(error, Exception):
-                watch.fail(error)
-            else:
-                watch.close()
+            watch.fail(error)
+
+    def close(self) -> None:
+        """End every watch because nobody polls any more."""
+        for watch in tuple(self.watches):
+            watch.close()
 
 
 class Polls:
@@ -118,10 +121,14 @@ class Polls:
             if subject.watches:
                 subject.task = asyncio.get_running_loop().create_task(self._poll(subject))
                 self._running.add(subject.task)
-                subject.task.add_done_callback(self._done)
+                subject.task.add_done_callback(functools.partial(self._done, subject))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, subject: _Subject, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        if subject.task is task:
+            # Somebody else has cancelled it, maybe before its first step: whoever watches must not wait for ever.
+            subject.task = None
+            subject.close()
         self._fill()
 
     async def _poll(self, subject: _Subject) -> None:
@@ -131,13 +138,10 @@ class Polls:
             reading = await self._observe(subject.ref)
         except ClanforgeError as error:
             observation = Observation(seen=error, at=clock())
-        except BaseException as error:
-            # A transport can raise anything, and somebody else can cancel this task: nobody may hang for it.
+        except Exception as error:  # noqa: BLE001 - a transport can raise anything, and nobody may hang for it
             subject.task = None
             subject.fail(error)
-            if isinstance(error, Exception):
-                return
-            raise
+            return
         else:
             now = reading.server_time or datetime.now(UTC)
             observation = Observation(seen=reading.job, at=clock(), server_time=now)

@@ -6,6 +6,7 @@ import http
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,7 +14,7 @@ from typing import Any, cast
 
 from attrs import define, frozen
 
-from clanforge_async._wire import complaint_in, excerpt, job_from_dict
+from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, job_from_dict
 from clanforge_async.errors import (
     APIError,
     AuthenticationError,
@@ -63,6 +64,11 @@ class Call:
     repeatable: bool = True
     sent_at: float = -math.inf
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether the last attempt came so far as to hand it to the network."""
+        return self.sent_at > -math.inf
+
 
 @frozen
 class Reply:
@@ -99,7 +105,7 @@ def interpret(kind: JobKind, reply: Reply) -> Reading:
     if locked := _LOCKED.search(complaint.text):
         raise ImageLockedError(complaint.message, diff_id=int(locked[1]), **circumstances)
     cls = _error_class(reply.status, complaint.message)
-    raise cls(complaint.message or _status_line(reply), **circumstances)
+    raise cls(_message(reply, complaint), **circumstances)
 
 
 def _object(body: bytes) -> Mapping[str, Any] | None:
@@ -129,9 +135,11 @@ def _error_class(status: int, message: str) -> type[APIError]:
     return ServerError if status in _SERVER_ERRORS else APIError
 
 
-def _status_line(reply: Reply) -> str:
+def _message(reply: Reply, complaint: Complaint) -> str:
     if reply.location is not None and reply.status in _REDIRECTS:
-        return f"redirected to {reply.location}, which is never followed"
+        return f"redirected to {reply.location[:LONGEST_MESSAGE]}, which is never followed"
+    if complaint.message:
+        return complaint.message
     try:
         return http.HTTPStatus(reply.status).phrase
     except ValueError:
@@ -143,10 +151,10 @@ def _date(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
+        # HTTP dates are GMT by definition; a date that says otherwise names the same moment in another zone.
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    # HTTP dates are GMT by definition; a date that says otherwise names the same moment in another zone.
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def seconds_asked_for(retry_after: str | None, server_time: datetime | None) -> float | None:
@@ -194,5 +202,5 @@ def is_of_an_earlier_run(reading: Reading, seconds_since_call: float) -> bool:
     before or after the call, it did before: to take an old run for the new one would report a result that does not
     exist yet, the other mistake only says that nothing is known.
     """
-    answered_by = datetime.now(UTC) if reading.server_time is None else reading.server_time + timedelta(seconds=1)
-    return reading.job.is_terminal and reading.job.updated_at < answered_by - timedelta(seconds=seconds_since_call)
+    answered_by = time.time() if reading.server_time is None else reading.server_time.timestamp() + 1
+    return reading.job.is_terminal and reading.job.updated_at.timestamp() < answered_by - seconds_since_call

@@ -107,6 +107,7 @@ class Transport:
             ClanforgeError: It failed, in whichever way.
         """
         self._open()
+        call.sent_at = -math.inf
         try:
             reply = await self._signed(call, patience)
         except Exception as exc:
@@ -156,6 +157,10 @@ class Transport:
         response = await inner.handle_async_request(request)
         body = bytearray()
         try:
+            if "," in response.headers.get("Content-Encoding", ""):
+                # Nobody packs twice who means well: a few bytes may become gigabytes before they can be counted.
+                msg = "the answer's body is encoded more than once"
+                raise InvalidResponseError(msg)
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._options.max_response_bytes:
@@ -257,6 +262,7 @@ def _as_read(response: httpx.Response, body: bytes, request: httpx.Request) -> h
     return httpx.Response(response.status_code, headers=headers, content=body, request=request)
 
 
+_NETWORK = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 _NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -276,7 +282,7 @@ def _is_aiohttp(exc: BaseException | None) -> bool:
 
 def _is_of_the_network(exc: Exception) -> bool:
     # httpx-aiohttp lets some of aiohttp's own errors through; other transports leak errors of the operating system.
-    return isinstance(exc, httpx.HTTPError | httpx.StreamError | httpx.InvalidURL | OSError) or _is_aiohttp(exc)
+    return isinstance(exc, _NETWORK) or _is_aiohttp(exc)
 
 
 def _may_quote_credentials(exc: Exception) -> bool:

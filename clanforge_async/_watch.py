@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -174,9 +174,7 @@ class Watch:
         if self._deadline is None:
             return due
         last = self._deadline - max(_LAST_POLL_BEFORE, 2 * latency)
-        if due <= last:
-            return due
-        return max(last, at + again.at_least) if at < last else math.inf
+        return max(last, at + again.at_least) if at < last < due else due
 
     def _expire(self) -> None:
         self._end(WatchTimeoutError(self.ref, self._state.last_job))
@@ -218,21 +216,28 @@ class Watch:
         while self._untold and self._teller is None and self._on_update is not None:
             try:
                 heard = self._context.run(self._on_update, self._untold.popleft())
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # nobody can have cancelled what has not been awaited
                 logger.exception("on_update failed for %s", self.ref)
                 continue
             if inspect.isawaitable(heard):
                 self._teller = asyncio.get_running_loop().create_task(self._hear(heard), context=self._context)
-                self._teller.add_done_callback(self._heard)
+                self._teller.add_done_callback(functools.partial(self._heard, heard))
 
     async def _hear(self, heard: Awaitable[object]) -> None:
         try:
             await heard
         except Exception:
             logger.exception("on_update failed for %s", self.ref)
+        except asyncio.CancelledError:
+            teller = asyncio.current_task()
+            if teller is not None and teller.cancelling():
+                raise
+            logger.exception("on_update failed for %s", self.ref)
 
-    def _heard(self, _teller: asyncio.Task[None]) -> None:
+    def _heard(self, heard: Awaitable[object], _teller: asyncio.Task[None]) -> None:
         self._teller = None
+        if inspect.iscoroutine(heard):
+            heard.close()  # a task that is cancelled before its first step has not begun to await it
         self._tell_on()
         if self._ended is not None and self._teller is None:
             self._resolve()

@@ -32,7 +32,9 @@ from clanforge_async.jobs import (
 EXCERPT = 2048
 """How many bytes of a body an error keeps."""
 
-_LONGEST_MESSAGE = 500
+LONGEST_MESSAGE = 500
+"""How many characters of a message of the server's an error keeps."""
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -261,7 +263,7 @@ def complaint_in(payload: Mapping[str, Any]) -> Complaint:
     texts += messages if isinstance(messages, list) else []
     said = [text for text in texts if isinstance(text, str) and text.strip()]
     code = _try(_integer, payload.get("error_code"), None)
-    return Complaint(is_error, said[0][:_LONGEST_MESSAGE] if said else "", code, "\n".join(said))
+    return Complaint(is_error, said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
 
 
 def _try(read: Callable[[object], T], value: object, otherwise: U) -> T | U:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
@@ -19,6 +19,7 @@ from clanforge_async.errors import ClanforgeError, RetryOutcomeUnknownError
 from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, JobKind, JobRef, Reading, positive_id
 
 _API = "/cfp/v1"
+_LATEST = datetime.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
 
 
 def _diff_status(diff_id: int, **params: str) -> Call:
@@ -62,12 +63,12 @@ class ImageDiffs:
         try:
             reading = await self._transport.call(call)
         except ClanforgeError as error:
-            if not may_have_been_acted_upon(error):
+            if not call.was_sent or not may_have_been_acted_upon(error):
                 raise
             return await self._after_doubt(call, diff_id, error)
         job = _diff(reading)
         if is_of_an_earlier_run(reading, _seconds_since(call)):
-            return evolve(job, newer_than=job.updated_at + timedelta(seconds=1))
+            return evolve(job, newer_than=_just_after(job.updated_at))
         return evolve(job, newer_than=job.updated_at)
 
     async def _after_doubt(self, call: Call, diff_id: int, doubt: ClanforgeError) -> ImageDiffJob:
@@ -121,6 +122,10 @@ class ImageVersions:
 
 def _diff(reading: Reading) -> ImageDiffJob:
     return cast("ImageDiffJob", reading.job)
+
+
+def _just_after(moment: datetime) -> datetime:
+    return min(moment, _LATEST) + timedelta(seconds=1)
 
 
 def _seconds_since(call: Call) -> float:
