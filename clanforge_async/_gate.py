@@ -111,5 +111,5 @@ class _Pace:
         """Wait until one more may pass."""
         async with self._turn:
             while not self._limiter.has_capacity(_ONE):
-                await asyncio.sleep(self._seconds)
+                await asyncio.sleep(self._seconds)  # noqa: ASYNC110 - time is all that it waits for
             await self._limiter.acquire(_ONE)

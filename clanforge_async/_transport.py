@@ -47,6 +47,7 @@ _HEADERS = {
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": f"clanforge-async/{metadata.version('clanforge-async')} Python/{platform.python_version()}",
 }
+_SIGN_ONCE = (AccessKeyAuth, BearerTokenAuth)
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$")
 _KEPT_ALIVE = 55.0
 """Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
@@ -64,8 +65,6 @@ class Transport:
         self._inner = transport
         self._closed = False
         self._base = str(options.url).rstrip("/")
-        # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
-        self._signs_once = type(options.auth) in {AccessKeyAuth, BearerTokenAuth}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._headers = {"Host": options.url.netloc.decode("ascii"), **_HEADERS}
         self._timeout = options.phases.as_dict()
@@ -129,19 +128,20 @@ class Transport:
         return reading
 
     async def _signed(self, call: Call, patience: float) -> Reply:
-        async with aclosing(self._options.auth.async_auth_flow(self._request(call))) as flow:
+        request, auth = self._request(call), self._options.auth
+        if type(auth) in _SIGN_ONCE:
+            request = next(auth.auth_flow(request))
+            return _reply(request, *await self._exchange(call, request, patience))
+        # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
+        async with aclosing(auth.async_auth_flow(request)) as flow:
             request = await anext(flow)
             while True:
-                if not self._signs_once:
-                    _check_headers(request)
+                _check_headers(request)
                 response, body = await self._exchange(call, request, patience)
-                if not self._signs_once:
-                    try:
-                        request = await flow.asend(_as_read(response, body, request))
-                        continue
-                    except StopAsyncIteration:
-                        pass
-                return _reply(request, response, body)
+                try:
+                    request = await flow.asend(_as_read(response, body, request))
+                except StopAsyncIteration:
+                    return _reply(request, response, body)
 
     async def _exchange(self, call: Call, request: httpx.Request, patience: float) -> tuple[httpx.Response, bytes]:
         async with self._gate.slot(patience):
@@ -227,7 +227,9 @@ def _pool(options: Options) -> httpx.AsyncHTTPTransport:
         keepalive_expiry=_KEPT_ALIVE,
     )
     try:
-        return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(options.url))
+        # Reading the trusted certificates takes a while, and plain http has no use for them.
+        is_https = options.url.scheme == "https"
+        return httpx.AsyncHTTPTransport(verify=is_https, limits=limits, proxy=_proxy(options.url))
     except (ValueError, ImportError, httpx.InvalidURL):
         # Whatever is wrong with it, an address of a proxy can hold a password.
         msg = "the proxy that the environment names is not one that can be used"

@@ -1,0 +1,55 @@
+"""``clanforge simulate``: an API to try things on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+from clanforge_async import ConfigurationError, JobRef
+from clanforge_async.cli.text import write
+from clanforge_async.simulator import DEMO_ACCOUNT, Run, Simulator, serve
+
+
+async def simulate(host: str, port: int, speed: float) -> int:
+    """Serve a simulator with a few jobs until cancelled."""
+    simulator = Simulator(speed=speed)
+    refs = _fill(simulator)
+    async with AsyncExitStack() as stack:
+        try:
+            base_url = await stack.enter_async_context(serve(simulator, host, port))
+        except OSError as error:
+            msg = f"{error.strerror}; choose another --host or --port"
+            raise ConfigurationError(msg) from error
+        for line in _introduction(base_url, refs):
+            write(line)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await ended  # never, but by being cancelled
+
+
+def _fill(simulator: Simulator) -> list[JobRef]:
+    return [
+        simulator.add_image_version(9001, duration=0),
+        simulator.add_image_version(9002, duration=45),
+        simulator.add_image_version(9003, duration=600, queued_for=30),
+        simulator.add_image_version(9004, duration=60, outcome="failed"),
+        simulator.add_image_version(9005, duration=0, outcome="squashed"),
+        simulator.add_image_diff(5001, duration=0),
+        simulator.add_image_diff(5002, duration=90),
+        simulator.add_image_diff(5003, duration=0, outcome="failed", retries=[Run(duration=30, queued_for=5)]),
+        simulator.add_image_diff(5004, duration=0, locked_by=5001),
+    ]
+
+
+def _introduction(base_url: str, refs: list[JobRef]) -> Iterator[str]:
+    yield f"A simulated Clanforge answers at {base_url} until Ctrl-C. In another shell:"
+    yield ""
+    yield f"  export CLANFORGE_BASE_URL={base_url}"
+    yield f"  export CLANFORGE_ACCESS_KEY={DEMO_ACCOUNT.access_key}"
+    yield f"  export CLANFORGE_SECRET_KEY={DEMO_ACCOUNT.secret_key}"
+    yield f"  export CLANFORGE_ACCOUNT_SERVICE_ID={DEMO_ACCOUNT.account_service_id}"
+    yield ""
+    yield f"  clanforge watch {' '.join(map(str, refs[:5]))}"
+    yield f"  clanforge watch {' '.join(map(str, refs[5:]))}"
+    yield "  clanforge image-diff retry 5003 --wait"
+    yield "  clanforge image-diff retry 5004   # is refused: its image is locked"

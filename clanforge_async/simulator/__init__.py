@@ -1,0 +1,64 @@
+"""A simulated Clanforge: an ASGI app whose jobs run by a clock, with faults to switch on.
+
+Mount it in a test through ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket. It needs the
+``simulator`` extra. ::
+
+    simulator = Simulator(speed=60)
+    diff = simulator.add_image_diff(5678, duration=300, outcome="failed")
+    simulator.faults.add(Drop(after_acting=True), route="image-diff retry", times=1)
+    async with serve(simulator) as base_url:
+        ...
+    print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
+"""
+
+from clanforge_async.simulator.extra import ADVICE
+
+try:
+    import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see whether it is there
+except ModuleNotFoundError as _missing:
+    raise ImportError(ADVICE) from _missing
+
+from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.faults import (
+    Drop,
+    Envelope,
+    Fault,
+    GatewayError,
+    Latency,
+    Stale,
+    Truncate,
+    Unreadable,
+)
+from clanforge_async.simulator.habits import Habits
+from clanforge_async.simulator.listings import Listing
+from clanforge_async.simulator.plans import Outcome, Run, Traits
+from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.server import serve
+from clanforge_async.simulator.service import Simulator
+from clanforge_async.simulator.switchboard import Faults, Switch
+from clanforge_async.simulator.traffic import Request, Traffic
+
+__all__ = [
+    "DEMO_ACCOUNT",
+    "Account",
+    "Drop",
+    "Envelope",
+    "Fault",
+    "Faults",
+    "GatewayError",
+    "Habits",
+    "Latency",
+    "Listing",
+    "Outcome",
+    "Request",
+    "Route",
+    "Run",
+    "Simulator",
+    "Stale",
+    "Switch",
+    "Traffic",
+    "Traits",
+    "Truncate",
+    "Unreadable",
+    "serve",
+]

@@ -1,0 +1,123 @@
+"""The simulator as an ASGI app: from a request, through the faults, to the rules and back."""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from functools import partial
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from starlette import routing
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse, Response
+
+from clanforge_async.simulator.answers import Dropped
+from clanforge_async.simulator.refusals import RequestRefusedError, envelope
+from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.traffic import Request
+from clanforge_async.simulator.visits import Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette import requests
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from clanforge_async.simulator.faults import Act
+    from clanforge_async.simulator.ledger import Ledger
+    from clanforge_async.simulator.switchboard import Faults
+    from clanforge_async.simulator.traffic import Traffic
+
+_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def make_app(ledger: Ledger, faults: Faults, traffic: Traffic, clock: Callable[[], float]) -> Starlette:
+    """Return an ASGI app that answers for a ledger's jobs, by a clock that tells Unix seconds."""
+    desk = _Desk(ledger, faults, traffic, clock)
+    routes = [routing.Route(route.path, partial(desk.answer, route)) for route in Route]
+    for route in routes:
+        # Starlette lets HEAD go with GET, and would so retry a diff for somebody who asks for headers.
+        route.methods = {"GET"}
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(_Front, traffic=traffic, clock=clock)],
+        exception_handlers={HTTPException: _no_such_call},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Front:
+    """What every request passes: it counts those in flight, and dates answers by the server's clock."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._traffic = traffic
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["date"] = formatdate(int(self._clock()), usegmt=True)
+            await send(message)
+
+        with self._traffic.passing():
+            await self._app(scope, receive, send_dated)
+
+
+@frozen
+class _Desk:
+    """Where requests for jobs are answered."""
+
+    _ledger: Ledger
+    _faults: Faults
+    _traffic: Traffic
+    _clock: Callable[[], float]
+
+    async def answer(self, route: Route, request: requests.Request) -> Response:
+        arrived = self._clock()
+        visit = self._visit(route, request)
+        faults = self._faults.befalling(visit)
+        earlier = any(fault.shows_earlier_run for fault in faults)
+        act: Act = partial(self._act, visit, request, earlier=earlier)
+        for fault in reversed(faults):
+            act = partial(fault.befall, visit, act)
+        answer = await act()
+        status = None if isinstance(answer, Dropped) else answer.status_code
+        self._traffic.record(Request(at=arrived, route=route, id=visit.id, status=status))
+        return answer
+
+    def _visit(self, route: Route, request: requests.Request) -> Visit:
+        async def left() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+
+        text = request.path_params["job_id"]
+        job_id = int(text) if _ID.fullmatch(text) else None
+        record = self._ledger.find(route.kind, job_id)
+        since_retry = record.since_retry(self._clock()) if record else None
+        return Visit(route=route, id=job_id, clock=self._clock, since_retry=since_retry, left=left)
+
+    async def _act(self, visit: Visit, request: requests.Request, *, earlier: bool) -> Response:
+        try:
+            body = self._ledger.answer(
+                visit.route,
+                visit.id,
+                visit.clock(),
+                authorization=request.headers.get("authorization"),
+                parameters=request.query_params,
+                earlier=earlier,
+            )
+        except RequestRefusedError as refusal:
+            return JSONResponse(envelope(refusal.code, refusal.message), refusal.status)
+        return JSONResponse(body)
+
+
+async def _no_such_call(_request: requests.Request, error: Exception) -> Response:
+    # Starlette's signature; it is registered for this exception alone.
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return JSONResponse(envelope(error.status_code, error.detail), error.status_code, error.headers)

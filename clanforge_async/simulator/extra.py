@@ -1,0 +1,3 @@
+"""What to do where the ``simulator`` extra is not installed."""
+
+ADVICE = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"

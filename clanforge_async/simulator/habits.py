@@ -1,0 +1,57 @@
+"""Habits: how the server writes a job down, where it does otherwise than its pages say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+from attrs import frozen
+
+from clanforge_async._wire import job_to_dict
+from clanforge_async.jobs import Job, JobState
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+@frozen(kw_only=True)
+class Habits:
+    """How one job is written. By default as the vendor's pages show it, with null for what a job has not.
+
+    Attributes:
+        names_only: No number for the state; only its name tells.
+        short_names: The completed state is called ``Complete``.
+        omits_nulls: What a job has not is left out.
+        swaps_types: Numbers arrive as text, and a number that is documented as text as a number.
+        adds_fields: There are fields that no page documents.
+    """
+
+    names_only: bool = False
+    short_names: bool = False
+    omits_nulls: bool = False
+    swaps_types: bool = False
+    adds_fields: bool = False
+
+    @classmethod
+    def drawn(cls, rng: Random) -> Self:
+        """Return habits as chance has them."""
+        return cls(**{field.name: rng.random() < 0.5 for field in attrs.fields(cls)})  # noqa: PLR2004 - heads or tails
+
+    def write(self, job: Job) -> dict[str, Any]:
+        """Return the wire form of a job."""
+        if self.names_only:
+            job = attrs.evolve(job, state_id=None)
+        if self.short_names and job.state is JobState.COMPLETED:
+            job = attrs.evolve(job, state_name="Complete")
+        wire = job_to_dict(job)
+        if self.omits_nulls:
+            wire = {name: value for name, value in wire.items() if value is not None}
+        if self.swaps_types:
+            wire = {name: _swapped(value) for name, value in wire.items()}
+        return wire | {"jobnode": "builder-3", "jobtags": []} if self.adds_fields else wire
+
+
+def _swapped(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return int(value) if isinstance(value, str) and value.isdecimal() else value

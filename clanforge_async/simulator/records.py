@@ -1,0 +1,111 @@
+"""Records: what the server keeps of one job over all its runs."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import define, field
+
+from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobKind, JobState
+from clanforge_async.simulator import plans
+from clanforge_async.simulator.habits import Habits
+from clanforge_async.simulator.listings import Listing
+from clanforge_async.simulator.refusals import RequestRefusedError
+from clanforge_async.simulator.snapshots import snapshot
+
+if TYPE_CHECKING:
+    from clanforge_async.jobs import JobRef
+    from clanforge_async.simulator.accounts import Account
+    from clanforge_async.simulator.plans import Plan, Run
+
+_RETRIABLE = {JobState.COMPLETED, JobState.FAILED}
+
+
+@define(eq=False, kw_only=True)
+class JobRecord:
+    """One job: whose it is, how it is written, and its runs.
+
+    Attributes:
+        ref: Its kind and id.
+        account: The account that it belongs to.
+        seed: What all chance in it is drawn from.
+        speed: What durations are divided by.
+        script: What its runs are to be like, in their order.
+        failures: How often it had failed before the first of them.
+        habits: How it is written.
+        listing: What it finds, if it is an image diff.
+        details: What it compares, if it is an image diff.
+        locked_by: The image diff that locks its image, if one does.
+        plans: Its runs so far, the latest last.
+    """
+
+    ref: JobRef
+    account: Account
+    seed: str
+    speed: float
+    script: tuple[Run, ...]
+    failures: int = 0
+    habits: Habits = field(factory=Habits)
+    listing: Listing = field(factory=Listing)
+    details: ImageDiffDetails | None = None
+    locked_by: int | None = None
+    plans: list[Plan] = field(factory=list["Plan"])
+
+    def begin(self, now: float) -> None:
+        """Begin the next run."""
+        number = len(self.plans)
+        before = self.plans[-1] if self.plans else None
+        plan = plans.draw(
+            self.script[number] if number < len(self.script) else self._one_that_completes(),
+            random.Random(f"{self.seed}/{number}"),  # noqa: S311 - it is to be the same every time
+            created=now,
+            speed=self.speed,
+            failures=before.failures + (before.outcome is JobState.FAILED) if before else self.failures,
+            not_before=max(math.floor(now), _last_update(before) + 1) if before else None,
+        )
+        self.plans.append(plan)
+
+    def since_retry(self, now: float) -> float | None:
+        """Return the seconds since the latest retry, None if there was none."""
+        return now - self.plans[-1].created if len(self.plans) > 1 else None
+
+    def retry(self, now: float) -> None:
+        """Begin the next run, if the server's rules allow it.
+
+        Raises:
+            RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
+                for one of the two); 200 for one whose image is locked.
+        """
+        state = plans.stage_at(self.plans[-1], now).state
+        if state not in _RETRIABLE:
+            message = f"diff {self.ref.id} is {state.name.lower()}: only a completed or failed one can be retried"
+            raise RequestRefusedError(400, message)
+        if self.locked_by is not None:
+            raise RequestRefusedError(200, f"image locked by diffid: {self.locked_by}", code=1)
+        self.begin(now)
+
+    def wire(self, now: float, *, earlier: bool = False, details: bool = False) -> dict[str, Any]:
+        """Return the job as the server writes it.
+
+        Args:
+            now: The moment.
+            earlier: Show the run before the latest, if there is one.
+            details: Show what an image diff compares.
+        """
+        plan = self.plans[-2] if earlier and len(self.plans) > 1 else self.plans[-1]
+        if self.ref.kind is JobKind.IMAGE_VERSION:
+            return self.habits.write(snapshot(plan, ImageVersionJob, self.ref.id, now))
+        job = snapshot(plan, ImageDiffJob, self.ref.id, now)
+        if job.is_completed:
+            job = attrs.evolve(job, **attrs.asdict(self.listing, recurse=False))
+        return self.habits.write(attrs.evolve(job, details=self.details if details else None))
+
+    def _one_that_completes(self) -> Run:
+        return attrs.evolve(self.script[0], outcome="completed")
+
+
+def _last_update(plan: Plan) -> int:
+    return max(math.floor(plan.ended), plan.not_before)

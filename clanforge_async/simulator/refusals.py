@@ -1,0 +1,33 @@
+"""Requests that the server turns down, and the envelope in which it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RequestRefusedError(Exception):
+    """The server turns a request down by its own rules.
+
+    Attributes:
+        status: The HTTP status, which can be 200: the server wraps some errors in successful answers.
+        code: The envelope's ``error_code``. Only the 1 of a locked image has been seen; elsewhere it is the status.
+        message: The envelope's ``error_message``.
+    """
+
+    def __init__(self, status: int, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code: int = status if code is None else code
+        self.message = message
+
+
+def envelope(code: int, message: str) -> dict[str, Any]:
+    """Return the object in which the server wraps an error."""
+    return {
+        "success": False,
+        "error": True,
+        "error_code": code,
+        "error_message": message,
+        "messages": [],
+        "_debug": [],
+    }

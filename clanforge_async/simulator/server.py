@@ -1,0 +1,42 @@
+"""The simulator on a socket."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from clanforge_async.simulator.extra import ADVICE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from clanforge_async.simulator.service import Simulator
+
+
+@asynccontextmanager
+async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+    """Serve a simulator by uvicorn in the running loop, and give the address to call it by.
+
+    It answers from then until the block is left, which ends requests in flight. Signals stay the caller's.
+
+    Args:
+        simulator: What to serve.
+        host: The address to listen on, IPv4 or IPv6.
+        port: The port; 0: one that is free.
+
+    Raises:
+        OSError: It cannot listen there.
+        ImportError: uvicorn is not installed.
+    """
+    # An app mounted in a test needs no server, and importing one takes a while.
+    try:
+        from clanforge_async.simulator.listener import listen  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ImportError(ADVICE) from error
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listening:
+        host, port = listening.getsockname()[:2]
+        async with listen(simulator.app, listening):
+            yield f"http://[{host}]:{port}" if family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -1,0 +1,198 @@
+"""The simulated service: what a test or a demo sets up and asks for the truth."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from clanforge_async.jobs import Job, JobKind, JobRef
+from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.app import make_app
+from clanforge_async.simulator.habits import Habits
+from clanforge_async.simulator.ledger import Ledger
+from clanforge_async.simulator.listings import Listing, draw_details
+from clanforge_async.simulator.plans import Outcome, Run, Traits
+from clanforge_async.simulator.records import JobRecord
+from clanforge_async.simulator.switchboard import Faults
+from clanforge_async.simulator.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Unpack
+
+    from starlette.types import ASGIApp
+
+
+class Simulator:
+    """A simulated Clanforge. Jobs run by its clock from the moment they are added.
+
+    Two simulators with the same seed, clock and jobs answer alike, in whatever order the jobs were added.
+
+    Attributes:
+        app: The ASGI app that serves it.
+        faults: What goes wrong; nothing until something is added.
+        requests: What was asked of it.
+        clock: Tells its time, in Unix seconds. Each answer's ``Date`` and each timestamp come from it.
+        speed: What the durations of jobs are divided by.
+        accounts: Who may call.
+    """
+
+    def __init__(
+        self,
+        speed: float = 1.0,
+        seed: int = 0,
+        accounts: Sequence[Account] = (DEMO_ACCOUNT,),
+        clock: Callable[[], float] = time.time,
+        *,
+        quirks: bool = False,
+    ) -> None:
+        """Set up a service without jobs.
+
+        Args:
+            speed: How many seconds of a job pass in one second of the clock.
+            seed: What everything left to chance is drawn from.
+            accounts: Who may call; jobs belong to the first unless they are added for another.
+            clock: The server's time in Unix seconds; one that is ahead of the client's makes a skewed server.
+            quirks: Whether jobs are written with `Habits` drawn for each, instead of as the vendor's pages show.
+
+        Raises:
+            ValueError: There is no account, or the speed is not a positive number.
+        """
+        if not accounts:
+            msg = "a simulator needs an account"
+            raise ValueError(msg)
+        if not 0 < speed < math.inf:
+            msg = f"speed must be a positive number, not {speed}"
+            raise ValueError(msg)
+        self.speed = speed
+        self.accounts: tuple[Account, ...] = tuple(accounts)
+        self.clock = clock
+        self.faults: Faults = Faults(seed)
+        self.requests: Traffic = Traffic()
+        self._seed = seed
+        self._quirks = quirks
+        self._ledger = Ledger(self.accounts)
+        self.app: ASGIApp = make_app(self._ledger, self.faults, self.requests, clock)
+
+    def add_image_version(
+        self,
+        id: int,  # noqa: A002 - what it is called everywhere else
+        *,
+        duration: float,
+        outcome: Outcome = "completed",
+        queued_for: float = 0.0,
+        failures: int = 0,
+        account: Account | None = None,
+        habits: Habits | None = None,
+        **traits: Unpack[Traits],
+    ) -> JobRef:
+        """Create an image version job, now.
+
+        Args:
+            id: Its id.
+            duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
+            outcome: How it ends.
+            queued_for: Seconds that it waits before it runs, divided likewise.
+            failures: How often it has failed before.
+            account: Whose it is; None: the first account's.
+            habits: How it is written; None: as the simulator's ``quirks`` say.
+            **traits: What else of a `Run` is not to be left to chance.
+
+        Raises:
+            ValueError: There is one of this id, the account is not the simulator's, or a trait is out of range.
+        """
+        run = Run(duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        return self._add(JobRef.image_version(id), (run,), account, habits, failures=failures)
+
+    def add_image_diff(
+        self,
+        id: int,  # noqa: A002 - what it is called everywhere else
+        *,
+        duration: float,
+        outcome: Outcome = "completed",
+        queued_for: float = 0.0,
+        retries: Sequence[Run] = (),
+        locked_by: int | None = None,
+        listing: Listing | None = None,
+        failures: int = 0,
+        account: Account | None = None,
+        habits: Habits | None = None,
+        **traits: Unpack[Traits],
+    ) -> JobRef:
+        """Create an image diff job, now.
+
+        Args:
+            id: Its id.
+            duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
+            outcome: How it ends.
+            queued_for: Seconds that it waits before it runs, divided likewise.
+            retries: What the runs are to be like that retries begin, in their order. Beyond them a run is like the
+                first, and completes.
+            locked_by: The id of a diff that locks its image: a retry is answered by an error envelope with status 200.
+            listing: The files that it lists once it has completed; None: a few, drawn by chance.
+            failures: How often it has failed before.
+            account: Whose it is; None: the first account's.
+            habits: How it is written; None: as the simulator's ``quirks`` say.
+            **traits: What else of its first `Run` is not to be left to chance.
+
+        Raises:
+            ValueError: There is one of this id, the account is not the simulator's, or a trait is out of range.
+        """
+        run = Run(duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        ref = JobRef.image_diff(id)
+        rng = self._rng(ref, "findings")
+        drawn, details = Listing.drawn(rng), draw_details(rng)
+        found = {"listing": drawn if listing is None else listing, "details": details, "locked_by": locked_by}
+        return self._add(ref, (run, *retries), account, habits, failures=failures, **found)
+
+    def ended_at(self, target: JobRef | Job | int) -> float:
+        """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
+
+        Args:
+            target: The job. A bare id will do where only one job has it.
+
+        Raises:
+            LookupError: There is no such job, or more than one.
+        """
+        return self._record(target).plans[-1].ended
+
+    def retries_of(self, target: JobRef | Job | int) -> int:
+        """Return how many retries of a job were carried out. Arguments and errors are those of `ended_at`."""
+        return len(self._record(target).plans) - 1
+
+    def _add(
+        self, ref: JobRef, script: tuple[Run, ...], account: Account | None, habits: Habits | None, **kept: Any
+    ) -> JobRef:
+        if ref in self._ledger.records:
+            msg = f"there is a job {ref} already"
+            raise ValueError(msg)
+        account = account or self.accounts[0]
+        if account not in self.accounts:
+            msg = f"account {account.account_service_id} is not one of the simulator's"
+            raise ValueError(msg)
+        usual = Habits.drawn(self._rng(ref, "habits")) if self._quirks else Habits()
+        record = JobRecord(
+            ref=ref,
+            account=account,
+            seed=f"{self._seed}/{ref}",
+            speed=self.speed,
+            script=script,
+            habits=habits or usual,
+            **kept,
+        )
+        record.begin(self.clock())
+        self._ledger.records[ref] = record
+        return ref
+
+    def _rng(self, ref: JobRef, what: str) -> random.Random:
+        return random.Random(f"{self._seed}/{ref}/{what}")  # noqa: S311 - it is to be the same every time
+
+    def _record(self, target: JobRef | Job | int) -> JobRecord:
+        wanted = {(kind, target) for kind in JobKind} if isinstance(target, int) else {(target.kind, target.id)}
+        found = [record for ref, record in self._ledger.records.items() if (ref.kind, ref.id) in wanted]
+        if len(found) != 1:
+            msg = f"{len(found)} jobs are called {target!r}"
+            raise LookupError(msg)
+        return found[0]

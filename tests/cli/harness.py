@@ -1,0 +1,103 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, Self
+
+from attrs import frozen
+from starlette.responses import JSONResponse, Response
+
+from clanforge_async.simulator import Fault, Simulator, serve
+from clanforge_async.simulator.faults import Act
+from clanforge_async.simulator.visits import Visit
+
+Clanforge = Callable[..., "Finished"]
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+
+@frozen
+class Finished:
+    """What a run of ``clanforge`` has left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+class Servers:
+    """Serves simulators from a thread, so that commands have the main one, and its signals, for themselves."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._running:
+            server.result(timeout=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @contextmanager
+    def serving(self, simulator: Simulator) -> Generator[str]:
+        """Serve a simulator within the block. That the server has gone is not waited for until the very end."""
+        address, ending = Future[str](), Future[None]()
+        self._running.append(asyncio.run_coroutine_threadsafe(_serve(simulator, address, ending), self._loop))
+        try:
+            yield address.result(timeout=5)
+        finally:
+            ending.set_result(None)
+
+
+async def _serve(simulator: Simulator, address: Future[str], ending: Future[None]) -> None:
+    async with serve(simulator) as base_url:
+        address.set_result(base_url)
+        await asyncio.wrap_future(ending)
+
+
+@frozen
+class Says(Fault):
+    """Changes fields of the answer, so that what is shown hangs on no clock."""
+
+    fields: dict[str, Any]
+
+    @classmethod
+    def running(cls, progress: int) -> Self:
+        return cls({"jobstateid": 4, "jobstatename": "Running", "jobprogress": progress, "jobeta": 1_900_000_000})
+
+    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+        answer = await act()
+        return JSONResponse(json.loads(bytes(answer.body)) | self.fields, answer.status_code)
+
+
+@frozen
+class Calls(Fault):
+    """Has something happen while a request is in flight, and leaves it there."""
+
+    what: Callable[[], object]
+
+    async def befall(self, visit: Visit, act: Act) -> Response:
+        await act()
+        self.what()
+        await visit.left()
+        return Response()

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from cli.harness import Clanforge
+
+from clanforge_async import JobRef
+from clanforge_async.cli import demo
+from clanforge_async.cli.watching import Pace
+from clanforge_async.simulator import Outcome, Simulator
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "demonstrate", partial(demo.demonstrate, speed=60.0, pace=Pace(interval=0.05)))
+
+
+def test_the_demo_ends_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo needs no configuration and heeds none, watches a dozen jobs, and ends with a table and status 0."""
+    monkeypatch.setenv("CLANFORGE_TOKEN", "of a real account")
+    monkeypatch.setenv("CLANFORGE_BASE_URL", "https://clanforge.invalid")
+    monkeypatch.setenv("COLUMNS", "80")
+    finished = clanforge("demo")
+    assert finished.status == 0
+    assert finished.err == ""
+    table = [line for line in finished.lines if line.startswith("│")]
+    assert len(table) == 12
+    assert sum("failed" in line for line in table) == 1
+    assert sum("squashed" in line for line in table) == 1
+    assert sum("image-diff/5005@" in line and "completed" in line for line in table) == 1
+    summary = " ".join(finished.lines[-2:])
+    assert summary.startswith("12 jobs: ")
+    assert "all as planned" in summary
+    assert all(len(line) <= 80 for line in finished.lines if not line.startswith("image-"))
+
+
+def test_the_demo_admits_what_is_not_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end other than the simulator planned it stands out, and makes the exit status 1."""
+
+    def fill(simulator: Simulator) -> dict[JobRef, Outcome]:
+        return {
+            simulator.add_image_version(1, duration=0): "failed",
+            simulator.add_image_diff(5005, duration=0, outcome="failed"): "completed",
+        }
+
+    monkeypatch.setattr(demo, "_fill", fill)
+    monkeypatch.setenv("COLUMNS", "120")
+    finished = clanforge("demo")
+    assert finished.status == 1
+    assert "completed, not failed" in finished.out
+    assert "1 NOT as planned" in finished.out

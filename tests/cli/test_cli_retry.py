@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from cli.harness import Clanforge
+
+from clanforge_async import JobRef
+from clanforge_async.simulator import Drop, GatewayError, Run, Simulator, Stale
+
+RETRY = ("image-diff", "retry", "5")
+
+
+def failed_diff(simulator: Simulator, duration: float = 0.3) -> JobRef:
+    return simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=duration)])
+
+
+def test_retry_shows_the_reference_to_wait_with(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A retry is asked for once; its answer's reference knows from when on a status is of the new run."""
+    ref = failed_diff(simulator)
+    finished = clanforge(*RETRY)
+    assert finished.status == 0
+    [line] = finished.lines
+    token, state, *_ = line.split("  ")
+    assert token.startswith("image-diff/5@")
+    assert state == "Created"
+    assert finished.err == f"asked for; to watch on: clanforge watch {token}\n"
+    assert simulator.retries_of(ref) == 1
+
+
+def test_wait_watches_the_new_run(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --wait the exit status is that of the new run, however long the old one's end is shown."""
+    failed_diff(simulator)
+    simulator.faults.add(Stale(0.3))
+    finished = clanforge(*RETRY, "--wait", "--interval", "0.05", "--json")
+    assert finished.status == 0
+    retried, *updates, result = finished.records
+    assert (retried["event"], retried["state"]) == ("retry", "created")
+    assert {record["ref"] for record in (*updates, result)} == {retried["ref"]}
+    assert "failed" not in {update["state"] for update in updates}
+    assert result["outcome"] == "completed"
+    assert finished.err == ""
+
+
+def test_wait_gives_up_after_its_timeout(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --timeout the wait ends with status 3, and says how to wait on."""
+    failed_diff(simulator, duration=1000)
+    finished = clanforge(*RETRY, "--wait", "--timeout", "0.2")
+    assert finished.status == 3
+    assert "to watch on: clanforge watch image-diff/5@" in finished.err
+
+
+def test_a_doubtful_retry_is_not_sent_again(simulator: Simulator, clanforge: Clanforge) -> None:
+    """When the connection drops, the diff's status tells what became of the retry."""
+    ref = failed_diff(simulator, duration=1000)
+    simulator.faults.add(Drop(after_acting=True), route="image-diff retry")
+    assert clanforge(*RETRY).status == 0
+    assert simulator.requests.count("image-diff retry") == 1
+    assert simulator.retries_of(ref) == 1
+
+
+def test_an_unknown_outcome_says_what_to_look_at(simulator: Simulator, clanforge: Clanforge) -> None:
+    """When nobody can tell whether the retry happened, the error says so, and what to do; nothing is sent twice."""
+    failed_diff(simulator)
+    simulator.faults.add(GatewayError(502), route="image-diff retry")
+    finished = clanforge(*RETRY, "--wait")
+    assert finished.status == 5
+    [line] = finished.err.splitlines()
+    assert line.startswith("error: the retry of image diff 5 may or may not have happened (Bad Gateway (HTTP 502")
+    assert line.endswith("; see `clanforge image-diff status 5` before asking again")
+    assert simulator.requests.count("image-diff retry") == 1
+
+
+def test_a_refused_retry_is_status_5(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A diff that runs cannot be retried."""
+    simulator.add_image_diff(5, duration=1000)
+    finished = clanforge(*RETRY, "--wait")
+    assert finished.status == 5
+    assert finished.out == ""
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--interval"])
+def test_options_of_the_wait_need_it(clanforge: Clanforge, option: str) -> None:
+    """An option that would have no effect is refused before anything is sent."""
+    finished = clanforge(*RETRY, option, "5")
+    assert finished.status == 2
+    assert "need --wait" in finished.err

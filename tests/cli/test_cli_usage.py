@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib import metadata
+
+import pytest
+from cli.harness import Clanforge
+
+COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
+
+
+def test_version(clanforge: Clanforge) -> None:
+    """--version names the program and the release."""
+    finished = clanforge("--version")
+    assert (finished.status, finished.out) == (0, f"clanforge {metadata.version('clanforge-async')}\n")
+
+
+def test_the_package_can_be_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m clanforge_async`` is ``clanforge``, with the process's own arguments."""
+    monkeypatch.setattr(sys, "argv", ["clanforge", "--version"])
+    with pytest.raises(SystemExit) as exited:
+        runpy.run_module("clanforge_async", run_name="__main__")
+    assert exited.value.code == 0
+    assert capsys.readouterr().out.startswith("clanforge ")
+
+
+def test_no_command_is_help_and_status_2(clanforge: Clanforge) -> None:
+    """Without a command there is help, and it counts as misuse."""
+    finished = clanforge()
+    assert finished.status == 2
+    assert "Commands:" in finished.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_access_is_an_option_of_every_command_and_keys_of_none(clanforge: Clanforge, command: tuple[str, ...]) -> None:
+    """Where the API is can be said on the command line, which is public; a secret cannot."""
+    finished = clanforge(*command, "--help")
+    assert finished.status == 0
+    for option in ("--base-url", "--account-service-id", "--json"):
+        assert option in finished.out
+    for secret in ("key", "token", "secret"):
+        assert secret not in finished.out.lower()
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["watch"], "Missing argument"),
+        (["watch", "image-diff/5", "image-dif/6"], "not a job reference: 'image-dif/6'"),
+        (["watch", "image-diff/0"], "must be positive"),
+        (["watch", "image-diff/5\x1b[31m"], r"'image-diff/5\x1b[31m'"),
+        (["watch", "image-diff/5", "--timeout", "soon"], "'soon' is not a positive number of seconds"),
+        (["watch", "image-diff/5", "--timeout", "-1"], "'-1' is not a positive number of seconds"),
+        (["watch", "image-diff/5", "--interval", "nan"], "'nan' is not a positive number of seconds"),
+        (["watch", "image-diff/5", "--interval", "inf"], "'inf' is not a positive number of seconds"),
+        (["watch", "image-diff/5", "--access-key", "k"], "No such option"),
+        (["image-diff"], "Missing command"),
+        (["image-diff", "status", "five"], "'ID'"),
+        (["image-diff", "retry", "0"], "'ID'"),
+        (["image-version", "retry", "5"], "No such command 'retry'"),
+        (["simulate", "--port", "70000"], "--port"),
+    ],
+)
+def test_misuse_is_one_sentence_and_status_2(clanforge: Clanforge, argv: list[str], complaint: str) -> None:
+    """Wrong arguments are refused in one sentence, with where to look for the right ones."""
+    finished = clanforge(*argv)
+    assert finished.status == 2
+    assert finished.out == ""
+    [line] = finished.err.splitlines()
+    assert line.startswith("error: ")
+    assert complaint in line
+    assert "--help'" in line
+
+
+def test_no_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that cannot work is misuse, and says what to set."""
+    for name in ("CLANFORGE_ACCESS_KEY", "CLANFORGE_SECRET_KEY", "CLANFORGE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 2
+    assert finished.err == (
+        "error: no credentials: set CLANFORGE_ACCESS_KEY and CLANFORGE_SECRET_KEY, or CLANFORGE_TOKEN\n"
+    )

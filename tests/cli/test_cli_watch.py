@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from cli.harness import Clanforge, Says
+
+from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
+
+QUICK = ("--interval", "0.05")
+
+
+def test_completed_jobs_are_status_0(simulator: Simulator, clanforge: Clanforge) -> None:
+    """In a pipe each change is one plain line, and each end another; all completed is status 0."""
+    simulator.add_image_version(9, duration=0)
+    simulator.add_image_diff(5, duration=0)
+    simulator.faults.add(Says.running(40), id=9, times=3)
+    finished = clanforge("watch", "image-version/9", "image-diff/5", *QUICK)
+    assert finished.status == 0
+    assert len(finished.lines) == 3
+    assert [line.split("  ")[:2] for line in finished.lines if "completed" in line] == [
+        ["image-diff/5", "completed"],
+        ["image-version/9", "completed"],
+    ]
+    [change] = [line for line in finished.lines if "Running" in line]
+    assert change.startswith("image-version/9  Running  40 %  eta 2030-03-17T17:46:40Z  updated ")
+    assert finished.err == ""
+
+
+def test_json_is_an_update_for_each_change_and_a_result_at_the_end(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --json each change is an object, then the result is one with all that the contract names."""
+    simulator.add_image_version(9, duration=0)
+    simulator.faults.add(Says.running(40), times=2)
+    simulator.faults.add(Says.running(70), times=1)
+    finished = clanforge("watch", "image-version/9", *QUICK, "--json")
+    *updates, result = finished.records
+    assert {(update["event"], update["ref"]) for update in updates} == {("update", "image-version/9")}
+    assert [(update["state"], update["progress"]) for update in updates] == [
+        ("running", 40),
+        ("running", 70),
+        ("completed", 100),
+    ]
+    assert updates[0]["eta"] == "2030-03-17T17:46:40Z"
+    assert result["event"] == "result"
+    assert (result["ref"], result["kind"], result["id"]) == ("image-version/9", "image-version", 9)
+    assert (result["outcome"], result["error"], result["error_type"]) == ("completed", None, None)
+    assert (result["state"], result["progress"]) == ("completed", 100)
+    assert result["polls"] == simulator.requests.count() == 4
+    assert 0.15 < result["elapsed"] < 60
+    assert finished.err == ""
+
+
+@pytest.mark.parametrize("outcome", ["failed", "squashed"])
+def test_a_job_without_success_is_status_1(simulator: Simulator, clanforge: Clanforge, outcome: str) -> None:
+    """A job that fails or is squashed says why, once on each stream."""
+    simulator.add_image_diff(5, duration=0, outcome=outcome, error="disk full")  # type: ignore[arg-type] # from above
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 1
+    [line] = finished.lines
+    reason = ": disk full" if outcome == "failed" else ""
+    assert re.fullmatch(rf"image-diff/5  {outcome}  [0-9.]+ s, 1 poll{reason}", line)
+    assert finished.err.startswith("error: image-diff/5 ")
+    assert "to watch on" not in finished.err
+    [*_, result] = clanforge("watch", "image-diff/5", "--json").records
+    assert result["outcome"] == outcome
+
+
+def test_a_timeout_is_status_3(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A timeout says how to watch on, with the moment that a reference carries."""
+    simulator.add_image_diff(5, duration=1000)
+    finished = clanforge("watch", "image-diff/5@1", "--timeout", "0.2", "--json")
+    assert finished.status == 3
+    assert finished.records[-1]["outcome"] == "timeout"
+    assert finished.records[-1]["error"].startswith("timed out: image-diff/5@1")
+    assert finished.err.splitlines()[-1].endswith("clanforge watch image-diff/5@1")
+
+
+def test_a_timeout_without_any_answer_is_status_3(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A timeout ends a request in flight, and its result makes do without a job."""
+    simulator.add_image_diff(5, duration=1000)
+    simulator.faults.add(Latency(60))
+    finished = clanforge("watch", "image-diff/5", "--timeout", "0.2", "--json")
+    assert finished.status == 3
+    [result] = finished.records
+    assert "state" not in result
+
+
+@pytest.mark.usefixtures("simulator")
+def test_wrong_keys_are_status_4(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong keys end a watch at once, and are told apart from everything else."""
+    monkeypatch.setenv("CLANFORGE_SECRET_KEY", "wrong")
+    finished = clanforge("watch", "image-diff/5", "--json")
+    assert finished.status == 4
+    assert finished.records[-1]["error_type"] == "AuthenticationError"
+    assert "check the keys" in finished.err
+    assert "wrong" not in finished.err
+
+
+@pytest.mark.usefixtures("simulator")
+def test_a_foreign_job_is_status_4(clanforge: Clanforge) -> None:
+    """A job of an account that the credentials do not open is a matter of permission."""
+    finished = clanforge("image-diff", "status", "5", "--account-service-id", "77")
+    assert finished.status == 4
+    assert finished.err.startswith("error: forbidden (HTTP 403")
+
+
+@pytest.mark.usefixtures("simulator")
+def test_an_unknown_job_is_status_5(clanforge: Clanforge) -> None:
+    """Any other error of the API is status 5."""
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 5
+    assert finished.lines[0].startswith("image-diff/5  error  ")
+    assert finished.err.startswith("error: not found (HTTP 404")
+    assert "check the ID" in finished.err
+
+
+def test_of_several_the_highest_status_counts(simulator: Simulator, clanforge: Clanforge) -> None:
+    """Of several jobs the worst decides, and one sentence tells how all of them ended."""
+    simulator.add_image_version(1, duration=0)
+    simulator.add_image_version(2, duration=0, outcome="failed")
+    simulator.add_image_version(3, duration=1000)
+    refs = ["image-version/1", "image-version/2", "image-version/3"]
+    finished = clanforge("watch", *refs, "--timeout", "1")
+    assert finished.status == 3
+    assert finished.err.splitlines() == [
+        "error: of 3 jobs 1 completed, 1 failed, 1 timeout",
+        "unfinished; to watch on: clanforge watch image-version/3",
+    ]
+    assert clanforge("watch", *refs[:2], "image-version/4").status == 5
+
+
+def test_each_of_two_equal_references_has_its_result(simulator: Simulator, clanforge: Clanforge) -> None:
+    """The same job given twice is shown twice, and polled once."""
+    simulator.add_image_version(1, duration=0)
+    finished = clanforge("watch", "image-version/1", "image-version/1", "--json")
+    assert [record["event"] for record in finished.records].count("result") == 2
+    assert simulator.requests.count() == 1
+
+
+def test_an_outage_is_waited_out(simulator: Simulator, clanforge: Clanforge) -> None:
+    """Failures that pass do not show in the outcome."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(GatewayError(502), times=2)
+    assert clanforge("watch", "image-version/1", *QUICK).status == 0
+
+
+def test_a_state_that_nobody_knows_is_watched_on(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An unknown state neither ends a watch nor breaks a line; a warning tells of it on stderr."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(Says({"jobstateid": 99, "jobstatename": "Frobnicating"}), times=1)
+    finished = clanforge("watch", "image-version/1", *QUICK)
+    assert finished.status == 0
+    assert finished.lines[0].startswith("image-version/1  Frobnicating  100 %")
+    assert finished.err.startswith("warning: image-version/1 ")
+
+
+def test_a_locked_image_tells_what_to_do(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An error envelope is an error whatever its status, and says what to do next."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(Envelope("image locked by diffid: 218595"))
+    finished = clanforge("image-version", "status", "1")
+    assert finished.status == 5
+    assert "accept or reject image diff 218595 first" in finished.err
+
+
+@pytest.mark.usefixtures("simulator")
+def test_no_connection_is_status_5(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that fails is status 5, in one sentence."""
+    monkeypatch.setattr("clanforge_async._transport._BACKOFF", lambda _state: 0.0)
+    finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
+    assert finished.status == 5
+    [line] = finished.err.splitlines()
+    assert line.endswith("; check the network and the base URL")

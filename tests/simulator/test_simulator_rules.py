@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from simulator.calling import ASID, KEYS, START, FakeClock, caller, get, job
+
+from clanforge_async.simulator import DEMO_ACCOUNT, Account, Run, Simulator
+
+OTHER = Account(account_service_id=99, access_key="other", secret_key="its secret", token="its token")
+SECOND = Account(account_service_id=1235, access_key=DEMO_ACCOUNT.access_key, secret_key=DEMO_ACCOUNT.secret_key)
+TOKEN_ONLY = Account(account_service_id=7, token="a third token")
+BEARER = {"Authorization": f"Bearer {DEMO_ACCOUNT.token}"}
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def simulator(clock: FakeClock) -> Simulator:
+    simulator = Simulator(clock=clock, accounts=[DEMO_ACCOUNT, OTHER, SECOND, TOKEN_ONLY])
+    simulator.add_image_version(9012, duration=60, queued_for=10)
+    simulator.add_image_diff(5678, duration=60, outcome="failed", fails_at=0.5, error="disk full")
+    simulator.add_image_version(99, duration=60, account=OTHER)
+    return simulator
+
+
+def basic(text: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+async def test_a_status_shows_the_job_as_documented(simulator: Simulator, clock: FakeClock) -> None:
+    """An image version's status has every documented field, in its documented type."""
+    clock.advance(40)
+    body = await job(simulator, "imageversion/9012/status")
+    assert isinstance(body.pop("jobeta"), int)
+    assert 0 < body.pop("jobprogress") < 100
+    assert START - 1 < body.pop("jobupdated") <= clock.now
+    assert body == {
+        "imageversionid": 9012,
+        "jobcreated": int(START),
+        "joberror": None,
+        "jobfailed": 0,
+        "jobstart": str(int(START) + 10),
+        "jobstateid": 4,
+        "jobstatename": "Running",
+        "success": True,
+    }
+
+
+async def test_a_failed_diff_says_why(simulator: Simulator, clock: FakeClock) -> None:
+    """A failed job shows state 6, its error and that it has failed once, under status 200."""
+    clock.advance(100)
+    body = await job(simulator, "imagediff/5678/status")
+    assert (body["diffid"], body["jobstateid"], body["jobstatename"]) == (5678, 6, "Failed")
+    assert (body["jobfailed"], body["joberror"]) == (1, "disk full")
+    assert body["jobupdated"] == int(START + 30)
+
+
+async def test_every_answer_is_dated_by_the_servers_clock(simulator: Simulator, clock: FakeClock) -> None:
+    """``Date`` is the simulator's time in whole seconds, on good answers and on errors."""
+    clock.advance(86400)
+    for path in ("imageversion/9012/status", "imageversion/1/status", "nothing"):
+        answer = await get(simulator, path)
+        assert answer.headers.get_list("date") == ["Sun, 23 Nov 2025 00:00:00 GMT"]
+
+
+@pytest.mark.parametrize("token_in_use", [BEARER, basic(":".join(KEYS)), {"Authorization": "bEaReR  demo-token "}])
+async def test_both_hosts_ways_of_authenticating_are_taken(simulator: Simulator, token_in_use: dict[str, str]) -> None:
+    """Basic and Bearer open the account; the scheme's case does not matter."""
+    answer = await get(simulator, "imageversion/9012/status", auth=None, headers=token_in_use)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic ZGVtbw"},
+        {"Authorization": "Digest demo"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer wröng".encode("latin-1")},
+        basic("demo-access-key"),
+        basic("demo-access-key:wrong"),
+        basic("wrong:demo-secret-key"),
+        basic(":"),
+        basic("None:None"),
+    ],
+)
+async def test_wrong_credentials_are_401(simulator: Simulator, headers: Any) -> None:
+    """A header that is missing, malformed or wrong opens nothing, not even the knowledge of what there is."""
+    for path in ("imageversion/9012/status", "imageversion/1/status"):
+        answer = await get(simulator, path, auth=None, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["error_message"] == "unauthorized"
+
+
+@pytest.mark.parametrize("value", [None, "", "abc", "0", "-1", "1.5", "9" * 5000])
+async def test_a_missing_or_malformed_account_is_400(simulator: Simulator, value: str | None) -> None:
+    """With Basic, ``accountserviceid`` has to be a number."""
+    params = {} if value is None else {"accountserviceid": value}
+    answer = await get(simulator, "imageversion/9012/status", params=params)
+    assert answer.status_code == 400
+    assert "accountserviceid" in answer.json()["error_message"]
+
+
+@pytest.mark.parametrize("asid", ["99", "4711"])
+async def test_an_account_of_others_is_403(simulator: Simulator, asid: str) -> None:
+    """Credentials open their own account only, with Basic and with Bearer."""
+    for auth, headers in ((KEYS, {}), (None, BEARER)):
+        params = {"accountserviceid": asid}
+        answer = await get(simulator, "imageversion/99/status", auth=auth, headers=headers, params=params)
+        assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
+
+
+async def test_a_job_of_another_account_is_403(simulator: Simulator) -> None:
+    """A job is shown to its own account only."""
+    answer = await get(simulator, "imageversion/99/status")
+    assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
+    answer = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
+    assert answer.status_code == 403, "the foreign accountserviceid counts with Bearer too"
+
+
+async def test_a_token_says_by_itself_whose_it_is(simulator: Simulator) -> None:
+    """With Bearer no ``accountserviceid`` is needed, and the token's own may be sent."""
+    simulator.add_image_version(3, duration=1, account=TOKEN_ONLY)
+    for params in ({}, {"accountserviceid": "7"}):
+        headers = {"Authorization": "Bearer a third token"}
+        answer = await get(simulator, "imageversion/3/status", auth=None, headers=headers, params=params)
+        assert answer.status_code == 200
+
+
+async def test_one_pair_of_keys_may_open_several_accounts(simulator: Simulator) -> None:
+    """Of the accounts that a pair of keys opens, ``accountserviceid`` names the one that is meant."""
+    simulator.add_image_version(3, duration=1, account=SECOND)
+    assert (await get(simulator, "imageversion/3/status")).status_code == 403
+    answer = await get(simulator, "imageversion/3/status", params={"accountserviceid": "1235"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["imagediff/9012/status", "imageversion/5678/status", "imagediff/1/retry", "imagediff/x/status"]
+)
+async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
+    """There is no such job, or there is one of the other kind."""
+    answer = await get(simulator, path)
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "success": False,
+        "error": True,
+        "error_code": 404,
+        "error_message": "not found",
+        "messages": [],
+        "_debug": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["imagediff/5678", "imagediff/5678/", "imagediff/5678/status/", "imageversion/9012/retry", "image/1/status"]
+)
+async def test_other_paths_are_404(simulator: Simulator, path: str) -> None:
+    """Nothing is redirected, guessed or retried that is not one of the calls."""
+    answer = await get(simulator, path)
+    assert answer.status_code == 404
+    assert answer.json()["success"] is False
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_methods_are_405_and_do_nothing(simulator: Simulator, clock: FakeClock, method: str) -> None:
+    """All calls are GET; a HEAD in particular retries nothing."""
+    clock.advance(100)
+    async with caller(simulator) as http:
+        answer = await http.request(method, "/cfp/v1/imagediff/5678/retry")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+    assert simulator.retries_of(5678) == 0
+
+
+async def test_a_retry_restarts_a_failed_diff(simulator: Simulator, clock: FakeClock) -> None:
+    """The retry's answer shows the new run: same id, Created, no progress, no ``success``; then the run completes."""
+    clock.advance(100)
+    answer = await job(simulator, "imagediff/5678/retry")
+    assert isinstance(answer.pop("jobeta"), int)
+    assert answer == {
+        "diffid": 5678,
+        "jobcreated": int(clock.now),
+        "joberror": None,
+        "jobfailed": 1,
+        "jobprogress": 0,
+        "jobstart": None,
+        "jobstateid": 1,
+        "jobstatename": "Created",
+        "jobupdated": int(clock.now),
+    }
+    clock.advance(59)
+    running = await job(simulator, "imagediff/5678/status")
+    assert (running["jobstateid"], running["jobfailed"]) == (4, 1)
+    clock.advance(1)
+    assert (await job(simulator, "imagediff/5678/status"))["jobstateid"] == 5
+    assert simulator.retries_of(5678) == 1
+
+
+async def test_a_completed_diff_may_be_retried(simulator: Simulator, clock: FakeClock) -> None:
+    """The seeds allow a retry of a completed diff as well as of a failed one."""
+    simulator.add_image_diff(1, duration=5)
+    clock.advance(6)
+    assert (await job(simulator, "imagediff/1/retry"))["jobstateid"] == 1
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(0, "created"), (1, "pending"), (15, "running")])
+async def test_a_diff_that_has_not_ended_is_not_retried(clock: FakeClock, seconds: float, state: str) -> None:
+    """A retry before the end is 400, says why, and leaves the run alone."""
+    simulator = Simulator(clock=clock)
+    simulator.add_image_diff(1, duration=10, queued_for=3)
+    simulator.add_image_diff(2, duration=100, queued_for=3)
+    clock.advance(seconds)
+    answer = await get(simulator, "imagediff/2/retry")
+    assert answer.status_code == 400
+    assert answer.json()["error_message"] == f"diff 2 is {state}: only a completed or failed one can be retried"
+    assert simulator.retries_of(2) == 0
+
+
+async def test_a_squashed_diff_is_not_retried(simulator: Simulator, clock: FakeClock) -> None:
+    """The image diff retry page names completed and failed diffs, and a squashed one is neither."""
+    simulator.add_image_diff(1, duration=5, outcome="squashed")
+    clock.advance(6)
+    assert (await job(simulator, "imagediff/1/status"))["jobstatename"] == "Squashed"
+    assert (await get(simulator, "imagediff/1/retry")).status_code == 400
+
+
+async def test_runs_follow_their_script_then_complete(simulator: Simulator, clock: FakeClock) -> None:
+    """Later runs are as they were asked for, and those beyond are like the first but complete."""
+    simulator.add_image_diff(
+        1, duration=10, outcome="failed", failures=1, retries=[Run(duration=20, outcome="failed", fails_at=1)]
+    )
+    seen: list[tuple[int, int]] = []
+    for wait in (10, 20, 10):
+        clock.advance(wait)
+        body = await job(simulator, "imagediff/1/status")
+        seen.append((body["jobstateid"], body["jobfailed"]))
+        if wait != 20 or len(seen) < 3:
+            await get(simulator, "imagediff/1/retry")
+    assert seen == [(6, 2), (6, 3), (5, 3)]
+
+
+async def test_a_new_run_is_newer_than_the_old_one_within_the_same_second(clock: FakeClock) -> None:
+    """``jobupdated`` of a new run is greater than every one of the run before, however fast they follow."""
+    simulator = Simulator(clock=clock)
+    simulator.add_image_diff(1, duration=0.01, outcome="failed", retries=[Run(duration=0.01, outcome="failed")] * 3)
+    updates: list[int] = []
+    for _ in range(3):
+        clock.advance(0.02)
+        updates.append((await job(simulator, "imagediff/1/status"))["jobupdated"])
+        updates.append((await job(simulator, "imagediff/1/retry"))["jobupdated"])
+    last, *runs = updates[::2]
+    assert [last, *runs] == [int(START), int(START) + 1, int(START) + 2]
+    assert updates[1::2] == [int(START) + 1, int(START) + 2, int(START) + 3]
+
+
+async def test_a_locked_image_is_told_in_an_envelope_under_200(simulator: Simulator, clock: FakeClock) -> None:
+    """A retry of a diff whose image is locked is answered as has been seen of the API, and does nothing."""
+    simulator.add_image_diff(1, duration=1, locked_by=218595)
+    clock.advance(2)
+    answer = await get(simulator, "imagediff/1/retry")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": False,
+        "error": True,
+        "error_code": 1,
+        "error_message": "image locked by diffid: 218595",
+        "messages": [],
+        "_debug": [],
+    }
+    assert simulator.retries_of(1) == 0
+
+
+async def test_details_of_a_diff_are_shown_on_request(simulator: Simulator) -> None:
+    """``diff_info=1`` adds the objects game, machine and image, and nothing else does."""
+    async with caller(simulator) as http:
+        plain = await http.get("/cfp/v1/imagediff/5678/status", params=ASID | {"diff_info": "0"})
+        detailed = await http.get("/cfp/v1/imagediff/5678/status", params=ASID | {"diff_info": "1"})
+    assert not {"game", "machine", "image"} & set(plain.json())
+    assert all(detailed.json()[name]["name"] for name in ("game", "machine", "image"))
