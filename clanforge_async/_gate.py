@@ -110,6 +110,6 @@ class _Pace:
     async def keep(self) -> None:
         """Wait until one more may pass."""
         async with self._turn:
-            while not self._limiter.has_capacity(_ONE):
-                await asyncio.sleep(self._seconds)  # noqa: ASYNC110 - time is all that it waits for
+            while not self._limiter.has_capacity(_ONE):  # noqa: ASYNC110 - it waits for nothing but time
+                await asyncio.sleep(self._seconds)
             await self._limiter.acquire(_ONE)

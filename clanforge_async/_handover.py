@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -42,13 +43,15 @@ class Handover:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            try:
+            with suppress(asyncio.CancelledError):
                 await self._leave_risk(task)
-            finally:
-                task.cancel()
-                await asyncio.wait({task})
-                if not task.cancelled():
-                    task.exception()  # what came too late for anybody to hear is not a lost exception
+            task.cancel()
+            while not task.done():
+                # Nothing that comes meanwhile makes it more cancelled, and the request is not gone before it has ended.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # what came too late for anybody to hear is not a lost exception
             raise
 
     async def _leave_risk(self, task: asyncio.Future[T]) -> None:

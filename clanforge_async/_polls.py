@@ -42,8 +42,7 @@ class _Subject:
         if self.watches:
             return None
         self._polls.forget(self)
-        if self.timer is not None:
-            self.timer.cancel()
+        self._disarm()
         if self.task is not None:
             self.task.cancel()
         return self.task
@@ -52,17 +51,24 @@ class _Subject:
         """Have the next poll made when the first of the watches wants it, though not before the server allows it."""
         if self.task is not None or self.is_ready:
             return
+        self._disarm()
+        loop = asyncio.get_running_loop()
+        due = max(min(watch.due for watch in self.watches), self.not_before)
+        if due <= loop.time():
+            self._polls.make_ready(due, self)
+        elif due < math.inf:
+            self.timer = loop.call_at(due, self._polls.make_ready, due, self)
+
+    def _disarm(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
-        due = max(min(watch.due for watch in self.watches), self.not_before)
-        if due < math.inf:
-            self.timer = asyncio.get_running_loop().call_at(due, self._polls.make_ready, due, self)
+            self.timer = None
 
-    def take(self, observation: Observation, latency: float) -> None:
+    def take(self, observation: Observation, latency: float, crowd: float) -> None:
         """Pass on what a poll has brought."""
         for watch in tuple(self.watches):
             try:
-                at_least = watch.observe(observation, latency)
+                at_least = watch.observe(observation, latency, crowd)
             except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and nobody may hang for it
                 watch.fail(error)
             else:
@@ -86,11 +92,13 @@ class Polls:
         observe: Reads one job's status once.
         capacity: How many polls to have under way at a time. What is due beyond that waits here, where the most
             overdue goes first.
+        max_rate: How many a second can be made; None: any number.
     """
 
-    def __init__(self, observe: Observe, capacity: int) -> None:
+    def __init__(self, observe: Observe, capacity: int, max_rate: float | None) -> None:
         self._observe = observe
         self._capacity = capacity
+        self._max_rate = max_rate
         self._subjects: dict[tuple[JobKind, int], _Subject] = {}
         self._ready: list[tuple[float, int, _Subject]] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -114,12 +122,17 @@ class Polls:
         heapq.heappush(self._ready, (due, next(self._order), subject))
         self._fill()
 
+    def _seconds_for_all(self, latency: float) -> float:
+        others = len(self._subjects) - 1
+        return others * max(1 / self._max_rate if self._max_rate else 0.0, latency / self._capacity)
+
     def _fill(self) -> None:
         while self._ready and len(self._running) < self._capacity:
             _, _, subject = heapq.heappop(self._ready)
             subject.is_ready = False
             if subject.watches:
-                subject.task = asyncio.get_running_loop().create_task(self._poll(subject))
+                # Made without the loop's factory: a task that starts eagerly could be over before it is known here.
+                subject.task = asyncio.Task(self._poll(subject), loop=asyncio.get_running_loop())
                 self._running.add(subject.task)
                 subject.task.add_done_callback(functools.partial(self._done, subject))
 
@@ -146,6 +159,7 @@ class Polls:
             now = reading.server_time or datetime.now(UTC)
             observation = Observation(seen=reading.job, at=clock(), server_time=now)
         subject.task = None
-        subject.take(observation, observation.at - began)
+        latency = observation.at - began
+        subject.take(observation, latency, self._seconds_for_all(latency))
         if subject.watches:
             subject.arrange()

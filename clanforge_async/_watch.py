@@ -22,8 +22,8 @@ logger = logging.getLogger("clanforge_async")
 OnUpdate = Callable[[Job], Awaitable[object] | object]
 
 _LAST_POLL_BEFORE = 0.05
-"""Seconds before its deadline at which a watch polls for the last time, at the least; twice a poll's own duration
-where that is more."""
+"""Seconds before its deadline at which a watch polls for the last time, at the least. It is twice a poll's duration
+where that is more, and longer where the polls of many jobs have to fit in."""
 
 
 @frozen(kw_only=True)
@@ -56,7 +56,7 @@ class WatchResult:
             Exception: The job has not completed; ``error`` says why.
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # else it would grow with every waiter that it is raised to
         if self.job is None:
             msg = f"{self.ref} has no job"
             raise ClanforgeError(msg)
@@ -126,12 +126,13 @@ class Watch:
             self._tell(job)
             self._end(failure_of(job))
 
-    def observe(self, observation: Observation, latency: float) -> float:
+    def observe(self, observation: Observation, latency: float, crowd: float) -> float:
         """Take note of what a poll has brought.
 
         Args:
             observation: What it has brought.
             latency: Seconds that it took.
+            crowd: Seconds that the polls of all other jobs take, should they come at once.
 
         Returns:
             Seconds for which the server wants no other poll.
@@ -145,7 +146,7 @@ class Watch:
             return 0.0
         if outcome.news is not None and outcome.news != self._told:
             self._tell(outcome.news)
-        self.due = self._next(outcome, observation.at, latency)
+        self.due = self._next(outcome, observation.at, latency, crowd)
         return outcome.at_least
 
     def fail(self, error: Exception) -> None:
@@ -169,12 +170,16 @@ class Watch:
             self._winding_down.add(self._teller)
         return self._winding_down - {asyncio.current_task()}
 
-    def _next(self, again: Again, at: float, latency: float) -> float:
+    def _next(self, again: Again, at: float, latency: float, crowd: float) -> float:
         due = at + again.after
         if self._deadline is None:
             return due
-        last = self._deadline - max(_LAST_POLL_BEFORE, 2 * latency)
-        return max(last, at + again.at_least) if at < last < due else due
+        margin = max(_LAST_POLL_BEFORE, 2 * latency)
+        last = self._deadline - margin - crowd
+        if last <= at:
+            # That was to be the last poll, or polls take so long that half of what remains must do.
+            last = self._deadline - min(margin, (self._deadline - at) / 2)
+        return max(last, at + again.at_least) if last < due and last - at >= _LAST_POLL_BEFORE else due
 
     def _expire(self) -> None:
         self._end(WatchTimeoutError(self.ref, self._state.last_job))

@@ -212,6 +212,11 @@ class ClanforgeClient:
         """Requests in flight at a time, at the most."""
         return self._options.max_concurrency
 
+    @property
+    def max_rate(self) -> float | None:
+        """Requests per second, at the most; None: unlimited."""
+        return self._options.max_rate
+
     async def observe(self, ref: JobRef) -> Reading:
         """Read a job's status once, whatever comes of it, with the time that the server answers at.
 

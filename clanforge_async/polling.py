@@ -1,114 +1,98 @@
 """When to poll next: wait strategies for tenacity.
 
-A strategy is a pure function of what a watch has seen. It knows neither the loop nor the network; that a moment is
-far away is all it ever says.
+`until_eta` weighs the cost of a poll against the cost of being late. Where a job is as likely to end in any second
+as in any other, with hazard h, and a poll is worth w seconds of lateness, the cheapest interval between polls is
+sqrt(2 w / h). Where the hazard changes, polls are spread so that each interval holds the same sum of sqrt(h / 2 w):
+few while an end is unlikely, many around the time that is forecast, and fewer again the longer that has passed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 
-from attrs import frozen
 from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import Job, JobState
-
-_BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
+from clanforge_async.forecasts import Forecast, Memory, forecast
 
 Interval = float | wait_base | Callable[[RetryCallState], float]
 
+_EARLY_ENDS = 0.25
+"""How many jobs end before their time, more or less: a failure can come at any moment."""
 
-@frozen
-class Sighting:
-    """What one poll has shown that bears on when the job will end; plain numbers, in seconds.
+_BLIND_ENDS = 0.5
+"""The same for a job that foretells nothing, as a part of its age so far."""
 
-    Attributes:
-        now: The server's clock at the time, as Unix time.
-        since: When the job was started, or created where it has not been started, as Unix time.
-        is_running: Whether it had been started.
-        progress: Percentage from 0 to 100.
-        eta: When the server expected it to complete, as Unix time.
-    """
-
-    now: float
-    since: float
-    is_running: bool
-    progress: int
-    eta: float | None
-
-    @classmethod
-    def of(cls, job: Job, server_time: datetime) -> Sighting:
-        """Take from a job what a strategy needs."""
-        return cls(
-            now=server_time.timestamp(),
-            since=(job.started_at or job.created_at).timestamp(),
-            is_running=job.started_at is not None and job.state not in _BEFORE_RUNNING,
-            progress=job.progress,
-            eta=None if job.eta is None else job.eta.timestamp(),
-        )
+_FINEST_STEP = 0.25
 
 
 class PollState(RetryCallState):
-    """What tenacity tells a strategy, and what the watch has seen so far.
+    """What tenacity tells a strategy, and what the watch remembers.
 
     Attributes:
-        sightings: The latest ones, oldest first; empty until a job was seen.
+        memory: What of the job's past bears on its end.
     """
 
-    sightings: tuple[Sighting, ...] = ()
+    memory: Memory = Memory()
 
 
 class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategies
-    """Aims at the end that the server's ``jobeta`` and ``jobprogress`` foretell.
+    """Polls seldom while a job has long to go, and often when it is about to end.
 
-    Both are seen from the server's own clock. Far from the end it sleeps a good part of what seems to remain, near
-    it polls every ``min`` seconds, and once the estimate has passed it slows down again. A job that foretells
-    nothing is polled at intervals that grow with its age.
+    What it knows of the end it takes from the server's ``jobeta`` and ``jobprogress``, both seen from the server's own
+    clock, and from how well they have foretold the end so far.
 
     Args:
         min: Seconds between two polls, at the least.
         max: Seconds between two polls, at the most.
+        poll_worth: Seconds of lateness that one poll less is worth. Smaller values poll more often.
 
     Raises:
-        ConfigurationError: Not ``0 < min <= max``.
+        ConfigurationError: Not ``0 < min <= max``, or ``poll_worth`` is not positive.
     """
 
-    def __init__(self, min: float = 1.0, max: float = 60.0) -> None:  # noqa: A002 - named as in tenacity
+    def __init__(self, min: float = 1.0, max: float = 60.0, *, poll_worth: float = 0.35) -> None:  # noqa: A002 - as in tenacity
         if not 0 < min <= max < math.inf:
             msg = "until_eta needs 0 < min <= max seconds"
             raise ConfigurationError(msg)
+        if not 0 < poll_worth < math.inf:
+            msg = "until_eta needs a positive poll_worth in seconds"
+            raise ConfigurationError(msg)
         self.min = min
         self.max = max
+        self.poll_worth = poll_worth
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
         if retry_state.outcome is not None and retry_state.outcome.failed:
             return self.max  # a failure says nothing of the job; how soon to try again is not decided here
-        sightings = retry_state.sightings if isinstance(retry_state, PollState) else ()
-        seconds = _pause(sightings[-1]) if sightings else self.min * 2.0 ** min(retry_state.attempt_number - 1, 32)
-        return min(max(seconds, self.min), self.max)
+        memory = retry_state.memory if isinstance(retry_state, PollState) else Memory()
+        if not memory.sightings:
+            return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
+        return max(self.min, self._interval(memory))
+
+    def _interval(self, memory: Memory) -> float:
+        age, ahead = memory.sightings[-1].age, forecast(memory)
+        if ahead is None:
+            return min(math.sqrt(2 * self.poll_worth * (age + 5) / _BLIND_ENDS), self.max)
+        early = _EARLY_ENDS / (age + ahead.seconds) if ahead.seconds > 0 else 0.0
+        passed = due = 0.0
+        while passed < self.max:
+            step = max(_FINEST_STEP, ahead.scale / 4, abs(ahead.seconds - passed) / 4)
+            hazard = early + _hazard(ahead, passed + step / 2)
+            more = math.sqrt(hazard / (2 * self.poll_worth)) * step
+            if due + more >= 1:
+                return min(passed + step * (1 - due) / more, self.max)
+            passed, due = passed + step, due + more
+        return self.max
 
 
-def _pause(sighting: Sighting) -> float:
-    foretold = _remaining(sighting)
-    if not foretold:
-        return (sighting.now - sighting.since) / 10
-    remaining = sum(foretold) / len(foretold)
-    return remaining * 0.6 if remaining > 0 else -remaining * 0.15
-
-
-def _remaining(sighting: Sighting) -> list[float]:
-    foretold: list[float] = []
-    if sighting.eta is not None:
-        foretold.append(sighting.eta - sighting.now)
-    if sighting.is_running and sighting.progress > 0:
-        spent = sighting.now - sighting.since
-        foretold.append(spent * (100 - sighting.progress) / sighting.progress)
-    return foretold
+def _hazard(ahead: Forecast, seconds: float) -> float:
+    """Return how likely a job that still runs after some seconds is to end in the next one."""
+    away = (ahead.seconds - seconds) / ahead.scale
+    return 1 / (ahead.scale * (1 + math.exp(min(away, 50.0))))
 
 
 def strategy(interval: Interval) -> AsyncRetrying:

@@ -11,7 +11,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 from tenacity import AsyncRetrying
 
 from clanforge_async._wire import job_from_dict, job_to_dict
@@ -25,13 +25,11 @@ from clanforge_async.errors import (
     StaleJobError,
     TransportError,
 )
+from clanforge_async.forecasts import Memory, Sighting, remember
 from clanforge_async.jobs import Job, JobRef
-from clanforge_async.polling import PollState, Sighting, strategy, until_eta
+from clanforge_async.polling import PollState, strategy, until_eta
 
 _TRANSIENT = (TransportError, RateLimitError, ServerError, InvalidResponseError)
-_SIGHTINGS = 8
-"""How many sightings a watch remembers."""
-
 _FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds to wait after the first, the second, ... of the polls in a row that brought no news; then the last."""
 
@@ -64,7 +62,7 @@ class WatchState:
         fruitless: How many polls in a row brought no news: they failed, or showed the run before.
         failing_since: When an unbroken series of failures began, by the driver's clock; None: none goes on.
         stale_since: When the first of the answers came that were all older than ``ref.newer_than``, likewise.
-        sightings: What the wait strategy remembers.
+        memory: What the wait strategy remembers.
     """
 
     ref: JobRef
@@ -75,7 +73,7 @@ class WatchState:
     fruitless: int = 0
     failing_since: float | None = None
     stale_since: float | None = None
-    sightings: tuple[Sighting, ...] = ()
+    memory: Memory = field(factory=Memory)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain data, fit for JSON."""
@@ -83,7 +81,7 @@ class WatchState:
         return plain | {
             "ref": str(self.ref),
             "last_job": None if self.last_job is None else job_to_dict(self.last_job),
-            "sightings": [asdict(sighting) for sighting in self.sightings],
+            "memory": self.memory.to_dict(),
         }
 
     @classmethod
@@ -97,7 +95,7 @@ class WatchState:
         return cls(
             ref=ref,
             last_job=None if job is None else job_from_dict(ref.kind, job),
-            sightings=tuple(Sighting(**sighting) for sighting in plain["sightings"]),
+            memory=Memory.from_dict(plain["memory"]),
             **{name: plain[name] for name in _PLAIN},
         )
 
@@ -163,8 +161,8 @@ def step(state: WatchState, observation: Observation, rules: Rules) -> Again | E
         return _after_stale_answer(state, observation, rules)
     if seen.is_terminal:
         return Ended(state, seen, failure_of(seen))
-    sightings = (*state.sightings, Sighting.of(seen, observation.server_time))[-_SIGHTINGS:]
-    state = evolve(state, fruitless=0, stale_since=None, sightings=sightings)
+    memory = remember(state.memory, Sighting.of(seen, observation.server_time))
+    state = evolve(state, fruitless=0, stale_since=None, memory=memory)
     return _again(state, _pause(state, observation, rules), news=seen)
 
 
@@ -217,7 +215,7 @@ def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
     told.outcome_timestamp = observation.at
     told.attempt_number = state.polls
     told.idle_for = state.idle_for
-    told.sightings = state.sightings
+    told.memory = state.memory
     seconds = float(rules.retrying.wait(told))
     if math.isnan(seconds):
         msg = "the wait strategy says nan instead of a number of seconds"
