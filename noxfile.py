@@ -33,7 +33,7 @@ def _interpreters() -> list[str]:
 
 
 def _group(name: str) -> list[str]:
-    return nox.project.dependency_groups(PYPROJECT, name)
+    return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
 @nox.session(python=_interpreters())

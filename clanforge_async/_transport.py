@@ -76,7 +76,8 @@ class Transport:
         """Close the connections; every later call is refused."""
         self._closed = True
         inner, self._inner = self._inner, None
-        if inner is not None:
+        # Connections of a loop that has ended went with it, and cannot be closed from another.
+        if inner is not None and self._loop in (None, asyncio.get_running_loop()):
             await inner.aclose()
 
     async def call(self, call: Call) -> Reading:
