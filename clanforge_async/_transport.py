@@ -12,7 +12,6 @@ import logging
 import math
 import platform
 import re
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from importlib import metadata
@@ -22,17 +21,16 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from clanforge_async._gate import Gate
 from clanforge_async._handover import Handover
-from clanforge_async._options import Options, is_loopback
+from clanforge_async._network_errors import is_of_the_network, may_quote_credentials, translated
+from clanforge_async._options import Options
+from clanforge_async._pool import make_pool
 from clanforge_async._replies import PATIENCE, Call, Reply, interpret, may_repeat
 from clanforge_async._wire import EXCERPT, excerpt
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import (
     APIError,
-    ClanforgeError,
     ConfigurationError,
     InvalidResponseError,
-    RequestTimeoutError,
-    TransportError,
 )
 from clanforge_async.jobs import Reading
 
@@ -49,9 +47,6 @@ _HEADERS = {
 }
 _SIGN_ONCE = (AccessKeyAuth, BearerTokenAuth)
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$")
-_KEPT_ALIVE = 55.0
-"""Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
-
 _BACKOFF = wait_random_exponential(multiplier=0.5, max=10)
 _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 
@@ -111,11 +106,11 @@ class Transport:
         try:
             reply = await self._signed(call, patience)
         except Exception as exc:
-            if not _is_of_the_network(exc):
+            if not is_of_the_network(exc):
                 raise
-            error = _translated(exc, call)
+            error = translated(exc, call)
             logger.debug("GET %s: %s", call.path, error)
-            raise error from (None if _may_quote_credentials(exc) else exc)
+            raise error from (None if may_quote_credentials(exc) else exc)
         logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
         try:
             reading = interpret(call.kind, reply)
@@ -132,7 +127,7 @@ class Transport:
         request, auth = self._request(call), self._options.auth
         if type(auth) in _SIGN_ONCE:
             request = next(auth.auth_flow(request))
-            return _reply(request, *await self._exchange(call, request, patience))
+            return self._reply(call, *await self._exchange(call, request, patience))
         # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
         async with aclosing(auth.async_auth_flow(request)) as flow:
             request = await anext(flow)
@@ -142,7 +137,7 @@ class Transport:
                 try:
                     request = await flow.asend(_as_read(response, body, request))
                 except StopAsyncIteration:
-                    return _reply(request, response, body)
+                    return self._reply(call, response, body)
 
     async def _exchange(self, call: Call, request: httpx.Request, patience: float) -> tuple[httpx.Response, bytes]:
         async with self._gate.slot(patience):
@@ -181,12 +176,24 @@ class Transport:
             raise ConfigurationError(msg)
         self._loop = loop
         if self._inner is None:
-            self._inner = _pool(self._options)
+            self._inner = make_pool(self._options)
         return self._inner
 
     def _request(self, call: Call) -> httpx.Request:
         params = {**self._params, **call.params}
         return httpx.Request("GET", self._base + call.path, params=params, headers=self._headers)
+
+    def _reply(self, call: Call, response: httpx.Response, body: bytes) -> Reply:
+        headers = response.headers
+        return Reply(
+            method="GET",
+            url=self._base + call.path,
+            status=response.status_code,
+            body=body,
+            date=headers.get("Date"),
+            retry_after=headers.get("Retry-After"),
+            location=headers.get("Location"),
+        )
 
 
 def _check_headers(request: httpx.Request) -> None:
@@ -220,93 +227,10 @@ class _ReadOnce(httpx.AsyncByteStream):
         yield b""
 
 
-def _pool(options: Options) -> httpx.AsyncHTTPTransport:
-    # Fewer connections kept than allowed would close some while others are idle: httpcore counts the busy ones too.
-    limits = httpx.Limits(
-        max_connections=options.max_concurrency,
-        max_keepalive_connections=options.max_concurrency,
-        keepalive_expiry=_KEPT_ALIVE,
-    )
-    try:
-        # Reading the trusted certificates takes a while, and plain http has no use for them.
-        is_https = options.url.scheme == "https"
-        return httpx.AsyncHTTPTransport(verify=is_https, limits=limits, proxy=_proxy(options.url))
-    except (ValueError, ImportError, httpx.InvalidURL):
-        # Whatever is wrong with it, an address of a proxy can hold a password.
-        msg = "the proxy that the environment names is not one that can be used"
-        raise ConfigurationError(msg) from None
-
-
-def _proxy(base_url: httpx.URL) -> str | None:
-    # Whatever the environment says of proxies, this machine itself is not reached through one.
-    if is_loopback(base_url.host) or urllib.request.proxy_bypass(base_url.host):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(base_url.scheme) or proxies.get("all")
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _reply(request: httpx.Request, response: httpx.Response, body: bytes) -> Reply:
-    headers = response.headers
-    return Reply(
-        method=request.method,
-        url=str(request.url.copy_with(query=None)),
-        status=response.status_code,
-        body=body,
-        date=headers.get("Date"),
-        retry_after=headers.get("Retry-After"),
-        location=headers.get("Location"),
-    )
-
-
 def _as_read(response: httpx.Response, body: bytes, request: httpx.Request) -> httpx.Response:
     headers = httpx.Headers(response.headers)
     headers.pop("Content-Encoding", None)
     return httpx.Response(response.status_code, headers=headers, content=body, request=request)
-
-
-_NETWORK = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.InvalidURL,
-    httpx.LocalProtocolError,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-_AIOHTTP_NOT_SENT = {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
-
-
-def _is_aiohttp(exc: BaseException | None) -> bool:
-    # Known by name, so that nobody has to have it installed.
-    return type(exc).__module__.partition(".")[0] == "aiohttp"
-
-
-def _is_of_the_network(exc: Exception) -> bool:
-    # httpx-aiohttp lets some of aiohttp's own errors through; other transports leak errors of the operating system.
-    return isinstance(exc, _NETWORK) or _is_aiohttp(exc)
-
-
-def _may_quote_credentials(exc: Exception) -> bool:
-    # h11 quotes a header that it refuses, and some of aiohttp's errors show all headers of their request.
-    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc)
-
-
-def _translated(exc: Exception, call: Call) -> ClanforgeError:
-    if isinstance(exc, httpx.DecodingError):
-        return InvalidResponseError("the answer's body does not decode as its headers say")
-    # httpx-aiohttp calls every broken connection a `ConnectTimeout`, also one that broke after the request was sent.
-    origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
-    if _is_aiohttp(origin):
-        sent = _AIOHTTP_NOT_SENT.isdisjoint(cls.__name__ for cls in type(origin).__mro__)
-    else:
-        sent = not isinstance(origin, _NOT_SENT)
-    if isinstance(origin, httpx.TimeoutException | TimeoutError):
-        missing = "answer" if sent else "connection"
-        return RequestTimeoutError(f"no {missing} in time: GET {call.path}", request_sent=sent)
-    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"
-    return TransportError(f"{type(exc).__name__}{detail} (GET {call.path})", request_sent=sent)
 
 
 def _pause(state: RetryCallState) -> float:

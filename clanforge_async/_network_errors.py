@@ -1,0 +1,54 @@
+"""What goes wrong below HTTP, in words of ours: the exceptions of httpx, of other transports, of the system."""
+
+from __future__ import annotations
+
+import httpx
+
+from clanforge_async._replies import Call
+from clanforge_async.errors import ClanforgeError, InvalidResponseError, RequestTimeoutError, TransportError
+
+_NETWORK = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.InvalidURL,
+    httpx.LocalProtocolError,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_AIOHTTP_NOT_SENT = {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
+
+
+def _is_aiohttp(exc: BaseException | None) -> bool:
+    # Known by name, so that nobody has to have it installed.
+    return type(exc).__module__.partition(".")[0] == "aiohttp"
+
+
+def is_of_the_network(exc: Exception) -> bool:
+    """Whether an exception tells of the network, and not of a mistake in somebody's code."""
+    # httpx-aiohttp lets some of aiohttp's own errors through; other transports leak errors of the operating system.
+    return isinstance(exc, _NETWORK) or _is_aiohttp(exc)
+
+
+def may_quote_credentials(exc: Exception) -> bool:
+    """Whether an exception is not fit to be shown, not even as a cause."""
+    # h11 quotes a header that it refuses, and some of aiohttp's errors show all headers of their request.
+    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc)
+
+
+def translated(exc: Exception, call: Call) -> ClanforgeError:
+    """Return the error of ours that tells what an exception of the network tells."""
+    if isinstance(exc, httpx.DecodingError):
+        return InvalidResponseError("the answer's body does not decode as its headers say")
+    # httpx-aiohttp calls every broken connection a `ConnectTimeout`, also one that broke after the request was sent.
+    origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
+    if _is_aiohttp(origin):
+        sent = _AIOHTTP_NOT_SENT.isdisjoint(cls.__name__ for cls in type(origin).__mro__)
+    else:
+        sent = not isinstance(origin, _NOT_SENT)
+    if isinstance(origin, httpx.TimeoutException | TimeoutError):
+        missing = "answer" if sent else "connection"
+        return RequestTimeoutError(f"no {missing} in time: GET {call.path}", request_sent=sent)
+    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"
+    return TransportError(f"{type(origin).__name__}{detail} (GET {call.path})", request_sent=sent)
