@@ -27,6 +27,7 @@ from clanforge_async.jobs import (
     Job,
     JobKind,
     JobState,
+    positive_id,
 )
 
 EXCERPT = 2048
@@ -52,6 +53,10 @@ def _integer(value: object) -> int:
         return int(match[1])
     msg = "not a whole number"
     raise ValueError(msg)
+
+
+def _id(value: object) -> int:
+    return positive_id(_integer(value))
 
 
 def _count(value: object) -> int:
@@ -133,14 +138,14 @@ _JOB_FIELDS = {
 }
 _FIELDS: dict[type[Job], dict[str, Any]] = {
     ImageDiffJob: {
-        "id": _read("diffid"),
+        "id": _read("diffid", _id),
         **_JOB_FIELDS,
         "added": _read("added", _mapping, omit_if_default=True),
         "modified": _read("modified", _mapping, omit_if_default=True),
         "removed": _read("removed", _mapping, omit_if_default=True),
         "details": _read("details"),
     },
-    ImageVersionJob: {"id": _read("imageversionid"), **_JOB_FIELDS, "success": _read("success", _success)},
+    ImageVersionJob: {"id": _read("imageversionid", _id), **_JOB_FIELDS, "success": _read("success", _success)},
 }
 _UNWRITTEN: dict[str, Any] = {"state": override(omit=True)}
 # The classes have defaults, for whoever makes a job by hand; the wire has none to fall back on.

@@ -1,0 +1,236 @@
+"""Errors: one tree, with data on it, that survives pickling."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import clanforge_async
+from clanforge_async import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ClanforgeError,
+    ConfigurationError,
+    ImageDiffJob,
+    ImageLockedError,
+    InvalidResponseError,
+    JobFailedError,
+    JobRef,
+    JobSquashedError,
+    JobState,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryOutcomeUnknownError,
+    ServerError,
+    StaleJobError,
+    TransportError,
+    WatchClosedError,
+    WatchTimeoutError,
+)
+
+TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
+    ConfigurationError: (ClanforgeError, ValueError),
+    TransportError: (ClanforgeError,),
+    RequestTimeoutError: (TransportError, TimeoutError),
+    APIError: (ClanforgeError,),
+    BadRequestError: (APIError,),
+    AuthenticationError: (APIError,),
+    PermissionDeniedError: (APIError,),
+    NotFoundError: (APIError,),
+    RateLimitError: (APIError,),
+    ServerError: (APIError,),
+    ImageLockedError: (APIError,),
+    InvalidResponseError: (ClanforgeError,),
+    RetryOutcomeUnknownError: (ClanforgeError,),
+    JobFailedError: (ClanforgeError,),
+    JobSquashedError: (JobFailedError,),
+    StaleJobError: (ClanforgeError,),
+    WatchClosedError: (ClanforgeError,),
+    WatchTimeoutError: (ClanforgeError, TimeoutError),
+}
+
+MOMENT = datetime(2025, 11, 22, tzinfo=UTC)
+JOB = ImageDiffJob(
+    id=5,
+    state=JobState.FAILED,
+    created_at=MOMENT,
+    updated_at=MOMENT,
+    progress=40,
+    error="no space left",
+    added={"a/b": {"size": 1}},
+)
+REF = JobRef.image_diff(5, MOMENT)
+ANSWER: dict[str, Any] = {
+    "error_code": 12,
+    "method": "GET",
+    "url": "https://api.example/cfp/v1/imagediff/5/status",
+    "body": '{"success": false}',
+    "retry_after": 1.5,
+}
+
+ERRORS: list[tuple[ClanforgeError, dict[str, Any]]] = [
+    (ClanforgeError("something"), {}),
+    (ConfigurationError("the client is closed"), {}),
+    (TransportError("refused", request_sent=False), {"request_sent": False}),
+    (RequestTimeoutError("no answer", request_sent=True), {"request_sent": True}),
+    (APIError("teapot", status_code=418, **ANSWER), {"status_code": 418, "message": "teapot", **ANSWER}),
+    (BadRequestError("bad", status_code=400, **ANSWER), {"status_code": 400, "message": "bad", **ANSWER}),
+    (AuthenticationError("keys", status_code=401, **ANSWER), {"status_code": 401, "message": "keys", **ANSWER}),
+    (PermissionDeniedError("no", status_code=403, **ANSWER), {"status_code": 403, "message": "no", **ANSWER}),
+    (NotFoundError("none", status_code=404, **ANSWER), {"status_code": 404, "message": "none", **ANSWER}),
+    (RateLimitError("slow", status_code=429, **ANSWER), {"status_code": 429, "message": "slow", **ANSWER}),
+    (ServerError("down", status_code=502, **ANSWER), {"status_code": 502, "message": "down", **ANSWER}),
+    (
+        ImageLockedError("locked", diff_id=9, status_code=200, **ANSWER),
+        {"diff_id": 9, "status_code": 200, "message": "locked", **ANSWER},
+    ),
+    (
+        InvalidResponseError("unreadable", fields=("diffid", "jobeta"), body="<html>"),
+        {"fields": ("diffid", "jobeta"), "body": "<html>"},
+    ),
+    (RetryOutcomeUnknownError(5), {"diff_id": 5}),
+    (JobFailedError(JOB), {"job": JOB}),
+    (JobSquashedError(JOB), {"job": JOB}),
+    (StaleJobError(REF, JOB), {"ref": REF, "last_job": JOB}),
+    (WatchClosedError(REF), {"ref": REF, "last_job": None}),
+    (WatchTimeoutError(REF, JOB), {"ref": REF, "last_job": JOB}),
+]
+
+each_error = pytest.mark.parametrize(("error", "attributes"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
+
+
+def assert_same(twin: ClanforgeError, error: ClanforgeError, attributes: dict[str, Any]) -> None:
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert twin.args == error.args
+    for name, value in attributes.items():
+        assert getattr(twin, name) == value
+
+
+def public_ancestors(cls: type[BaseException]) -> set[type[BaseException]]:
+    known = {ClanforgeError, ValueError, TimeoutError, *TREE}
+    return {ancestor for ancestor in cls.__mro__[1:] if ancestor in known}
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_each_error_stands_where_the_tree_says(cls: type[ClanforgeError]) -> None:
+    """An error is caught as every error above it, and as no other."""
+    expected = set(TREE[cls])
+    for parent in TREE[cls]:
+        expected |= public_ancestors(parent)
+    assert public_ancestors(cls) == expected
+
+
+def test_the_tree_is_whole() -> None:
+    """Every error that the package makes public stands in the tree, and the tree holds no other."""
+    exported = {getattr(clanforge_async, name) for name in clanforge_async.__all__}
+    errors = {thing for thing in exported if isinstance(thing, type) and issubclass(thing, BaseException)}
+    assert errors == {ClanforgeError, *TREE}
+
+
+def test_the_base_is_an_ordinary_exception() -> None:
+    """The base is an ``Exception`` and nothing more special, so that ``except Exception`` sees all of them."""
+    assert ClanforgeError.__bases__ == (Exception,)
+
+
+def test_every_error_has_an_example_here() -> None:
+    """The examples that the following tests go through leave out no error."""
+    assert {type(error) for error, _ in ERRORS} == {ClanforgeError, *TREE}
+
+
+@each_error
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_pickles(error: ClanforgeError, attributes: dict[str, Any], protocol: int) -> None:
+    """An unpickled error has the class, the text and the attributes of the original."""
+    twin = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - the claim is about pickling
+    assert_same(twin, error, attributes)
+
+
+@each_error
+def test_every_error_copies(error: ClanforgeError, attributes: dict[str, Any]) -> None:
+    """A copy, shallow or deep, has the class, the text and the attributes of the original, and is another object."""
+    for twin in (copy.copy(error), copy.deepcopy(error)):
+        assert twin is not error
+        assert_same(twin, error, attributes)
+
+
+def test_a_copy_has_attributes_of_its_own() -> None:
+    """Setting an attribute of a copy leaves the original as it was."""
+    error = RateLimitError("slow", status_code=429, retry_after=90.0)
+    twin = copy.copy(error)
+    twin.retry_after = 30.0
+    assert error.retry_after == 90.0
+
+
+def test_a_cause_of_ours_is_pickled_too() -> None:
+    """Whoever unpickles an error still learns which other error of ours was its cause."""
+    error = RetryOutcomeUnknownError(5)
+    error.__cause__ = RequestTimeoutError("no answer in time", request_sent=True)
+    twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
+    assert isinstance(twin.__cause__, RequestTimeoutError)
+    assert twin.__cause__.request_sent
+    assert str(twin.__cause__) == "no answer in time"
+
+
+def test_a_foreign_cause_does_not_stop_pickling() -> None:
+    """A cause that need not pickle, such as another library's error, is left behind."""
+
+    class UnpicklableError(Exception):
+        def __reduce__(self) -> str:
+            raise TypeError
+
+    error = TransportError("refused", request_sent=False)
+    error.__cause__ = UnpicklableError()
+    twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
+    assert twin.__cause__ is None
+    assert twin.request_sent is False
+
+
+def test_notes_are_pickled_too() -> None:
+    """Notes added to an error stay with it."""
+    error = TransportError("refused", request_sent=False)
+    error.add_note("while it rained")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["while it rained"]  # noqa: S301 - as above
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            APIError("teapot", status_code=418, error_code=12, url="https://api.example/x"),
+            "teapot (HTTP 418, error code 12: GET https://api.example/x)",
+        ),
+        (
+            ServerError("Bad Gateway", status_code=502, url="https://api.example/x"),
+            "Bad Gateway (HTTP 502: GET https://api.example/x)",
+        ),
+        (JobFailedError(JOB), "image-diff/5 failed: no space left"),
+        (JobSquashedError(JOB), "image-diff/5 was squashed by a newer job: no space left"),
+        (
+            JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=MOMENT, updated_at=MOMENT)),
+            "image-diff/5 failed",
+        ),
+        (RetryOutcomeUnknownError(5), "the retry of image diff 5 may or may not have happened"),
+        (WatchTimeoutError(REF, JOB), "timed out: image-diff/5@1763769600 (last seen Failed at 40 %)"),
+        (WatchClosedError(REF), "the watcher was closed: image-diff/5@1763769600 (never seen)"),
+        (StaleJobError(REF), "no status of the awaited run: image-diff/5@1763769600 (never seen)"),
+    ],
+)
+def test_a_message_says_what_failed(error: ClanforgeError, text: str) -> None:
+    """A message says what failed and of what, then what the server said of it."""
+    assert str(error) == text
+
+
+def test_what_an_answer_did_not_say_is_empty() -> None:
+    """An error made of an answer that says little holds None or empty text for the rest."""
+    error = APIError("teapot", status_code=418)
+    assert (error.error_code, error.retry_after, error.body) == (None, None, "")
+    unreadable = InvalidResponseError("not a JSON object")
+    assert (unreadable.fields, unreadable.body) == ((), "")

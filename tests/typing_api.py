@@ -1,0 +1,254 @@
+"""The public surface as a user would write it: checked by mypy and pyright, and never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, assert_type
+
+import httpx
+from tenacity import wait_fixed, wait_random
+
+from clanforge_async import (
+    CLANFORGE_URL,
+    MULTIPLAY_URL,
+    AccessKeyAuth,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BearerTokenAuth,
+    ClanforgeClient,
+    ClanforgeError,
+    ConfigurationError,
+    ImageDiffJob,
+    ImageLockedError,
+    ImageVersionJob,
+    InvalidResponseError,
+    Job,
+    JobFailedError,
+    JobKind,
+    JobRef,
+    JobSquashedError,
+    JobState,
+    JobWatcher,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryOutcomeUnknownError,
+    ServerError,
+    StaleJobError,
+    TransportError,
+    WatchClosedError,
+    WatchResult,
+    WatchTimeoutError,
+    job_from_dict,
+    job_to_dict,
+    until_eta,
+)
+
+
+def clients() -> list[ClanforgeClient]:
+    """Make clients in each of the ways there are."""
+    addresses: list[str] = [CLANFORGE_URL, MULTIPLAY_URL]
+    assert_type(addresses, list[str])
+    return [
+        ClanforgeClient(("access key", "secret key"), account_service_id=7),
+        ClanforgeClient(AccessKeyAuth("access key", "secret key"), account_service_id=7, base_url=CLANFORGE_URL),
+        ClanforgeClient(BearerTokenAuth("token")),
+        ClanforgeClient(httpx.DigestAuth("name", "password"), base_url=MULTIPLAY_URL),
+        ClanforgeClient(
+            BearerTokenAuth("token"),
+            account_service_id=None,
+            base_url=None,
+            timeout=httpx.Timeout(5.0),
+            max_retries=0,
+            max_rate=None,
+            max_concurrency=4,
+            max_response_bytes=2**20,
+            transport=httpx.MockTransport(lambda _: httpx.Response(200)),
+        ),
+        ClanforgeClient(BearerTokenAuth("token"), timeout=5, max_rate=1),
+        ClanforgeClient.from_env(),
+        ClanforgeClient.from_env(max_rate=5.0, timeout=10.0),
+    ]
+
+
+class OurClient(ClanforgeClient):
+    """A subclass stays itself."""
+
+
+async def calls(diff_id: int, image_version_id: int) -> None:
+    """Make each call."""
+    async with OurClient.from_env() as client:
+        assert_type(client, OurClient)
+        assert_type(await client.image_diffs.retry(diff_id), ImageDiffJob)
+        assert_type(await client.image_diffs.status(diff_id), ImageDiffJob)
+        assert_type(await client.image_diffs.status(diff_id, include_details=True), ImageDiffJob)
+        assert_type(await client.image_versions.status(image_version_id), ImageVersionJob)
+        assert_type(client.max_concurrency, int)
+        assert_type(client.max_rate, float | None)
+    assert_type(await client.aclose(), None)
+
+
+def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
+    """Read what jobs say."""
+    job: Job = diff
+    assert_type(job.id, int)
+    assert_type(job.kind, JobKind)
+    assert_type(job.state, JobState | None)
+    assert_type(job.state_id, int | None)
+    assert_type(job.state_name, str)
+    assert_type(job.created_at, datetime)
+    assert_type(job.updated_at, datetime)
+    assert_type(job.started_at, datetime | None)
+    assert_type(job.eta, datetime | None)
+    assert_type(job.progress, int)
+    assert_type(job.failure_count, int)
+    assert_type(job.error, str | None)
+    assert_type(job.is_terminal, bool)
+    assert_type(job.is_completed, bool)
+    assert_type(job.is_failed, bool)
+    assert_type(job.ref, JobRef)
+    assert_type(diff.raise_for_failure(), ImageDiffJob)
+    assert_type(version.raise_for_failure(), ImageVersionJob)
+    assert_type(diff.diff_id, int)
+    assert_type(diff.added, Mapping[str, Any])
+    assert_type(diff.modified, Mapping[str, Any])
+    assert_type(diff.removed, Mapping[str, Any])
+    if diff.details is not None:
+        assert_type(diff.details.game, Mapping[str, Any] | None)
+        assert_type(diff.details.machine, Mapping[str, Any] | None)
+        assert_type(diff.details.image, Mapping[str, Any] | None)
+    assert_type(version.image_version_id, int)
+    assert_type(version.success, bool)
+    assert_type(JobState.RUNNING.is_terminal, bool)
+    numbers: list[int] = [JobState.RUNNING]
+    texts: list[str] = [JobKind.IMAGE_DIFF]
+    assert_type((numbers, texts), tuple[list[int], list[str]])
+
+
+def made_by_hand(moment: datetime) -> list[Job]:
+    """Make jobs, as a test of a user's own would."""
+    return [
+        ImageDiffJob(id=5, state=JobState.RUNNING, created_at=moment, updated_at=moment),
+        ImageVersionJob(
+            id=9,
+            state=None,
+            state_id=8,
+            state_name="Rolling back",
+            created_at=moment,
+            updated_at=moment,
+            started_at=moment,
+            eta=None,
+            progress=40,
+            failure_count=1,
+            error="no space left",
+            success=True,
+        ),
+    ]
+
+
+def wire(job: ImageDiffJob, body: Mapping[str, Any], kind: JobKind) -> None:
+    """Read and write the wire form."""
+    assert_type(job_to_dict(job), dict[str, Any])
+    assert_type(job_from_dict(JobKind.IMAGE_DIFF, body), ImageDiffJob)
+    assert_type(job_from_dict(JobKind.IMAGE_VERSION, body), ImageVersionJob)
+    assert_type(job_from_dict(kind, body), ImageDiffJob | ImageVersionJob)
+
+
+def references(moment: datetime) -> None:
+    """Make references and read them."""
+    ref = JobRef.parse("image-diff/5678@1763769600")
+    assert_type(ref, JobRef)
+    assert_type(JobRef.image_diff(5678), JobRef)
+    assert_type(JobRef.image_version(9012), JobRef)
+    assert_type(JobRef(JobKind.IMAGE_DIFF, 5678, moment), JobRef)
+    assert_type(JobRef(kind=JobKind.IMAGE_DIFF, id=5678, newer_than=None), JobRef)
+    assert_type(ref.kind, JobKind)
+    assert_type(ref.id, int)
+    assert_type(ref.newer_than, datetime | None)
+    assert_type({ref: str(ref)}, dict[JobRef, str])
+
+
+async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
+    """Watch jobs in each of the ways there are."""
+
+    def told(snapshot: Job) -> None:
+        assert_type(snapshot, Job)
+
+    async def told_later(snapshot: Job) -> None:
+        assert_type(snapshot, Job)
+
+    JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
+    JobWatcher(client, interval=until_eta(min=2.0, max=30.0) + wait_random(0, 1), timeout=None)
+    async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
+        assert_type(watcher, JobWatcher)
+        assert_type(await watcher.wait(target), Job)
+        assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=told), Job)
+        assert_type(await watcher.wait(job, timeout=None, on_update=told_later), Job)
+        async for snapshot in watcher.updates(target, timeout=60):
+            assert_type(snapshot, Job)
+        results = await watcher.wait_all([target, job], timeout=60, on_update=told)
+        assert_type(results, list[WatchResult])
+        async for result in watcher.as_completed({target}, on_update=told_later):
+            assert_type(result, WatchResult)
+    assert_type(await watcher.aclose(), None)
+
+
+def results(result: WatchResult) -> None:
+    """Read how watches ended."""
+    assert_type(result.ref, JobRef)
+    assert_type(result.job, Job | None)
+    assert_type(result.error, Exception | None)
+    assert_type(result.polls, int)
+    assert_type(result.elapsed, float)
+    assert_type(result.ok, bool)
+    assert_type(result.unwrap(), Job)
+
+
+async def errors_of_calls(client: ClanforgeClient) -> None:
+    """Catch what calls raise, and read what it holds."""
+    try:
+        await client.image_diffs.retry(5)
+    except RequestTimeoutError as error:
+        timeout: TimeoutError = error
+        assert_type(timeout.args, tuple[Any, ...])
+        assert_type(error.request_sent, bool)
+    except TransportError as error:
+        assert_type(error.request_sent, bool)
+    except ImageLockedError as error:
+        assert_type(error.diff_id, int)
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
+        assert_type(error.status_code, int)
+    except APIError as error:
+        assert_type(error.error_code, int | None)
+        assert_type((error.message, error.method, error.url, error.body), tuple[str, str, str, str])
+    except InvalidResponseError as error:
+        assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
+    except RetryOutcomeUnknownError as error:
+        assert_type(error.diff_id, int)
+
+
+async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
+    """Catch what watches raise, and read what it holds."""
+    try:
+        await watcher.wait(target)
+    except JobSquashedError as error:
+        failed: JobFailedError = error
+        assert_type(failed.job, Job)
+    except JobFailedError as error:
+        assert_type(error.job, Job)
+    except (StaleJobError, WatchClosedError) as error:
+        assert_type((error.ref, error.last_job), tuple[JobRef, Job | None])
+    except WatchTimeoutError as error:
+        late: TimeoutError = error
+        assert_type(late.args, tuple[Any, ...])
+        assert_type((error.ref, error.last_job), tuple[JobRef, Job | None])
+    except ConfigurationError as error:
+        value_error: ValueError = error
+        assert_type(value_error.args, tuple[Any, ...])
+    except ClanforgeError as error:
+        assert_type(error.args, tuple[Any, ...])
