@@ -29,6 +29,9 @@ _LEAST_DOUBT = 0.05
 _FORGETTING = 0.7
 """What an earlier movement counts, beside the latest."""
 
+_MISTRUST = 0.3
+"""What each second since an end that did not come adds to the error of the source that has foretold it."""
+
 _ROUNDING = 1.2
 """Seconds of error that any source has, since the server counts whole seconds."""
 
@@ -92,6 +95,7 @@ class Track:
         at: When it was foretold, by the server's clock.
         drift: Seconds by which its end has moved for each second passed; a sum that forgets.
         weight: What to divide that by.
+        missed: The first end that it has foretold and that did not come, None while there is none.
     """
 
     end: float
@@ -99,18 +103,23 @@ class Track:
     at: float
     drift: float = _FIRST_DOUBT
     weight: float = 1.0
+    missed: float | None = None
 
     def followed_by(self, end: float, rounding: float, at: float) -> Self:
         """Return the track with one more end foretold."""
-        if at <= self.at:
-            return evolve(self, end=end, rounding=rounding)
+        if at < self.at:  # the server's clock was set back, and nothing is known of what it said before
+            return type(self)(end, rounding, at)
+        missed = self.end if self.missed is None and self.end <= at else self.missed
+        if at == self.at:
+            return evolve(self, end=end, rounding=rounding, missed=missed)
         moved = abs(end - self.end) / (at - self.at)
         drift, weight = self.drift * _FORGETTING + moved, self.weight * _FORGETTING + 1
-        return evolve(self, end=end, rounding=rounding, at=at, drift=drift, weight=weight)
+        return type(self)(end, rounding, at, drift, weight, missed)
 
     def error(self) -> float:
         """Return the seconds by which the end is thought to be wrong."""
-        return max(self.rounding, max(self.drift / self.weight, _LEAST_DOUBT) * (self.end - self.at))
+        overdue = 0.0 if self.missed is None else _MISTRUST * (self.at - self.missed)
+        return max(self.rounding, overdue, max(self.drift / self.weight, _LEAST_DOUBT) * (self.end - self.at))
 
 
 @frozen
@@ -136,7 +145,7 @@ class Memory:
         """Read what `to_dict` returned."""
         return cls(
             sightings=tuple(Sighting(**sighting) for sighting in plain["sightings"]),
-            tracks={name: Track(**track) for name, track in plain["tracks"].items()},
+            tracks={name: Track(**track) for name, track in dict(plain["tracks"]).items()},
             full_since=plain["full_since"],
         )
 
@@ -150,7 +159,7 @@ def remember(memory: Memory, seen: Sighting) -> Memory:
     for name, end, rounding in _ends(before, seen):
         track = tracks.get(name)
         foretold[name] = Track(end, rounding, seen.now) if track is None else track.followed_by(end, rounding, seen.now)
-    full_since = None if seen.progress < _DONE else memory.full_since or seen.now
+    full_since = None if seen.progress < _DONE else min(memory.full_since or seen.now, seen.now)
     return Memory((*before, seen)[-_REMEMBERED:], {**tracks, **foretold}, full_since)
 
 
