@@ -29,8 +29,8 @@ _LEAST_DOUBT = 0.05
 _FORGETTING = 0.7
 """What an earlier movement counts, beside the latest."""
 
-_MISTRUST = 0.3
-"""What each second since an end that did not come adds to the error of the source that has foretold it."""
+_MISTRUST = 0.1
+"""What each second since the end that a source foretold at first adds to its error, the more the more it drifts."""
 
 _ROUNDING = 1.2
 """Seconds of error that any source has, since the server counts whole seconds."""
@@ -93,33 +93,33 @@ class Track:
         end: When the job will end, as Unix time.
         rounding: Seconds by which that can be wrong for want of digits alone.
         at: When it was foretold, by the server's clock.
+        first: The end that it had foretold at first.
         drift: Seconds by which its end has moved for each second passed; a sum that forgets.
         weight: What to divide that by.
-        missed: The first end that it has foretold and that did not come, None while there is none.
     """
 
     end: float
     rounding: float
     at: float
+    first: float
     drift: float = _FIRST_DOUBT
     weight: float = 1.0
-    missed: float | None = None
 
     def followed_by(self, end: float, rounding: float, at: float) -> Self:
         """Return the track with one more end foretold."""
         if at < self.at:  # the server's clock was set back, and nothing is known of what it said before
-            return type(self)(end, rounding, at)
-        missed = self.end if self.missed is None and self.end <= at else self.missed
+            return type(self)(end, rounding, at, end)
         if at == self.at:
-            return evolve(self, end=end, rounding=rounding, missed=missed)
+            return evolve(self, end=end, rounding=rounding)
         moved = abs(end - self.end) / (at - self.at)
         drift, weight = self.drift * _FORGETTING + moved, self.weight * _FORGETTING + 1
-        return type(self)(end, rounding, at, drift, weight, missed)
+        return type(self)(end, rounding, at, self.first, drift, weight)
 
     def error(self) -> float:
         """Return the seconds by which the end is thought to be wrong."""
-        overdue = 0.0 if self.missed is None else _MISTRUST * (self.at - self.missed)
-        return max(self.rounding, overdue, max(self.drift / self.weight, _LEAST_DOUBT) * (self.end - self.at))
+        drift = max(self.drift / self.weight, _LEAST_DOUBT)
+        overdue = _MISTRUST * min(drift, 1.0) * (self.at - self.first)
+        return max(self.rounding, overdue, drift * (self.end - self.at))
 
 
 @frozen
@@ -155,36 +155,36 @@ def remember(memory: Memory, seen: Sighting) -> Memory:
     before, tracks = memory.sightings, memory.tracks
     if before and before[-1].is_running != seen.is_running:
         before, tracks = (), {name: track for name, track in tracks.items() if name == "eta"}
+    if before and not seen.is_running:
+        seen = evolve(seen, since=min(seen.since, before[-1].since))
     foretold: dict[str, Track] = {}
     for name, end, rounding in _ends(before, seen):
-        track = tracks.get(name)
-        foretold[name] = Track(end, rounding, seen.now) if track is None else track.followed_by(end, rounding, seen.now)
-    full_since = None if seen.progress < _DONE else min(memory.full_since or seen.now, seen.now)
+        track = tracks.get(name) or Track(end, rounding, seen.now, end)
+        foretold[name] = track.followed_by(end, rounding, seen.now)
+    is_full = seen.is_running and seen.progress >= _DONE
+    full_since = min(memory.full_since or seen.now, seen.now) if is_full else None
     return Memory((*before, seen)[-_REMEMBERED:], {**tracks, **foretold}, full_since)
 
 
 def _ends(before: tuple[Sighting, ...], seen: Sighting) -> Iterator[tuple[str, float, float]]:
     if seen.eta is not None:
         yield "eta", seen.eta, _ROUNDING
-        earlier = next((sighting for sighting in before if sighting.eta is not None), None)
-        if earlier is not None and seen.now > earlier.now:
-            yield "corrected eta", _corrected(earlier, seen), 1.5 * _ROUNDING
+        then, eta = next(((one.now, one.eta) for one in before if one.eta is not None), (seen.now, seen.eta))
+        if seen.now > then:
+            overstated = (eta - seen.eta) / (seen.now - then)
+            yield "corrected eta", seen.now + _corrected(seen.eta - seen.now, overstated), 1.5 * _ROUNDING
     if seen.is_running and 0 < seen.progress < _DONE:
         duration = _spent(seen) / _done(seen)
         yield "progress", seen.since + duration, _ROUNDING + _PROGRESS_ROUNDING * duration
-        earlier = next((sighting for sighting in before if 0 < sighting.progress < seen.progress), None)
+        earlier = next((one for one in before if 0 < one.progress < seen.progress), None)
         if earlier is not None and _spent(seen) > 1.05 * _spent(earlier):
             duration = _along_a_curve(earlier, seen)
             yield "progress curve", seen.since + duration, _ROUNDING + 1.5 * _PROGRESS_ROUNDING * duration
 
 
-def _corrected(earlier: Sighting, seen: Sighting) -> float:
+def _corrected(remaining: float, overstated: float) -> float:
     # An estimate that is off by a fixed part of what remains drifts towards the truth by that part.
-    if seen.eta is None or earlier.eta is None:
-        return math.inf
-    overstated = -(seen.eta - earlier.eta) / (seen.now - earlier.now)
-    overstated = min(max(overstated, _MOST_OVERSTATED), _MOST_UNDERSTATED)
-    return seen.now + (seen.eta - seen.now) / (1 + overstated)
+    return remaining / (1 + min(max(overstated, _MOST_OVERSTATED), _MOST_UNDERSTATED))
 
 
 def _along_a_curve(earlier: Sighting, seen: Sighting) -> float:

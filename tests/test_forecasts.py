@@ -1,0 +1,315 @@
+"""When a job will end, as its polls foretell: what is forecast, how surely, and what is remembered for it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
+from clanforge_async.forecasts import Forecast, Memory, Sighting, forecast, remember
+
+NOW = datetime(2025, 11, 22, tzinfo=UTC)
+START = NOW.timestamp()
+
+unhurried = settings(deadline=None, max_examples=50)  # a busy machine is no reason to fail
+
+
+def at(seconds: float, *, eta: float | None = None, progress: float = 0, is_running: bool = True) -> Sighting:
+    """Return what a poll shows of a job that started at 0; the server cuts off what is no whole number."""
+    return Sighting(
+        now=START + math.floor(seconds),
+        since=START,
+        is_running=is_running,
+        progress=math.floor(progress),
+        eta=None if eta is None else START + math.floor(eta),
+    )
+
+
+def memory_of(seen: Iterable[Sighting]) -> Memory:
+    memory = Memory()
+    for sighting in seen:
+        memory = remember(memory, sighting)
+    return memory
+
+
+def forecast_of(*seen: Sighting) -> Forecast:
+    ahead = forecast(memory_of(seen))
+    assert ahead is not None
+    return ahead
+
+
+def is_right(show: Callable[[float], Sighting], duration: float) -> bool:
+    """Tell whether the end is forecast to within a few percent, from the middle of the job on."""
+    moments = [duration * part / 10 for part in range(1, 10)]
+    memories = itertools.accumulate((show(moment) for moment in moments), remember, initial=Memory())
+    for moment, memory in list(zip(moments, itertools.islice(memories, 1, None), strict=True))[5:]:
+        ahead = forecast(memory)
+        if ahead is None or abs(moment + ahead.seconds - duration) > 0.06 * duration + 3:
+            return False
+    return True
+
+
+instants = st.one_of(
+    st.integers(-50, 50).map(lambda seconds: START + seconds),
+    st.floats(datetime(2, 1, 1, tzinfo=UTC).timestamp(), datetime(9998, 1, 1, tzinfo=UTC).timestamp()).map(
+        lambda instant: round(instant, 6),
+    ),
+)
+any_sighting = st.builds(
+    Sighting,
+    now=instants,
+    since=instants,
+    is_running=st.booleans(),
+    progress=st.integers(0, 100) | st.just(100),
+    eta=st.none() | instants,
+)
+sightings = st.lists(any_sighting, min_size=1, max_size=12)
+CLOCK_SET_BACK = [at(1000, progress=100), at(940, progress=100)]
+
+
+@unhurried
+@given(sightings)
+@example(CLOCK_SET_BACK)
+def test_whatever_is_seen_a_forecast_is_sound(seen: list[Sighting]) -> None:
+    """However absurd the clocks, estimates and progress, nothing raises, and forecasts are finite and sensible."""
+    memory = Memory()
+    assert forecast(memory) is None
+    for sighting in seen:
+        memory = remember(memory, sighting)
+        ahead = forecast(memory)
+        if ahead is not None:
+            assert 0 <= ahead.seconds < math.inf
+            assert 0 < ahead.scale < math.inf
+        for track in memory.tracks.values():
+            assert all(map(math.isfinite, (track.end, track.rounding, track.at, track.drift, track.weight)))
+        assert sighting.age >= 1
+
+
+@unhurried
+@given(sightings)
+def test_a_memory_is_small_and_plain(seen: list[Sighting]) -> None:
+    """However long the watch, a memory holds eight sightings and four tracks at the most; JSON holds it all."""
+    for memory in itertools.accumulate(seen, remember, initial=Memory()):
+        assert len(memory.sightings) <= 8
+        assert len(memory.tracks) <= 4
+        read = Memory.from_dict(json.loads(json.dumps(memory.to_dict(), allow_nan=False)))
+        assert read == memory
+        assert forecast(read) == forecast(memory)
+    assert memory.sightings[-1].now == seen[-1].now
+
+
+@unhurried
+@given(sightings, any_sighting)
+def test_remembering_changes_nothing(seen: list[Sighting], another: Sighting) -> None:
+    """A memory is a value: what is remembered on top of it makes another one."""
+    memory = memory_of(seen)
+    before = memory.to_dict()
+    assert remember(memory, another) == remember(memory, another)
+    forecast(memory)
+    assert memory.to_dict() == before
+
+
+def test_without_a_sighting_nothing_is_forecast() -> None:
+    """Who has seen nothing knows nothing."""
+    assert forecast(Memory()) is None
+
+
+def test_a_job_that_foretells_nothing_has_no_forecast() -> None:
+    """Neither an eta nor a progress: there is nothing to judge by, however often it is seen."""
+    assert forecast(memory_of([at(0), at(100), at(200)])) is None
+
+
+@pytest.mark.parametrize("duration", [120, 3600, 86_400])
+def test_an_exact_eta_is_believed(duration: float) -> None:
+    """An estimate that stands firm is the forecast, and the surer the longer it has stood."""
+    assert is_right(lambda seconds: at(seconds, eta=duration), duration)
+    scales = [forecast_of(*(at(0.1 * duration * k, eta=duration) for k in range(n))).scale for n in (1, 3, 5)]
+    assert scales == sorted(scales, reverse=True)
+
+
+@pytest.mark.parametrize("duration", [120, 3600, 86_400])
+def test_a_steady_progress_is_drawn_on(duration: float) -> None:
+    """Progress in step with time leads to the end."""
+    assert is_right(lambda seconds: at(seconds, progress=100 * seconds / duration), duration)
+
+
+@unhurried
+@given(st.integers(240, 100_000), st.floats(-0.4, 0.5))
+def test_an_eta_that_is_always_off_by_a_part_of_what_remains_is_corrected(duration: int, off: float) -> None:
+    """An estimate that overstates or understates all that remains by the same part is seen through after some polls."""
+    assert is_right(lambda seconds: at(seconds, eta=seconds + (duration - seconds) * (1 + off)), duration)
+
+
+@unhurried
+@given(st.integers(240, 100_000), st.floats(0.7, 1.6))
+def test_a_progress_that_slows_down_or_speeds_up_is_drawn_on(duration: int, power: float) -> None:
+    """Progress that is not linear in time, as with a power of it, leads to the end after some polls all the same."""
+    assert is_right(lambda seconds: at(seconds, progress=100 * (seconds / duration) ** power), duration)
+
+
+@unhurried
+@given(st.integers(240, 100_000), st.floats(-0.3, 0.5), st.floats(0.8, 1.4))
+def test_both_together_are_weighed(duration: int, off: float, power: float) -> None:
+    """An eta that is off and a progress that is not linear do not spoil each other."""
+    assert is_right(
+        lambda seconds: at(
+            seconds,
+            eta=seconds + (duration - seconds) * (1 + off),
+            progress=100 * (seconds / duration) ** power,
+        ),
+        duration,
+    )
+
+
+def test_a_stable_eta_outweighs_a_progress_that_leaps() -> None:
+    """Where two sources disagree, the one that has moved little counts: here the eta."""
+    seen = [at(100 * k, eta=1000, progress=progress) for k, progress in enumerate([0, 60, 25, 70, 45, 90])]
+    assert forecast_of(*seen).seconds > 350  # the eta says 500, the progress about 50
+
+
+def test_a_stable_progress_outweighs_an_eta_that_leaps() -> None:
+    """Where two sources disagree, the one that has moved little counts: here the progress."""
+    etas = [3000, 300, 5000, 900, 4000, 600]
+    seen = [at(100 * k, eta=eta, progress=10 * k) for k, eta in enumerate(etas)]
+    assert 400 < forecast_of(*seen).seconds < 600  # the progress says 500, the eta 100
+
+
+def test_who_disagree_are_less_sure() -> None:
+    """The further apart two sources are, the less sure is what is made of them."""
+    agreed, disagreed = (
+        forecast_of(*(at(100 * k, eta=1000 + extra, progress=10 * k) for k in range(6))) for extra in (0, 1000)
+    )
+    assert disagreed.scale > agreed.scale
+
+
+def test_an_estimate_that_has_passed_is_not_believed_until_it_moves() -> None:
+    """An end that did not come may come at any moment, ever less likely; a new estimate is a new forecast."""
+    seen, scales = [at(0, eta=100), at(90, eta=100)], list[float]()
+    for late in (5, 20, 80, 500):
+        seen.append(at(100 + late, eta=100))
+        overdue = forecast_of(*seen)
+        assert overdue.seconds == 0
+        scales.append(overdue.scale)
+    assert scales == sorted(set(scales))
+    assert forecast_of(*seen, at(700, eta=1000)).seconds == pytest.approx(300, rel=0.7)
+
+
+def test_an_estimate_that_has_passed_leaves_it_to_the_others() -> None:
+    """As long as the progress still foretells an end, an eta that lies in the past does not count."""
+    seen = [at(50 * k, eta=90, progress=5 * k) for k in range(1, 7)]
+    assert forecast_of(*seen).seconds == pytest.approx(700, rel=0.1)
+
+
+def test_a_job_that_has_done_all_its_work_may_end_at_any_moment() -> None:
+    """At 100 % a job is about to end; the longer it shows that, the less is known."""
+    seen = [at(100 * k, progress=20 * k) for k in range(1, 6)]
+    just, long = forecast_of(*seen), forecast_of(*seen, *(at(500 + 60 * k, progress=100) for k in range(1, 12)))
+    assert just.seconds == long.seconds == 0
+    assert long.scale > 10 * just.scale
+
+
+def test_progress_that_falls_begins_anew() -> None:
+    """Work that was done counts from when it was seen done last: progress taken back is not at its end any more."""
+    again = forecast_of(at(100, progress=100), at(110, progress=10), at(200, progress=50))
+    assert 50 < again.seconds < 300
+
+
+def test_a_clock_that_was_set_back_spoils_nothing() -> None:
+    """Answers from machines whose clocks differ leave a forecast that can be worked with."""
+    back = forecast_of(*CLOCK_SET_BACK)
+    assert back.seconds == 0
+    assert back.scale > 0
+    assert forecast_of(at(3600, eta=100), at(10, eta=100)).seconds == 90
+
+
+def test_two_answers_within_one_moment_are_one() -> None:
+    """Of two sightings at the same time the later holds, and the other does not count as a movement."""
+    ahead = forecast_of(at(100, eta=900), at(100, eta=1100))
+    assert ahead.seconds == 1000
+    assert ahead == forecast_of(at(100, eta=1100))
+
+
+def test_leaving_the_queue_forgets_all_but_the_eta() -> None:
+    """What was foretold of the queue does not hold for the run; how well the eta has done so far is still known."""
+    waiting = [at(10 * k, eta=500 + 5 * k, is_running=False) for k in range(5)]
+    queued = memory_of(waiting)
+    assert set(queued.tracks) == {"eta", "corrected eta"}
+    started = remember(queued, at(60, eta=530))
+    assert set(started.tracks) == {"eta"}
+    assert started.tracks["eta"].weight > queued.tracks["eta"].weight > 1
+    assert [sighting.is_running for sighting in started.sightings] == [True]
+
+
+def test_going_back_to_the_queue_forgets_the_progress() -> None:
+    """A job that failed on its machine and waits to run again is not drawn on from what it had done."""
+    ran = memory_of(at(10 * k, progress=10 * k) for k in range(1, 6))
+    assert forecast(ran) is not None
+    waits = remember(ran, at(60, progress=50, is_running=False))
+    assert not waits.tracks
+    assert forecast(waits) is None
+
+
+def test_what_is_waited_for_has_no_progress() -> None:
+    """A progress foretells an end only while the job runs."""
+    assert forecast(memory_of(at(10 * k, progress=10 * k, is_running=False) for k in range(1, 6))) is None
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED])
+def test_a_retried_diff_that_waits_is_not_running(state: JobState) -> None:
+    """A diff that waits to run again may still tell when its last run was started; that is not this run's start."""
+    updated = NOW - timedelta(seconds=20)
+    job = ImageDiffJob(
+        id=5678,
+        state=state,
+        created_at=NOW - timedelta(days=2),
+        updated_at=updated,
+        started_at=NOW - timedelta(days=1),
+        progress=40,
+    )
+    sighting = Sighting.of(job, NOW)
+    assert not sighting.is_running
+    assert sighting.since == updated.timestamp()
+    assert sighting.age == 20
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, None])
+def test_a_job_that_has_started_is_running(state: JobState | None) -> None:
+    """A job that tells when it started is seen from there, also in a state that nobody knows."""
+    started, eta = NOW - timedelta(seconds=90), NOW + timedelta(seconds=60)
+    job = ImageVersionJob(
+        id=9012,
+        state=state,
+        created_at=NOW - timedelta(days=2),
+        updated_at=NOW,
+        started_at=started,
+        eta=eta,
+        progress=60,
+    )
+    assert Sighting.of(job, NOW) == Sighting(START, started.timestamp(), is_running=True, progress=60, eta=START + 60)
+    assert Sighting.of(job, NOW).age == 90
+
+
+def test_what_has_not_begun_yet_is_a_second_old() -> None:
+    """A start that lies in the future, by a clock that differs, makes no age of less than a second."""
+    assert at(0).age == at(-500).age == 1
+
+
+def test_a_waiting_job_grows_old_however_often_it_is_updated() -> None:
+    """A job that waits is as old as its wait, also where the server updates it with every poll."""
+    waiting = [
+        Sighting(now=1000.0 + n, since=1000.0 + n, is_running=False, progress=0, eta=None) for n in range(0, 600, 20)
+    ]
+    assert memory_of(waiting).sightings[-1].age == 580
+
+
+def test_a_waiting_job_is_not_about_to_end() -> None:
+    """A retried diff that waits and still shows the progress of its last run foretells nothing."""
+    waiting = Sighting(now=1000.0, since=900.0, is_running=False, progress=100, eta=None)
+    assert forecast(memory_of([waiting, waiting])) is None

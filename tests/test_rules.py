@@ -1,0 +1,468 @@
+"""The rules of a watch, driven by hand: no loop, no network and no clock but the numbers that a test passes in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tenacity import RetryCallState
+
+from clanforge_async import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ClanforgeError,
+    ConfigurationError,
+    ImageDiffJob,
+    ImageLockedError,
+    ImageVersionJob,
+    InvalidResponseError,
+    Job,
+    JobFailedError,
+    JobKind,
+    JobRef,
+    JobSquashedError,
+    JobState,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    StaleJobError,
+    TransportError,
+    job_from_dict,
+)
+from clanforge_async.forecasts import Memory
+from clanforge_async.polling import Interval, strategy
+from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
+
+NOW = datetime(2025, 11, 22, tzinfo=UTC)
+BEGAN = 100.0
+RETRIED = JobRef.image_diff(5678, newer_than=NOW)
+
+PASSING = [
+    pytest.param(TransportError("connection lost", request_sent=True), id="transport"),
+    pytest.param(RequestTimeoutError("no answer in time", request_sent=True), id="timeout"),
+    pytest.param(RateLimitError("too many", status_code=429), id="429"),
+    pytest.param(ServerError("broken", status_code=500), id="500"),
+    pytest.param(ServerError("bad gateway", status_code=502), id="502"),
+    pytest.param(ServerError("unavailable", status_code=503), id="503"),
+    pytest.param(ServerError("gateway timeout", status_code=504), id="504"),
+    pytest.param(InvalidResponseError("not JSON"), id="unreadable"),
+]
+FINAL = [
+    pytest.param(BadRequestError("missing parameter", status_code=400), id="400"),
+    pytest.param(AuthenticationError("wrong keys", status_code=401), id="401"),
+    pytest.param(PermissionDeniedError("forbidden", status_code=403), id="403"),
+    pytest.param(NotFoundError("no such job", status_code=404), id="404"),
+    pytest.param(APIError("moved", status_code=302), id="redirect"),
+    pytest.param(APIError("an error envelope", status_code=200), id="envelope"),
+    pytest.param(ImageLockedError("locked", diff_id=4, status_code=200), id="locked"),
+    pytest.param(ConfigurationError("the client is closed"), id="closed-client"),
+]
+
+
+def version(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageVersionJob:
+    usual: dict[str, Any] = {"id": 9012, "state": state, "created_at": NOW, "updated_at": NOW}
+    return ImageVersionJob(**(usual | fields))
+
+
+def diff(state: JobState | None = JobState.RUNNING, updated: float = 0.0, **fields: Any) -> ImageDiffJob:
+    updated_at = NOW + timedelta(seconds=updated)
+    return ImageDiffJob(id=5678, state=state, created_at=NOW, updated_at=updated_at, **fields)
+
+
+def beginning(ref: JobRef | None = None, **known: Any) -> WatchState:
+    return WatchState(ref=ref or JobRef.image_version(9012), began=BEGAN, **known)
+
+
+def seen(what: Job | ClanforgeError, at: float = BEGAN) -> Observation:
+    return Observation(seen=what, at=at, server_time=NOW)
+
+
+def every(interval: Interval, **options: float) -> Rules:
+    return Rules(retrying=strategy(interval), **options)
+
+
+def followed(
+    observations: Iterable[Job | ClanforgeError],
+    rules: Rules,
+    ref: JobRef | None = None,
+) -> tuple[list[float], Ended]:
+    """Make each observation as soon as the rules allow it; return when each was made and how the watch ended."""
+    state, at, times = beginning(ref), BEGAN, list[float]()
+    for what in observations:
+        times.append(at)
+        outcome = step(state, seen(what, at), rules)
+        if isinstance(outcome, Ended):
+            return times, outcome
+        state, at = outcome.state, at + outcome.after
+    pytest.fail("the watch did not end")
+
+
+def for_ever(what: Job | ClanforgeError) -> Iterable[Job | ClanforgeError]:
+    while True:
+        yield what
+
+
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING, None])
+def test_a_job_that_has_not_ended_is_polled_again(state: JobState | None) -> None:
+    """A job before its end, or in a state that nobody knows, is news and is polled again after the interval."""
+    job = version(state)
+    outcome = step(beginning(), seen(job), every(7))
+    assert isinstance(outcome, Again)
+    assert (outcome.after, outcome.at_least, outcome.news) == (7.0, 0.0, job)
+    assert outcome.state.last_job is job
+    assert (outcome.state.polls, outcome.state.idle_for, outcome.state.fruitless) == (1, 7.0, 0)
+
+
+def test_failures_of_a_running_job_are_no_end() -> None:
+    """``jobfailed`` counts failures; above 0 on a running job, with a message even, it ends no watch."""
+    job = version(failure_count=3, error="the machine was lost", progress=100)
+    assert isinstance(step(beginning(), seen(job), every(7)), Again)
+
+
+def test_a_completed_job_ends_the_watch() -> None:
+    """Completed is the end, and no error."""
+    job = version(JobState.COMPLETED)
+    outcome = step(beginning(), seen(job), every(7))
+    assert isinstance(outcome, Ended)
+    assert (outcome.job, outcome.error) == (job, None)
+    assert (outcome.state.polls, outcome.state.last_job) == (1, job)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [(JobState.FAILED, JobFailedError), (JobState.SQUASHED, JobSquashedError)],
+)
+def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[JobFailedError]) -> None:
+    """Failed and Squashed are ends too, each with its error, which carries the job."""
+    job = version(state)
+    outcome = step(beginning(), seen(job), every(7))
+    assert isinstance(outcome, Ended)
+    assert type(outcome.error) is error
+    assert outcome.job is job
+    assert isinstance(outcome.error, JobFailedError)
+    assert outcome.error.job is job
+
+
+@pytest.mark.parametrize("error", PASSING)
+def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
+    """A failure that can pass makes no news, takes nothing back, and is followed by another poll a second later."""
+    job = version()
+    outcome = step(beginning(last_job=job), seen(error, 130.0), every(7))
+    assert isinstance(outcome, Again)
+    assert (outcome.after, outcome.at_least, outcome.news) == (1.0, 0.0, None)
+    assert outcome.state.last_job is job
+    assert (outcome.state.failing_since, outcome.state.fruitless, outcome.state.polls) == (130.0, 1, 1)
+
+
+@pytest.mark.parametrize("error", FINAL)
+def test_what_cannot_pass_ends_the_watch_at_once(error: ClanforgeError) -> None:
+    """A refusal ends the watch with itself; the job has not ended with it."""
+    outcome = step(beginning(last_job=version()), seen(error), every(7))
+    assert isinstance(outcome, Ended)
+    assert outcome.error is error
+    assert outcome.job is None
+    assert outcome.state.last_job == version()
+
+
+@pytest.mark.parametrize("error", PASSING)
+def test_an_outage_is_given_up_after_the_tolerance(error: ClanforgeError) -> None:
+    """Failed polls are repeated after 1, 2, 4, 8 and then every 15 s, the last exactly when the tolerance is over."""
+    times, end = followed(for_ever(error), every(60, outage_tolerance=50))
+    assert times == [100, 101, 103, 107, 115, 130, 145, 150]
+    assert end.error is error
+    assert end.state.polls == len(times)
+
+
+def test_failed_polls_are_no_rarer_than_good_ones() -> None:
+    """An interval shorter than the pauses after failures holds for failed polls too."""
+    times, _ = followed(for_ever(ServerError("broken", status_code=500)), every(3, outage_tolerance=10))
+    assert times == [100, 101, 103, 106, 109, 110]
+
+
+def test_without_any_tolerance_the_first_failure_is_the_end() -> None:
+    """``outage_tolerance=0`` gives up at the first failed poll."""
+    error = ServerError("broken", status_code=500)
+    outcome = step(beginning(), seen(error), every(7, outage_tolerance=0))
+    assert isinstance(outcome, Ended)
+    assert outcome.error is error
+
+
+def test_a_good_answer_ends_the_outage() -> None:
+    """The tolerance is for an unbroken series: it starts anew after a good answer, and so do the growing pauses."""
+    broken = ServerError("broken", status_code=500)
+    times, end = followed([broken] * 5 + [version()] + [broken] * 9, every(10, outage_tolerance=20))
+    assert times[:6] == [100, 101, 103, 107, 115, 120]
+    assert times[6:] == [130, 131, 133, 137, 145, 150]
+    assert end.error is broken
+
+
+def test_the_outage_ends_with_the_last_error() -> None:
+    """Of several failures in a row it is the last that is raised."""
+    last = TransportError("connection lost", request_sent=True)
+    errors = [ServerError("broken", status_code=500), InvalidResponseError("not JSON"), last]
+    _, end = followed(errors, every(60, outage_tolerance=3))
+    assert end.error is last
+
+
+@pytest.mark.parametrize("error_class", [RateLimitError, ServerError])
+def test_the_time_that_the_server_names_is_kept(error_class: type[APIError]) -> None:
+    """``Retry-After`` is waited out whatever the tolerance, and is told apart from what the rules would like."""
+    error = error_class("later", status_code=429, retry_after=600.0)
+    outcome = step(beginning(), seen(error), every(5, outage_tolerance=30))
+    assert isinstance(outcome, Again)
+    assert (outcome.after, outcome.at_least) == (600.0, 600.0)
+    assert outcome.state.idle_for == 600.0
+    assert isinstance(step(outcome.state, seen(version(), 700.0), every(5)), Again)
+    assert isinstance(step(outcome.state, seen(error, 700.0), every(5)), Ended)
+
+
+def test_a_short_time_that_the_server_names_shortens_nothing() -> None:
+    """``Retry-After`` is a least: the pause of the rules holds where it is longer."""
+    error = RateLimitError("later", status_code=429, retry_after=0.5)
+    outcome = step(beginning(), seen(error), every(5))
+    assert isinstance(outcome, Again)
+    assert (outcome.after, outcome.at_least) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_a_stale_status_is_no_news(state: JobState) -> None:
+    """A status from before ``newer_than`` neither ends the watch nor is told to anybody, terminal or not."""
+    old = diff(state, updated=-1)
+    outcome = step(beginning(RETRIED), seen(old), every(60))
+    assert isinstance(outcome, Again)
+    assert outcome.news is None
+    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, Memory())
+
+
+@pytest.mark.parametrize("updated", [0, 1])
+def test_a_status_of_that_very_second_is_news(updated: float) -> None:
+    """A status updated at ``newer_than`` or later counts."""
+    outcome = step(beginning(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
+    assert isinstance(outcome, Ended)
+    assert outcome.error is None
+
+
+def test_stale_for_too_long_is_an_error() -> None:
+    """Nothing but stale answers within ``stale_after`` ends in `StaleJobError`, on time, with what was seen last."""
+    old = diff(JobState.COMPLETED, updated=-1)
+    times, end = followed(for_ever(old), every(60, stale_after=40), RETRIED)
+    assert times == [100, 101, 103, 107, 115, 130, 140]
+    assert isinstance(end.error, StaleJobError)
+    assert (end.error.ref, end.error.last_job, end.job) == (RETRIED, old, None)
+
+
+def test_news_ends_the_staleness() -> None:
+    """Once news has come, only a new series of stale answers counts, from its own beginning."""
+    old, new = diff(JobState.FAILED, updated=-1), diff(updated=0)
+    rules = every(60, stale_after=40)
+    state = beginning(RETRIED, stale_since=BEGAN, fruitless=3)
+    good = step(state, seen(new, 139.0), rules)
+    assert isinstance(good, Again)
+    assert (good.state.stale_since, good.state.fruitless, good.news) == (None, 0, new)
+    again = step(good.state, seen(old, 150.0), rules)
+    assert isinstance(again, Again)
+    assert (again.state.stale_since, again.after) == (150.0, 1.0)
+
+
+def test_failed_polls_do_not_end_the_staleness() -> None:
+    """A failure in between proves nothing new: the staleness goes on counting from where it began."""
+    old, broken = diff(JobState.FAILED, updated=-1), ServerError("broken", status_code=500)
+    polled: list[Job | ClanforgeError] = [old, broken, old, broken, old, old]
+    times, end = followed(polled, every(60, stale_after=15, outage_tolerance=2), RETRIED)
+    assert times == [100, 101, 103, 107, 109, 115]
+    assert isinstance(end.error, StaleJobError)
+
+
+def test_a_stale_answer_is_an_answer() -> None:
+    """A stale status ends an outage: the server could be reached."""
+    state = beginning(RETRIED, failing_since=BEGAN, fruitless=2)
+    outcome = step(state, seen(diff(JobState.FAILED, updated=-1), 120.0), every(60))
+    assert isinstance(outcome, Again)
+    assert (outcome.state.failing_since, outcome.state.stale_since) == (None, 120.0)
+
+
+def test_the_latest_sightings_are_remembered() -> None:
+    """Of what a strategy may ask about, the latest eight sightings are kept, however long the watch."""
+    state = beginning()
+    for progress in range(20):
+        outcome = step(state, seen(version(progress=progress)), every(1))
+        assert isinstance(outcome, Again)
+        state = outcome.state
+    assert [sighting.progress for sighting in state.memory.sightings] == list(range(12, 20))
+
+
+@pytest.mark.parametrize("pause", [0.0, -3.0])
+def test_a_strategy_that_asks_for_no_pause_gets_none(pause: float) -> None:
+    """A pause is never negative."""
+    outcome = step(beginning(), seen(version()), every(lambda _: pause))
+    assert isinstance(outcome, Again)
+    assert outcome.after == 0.0
+
+
+def test_a_strategy_that_names_no_number_is_at_fault() -> None:
+    """A strategy that answers with NaN is refused: no pause can be made of it, and no clock would ever reach it."""
+    with pytest.raises(ValueError, match=r"(?i)nan|number"):
+        step(beginning(), seen(version()), every(lambda _: float("nan")))
+
+
+def test_a_strategy_that_raises_is_heard() -> None:
+    """What a strategy raises comes out of the step."""
+
+    def broken(_: RetryCallState) -> float:
+        msg = "no idea"
+        raise LookupError(msg)
+
+    with pytest.raises(LookupError, match="no idea"):
+        step(beginning(), seen(version()), every(broken))
+
+
+def test_a_strategy_is_told_what_tenacity_promises() -> None:
+    """A strategy sees the attempt, its outcome, the seconds since the start and those spent idle, as with tenacity."""
+    told: list[tuple[int, Any, float | None, float]] = []
+
+    def strategy_under_test(state: RetryCallState) -> float:
+        assert state.outcome is not None
+        outcome = state.outcome.exception() if state.outcome.failed else state.outcome.result()
+        told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
+        return 5.0
+
+    job, broken = version(), ServerError("broken", status_code=500)
+    followed([job, broken, job, version(JobState.COMPLETED)], every(strategy_under_test))
+    assert told == [(1, job, 0.0, 0.0), (2, broken, 5.0, 5.0), (3, job, 6.0, 6.0)]
+
+
+def test_a_step_is_pure() -> None:
+    """The same state and observation give the same outcome, and the state that went in is as it was."""
+    for what in (version(), version(JobState.COMPLETED), ServerError("broken", status_code=500)):
+        state = beginning(polls=4, idle_for=9.5)
+        before = state.to_dict()
+        first, second = step(state, seen(what), every(7)), step(state, seen(what), every(7))
+        assert first == second
+        assert first.state is not state
+        assert state.to_dict() == before
+
+
+STATES = [
+    pytest.param(beginning(), id="begun"),
+    pytest.param(
+        beginning(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
+        id="stale",
+    ),
+    pytest.param(beginning(last_job=version(), failing_since=0.25, fruitless=3, polls=7, idle_for=12.5), id="failing"),
+    pytest.param(
+        beginning(
+            JobRef.image_diff(5678),
+            last_job=job_from_dict(
+                JobKind.IMAGE_DIFF,
+                {
+                    "diffid": 5678,
+                    "jobcreated": 1,
+                    "jobupdated": 2,
+                    "jobstateid": 99,
+                    "jobstatename": "Musing",
+                    "jobprogress": 3,
+                    "jobfailed": 1,
+                    "added": {"maps/tundra.pak": {"size": 12}},
+                    "game": {"name": "Tundra"},
+                },
+            ),
+        ),
+        id="listing",
+    ),
+]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_is_plain_data(state: WatchState) -> None:
+    """A state is written as JSON and read back equal, job, listings, details and all."""
+    assert WatchState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
+
+
+def test_a_state_with_a_memory_is_plain_data() -> None:
+    """What the strategy remembers is written and read with the rest."""
+    job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
+    outcome = step(beginning(), seen(job), Rules())
+    assert len(outcome.state.memory.sightings) == 1
+    assert set(outcome.state.memory.tracks) == {"eta", "progress"}
+    assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
+
+
+NO_MEMORY = Memory().to_dict()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"ref": "image-diff"},
+        {"ref": 5678},
+        {"last_job": {"diffid": 5678}},
+        {"last_job": "image-diff/5678"},
+        {"memory": None},
+        {"memory": {}},
+        {"memory": NO_MEMORY | {"sightings": [{"colour": "red"}]}},
+        {"memory": NO_MEMORY | {"sightings": None}},
+        {"memory": NO_MEMORY | {"tracks": {"eta": {"colour": "red"}}}},
+        {"memory": NO_MEMORY | {"tracks": None}},
+    ],
+)
+def test_what_is_no_state_is_refused(fault: dict[str, Any]) -> None:
+    """Plain data that was never a state raises one of the errors that the documentation names."""
+    with pytest.raises((KeyError, TypeError, ValueError, InvalidResponseError)):
+        WatchState.from_dict(beginning().to_dict() | fault)
+
+
+def test_a_state_with_something_missing_is_refused() -> None:
+    """A state that lacks a field is not read."""
+    for name in (plain := beginning().to_dict()):
+        with pytest.raises(KeyError, match=name):
+            WatchState.from_dict({key: value for key, value in plain.items() if key != name})
+
+
+def test_a_watch_can_be_driven_from_process_to_process() -> None:
+    """A watch whose state is written and read between every two steps takes the same steps as one that is not."""
+    broken = RateLimitError("later", status_code=429, retry_after=30.0)
+    eta = NOW + timedelta(seconds=300)
+    sequence: list[Job | ClanforgeError] = [
+        diff(JobState.COMPLETED, updated=-1),
+        broken,
+        diff(JobState.QUEUED, updated=2),
+        diff(updated=3, started_at=NOW, eta=eta, progress=40, added={"maps/tundra.pak": {"size": 12}}),
+        broken,
+        diff(None, updated=4, state_id=8, state_name="Musing"),
+        diff(JobState.FAILED, updated=5, failure_count=1, error="no space left"),
+    ]
+    here = there = beginning(RETRIED)
+    for turn, what in enumerate(sequence):
+        observation = seen(what, BEGAN + 10 * turn)
+        in_one = step(here, observation, Rules())
+        resumed = WatchState.from_dict(json.loads(json.dumps(there.to_dict())))
+        in_many = step(resumed, observation, Rules())
+        assert type(in_one) is type(in_many)
+        here, there = in_one.state, in_many.state
+        assert here == there
+        if isinstance(in_one, Again) and isinstance(in_many, Again):
+            assert in_one == in_many
+    assert isinstance(in_one, Ended)
+    assert isinstance(in_many, Ended)
+    assert in_one.job == in_many.job == sequence[-1]
+    assert str(in_one.error) == str(in_many.error) == "image-diff/5678 failed: no space left"
+
+
+def test_an_observation_without_a_server_time_has_the_local_one() -> None:
+    """Where the server does not say when it answered, this machine's clock is the best guess."""
+    before = datetime.now(UTC)
+    assert before <= Observation(seen=version(), at=0.0).server_time <= datetime.now(UTC)
+
+
+def test_the_failure_of_a_job() -> None:
+    """`failure_of` is the error that waiting ends with, and None for whatever has not failed."""
+    assert failure_of(version()) is None
+    assert failure_of(version(JobState.COMPLETED)) is None
+    assert type(failure_of(version(JobState.FAILED))) is JobFailedError
+    assert type(failure_of(version(JobState.SQUASHED))) is JobSquashedError
