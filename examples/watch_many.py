@@ -20,9 +20,8 @@ async def main(targets: list[JobRef]) -> int:
     async with ClanforgeClient.from_env() as client, JobWatcher(client, timeout=4 * 3600) as watcher:
         async for result in watcher.as_completed(targets, on_update=show):
             failures += not result.ok
-            print(
-                f"{result.ref} ended after {result.elapsed:.0f} s and {result.polls} polls: {result.error or 'completed'}"
-            )
+            how = result.error or "completed"
+            print(f"{result.ref} ended after {result.elapsed:.0f} s and {result.polls} polls: {how}")
     return 1 if failures else 0
 
 

@@ -60,7 +60,7 @@ def add_running_jobs(simulator: Simulator, count: int) -> dict[JobRef, Outcome]:
 
 async def test_two_hundred_watches_end_right_while_one_request_in_twenty_fails() -> None:
     """Every job ends with its own outcome, and with its true last run, whatever happens to the requests."""
-    simulator = Simulator(speed=20, seed=5, quirks=True)
+    simulator = Simulator(speed=30, seed=5, quirks=True)
     to_retry = [simulator.add_image_diff(number, duration=0.001, outcome="failed") for number in range(1000, 1040)]
     async with (
         serve(simulator) as base_url,
