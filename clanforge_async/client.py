@@ -185,8 +185,8 @@ class ClanforgeClient:
             max_response_bytes=max_response_bytes,
         )
         self._transport = Transport(self._options, transport)
-        self.image_diffs = ImageDiffs(self._transport)
-        self.image_versions = ImageVersions(self._transport)
+        self.image_diffs: ImageDiffs = ImageDiffs(self._transport)
+        self.image_versions: ImageVersions = ImageVersions(self._transport)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Self:

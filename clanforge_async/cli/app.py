@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from importlib import metadata
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import typer
 
@@ -14,20 +14,20 @@ from clanforge_async.cli.outcomes import MISUSED
 from clanforge_async.cli.text import write
 from clanforge_async.cli.watching import Access, Pace, retry, show_status, watch
 
-Command = Coroutine[Any, Any, int]
+Command: TypeAlias = Coroutine[Any, Any, int]
 
-UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
 """What wrong arguments raise. The class is click's, which recent versions of typer hold inside themselves."""
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="clanforge",
     help="Retry image diffs, and wait for image versions and diffs of the Clanforge game-image API.",
     epilog="Keys and tokens are read from the environment alone: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
     "or CLANFORGE_TOKEN.",
     rich_markup_mode=None,
 )
-image_version = typer.Typer(help="Image versions.", rich_markup_mode=None)
-image_diff = typer.Typer(help="Image diffs.", rich_markup_mode=None)
+image_version: typer.Typer = typer.Typer(help="Image versions.", rich_markup_mode=None)
+image_diff: typer.Typer = typer.Typer(help="Image diffs.", rich_markup_mode=None)
 app.add_typer(image_version, name="image-version")
 app.add_typer(image_diff, name="image-diff")
 
