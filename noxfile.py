@@ -20,16 +20,17 @@ NEWEST = (3, 15)
 
 def _works(interpreter: str) -> bool:
     # Version managers put launchers on the path for interpreters that they then refuse to run.
-    return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603
+    path = shutil.which(interpreter)
+    return path is not None and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _interpreters() -> list[str]:
     """Return every supported Python on this machine; the one that runs nox is always there."""
     wanted = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
-    found = {version: path for version in wanted if (path := shutil.which(f"python{version}")) and _works(path)}
-    if sys.version_info >= OLDEST:
-        found.setdefault(f"{sys.version_info.major}.{sys.version_info.minor}", sys.executable)
-    return list(found.values())
+    found = [version for version in wanted if _works(f"python{version}")]
+    if f"{sys.version_info.major}.{sys.version_info.minor}" not in found:
+        found.append(sys.executable)
+    return found
 
 
 def _group(name: str) -> list[str]:
