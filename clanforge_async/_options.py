@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 from attrs import Attribute, Factory, field, frozen
 
+from clanforge_async._numbers import is_positive
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import positive_id
@@ -85,10 +85,10 @@ def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
 def _timeout(timeout: object) -> float | httpx.Timeout:
     if isinstance(timeout, httpx.Timeout):
         return timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        msg = "timeout must be a positive number of seconds, or an httpx.Timeout"
-        raise ConfigurationError(msg)
-    return timeout
+    if is_positive(timeout):
+        return timeout
+    msg = "timeout must be a positive number of seconds, or an httpx.Timeout"
+    raise ConfigurationError(msg)
 
 
 def _at_least_one(_options: Options, attribute: Attribute[int], value: object) -> None:
@@ -106,9 +106,7 @@ def _whole_number(name: str, value: object, *, least: int) -> None:
 
 
 def _max_rate(_options: Options, _attribute: Attribute[float | None], value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if value is not None and not is_positive(value):
         msg = "max_rate must be a positive number of requests per second, or None"
         raise ConfigurationError(msg)
 

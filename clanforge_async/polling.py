@@ -14,6 +14,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
+from clanforge_async._numbers import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.forecasts import Forecast, Memory, forecast
 
@@ -103,7 +104,7 @@ def strategy(interval: Interval) -> AsyncRetrying:
     """
     if callable(interval) and not isinstance(interval, type):
         return AsyncRetrying(wait=interval)
-    if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < math.inf:
-        msg = "interval must be a positive number of seconds or a tenacity wait strategy"
-        raise ConfigurationError(msg)
-    return AsyncRetrying(wait=wait_fixed(interval))
+    if is_positive(interval):
+        return AsyncRetrying(wait=wait_fixed(interval))
+    msg = "interval must be a positive number of seconds or a tenacity wait strategy"
+    raise ConfigurationError(msg)

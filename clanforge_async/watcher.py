@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable
 from types import EllipsisType, TracebackType
 from typing import Self
 
+from clanforge_async._numbers import is_number
 from clanforge_async._polls import Polls
 from clanforge_async._watch import OnUpdate, Watch, WatchResult
 from clanforge_async.client import ClanforgeClient
@@ -53,7 +54,7 @@ class JobWatcher:
         stale_after: float = 120.0,
     ) -> None:
         for name, seconds in (("outage_tolerance", outage_tolerance), ("stale_after", stale_after)):
-            if not _is_number(seconds) or seconds < 0:
+            if not is_number(seconds) or seconds < 0:
                 msg = f"{name} must be a number of seconds, not negative"
                 raise ConfigurationError(msg)
         self._timeout = _checked_timeout(timeout)
@@ -190,8 +191,10 @@ class JobWatcher:
         timeout: float | EllipsisType | None,
         on_update: OnUpdate | None,
     ) -> list[Watch]:
-        checked = [(target, _ref(target)) for target in targets]
-        return [self._watch(target, timeout, on_update) for target, _ in checked]
+        checked = list(targets)
+        for target in checked:
+            _ref(target)  # before any of them is watched
+        return [self._watch(target, timeout, on_update) for target in checked]
 
     def _watch(self, target: JobRef | Job, timeout: float | EllipsisType | None, on_update: OnUpdate | None) -> Watch:
         ref = _ref(target)
@@ -222,12 +225,8 @@ def _ref(target: JobRef | Job) -> JobRef:
     raise TypeError(msg)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
 def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is None or _is_number(timeout):
+    if timeout is None or is_number(timeout):
         return None if timeout == math.inf else timeout
     msg = "timeout must be a number of seconds or None"
     raise ConfigurationError(msg)
