@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from clanforge_async._replies import Call
+from clanforge_async._calls import Call
 from clanforge_async.errors import ClanforgeError, InvalidResponseError, RequestTimeoutError, TransportError
 
 _NETWORK = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)

@@ -15,16 +15,17 @@ from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import JobKind, JobRef, Reading
 from clanforge_async.rules import Observation
 
-Observe = Callable[[JobRef], Awaitable[Reading]]
+Observe = Callable[[], Awaitable[Reading]]
 
 
 class _Subject:
     """A job that somebody watches, and its polls, which all of its watches share."""
 
-    __slots__ = ("_polls", "is_ready", "not_before", "ref", "task", "timer", "watches")
+    __slots__ = ("_polls", "is_ready", "not_before", "observe", "ref", "task", "timer", "watches")
 
-    def __init__(self, ref: JobRef, polls: Polls) -> None:
+    def __init__(self, ref: JobRef, observe: Observe, polls: Polls) -> None:
         self.ref = ref
+        self.observe = observe
         self.watches: list[Watch] = []
         self.not_before = -math.inf
         self.is_ready = False
@@ -89,14 +90,14 @@ class Polls:
     """All the jobs that a watcher polls.
 
     Args:
-        observe: Reads one job's status once.
+        observer: Returns what reads a job's status once, each time that it is called.
         capacity: How many polls to have under way at a time. What is due beyond that waits here, where the most
             overdue goes first.
         max_rate: How many a second can be made; None: any number.
     """
 
-    def __init__(self, observe: Observe, capacity: int, max_rate: float | None) -> None:
-        self._observe = observe
+    def __init__(self, observer: Callable[[JobRef], Observe], capacity: int, max_rate: float | None) -> None:
+        self._observer = observer
         self._capacity = capacity
         self._max_rate = max_rate
         self._subjects: dict[tuple[JobKind, int], _Subject] = {}
@@ -109,7 +110,8 @@ class Polls:
         ref = watch.ref
         subject = self._subjects.get((ref.kind, ref.id))
         if subject is None:
-            subject = self._subjects[ref.kind, ref.id] = _Subject(JobRef(ref.kind, ref.id), self)
+            plain = JobRef(ref.kind, ref.id)
+            subject = self._subjects[ref.kind, ref.id] = _Subject(plain, self._observer(plain), self)
         subject.join(watch)
 
     def forget(self, subject: _Subject) -> None:
@@ -148,7 +150,7 @@ class Polls:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            reading = await self._observe(subject.ref)
+            reading = await subject.observe()
         except ClanforgeError as error:
             observation = Observation(seen=error, at=clock())
         except Exception as error:  # noqa: BLE001 - a transport can raise anything, and nobody may hang for it

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import http
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, cast
 
-from attrs import define, frozen
-
+from clanforge_async._calls import Call, Reply
 from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, job_from_dict
 from clanforge_async.errors import (
     APIError,
@@ -46,43 +45,6 @@ _LOCKED = re.compile(r"image locked by diffid:\s*([0-9]+)", re.IGNORECASE)
 _A_YEAR = timedelta(days=366).total_seconds()
 
 
-@define
-class Call:
-    """One call of the API, from the public method to the wire and back.
-
-    Attributes:
-        kind: What kind of job it answers with.
-        path: The path below the base URL.
-        params: The query, without what every call carries.
-        repeatable: Whether sending it twice does no more than sending it once.
-        sent_at: When it was last handed to the network, by the event loop's clock.
-    """
-
-    kind: JobKind
-    path: str
-    params: Mapping[str, str] = {}
-    repeatable: bool = True
-    sent_at: float = -math.inf
-
-    @property
-    def was_sent(self) -> bool:
-        """Whether the last attempt came so far as to hand it to the network."""
-        return self.sent_at > -math.inf
-
-
-@frozen
-class Reply:
-    """An HTTP answer, read to its end."""
-
-    method: str
-    url: str
-    status: int
-    body: bytes
-    date: str | None = None
-    retry_after: str | None = None
-    location: str | None = None
-
-
 def interpret(kind: JobKind, reply: Reply) -> Reading:
     """Return what a reply says about a job.
 
@@ -93,14 +55,14 @@ def interpret(kind: JobKind, reply: Reply) -> Reading:
     payload = _object(reply.body)
     complaint = complaint_in(payload or {})
     if reply.status in _SUCCESS and not complaint.is_error:
-        return Reading(_job(kind, payload, reply.body), _date(reply.date))
+        return Reading(_job(kind, payload, reply.body), _date(reply.headers.get("Date")))
     circumstances: dict[str, Any] = {
         "status_code": reply.status,
         "error_code": complaint.code,
         "method": reply.method,
         "url": reply.url,
         "body": excerpt(reply.body),
-        "retry_after": seconds_asked_for(reply.retry_after, _date(reply.date)),
+        "retry_after": seconds_asked_for(reply.headers.get("Retry-After"), _date(reply.headers.get("Date"))),
     }
     if locked := _LOCKED.search(complaint.text):
         raise ImageLockedError(complaint.message, diff_id=int(locked[1]), **circumstances)
@@ -136,8 +98,9 @@ def _error_class(status: int, message: str) -> type[APIError]:
 
 
 def _message(reply: Reply, complaint: Complaint) -> str:
-    if reply.location is not None and reply.status in _REDIRECTS:
-        return f"redirected to {reply.location[:LONGEST_MESSAGE]}, which is never followed"
+    location = reply.headers.get("Location") if reply.status in _REDIRECTS else None
+    if location is not None:
+        return f"redirected to {location[:LONGEST_MESSAGE]}, which is never followed"
     if complaint.message:
         return complaint.message
     try:
@@ -146,6 +109,7 @@ def _message(reply: Reply, complaint: Complaint) -> str:
         return "an unknown status"
 
 
+@lru_cache(maxsize=32)  # the answers of one second all carry the same date
 def _date(text: str | None) -> datetime | None:
     if text is None:
         return None

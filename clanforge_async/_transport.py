@@ -19,26 +19,23 @@ from importlib import metadata
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from clanforge_async._bodies import ACCEPTED_ENCODINGS, read_body
+from clanforge_async._calls import Call, Reply
 from clanforge_async._gate import Gate
 from clanforge_async._handover import Handover
 from clanforge_async._network_errors import is_of_the_network, may_quote_credentials, translated
 from clanforge_async._options import Options
 from clanforge_async._pool import make_pool
-from clanforge_async._replies import PATIENCE, Call, Reply, interpret, may_repeat
-from clanforge_async._wire import EXCERPT, excerpt
+from clanforge_async._replies import PATIENCE, interpret, may_repeat
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import (
-    APIError,
-    ConfigurationError,
-    InvalidResponseError,
-)
+from clanforge_async.errors import APIError, ConfigurationError
 from clanforge_async.jobs import Reading
 
 logger = logging.getLogger("clanforge_async")
 
 _HEADERS = {
     "Accept": "application/json",
-    "Accept-Encoding": "gzip, deflate",
+    "Accept-Encoding": ACCEPTED_ENCODINGS,
     # The vendor warns not to cache these calls, and what stands between may not know.
     "Cache-Control": "no-cache",
     # What the vendor asks for, although no request carries a form.
@@ -61,7 +58,7 @@ class Transport:
         self._closed = False
         self._base = str(options.url).rstrip("/")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._headers = {"Host": options.url.netloc.decode("ascii"), **_HEADERS}
+        self._headers = httpx.Headers({"Host": options.url.netloc.decode("ascii"), **_HEADERS})
         self._timeout = options.phases.as_dict()
         self._seconds = options.seconds_per_request
         account = options.account_service_id
@@ -124,12 +121,16 @@ class Transport:
         return reading
 
     async def _signed(self, call: Call, patience: float) -> Reply:
-        request, auth = self._request(call), self._options.auth
-        if type(auth) in _SIGN_ONCE:
-            request = next(auth.auth_flow(request))
-            return self._reply(call, *await self._exchange(call, request, patience))
+        auth = self._options.auth
+        signs_once = type(auth) in _SIGN_ONCE
+        if call.request is None:
+            call.request = self._request(call)
+            if signs_once:
+                next(auth.auth_flow(call.request))
+        if signs_once:
+            return self._reply(call, *await self._exchange(call, call.request, patience))
         # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
-        async with aclosing(auth.async_auth_flow(request)) as flow:
+        async with aclosing(auth.async_auth_flow(_copy(call.request))) as flow:
             request = await anext(flow)
             while True:
                 _check_headers(request)
@@ -151,20 +152,10 @@ class Transport:
 
     async def _receive(self, inner: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await inner.handle_async_request(request)
-        body = bytearray()
         try:
-            if "," in response.headers.get("Content-Encoding", ""):
-                # Nobody packs twice who means well: a few bytes may become gigabytes before they can be counted.
-                msg = "the answer's body is encoded more than once"
-                raise InvalidResponseError(msg)
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self._options.max_response_bytes:
-                    msg = f"the answer is larger than {self._options.max_response_bytes} bytes"
-                    raise InvalidResponseError(msg, body=excerpt(bytes(body[:EXCERPT])))
+            return response, await read_body(response, self._options.max_response_bytes)
         finally:
             await response.aclose()
-        return response, bytes(body)
 
     def _open(self) -> httpx.AsyncBaseTransport:
         if self._closed:
@@ -184,16 +175,11 @@ class Transport:
         return httpx.Request("GET", self._base + call.path, params=params, headers=self._headers)
 
     def _reply(self, call: Call, response: httpx.Response, body: bytes) -> Reply:
-        headers = response.headers
-        return Reply(
-            method="GET",
-            url=self._base + call.path,
-            status=response.status_code,
-            body=body,
-            date=headers.get("Date"),
-            retry_after=headers.get("Retry-After"),
-            location=headers.get("Location"),
-        )
+        return Reply("GET", self._base + call.path, response.status_code, response.headers, body)
+
+
+def _copy(request: httpx.Request) -> httpx.Request:
+    return httpx.Request(request.method, request.url, headers=request.headers)
 
 
 def _check_headers(request: httpx.Request) -> None:

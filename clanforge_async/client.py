@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
 import httpx
 from attrs import evolve
 
+from clanforge_async._calls import Call
 from clanforge_async._options import Options, options_from
-from clanforge_async._replies import Call, is_of_an_earlier_run, may_have_been_acted_upon
+from clanforge_async._replies import is_of_an_earlier_run, may_have_been_acted_upon
 from clanforge_async._transport import Transport
 from clanforge_async.auth import auth_from
 from clanforge_async.errors import ClanforgeError, RetryOutcomeUnknownError
@@ -226,8 +229,12 @@ class ClanforgeClient:
         Raises:
             ClanforgeError: The one attempt failed.
         """
+        return await self.observer(ref)()
+
+    def observer(self, ref: JobRef) -> Callable[[], Awaitable[Reading]]:
+        """Return what observes one job, again and again and one at a time: it builds its request once."""
         read = _diff_status if ref.kind is JobKind.IMAGE_DIFF else _version_status
-        return await self._transport.attempt(read(ref.id))
+        return partial(self._transport.attempt, read(ref.id))
 
     async def aclose(self) -> None:
         """Close the connections. Later calls raise `ConfigurationError`; to close again does nothing."""

@@ -59,7 +59,7 @@ class JobWatcher:
                 raise ConfigurationError(msg)
         self._timeout = _checked_timeout(timeout)
         self._rules = Rules(retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after)
-        self._polls = Polls(client.observe, client.max_concurrency, client.max_rate)
+        self._polls = Polls(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
         self._closed = False
 
