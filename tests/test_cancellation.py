@@ -16,6 +16,7 @@ from scripts import ScriptedServer, wire
 from virtual_time import now, virtual_time
 
 from clanforge_async import ClanforgeClient, ClanforgeError
+from clanforge_async._pool import Pool
 
 SLOTS = 4
 LIMITS = httpx.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
@@ -79,10 +80,12 @@ async def all_at_once(client: ClanforgeClient, server: LoopbackServer) -> None:
 
 def assert_whole(transport: httpx.AsyncBaseTransport | None) -> None:
     """Hold that a pool of httpx has no connection that is neither idle nor closed."""
-    if isinstance(transport, httpx.AsyncHTTPTransport):
-        # Nothing public tells a lost connection from a busy one, and a lost one costs its slot for ever.
-        lost = [each for each in transport._pool.connections if not (each.is_idle() or each.is_closed())]
-        assert lost == []
+    pools = transport.connections if isinstance(transport, Pool) else [transport]
+    for pool in pools:
+        if isinstance(pool, httpx.AsyncHTTPTransport):
+            # Nothing public tells a lost connection from a busy one, and a lost one costs its slot for ever.
+            lost = [each for each in pool._pool.connections if not (each.is_idle() or each.is_closed())]
+            assert lost == []
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
