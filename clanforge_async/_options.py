@@ -143,8 +143,9 @@ class Options:
         """How long each phase of a request may last."""
         if isinstance(self.timeout, httpx.Timeout):
             return self.timeout
-        # A request that has no connection after half its time is known not to have been sent.
-        return httpx.Timeout(self.timeout, connect=self.timeout / 2)
+        # A request that has no connection after half its time is known not to have been sent. The rest needs no timer
+        # of its own, which transports would set and cancel for every chunk: the time as a whole bounds it.
+        return httpx.Timeout(None, connect=self.timeout / 2, pool=self.timeout / 2)
 
     @property
     def seconds_per_request(self) -> float | None:

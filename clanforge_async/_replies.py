@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from clanforge_async._calls import Call, Reply
-from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, job_from_dict
+from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, is_error, job_from_dict
 from clanforge_async.errors import (
     APIError,
     AuthenticationError,
@@ -53,9 +53,9 @@ def interpret(kind: JobKind, reply: Reply) -> Reading:
         InvalidResponseError: It says nothing that can be read.
     """
     payload = _object(reply.body)
-    complaint = complaint_in(payload or {})
-    if reply.status in _SUCCESS and not complaint.is_error:
+    if reply.status in _SUCCESS and not is_error(payload or {}):
         return Reading(_job(kind, payload, reply.body), _date(reply.headers.get("Date")))
+    complaint = complaint_in(payload or {})
     circumstances: dict[str, Any] = {
         "status_code": reply.status,
         "error_code": complaint.code,

@@ -82,8 +82,10 @@ def _text(value: object) -> str:
 
 
 def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
     text = str(value).strip().lower().removesuffix(".0")
-    if isinstance(value, bool | int | float | str) and text in _FLAGS:
+    if isinstance(value, int | float | str) and text in _FLAGS:
         return _FLAGS[text]
     msg = "neither true nor false"
     raise ValueError(msg)
@@ -248,27 +250,29 @@ class Complaint:
     """What a body says beside, or instead of, a job.
 
     Attributes:
-        is_error: Whether the body declares itself an error: ``success`` false or ``error`` true.
         message: What went wrong, in the server's words; may be empty.
         code: The ``error_code``, None where it gives none.
         text: All of its texts, to search in.
     """
 
-    is_error: bool
     message: str
     code: int | None
     text: str
 
 
+def is_error(payload: Mapping[str, Any]) -> bool:
+    """Whether an object from the API declares itself an error: ``success`` false or ``error`` true."""
+    return _try(_flag, payload.get("success"), True) is False or _try(_flag, payload.get("error"), False) is True
+
+
 def complaint_in(payload: Mapping[str, Any]) -> Complaint:
     """Return what an object from the API complains about, error or not."""
-    is_error = _try(_flag, payload.get("success"), True) is False or _try(_flag, payload.get("error"), False) is True
     messages = payload.get("messages")
     texts = [payload.get("error_message"), payload.get("message"), payload.get("error")]
     texts += messages if isinstance(messages, list) else []
     said = [text for text in texts if isinstance(text, str) and text.strip()]
     code = _try(_integer, payload.get("error_code"), None)
-    return Complaint(is_error, said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
+    return Complaint(said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
 
 
 def _try(read: Callable[[object], T], value: object, otherwise: U) -> T | U:

@@ -152,17 +152,16 @@ class Ended:
 
 def step(state: WatchState, observation: Observation, rules: Rules) -> Again | Ended:
     """Return what follows from an observation."""
-    state = evolve(state, polls=state.polls + 1)
-    seen = observation.seen
+    seen, polls = observation.seen, state.polls + 1
     if isinstance(seen, ClanforgeError):
-        return _after_failure(state, observation, seen, rules)
-    state = evolve(state, last_job=seen, failing_since=None)
+        return _after_failure(evolve(state, polls=polls), observation, seen, rules)
     if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
+        state = evolve(state, polls=polls, last_job=seen, failing_since=None)
         return _after_stale_answer(state, observation, rules)
     if seen.is_terminal:
-        return Ended(state, seen, failure_of(seen))
+        return Ended(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, failure_of(seen))
     memory = remember(state.memory, Sighting.of(seen, observation.server_time))
-    state = evolve(state, fruitless=0, stale_since=None, memory=memory)
+    state = evolve(state, polls=polls, last_job=seen, failing_since=None, fruitless=0, stale_since=None, memory=memory)
     return _again(state, _pause(state, observation, rules), news=seen)
 
 
