@@ -164,8 +164,11 @@ class Transport:
                 request = _unrepeatable(request)
             request.extensions = {"timeout": self._timeout, "trace": handover.trace}
             call.sent_at = asyncio.get_running_loop().time()
-            async with asyncio.timeout(self._seconds):
-                return await handover.carry(self._receive(self._open(), request))
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await handover.carry(self._receive(self._open(), request))
+            finally:
+                request.extensions = {}  # a request that is kept must not keep the task that has sent it
 
     async def _receive(self, inner: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await inner.handle_async_request(request)
@@ -190,7 +193,9 @@ class Transport:
     def _request(self, call: Call) -> httpx.Request:
         # As text: httpx takes four times as long to put an address together as to read one.
         query = urlencode({**self._query, **call.params})
-        return httpx.Request("GET", self._base + call.path + (query and f"?{query}"), headers=self._headers)
+        request = httpx.Request("GET", self._base + call.path + (query and f"?{query}"))
+        request.headers = httpx.Headers(self._headers)  # a copy that shares what it holds, which a request's own is not
+        return request
 
     def _reply(self, call: Call, response: httpx.Response, body: bytes) -> Reply:
         return Reply("GET", self._base + call.path, response.status_code, response.headers, body)

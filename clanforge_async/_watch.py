@@ -7,7 +7,6 @@ import contextvars
 import functools
 import inspect
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -109,9 +108,9 @@ class Watch:
         self._subject: Subject | None = None
         self._ended: WatchResult | None = None
         self._told: Job | None = None
-        self._untold: deque[Job] = deque()
+        self._untold: list[Job] = []
         self._teller: asyncio.Task[None] | None = None
-        self._winding_down: set[asyncio.Task[None]] = set()
+        self._winding_down: list[asyncio.Task[None]] = []
         self._context = contextvars.copy_context()
 
     @property
@@ -167,8 +166,9 @@ class Watch:
         self._untold.clear()
         if self._teller is not None:
             self._teller.cancel()
-            self._winding_down.add(self._teller)
-        return self._winding_down - {asyncio.current_task()}
+            self._winding_down.append(self._teller)
+        current = asyncio.current_task()
+        return {task for task in self._winding_down if task is not current}
 
     def _next(self, again: Again, at: float, latency: float, crowd: float) -> float:
         due = at + again.after
@@ -206,7 +206,7 @@ class Watch:
     def _leave(self) -> None:
         subject, self._subject = self._subject, None
         if subject is not None and (poll := subject.leave(self)) is not None:
-            self._winding_down.add(poll)
+            self._winding_down.append(poll)
 
     def _tell(self, job: Job) -> None:
         if job.state is None and (self._told is None or self._told.state is not None):
@@ -220,7 +220,7 @@ class Watch:
         # One update at a time and in their order; whoever awaits in between holds up nothing but its own result.
         while self._untold and self._teller is None and self._on_update is not None:
             try:
-                heard = self._context.run(self._on_update, self._untold.popleft())
+                heard = self._context.run(self._on_update, self._untold.pop(0))
             except (Exception, asyncio.CancelledError):  # nobody can have cancelled what has not been awaited
                 logger.exception("on_update failed for %s", self.ref)
                 continue
