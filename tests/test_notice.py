@@ -53,7 +53,7 @@ class Pretender(PlannedJob):
 @pytest.mark.parametrize("fails_after", [None, 0.0])
 def test_a_watch_that_ends_wrong_fails_the_measurement(fails_after: float | None) -> None:
     """An end before the job's own, or another outcome than its own, is no figure but an error."""
-    job = asdict(MAIN.jobs(seed=1, number=1)[0], recurse=False) | {"fails_after": fails_after}
+    job: dict[str, Any] = asdict(MAIN.jobs(seed=1, number=1)[0], recurse=False) | {"fails_after": fails_after}
     with pytest.raises(ExceptionGroup) as caught:
         notice([Pretender(**job)], FIXED_10)
     assert caught.group_contains(AssertionError, match="taken for")

@@ -20,7 +20,7 @@ __all__ = ["draw", "measure", "table"]
 
 _SEED = 20251122
 _PART_WHEN_QUICK = 0.1
-_PART_ON_OTHERS = 0.25
+_PART_ON_OTHERS = 0.2
 """Of a strategy's jobs: the other populations are there to be looked at, not to be held to a bar."""
 
 

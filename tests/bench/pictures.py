@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def picture(path: Path) -> Iterator[Axes]:
+def picture(path: Path) -> Generator[Axes]:
     """Give axes to draw on, and write them when that is done.
 
     The background is white, also where the page is dark.

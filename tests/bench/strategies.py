@@ -27,21 +27,13 @@ def _fixed(seconds: int, jobs: int) -> Strategy:
     return Strategy(f"fixed {seconds} s", float(seconds), jobs)
 
 
-def _setting(times: float, jobs: int) -> Strategy:
+def _setting(times: float) -> Strategy:
     worth = until_eta().poll_worth * times
-    return Strategy(f"poll_worth={worth:.2g}", until_eta(poll_worth=worth), jobs)
+    return Strategy(f"poll_worth={worth:.2g}", until_eta(poll_worth=worth), 200)
 
 
-FIXED = (_fixed(1, 50), _fixed(3, 80), FIXED_5 := _fixed(5, 120), FIXED_10 := _fixed(10, 200), _fixed(30, 400))
+FIXED = (_fixed(1, 40), _fixed(3, 80), FIXED_5 := _fixed(5, 120), FIXED_10 := _fixed(10, 200), _fixed(30, 400))
 EXPONENTIAL = Strategy("exponential 1 to 60 s", wait_exponential(multiplier=1, min=1, max=60), 400)
-DEFAULT = Strategy("until_eta()", until_eta(), 1000)
-SETTINGS = (
-    _setting(1 / 27, 80),
-    _setting(1 / 9, 120),
-    _setting(1 / 3, 200),
-    DEFAULT,
-    _setting(3, 300),
-    _setting(9, 300),
-    _setting(27, 300),
-)
+DEFAULT = Strategy("until_eta()", until_eta(), 800)
+SETTINGS = (*map(_setting, (1 / 16, 1 / 6, 0.4)), DEFAULT, *map(_setting, (2.5, 6, 16)))
 """`until_eta` from many polls to few."""
