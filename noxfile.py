@@ -80,6 +80,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what is claimed of speed and thrift; arguments go to the benchmark."""
+    session.install(".[all]", *_group("bench"))
+    session.run("python", "-m", "bench", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the package, and see that what was built works in an empty environment."""
     session.install(*_group("build"))

@@ -1,0 +1,1 @@
+"""What the project claims of its speed and thrift, measured: `python -m bench`."""
