@@ -40,12 +40,14 @@ class Bar:
         promise: What is compared, as text.
         ratio: The figure: the median of the rounds' own ratios, since neighbours in time share the machine's moods.
         limit: What it may be at the worst.
-        holds: Whether it is no worse.
+        is_floor: Whether that is the least, not the most.
+        holds: Whether the promise is kept.
     """
 
     promise: str
     ratio: float
     limit: float
+    is_floor: bool
     holds: bool
 
 
@@ -95,13 +97,13 @@ def measurement(contender: str, concurrency: int, polls: int, rounds: tuple[tupl
 def at_least(limit: float, promise: str, these: tuple[float, ...], those: tuple[float, ...]) -> Bar:
     """Return what became of the promise that some figures are so many times others, or more."""
     ratio = _ratio(these, those)
-    return Bar(promise=promise, ratio=ratio, limit=limit, holds=ratio >= limit)
+    return Bar(promise=promise, ratio=ratio, limit=limit, is_floor=True, holds=ratio >= limit)
 
 
 def at_most(limit: float, promise: str, these: tuple[float, ...], those: tuple[float, ...]) -> Bar:
     """Return what became of the promise that some figures are so many times others, or less."""
     ratio = _ratio(these, those)
-    return Bar(promise=promise, ratio=ratio, limit=limit, holds=ratio <= limit)
+    return Bar(promise=promise, ratio=ratio, limit=limit, is_floor=False, holds=ratio <= limit)
 
 
 def _ratio(these: tuple[float, ...], those: tuple[float, ...]) -> float:

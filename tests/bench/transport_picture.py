@@ -6,13 +6,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from bench.transport_figures import Figures, Measurement
 
 _COLOURS = ("#7f7f7f", "#1f77b4", "#d62728", "#2b2b2b", "#1f77b4", "#d62728")
 _STYLES = ("--", "-", "-", "--", ":", ":")
-_LABEL_GAP = 1.17
-"""How many times higher than the next one below a label stands, at the least."""
+_LABEL_GAP = 0.055
+"""How far above the next label below one stands, at the least, as a part of the way from the lowest rate to the top."""
 
 
 def draw(figures: Figures, path: Path) -> None:
@@ -30,8 +31,9 @@ def draw(figures: Figures, path: Path) -> None:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(figures.concurrencies, [str(number) for number in figures.concurrencies])
-        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.minorticks_off()
         axes.set_xlabel("jobs polled at a time")
         axes.set_title("Polls a second over loopback, one process", loc="left")
         axes.grid(color="#dddddd", linewidth=0.6)
@@ -42,9 +44,11 @@ def draw(figures: Figures, path: Path) -> None:
 def _label_heights(lines: dict[str, list[Measurement]]) -> dict[str, float]:
     """Return where each line's label stands: beside the line's end, but clear of the label below."""
     ends = {name: line[-1].polls_per_second for name, line in lines.items()}
+    rates = [point.polls_per_second for line in lines.values() for point in line]
+    gap = (max(rates) / min(rates)) ** _LABEL_GAP
     heights: dict[str, float] = {}
-    lowest = 0.0
+    free_from = 0.0
     for name in sorted(ends, key=ends.__getitem__):
-        heights[name] = max(ends[name], lowest)
-        lowest = heights[name] * _LABEL_GAP
+        heights[name] = max(ends[name], free_from)
+        free_from = heights[name] * gap
     return {name: heights[name] for name in lines}

@@ -149,14 +149,14 @@ def _bars(measurements: tuple[Measurement, ...]) -> Iterator[Bar]:
 
 
 def _said(bar: Bar) -> str:
-    limit = "at least" if bar.promise.startswith("polls") else "at most"
-    return f"{'held  ' if bar.holds else 'MISSED'} {bar.promise}: {bar.ratio:.2f} ({limit} {bar.limit})"
+    limit = "at least" if bar.is_floor else "at most"
+    return f"{'held' if bar.holds else 'MISSED':6} {bar.promise}: {bar.ratio:.2f} ({limit} {bar.limit})"
 
 
 def _limited_by(figures: Figures) -> str:
     busy = figures.of(BARE.name)[-1].busy
-    limit = "the client" if busy > _BUSY else "something else than the client"
-    return f"{BARE.name} at the highest concurrency used {busy:.0%} of a core: {limit} is the limit"
+    limit = "it is the client that limits" if busy > _BUSY else "the server, or whatever else runs here, limits too"
+    return f"{BARE.name} at {figures.concurrencies[-1]} used {busy:.0%} of a core: {limit}"
 
 
 if __name__ == "__main__":
