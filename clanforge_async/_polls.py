@@ -18,14 +18,34 @@ from clanforge_async.rules import Observation
 Observe = Callable[[], Awaitable[Reading]]
 
 
+class _Start:
+    """Spreads the first polls of many jobs, which would otherwise come at once, and their next polls with them.
+
+    As many as may be under way at a time go at once, though no more than half a second's worth, and the others one
+    by one at the client's rate. Where the client sets no rate, only their number at a time keeps them apart.
+    """
+
+    def __init__(self, capacity: int, max_rate: float | None) -> None:
+        self._interval = 1 / max_rate if max_rate else 0.0
+        self._head_start = max(min(capacity * self._interval, 0.5) - self._interval, 0.0)
+        self._next = -math.inf
+
+    def slot(self, now: float) -> float:
+        """Return when the next new job may be polled for the first time."""
+        turn = max(self._next, now)
+        self._next = turn + self._interval
+        return max(now, turn - self._head_start)
+
+
 class _Subject:
     """A job that somebody watches, and its polls, which all of its watches share."""
 
-    __slots__ = ("_polls", "is_ready", "not_before", "observe", "ref", "task", "timer", "watches")
+    __slots__ = ("_polls", "first_due", "is_ready", "not_before", "observe", "ref", "task", "timer", "watches")
 
-    def __init__(self, ref: JobRef, observe: Observe, polls: Polls) -> None:
+    def __init__(self, ref: JobRef, observe: Observe, first_due: float, polls: Polls) -> None:
         self.ref = ref
         self.observe = observe
+        self.first_due = first_due
         self.watches: list[Watch] = []
         self.not_before = -math.inf
         self.is_ready = False
@@ -35,7 +55,7 @@ class _Subject:
 
     def join(self, watch: Watch) -> None:
         self.watches.append(watch)
-        watch.begin(self)
+        watch.begin(self, self.first_due)
         self.arrange()
 
     def leave(self, watch: Watch) -> asyncio.Task[None] | None:
@@ -100,6 +120,7 @@ class Polls:
         self._observer = observer
         self._capacity = capacity
         self._max_rate = max_rate
+        self._start = _Start(capacity, max_rate)
         self._subjects: dict[tuple[JobKind, int], _Subject] = {}
         self._ready: list[tuple[float, int, _Subject]] = []
         self._running: set[asyncio.Task[None]] = set()
@@ -110,8 +131,9 @@ class Polls:
         ref = watch.ref
         subject = self._subjects.get((ref.kind, ref.id))
         if subject is None:
-            plain = JobRef(ref.kind, ref.id)
-            subject = self._subjects[ref.kind, ref.id] = _Subject(plain, self._observer(plain), self)
+            plain, now = JobRef(ref.kind, ref.id), asyncio.get_running_loop().time()
+            subject = _Subject(plain, self._observer(plain), self._start.slot(now), self)
+            self._subjects[ref.kind, ref.id] = subject
         subject.join(watch)
 
     def forget(self, subject: _Subject) -> None:

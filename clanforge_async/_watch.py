@@ -7,6 +7,7 @@ import contextvars
 import functools
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -118,9 +119,16 @@ class Watch:
         """What is watched."""
         return self._state.ref
 
-    def begin(self, subject: Subject | None) -> None:
-        """Take part in the polls of a job; where there are none, the watch is over as it begins."""
+    def begin(self, subject: Subject | None, first_due: float = -math.inf) -> None:
+        """Take part in the polls of a job; where there are none, the watch is over as it begins.
+
+        Args:
+            subject: The job's polls.
+            first_due: When the job has its first poll, or had it: a deadline comes before that.
+        """
         self._subject = subject
+        latest = math.inf if self._deadline is None else self._deadline - _LAST_POLL_BEFORE
+        self.due = max(self.due, min(first_due, latest))
         if subject is None and (job := self._state.last_job) is not None:
             self._tell(job)
             self._end(failure_of(job))
