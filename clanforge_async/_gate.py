@@ -51,7 +51,8 @@ class Gate:
     async def enter(self, patience: float) -> None:
         """Wait for a slot and take it; as `slot`, for which it is."""
         while True:
-            await self._cooled_down(patience)
+            if self._cooling_for() > 0:
+                await self._cool_off(patience)
             await self._slots.acquire()
             try:
                 if self._pace is not None:
@@ -91,9 +92,11 @@ class Gate:
         self._strikes = 0
 
     def _cooling_for(self) -> float:
+        if self._cause is None:
+            return 0.0
         return self._cool_at - asyncio.get_running_loop().time()
 
-    async def _cooled_down(self, patience: float) -> None:
+    async def _cool_off(self, patience: float) -> None:
         while (seconds := self._cooling_for()) > 0:
             if seconds > patience and self._cause is not None:
                 error = copy.copy(self._cause)

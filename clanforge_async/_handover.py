@@ -42,6 +42,8 @@ class Handover:
     To be made in the task that carries.
     """
 
+    __slots__ = ("_at_risk", "_cancelled_at", "_cancelled_before", "_held", "_task", "_turns")
+
     def __init__(self) -> None:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._cancelled_before = self._task.cancelling()

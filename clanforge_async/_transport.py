@@ -15,6 +15,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from importlib import metadata
+from typing import cast
 from urllib.parse import urlencode
 
 import httpx
@@ -172,10 +173,11 @@ class Transport:
 
     async def _receive(self, inner: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         response = await inner.handle_async_request(request)
+        stream = cast("httpx.AsyncByteStream", response.stream)
         try:
             return response, await read_body(response, self._options.max_response_bytes)
         finally:
-            await response.aclose()
+            await stream.aclose()
 
     def _open(self) -> httpx.AsyncBaseTransport:
         if self._closed:
