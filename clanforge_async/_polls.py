@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import heapq
 import itertools
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import cast
 
 from clanforge_async._watch import Watch
 from clanforge_async.errors import ClanforgeError
@@ -123,7 +123,7 @@ class Polls:
         self._start = _Start(capacity, max_rate)
         self._subjects: dict[tuple[JobKind, int], _Subject] = {}
         self._ready: list[tuple[float, int, _Subject]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], _Subject] = {}
         self._order = itertools.count()
 
     def join(self, watch: Watch) -> None:
@@ -151,17 +151,33 @@ class Polls:
         return others * max(1 / self._max_rate if self._max_rate else 0.0, latency / self._capacity)
 
     def _fill(self) -> None:
-        while self._ready and len(self._running) < self._capacity:
+        while len(self._running) < self._capacity and (subject := self._next()) is not None:
+            # Made without the loop's factory: a task that starts eagerly could be over before it is known here.
+            task = asyncio.Task(self._work(subject), loop=asyncio.get_running_loop())
+            subject.task = task
+            self._running[task] = subject
+            task.add_done_callback(self._done)
+
+    def _next(self) -> _Subject | None:
+        while self._ready:
             _, _, subject = heapq.heappop(self._ready)
             subject.is_ready = False
             if subject.watches:
-                # Made without the loop's factory: a task that starts eagerly could be over before it is known here.
-                subject.task = asyncio.Task(self._poll(subject), loop=asyncio.get_running_loop())
-                self._running.add(subject.task)
-                subject.task.add_done_callback(functools.partial(self._done, subject))
+                return subject
+        return None
 
-    def _done(self, subject: _Subject, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    async def _work(self, subject: _Subject | None) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        while subject is not None:
+            await self._poll(subject)
+            subject = self._next()
+            if subject is not None:
+                subject.task = task
+                self._running[task] = subject
+                await asyncio.sleep(0)  # a transport that never waits for anything must not hold up the others
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        subject = self._running.pop(task)
         if subject.task is task:
             # Somebody else has cancelled it, maybe before its first step: whoever watches must not wait for ever.
             subject.task = None
