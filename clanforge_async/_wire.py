@@ -175,6 +175,7 @@ def _converter(*, detailed_validation: bool) -> Converter:
 # then does the thorough one look for all of them.
 _QUICK = _converter(detailed_validation=False)
 _THOROUGH = _converter(detailed_validation=True)
+_STRUCTURE: dict[type[Job], Callable[[Any, type[Job]], Job]] = {cls: _QUICK.get_structure_hook(cls) for cls in _FIELDS}
 
 
 def _faults(error: ClassValidationError, cls: type) -> list[str]:
@@ -209,13 +210,13 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
     if not isinstance(mapping, Mapping):
         msg = f"expected an object, not {type(mapping).__name__}"
         raise InvalidResponseError(msg)
-    cls = _KINDS[JobKind(kind)]
-    wire = _ABSENT | dict(mapping)
-    wire["state"] = wire.get("jobstateid"), wire.get("jobstatename")
-    described = {name: wire[name] for name in _DETAILS if wire.get(name) is not None}
-    wire["details"] = described or None
+    cls = _KINDS.get(kind) or _KINDS[JobKind(kind)]
+    wire = {**_ABSENT, **mapping}
+    wire["state"] = wire["jobstateid"], wire["jobstatename"]
+    if cls is ImageDiffJob:
+        wire["details"] = {name: wire[name] for name in _DETAILS if wire.get(name) is not None} or None
     try:
-        return _QUICK.structure(wire, cls)
+        return _STRUCTURE[cls](wire, cls)
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
     try:
