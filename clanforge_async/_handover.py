@@ -102,10 +102,10 @@ class Handover:
         """Wait out of a cancellation's reach, and return the one that is due by then, if any."""
         waits = True
         while waits:
-            if self._is_due():
-                cancellation = self._due()
-                if awaited is None or not awaited.cancel():
-                    return cancellation
+            cancellation = self._due()
+            # Passed on with what it says: anyio knows its own cancellations by that.
+            if cancellation is not None and (awaited is None or not awaited.cancel(*cancellation.args)):
+                return cancellation
             try:
                 if awaited is None or self._held is not None:
                     self._turns += 1
@@ -115,17 +115,17 @@ class Handover:
             except asyncio.CancelledError as cancellation:
                 self._hold(cancellation)
             waits = awaited is not None and not awaited.done()
-        return self._due() if self._is_due() else None
+        return self._due()
 
     def _hold(self, cancellation: asyncio.CancelledError) -> None:
         is_cleaning_up = self._cancelled_at is not None and self._now() < self._cancelled_at + _GRACE
         if self._held is None and not is_cleaning_up:
             self._held, self._turns = cancellation, 0
 
-    def _is_due(self) -> bool:
-        return self._held is not None and (self._turns >= _TURNS or not self._at_risk)
-
     def _due(self) -> asyncio.CancelledError | None:
+        """Return the cancellation that need not be held back any longer, if there is one."""
+        if self._held is None or (self._at_risk and self._turns < _TURNS):
+            return None
         cancellation, self._held = self._held, None
         self._cancelled_at = self._now()
         return cancellation

@@ -121,6 +121,7 @@ class ScriptedServer:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
+            await asyncio.sleep(0)  # no answer comes before others have had their turn
             result = self._scripts[key]()
             if isinstance(result, Awaitable):
                 result = await result

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
+import anyio
 import httpx
 import httpx_aiohttp
 import pytest
@@ -15,7 +16,7 @@ from loopback import LoopbackServer, http_answer
 from scripts import ScriptedServer, wire
 from virtual_time import now, virtual_time
 
-from clanforge_async import ClanforgeClient, ClanforgeError
+from clanforge_async import ClanforgeClient, ClanforgeError, RequestTimeoutError
 from clanforge_async._pool import Pool
 
 SLOTS = 4
@@ -277,6 +278,75 @@ async def test_an_answer_that_comes_while_cancelled_is_let_go() -> None:
         with pytest.raises(asyncio.CancelledError):
             await call
     assert len(closed) == 1
+
+
+class Impatient(httpx.AsyncBaseTransport):
+    """Has timeouts of its own, which cancel its task and take that back: one that helps it on, and one that fails."""
+
+    def __init__(self, timeout: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+        self.timeout = timeout
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with suppress(TimeoutError):
+            async with self.timeout():
+                await asyncio.sleep(100)
+        if "/5/" in request.url.path:
+            message = "too slow"
+            raise httpx.ReadTimeout(message)
+        await asyncio.sleep(1)
+        return httpx.Response(200, json=wire(9))
+
+
+@asynccontextmanager
+async def anyio_timeout() -> AsyncIterator[None]:
+    with anyio.fail_after(2):
+        yield
+
+
+@pytest.mark.parametrize("timeout", [lambda: asyncio.timeout(2), anyio_timeout], ids=["asyncio", "anyio"])
+def test_a_timeout_inside_the_transport_is_no_cancellation(
+    timeout: Callable[[], AbstractAsyncContextManager[object]],
+) -> None:
+    """A transport may cancel its own task for a timeout of its own: the call ends as the transport says."""
+
+    @virtual_time
+    async def run() -> None:
+        async with ClanforgeClient(
+            ("key", "secret"), account_service_id=7, transport=Impatient(timeout), max_retries=0
+        ) as client:
+            with pytest.raises(RequestTimeoutError, match="no answer in time"):
+                await client.image_diffs.status(5)
+            assert (await client.image_versions.status(9)).id == 9
+            assert now() == pytest.approx(2 + 2 + 1)
+            call = asyncio.create_task(client.image_versions.status(9))
+            await asyncio.sleep(2.5)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    run()
+
+
+@virtual_time
+async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
+    """A transport that cleans up is left alone, but not for ever: after ten seconds a second cancellation counts."""
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            await asyncio.sleep(1000)
+            raise AssertionError
+
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Deaf(), timeout=5000.0) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        for pause in (1, 5, 7):
+            await asyncio.sleep(pause)
+            assert not call.done()
+            call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+        assert now() == pytest.approx(1 + 5 + 7)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 10])
