@@ -1,50 +1,32 @@
 """When a job will end, judged by what its polls have shown: pure functions, all times in seconds.
 
-Up to four sources foretell the end: the server's estimate as it stands, the same corrected for how it has drifted,
-the progress drawn on as a straight line, and as a power curve through two polls. None is trusted for what it says,
-each for how little it has moved: a source whose end shifts by a second for every ten that pass is thought to be wrong
-by a tenth of what remains. One that has foretold an end that did not come says nothing until it foretells another.
+Two sources foretell the end, the server's estimate and the job's progress (see `_sources`), and one tells of it: work
+that is all done. Each says when the end will be and how far that may be off. What they say is weighed by how narrow it
+is, and whatever they disagree by adds to the doubt. So a source that has been wrong fades: the more its end has moved,
+and the longer the end has passed that it foretold, the less it counts beside the others. Where all ends have passed,
+the job may end at any moment, and the longer it has not the less is known.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, frozen
 
+from clanforge_async._sources import ROUNDING, Mark, Track, follow_estimate, follow_progress, should_have_done
 from clanforge_async.jobs import Job, JobState
 
-_REMEMBERED = 8
-"""How many sightings a memory holds."""
-
-_FIRST_DOUBT = 0.22
-"""Of a source that has yet to show how well it foretells: its error, as a part of what remains."""
-
-_LEAST_DOUBT = 0.05
-"""However little a source has moved."""
-
-_FORGETTING = 0.7
-"""What an earlier movement counts, beside the latest."""
-
-_MISTRUST = 0.1
-"""What each second since the end that a source foretold at first adds to its error, the more the more it drifts."""
-
-_ROUNDING = 1.2
-"""Seconds of error that any source has, since the server counts whole seconds."""
-
-_PROGRESS_ROUNDING = 0.006
-"""What whole percents add to that, as a part of the whole duration."""
-
-_MOST_OVERSTATED, _MOST_UNDERSTATED = -0.5, 0.6
-"""How far an estimate is corrected, at the most, for the way it has drifted."""
-
-_FLATTEST, _STEEPEST = 0.6, 1.7
-"""Powers of the progress curve that are believed."""
+_SCALE_OF_DEVIATION = math.sqrt(3) / math.pi
+_EVEN_DEVIATION = 1 / math.sqrt(3)
+"""The standard deviation of what lies anywhere within 1 of its middle."""
 
 _DONE = 100
+_COARSE = 5
+"""Percents from which on a step is believed: a few values are all multiples of 2 or 3 by chance."""
+
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
 
@@ -56,8 +38,9 @@ class Sighting:
         now: The server's clock at the time, as Unix time.
         since: When the job was started, or last updated where it has yet to be, as Unix time.
         is_running: Whether it has been started.
-        progress: Percentage from 0 to 100.
-        eta: When the server expected it to complete, as Unix time.
+        progress: Percentage from 0 to 100; 0 where it is not known since when.
+        eta: When the server expected it to complete, as Unix time; None: it did not say.
+        updated: When the job was last updated, as Unix time.
     """
 
     now: float
@@ -65,19 +48,22 @@ class Sighting:
     is_running: bool
     progress: int
     eta: float | None
+    updated: float
 
     @classmethod
     def of(cls, job: Job, server_time: datetime) -> Self:
         """Take from a job what bears on its end."""
-        # A diff that waits to run again may still tell when its last run was started.
+        # A diff that waits to run again may still tell when its last run was started, and when that should have ended.
         started = None if job.state in _BEFORE_RUNNING else job.started_at
-        return cls(
-            now=server_time.timestamp(),
-            since=(started or job.updated_at).timestamp(),
-            is_running=started is not None,
-            progress=job.progress,
-            eta=None if job.eta is None else job.eta.timestamp(),
-        )
+        updated = job.updated_at.timestamp()
+        since = updated if started is None else started.timestamp()
+        eta = None if job.eta is None else job.eta.timestamp()
+        if eta is not None and eta <= since:
+            eta = None
+        is_running = started is not None or job.state is JobState.RUNNING
+        # Without a start there is nothing from which a progress could be drawn on.
+        progress = 0 if started is None else job.progress
+        return cls(server_time.timestamp(), since, is_running, progress, eta, updated)
 
     @property
     def age(self) -> float:
@@ -86,54 +72,21 @@ class Sighting:
 
 
 @frozen
-class Track:
-    """What a source has foretold last, and how it has done so far.
-
-    Attributes:
-        end: When the job will end, as Unix time.
-        rounding: Seconds by which that can be wrong for want of digits alone.
-        at: When it was foretold, by the server's clock.
-        first: The end that it had foretold at first.
-        drift: Seconds by which its end has moved for each second passed; a sum that forgets.
-        weight: What to divide that by.
-    """
-
-    end: float
-    rounding: float
-    at: float
-    first: float
-    drift: float = _FIRST_DOUBT
-    weight: float = 1.0
-
-    def followed_by(self, end: float, rounding: float, at: float) -> Self:
-        """Return the track with one more end foretold."""
-        if at < self.at:  # the server's clock was set back, and nothing is known of what it said before
-            return type(self)(end, rounding, at, end)
-        if at == self.at:
-            return evolve(self, end=end, rounding=rounding)
-        moved = abs(end - self.end) / (at - self.at)
-        drift, weight = self.drift * _FORGETTING + moved, self.weight * _FORGETTING + 1
-        return type(self)(end, rounding, at, self.first, drift, weight)
-
-    def error(self) -> float:
-        """Return the seconds by which the end is thought to be wrong."""
-        drift = max(self.drift / self.weight, _LEAST_DOUBT)
-        overdue = _MISTRUST * min(drift, 1.0) * (self.at - self.first)
-        return max(self.rounding, overdue, drift * (self.end - self.at))
-
-
-@frozen
 class Memory:
     """What of a job's past bears on its end.
 
     Attributes:
-        sightings: The latest ones, oldest first.
-        tracks: By their names, the sources that have foretold an end.
+        last: The latest sighting.
+        eta: What the server's estimates have foretold; None: it has made none.
+        progress: What the progress has foretold; None: there was none, or the job does not run.
+        step: The percents of which all progress seen so far is a multiple.
         full_since: When all the work was first seen done, by the server's clock; None: not yet.
     """
 
-    sightings: tuple[Sighting, ...] = ()
-    tracks: Mapping[str, Track] = field(factory=dict[str, Track], hash=False)
+    last: Sighting | None = None
+    eta: Track | None = None
+    progress: Track | None = None
+    step: int = _DONE
     full_since: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,62 +96,87 @@ class Memory:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """Read what `to_dict` returned."""
+        last = plain["last"]
         return cls(
-            sightings=tuple(Sighting(**sighting) for sighting in plain["sightings"]),
-            tracks={name: Track(**track) for name, track in dict(plain["tracks"]).items()},
-            full_since=plain["full_since"],
+            None if last is None else Sighting(**last),
+            _track(plain["eta"]),
+            _track(plain["progress"]),
+            plain["step"],
+            plain["full_since"],
         )
+
+
+def _track(plain: Mapping[str, Any] | None) -> Track | None:
+    if plain is None:
+        return None
+    marks: dict[str, Any] = {name: Mark(**plain[name]) for name in ("latest", "reference", "successor")}
+    return Track(**(dict(plain) | marks))
 
 
 def remember(memory: Memory, seen: Sighting) -> Memory:
     """Return a memory with one more sighting in it."""
-    before, tracks = memory.sightings, memory.tracks
-    if before and before[-1].is_running != seen.is_running:
-        before, tracks = (), {name: track for name, track in tracks.items() if name == "eta"}
-    if before and not seen.is_running:
-        seen = evolve(seen, since=min(seen.since, before[-1].since))
-    foretold: dict[str, Track] = {}
-    for name, end, rounding in _ends(before, seen):
-        track = tracks.get(name) or Track(end, rounding, seen.now, end)
-        foretold[name] = track.followed_by(end, rounding, seen.now)
-    is_full = seen.is_running and seen.progress >= _DONE
-    full_since = min(memory.full_since or seen.now, seen.now) if is_full else None
-    return Memory((*before, seen)[-_REMEMBERED:], {**tracks, **foretold}, full_since)
+    last = memory.last
+    if last is not None and seen.now < last.now:  # the server's clock was set back: what was seen before has no place
+        memory, last = Memory(), None
+    if last is not None and (last.is_running != seen.is_running or (seen.is_running and last.since != seen.since)):
+        memory = Memory(last, memory.eta)  # another run, of which the progress so far tells nothing
+    elif last is not None and not seen.is_running and last.since < seen.since:
+        seen = Sighting(seen.now, last.since, seen.is_running, seen.progress, seen.eta, seen.updated)
+    eta = _followed_eta(memory.eta, last, seen)
+    if not seen.is_running or seen.progress == 0:
+        return Memory(seen, eta)
+    if seen.progress >= _DONE:
+        return Memory(seen, eta, None, memory.step, seen.now if memory.full_since is None else memory.full_since)
+    step = math.gcd(memory.step, seen.progress)
+    taken = step if step >= _COARSE else 1
+    return Memory(seen, eta, _followed_progress(memory.progress, last, seen, taken), step)
 
 
-def _ends(before: tuple[Sighting, ...], seen: Sighting) -> Iterator[tuple[str, float, float]]:
-    if seen.eta is not None:
-        yield "eta", seen.eta, _ROUNDING
-        then, eta = next(((one.now, one.eta) for one in before if one.eta is not None), (seen.now, seen.eta))
-        if seen.now > then:
-            overstated = (eta - seen.eta) / (seen.now - then)
-            yield "corrected eta", seen.now + _corrected(seen.eta - seen.now, overstated), 1.5 * _ROUNDING
-    if seen.is_running and 0 < seen.progress < _DONE:
-        duration = _spent(seen) / _done(seen)
-        yield "progress", seen.since + duration, _ROUNDING + _PROGRESS_ROUNDING * duration
-        earlier = next((one for one in before if 0 < one.progress < seen.progress), None)
-        if earlier is not None and _spent(seen) > 1.05 * _spent(earlier):
-            duration = _along_a_curve(earlier, seen)
-            yield "progress curve", seen.since + duration, _ROUNDING + 1.5 * _PROGRESS_ROUNDING * duration
+def _made_at(last: Sighting | None, seen: Sighting) -> float:
+    """Return when the server has made what it shows: at its latest update, where that can be."""
+    not_before = seen.since if last is None else max(last.now, seen.since)
+    return seen.updated if not_before < seen.updated < seen.now else seen.now
 
 
-def _corrected(remaining: float, overstated: float) -> float:
-    # An estimate that is off by a fixed part of what remains drifts towards the truth by that part.
-    return remaining / (1 + min(max(overstated, _MOST_OVERSTATED), _MOST_UNDERSTATED))
+def _followed_eta(before: Track | None, last: Sighting | None, seen: Sighting) -> Track | None:
+    if seen.eta is None or (before is not None and before.latest.value == seen.eta):
+        return before
+    at = _made_at(last, seen)
+    if last is not None and before is not None and before.latest.at < last.now and at == seen.now:
+        at = (last.now + seen.now) / 2  # it stood for some polls, so it was revised at any moment since the last
+    return follow_estimate(before, Mark(at, seen.eta))
 
 
-def _along_a_curve(earlier: Sighting, seen: Sighting) -> float:
-    power = math.log(_done(seen) / _done(earlier)) / math.log(_spent(seen) / _spent(earlier))
-    return _spent(seen) * math.pow(_done(seen), -1 / min(max(power, _FLATTEST), _STEEPEST))
+def _followed_progress(before: Track | None, last: Sighting | None, seen: Sighting, step: int) -> Track:
+    if before is None or last is None or seen.now == last.now:
+        return follow_progress(None, _mark(last, seen, step), seen.since)
+    if seen.progress != last.progress:
+        return follow_progress(before, _mark(last, seen, step), seen.since)
+    next_step = (seen.progress + step) / _DONE
+    if next_step < 1 and should_have_done(before, next_step, seen.since, seen.now):
+        # It lags behind: all that is sure is that the next step has not been reached.
+        return follow_progress(before, Mark(seen.now, next_step, _doubt(step)), seen.since)
+    return before
 
 
-def _done(sighting: Sighting) -> float:
-    # Percents and seconds are both cut off, so the truth lies half a unit further on average.
-    return (sighting.progress + 0.5) / 100
+def _mark(last: Sighting | None, seen: Sighting, step: int) -> Mark:
+    """Return what a progress says that has just moved, in the narrower of two ways.
+
+    It has reached what it shows at some moment since the last poll, or it is now somewhere within its step.
+    """
+    at = _made_at(last, seen)
+    if at < seen.now:
+        step = 1  # the server has told the moment
+    elif last is not None and last.is_running and last.progress < seen.progress:
+        half = (seen.now - last.now) / 2
+        doubt = half * _EVEN_DEVIATION / seen.age * seen.progress / _DONE
+        if doubt < _doubt(step):
+            return Mark(seen.now - half, seen.progress / _DONE, doubt)
+    return Mark(at, (seen.progress + step / 2) / _DONE, _doubt(step))
 
 
-def _spent(sighting: Sighting) -> float:
-    return max(sighting.now - sighting.since, 0.0) + 0.5
+def _doubt(step: int) -> float:
+    return step / 2 / _DONE * _EVEN_DEVIATION
 
 
 @frozen
@@ -214,30 +192,28 @@ class Forecast:
     scale: float
 
 
-_SCALE_OF_DEVIATION = math.sqrt(3) / math.pi
-_OVERDUE_SCALE = 0.6
-
-
 def forecast(memory: Memory) -> Forecast | None:
     """Return how long the job still runs; None where nothing foretells it."""
-    if not memory.sightings:
+    last = memory.last
+    if last is None:
         return None
-    now = memory.sightings[-1].now
-    ahead = [track for track in memory.tracks.values() if track.at == now and track.end > now]
-    if ahead:
-        return _combined(now, ahead)
-    passed = [track.end for track in memory.tracks.values() if track.at == now]
-    if memory.full_since is not None:
-        passed.append(memory.full_since)
-    if not passed:
-        return None
-    return Forecast(0.0, _OVERDUE_SCALE * (now - max(passed) + 1.5))
+    left = list[tuple[float, float]]()
+    if memory.eta is not None and last.eta is not None and not memory.eta.recedes:
+        left.append(memory.eta.left(last.now))
+    if memory.progress is not None:
+        left.append(memory.progress.left(last.now))
+    elif memory.full_since is not None:
+        left.append((0.0, ROUNDING + last.now - memory.full_since))
+    return _combined(*left) if left else None
 
 
-def _combined(now: float, tracks: list[Track]) -> Forecast:
-    remaining = [track.end - now for track in tracks]
-    weights = [1 / track.error() ** 2 for track in tracks]
-    whole = sum(weights)
-    middle = sum(weight * seconds for weight, seconds in zip(weights, remaining, strict=True)) / whole
-    disagreement = sum(weight * (seconds - middle) ** 2 for weight, seconds in zip(weights, remaining, strict=True))
-    return Forecast(middle, _SCALE_OF_DEVIATION * math.sqrt((1 + disagreement) / whole))
+def _combined(first: tuple[float, float], second: tuple[float, float] | None = None) -> Forecast:
+    seconds, doubt = first
+    if second is None:
+        return Forecast(seconds, _SCALE_OF_DEVIATION * doubt)
+    others, doubted = second
+    # Each is weighed by how narrow it is; what they disagree by adds to the doubt about both.
+    weight = doubted * doubted / (doubt * doubt + doubted * doubted)
+    apart = weight * (1 - weight) * (seconds - others) ** 2
+    narrow = weight * doubt * doubt
+    return Forecast(weight * seconds + (1 - weight) * others, _SCALE_OF_DEVIATION * math.sqrt(narrow + apart))

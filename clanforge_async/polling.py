@@ -4,6 +4,7 @@
 as in any other, with hazard h, and a poll is worth w seconds of lateness, the cheapest interval between polls is
 sqrt(2 w / h). Where the hazard changes, polls are spread so that each interval holds the same sum of sqrt(h / 2 w):
 few while an end is unlikely, many around the time that is forecast, and fewer again the longer that has passed.
+The hazard is that of the forecast, a logistic distribution, and a little more for an end before its time.
 """
 
 from __future__ import annotations
@@ -16,17 +17,27 @@ from tenacity.wait import wait_base, wait_fixed
 
 from clanforge_async._numbers import is_positive
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.forecasts import Forecast, Memory, forecast
+from clanforge_async.forecasts import Forecast, Memory, Sighting, forecast
 
 Interval = float | wait_base | Callable[[RetryCallState], float]
 
-_EARLY_ENDS = 0.25
-"""How many jobs end before their time, more or less: a failure can come at any moment."""
+_EARLY_ENDS = 0.15
+"""How many jobs are reckoned to end before their time. It is more than do: those that fail are noticed last of all."""
 
-_BLIND_ENDS = 0.5
-"""The same for a job that foretells nothing, as a part of its age so far."""
+_USUAL_DURATION = 480.0
+"""Seconds that a job takes of which nothing else is known."""
 
-_FINEST_STEP = 0.25
+_LATE = 0.005
+"""For which part of the time that it could have ended in already, at any moment, a job may end unnoticed."""
+
+_USUAL_WAIT = 10.0
+"""Seconds for which a job is taken to have waited already when it is first seen to wait."""
+
+_AFTER_THE_END = 1.0
+"""Seconds after the very end that is forecast at which it is looked for, however unsure it is."""
+
+_NEAR_ENOUGH = 0.02
+"""Seconds to which a pause is computed."""
 
 
 class PollState(RetryCallState):
@@ -54,7 +65,7 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         ConfigurationError: Not ``0 < min <= max``, or ``poll_worth`` is not positive.
     """
 
-    def __init__(self, min: float = 1.0, max: float = 60.0, *, poll_worth: float = 0.35) -> None:  # noqa: A002 - as in tenacity
+    def __init__(self, min: float = 1.0, max: float = 60.0, *, poll_worth: float = 0.15) -> None:  # noqa: A002 - as in tenacity
         if not 0 < min <= max < math.inf:
             msg = "until_eta needs 0 < min <= max seconds"
             raise ConfigurationError(msg)
@@ -70,30 +81,63 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         if retry_state.outcome is not None and retry_state.outcome.failed:
             return self.max  # a failure says nothing of the job; how soon to try again is not decided here
         memory = retry_state.memory if isinstance(retry_state, PollState) else Memory()
-        if not memory.sightings:
+        if memory.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
-        return max(self.min, self._interval(memory))
-
-    def _interval(self, memory: Memory) -> float:
-        age, ahead = memory.sightings[-1].age, forecast(memory)
-        if ahead is None:
-            return min(math.sqrt(2 * self.poll_worth * (age + 5) / _BLIND_ENDS), self.max)
-        early = _EARLY_ENDS / (age + ahead.seconds) if ahead.seconds > 0 else 0.0
-        passed = due = 0.0
-        while passed < self.max:
-            step = max(_FINEST_STEP, ahead.scale / 4, abs(ahead.seconds - passed) / 4)
-            hazard = early + _hazard(ahead, passed + step / 2)
-            more = math.sqrt(hazard / (2 * self.poll_worth)) * step
-            if due + more >= 1:
-                return min(passed + step * (1 - due) / more, self.max)
-            passed, due = passed + step, due + more
-        return self.max
+        pause = _pause(memory, memory.last, self.poll_worth, self.max)
+        return min(max(pause, self.min), self.max)
 
 
-def _hazard(ahead: Forecast, seconds: float) -> float:
-    """Return how likely a job that still runs after some seconds is to end in the next one."""
-    away = (ahead.seconds - seconds) / ahead.scale
-    return 1 / (ahead.scale * (1 + math.exp(min(away, 50.0))))
+def _pause(memory: Memory, last: Sighting, worth: float, most: float) -> float:
+    ahead = forecast(memory)
+    if ahead is None:
+        return _blind_pause(last, worth)
+    pause = _spread_pause(ahead, last.age, worth, most)
+    if ahead.seconds > 0:
+        return min(pause, ahead.seconds + _AFTER_THE_END)
+    return max(pause, _LATE * 2 * ahead.scale)  # which is what it is overdue, more or less
+
+
+def _blind_pause(last: Sighting, worth: float) -> float:
+    """Return the pause where nothing foretells the end."""
+    # A rate with a gamma distribution of shape 2 leaves this hazard: the lower, the longer the job has not ended.
+    if last.is_running:
+        return max(math.sqrt(2 * worth * (last.age + _USUAL_DURATION) / 2), _LATE * last.age)
+    # It has to start and then to end. That both happen grows from nothing, so the sum is that of sqrt(h * u / 2 w).
+    hazard = 2 / _USUAL_DURATION / (last.age + _USUAL_WAIT)
+    return math.pow(1.5 * math.sqrt(2 * worth / hazard), 2 / 3)
+
+
+def _spread_pause(ahead: Forecast, age: float, worth: float, most: float) -> float:
+    """Return the pause over which sqrt(hazard) sums up to sqrt(2 * worth)."""
+    early = _EARLY_ENDS / (age + ahead.seconds)
+    start, rate = _sum(ahead, early, 0.0)
+    due = start + math.sqrt(2 * worth)
+    # The rate only grows, so Newton's method comes down from above, and never beyond.
+    pause, step = min((due - start) / rate, most), math.inf
+    while step > _NEAR_ENOUGH:
+        total, rate = _sum(ahead, early, pause)
+        step = (total - due) / rate
+        pause -= max(step, 0.0)
+    return pause
+
+
+def _sum(ahead: Forecast, early: float, seconds: float) -> tuple[float, float]:
+    """Return the integral of sqrt(hazard) up to a moment, but for a constant, and sqrt(hazard) at that moment.
+
+    With z = (seconds - ahead.seconds) / ahead.scale, the hazard is early + peak / (1 + exp(-z)). Substituting
+    its root y for z makes the integral one of rational functions: high * log((high + y) / (high - y))
+    + low * log((y - low) / (y + low)), where low and high are the roots of the hazard long before and long after.
+    """
+    peak = 1 / ahead.scale
+    z = (seconds - ahead.seconds) * peak
+    # The logarithms of 1 + exp(z) and of 1 + exp(-z), for any z.
+    near = math.log1p(math.exp(-abs(z)))
+    before, after = max(z, 0.0) + near, max(-z, 0.0) + near
+    low, high, y = math.sqrt(early), math.sqrt(early + peak), math.sqrt(early + peak * math.exp(-after))
+    # Written so that no difference of nearly equal numbers is taken: y^2 - low^2 and high^2 - y^2 are known.
+    log_peak = math.log(peak)
+    rising = high * (2 * math.log(high + y) - log_peak + before)
+    return ahead.scale * (rising + low * (log_peak - after - 2 * math.log(y + low))), y
 
 
 def strategy(interval: Interval) -> AsyncRetrying:

@@ -287,14 +287,15 @@ def test_a_stale_answer_is_an_answer() -> None:
     assert (outcome.state.failing_since, outcome.state.stale_since) == (None, 120.0)
 
 
-def test_the_latest_sightings_are_remembered() -> None:
-    """Of what a strategy may ask about, the latest eight sightings are kept, however long the watch."""
+def test_the_latest_sighting_is_remembered() -> None:
+    """A strategy may ask what was seen last, and what has been foretold up to then."""
     state = beginning()
     for progress in range(20):
-        outcome = step(state, seen(version(progress=progress)), every(1))
+        outcome = step(state, seen(version(started_at=NOW, progress=progress)), every(1))
         assert isinstance(outcome, Again)
         state = outcome.state
-    assert [sighting.progress for sighting in state.memory.sightings] == list(range(12, 20))
+    assert state.memory.last is not None
+    assert state.memory.last.progress == 19
 
 
 @pytest.mark.parametrize("pause", [0.0, -3.0])
@@ -388,8 +389,8 @@ def test_a_state_with_a_memory_is_plain_data() -> None:
     """What the strategy remembers is written and read with the rest."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
     outcome = step(beginning(), seen(job), Rules())
-    assert len(outcome.state.memory.sightings) == 1
-    assert set(outcome.state.memory.tracks) == {"eta", "progress"}
+    assert outcome.state.memory.eta is not None
+    assert outcome.state.memory.progress is not None
     assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
 
 
@@ -405,10 +406,10 @@ NO_MEMORY = Memory().to_dict()
         {"last_job": "image-diff/5678"},
         {"memory": None},
         {"memory": {}},
-        {"memory": NO_MEMORY | {"sightings": [{"colour": "red"}]}},
-        {"memory": NO_MEMORY | {"sightings": None}},
-        {"memory": NO_MEMORY | {"tracks": {"eta": {"colour": "red"}}}},
-        {"memory": NO_MEMORY | {"tracks": None}},
+        {"memory": NO_MEMORY | {"last": {"colour": "red"}}},
+        {"memory": NO_MEMORY | {"last": 5}},
+        {"memory": NO_MEMORY | {"eta": {"colour": "red"}}},
+        {"memory": NO_MEMORY | {"progress": {"latest": None, "reference": None, "successor": None}}},
     ],
 )
 def test_what_is_no_state_is_refused(fault: dict[str, Any]) -> None:
