@@ -18,6 +18,10 @@ from clanforge_async.rules import Observation
 Observe = Callable[[], Awaitable[Reading]]
 
 
+_IN_A_ROW = 16
+"""Polls that a task makes before it lets the loop turn, should the transport never wait for anything."""
+
+
 class _Start:
     """Spreads the first polls of many jobs, which would otherwise come at once, and their next polls with them.
 
@@ -166,15 +170,18 @@ class Polls:
                 return subject
         return None
 
-    async def _work(self, subject: _Subject | None) -> None:
+    async def _work(self, subject: _Subject) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        while subject is not None:
+        for polls in itertools.count(1):
             await self._poll(subject)
-            subject = self._next()
-            if subject is not None:
-                subject.task = task
-                self._running[task] = subject
-                await asyncio.sleep(0)  # a transport that never waits for anything must not hold up the others
+            following = self._next()
+            if following is None:
+                return
+            subject = following
+            subject.task = task
+            self._running[task] = subject
+            if polls % _IN_A_ROW == 0:
+                await asyncio.sleep(0)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         subject = self._running.pop(task)

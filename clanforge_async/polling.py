@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tenacity import AsyncRetrying, RetryCallState
+from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
 from clanforge_async._numbers import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.forecasts import Forecast, Memory, Sighting, forecast
+from clanforge_async.jobs import Job
 
 Interval = float | wait_base | Callable[[RetryCallState], float]
 
@@ -44,10 +45,23 @@ class PollState(RetryCallState):
     """What tenacity tells a strategy, and what the watch remembers.
 
     Attributes:
+        seen: What the last poll has brought: the job, or the error that came instead.
         memory: What of the job's past bears on its end.
     """
 
+    seen: Job | Exception | None = None
     memory: Memory = Memory()
+
+    @property
+    def outcome(self) -> Future | None:
+        """What the last poll has brought, as tenacity has it; made on demand, since making it takes locks."""
+        if self.seen is None:
+            return None
+        return Future.construct(self.attempt_number, self.seen, has_exception=isinstance(self.seen, Exception))
+
+    @outcome.setter  # where tenacity has a plain attribute, but to whoever reads it that is the same
+    def outcome(self, _: Future | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Take no notice of what tenacity begins with, which is none."""
 
 
 class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategies
@@ -78,13 +92,19 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
-        if retry_state.outcome is not None and retry_state.outcome.failed:
+        if _has_failed(retry_state):
             return self.max  # a failure says nothing of the job; how soon to try again is not decided here
         memory = retry_state.memory if isinstance(retry_state, PollState) else Memory()
         if memory.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
         pause = _pause(memory, memory.last, self.poll_worth, self.max)
         return min(max(pause, self.min), self.max)
+
+
+def _has_failed(state: RetryCallState) -> bool:
+    if isinstance(state, PollState):
+        return isinstance(state.seen, Exception)
+    return state.outcome is not None and state.outcome.failed
 
 
 def _pause(memory: Memory, last: Sighting, worth: float, most: float) -> float:

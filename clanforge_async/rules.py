@@ -161,7 +161,10 @@ def step(state: WatchState, observation: Observation, rules: Rules) -> Again | E
     if seen.is_terminal:
         return Ended(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, failure_of(seen))
     memory = remember(state.memory, Sighting.of(seen, observation.server_time))
-    state = evolve(state, polls=polls, last_job=seen, failing_since=None, fruitless=0, stale_since=None, memory=memory)
+    # Made anew: with news, nothing fails and nothing is stale any more.
+    state = WatchState(
+        ref=state.ref, began=state.began, last_job=seen, polls=polls, idle_for=state.idle_for, memory=memory
+    )
     return _again(state, _pause(state, observation, rules), news=seen)
 
 
@@ -206,10 +209,7 @@ def _fruitless_pause(state: WatchState, observation: Observation, rules: Rules) 
 
 def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
     told = PollState(rules.retrying, fn=None, args=(), kwargs={})
-    if isinstance(observation.seen, ClanforgeError):
-        told.set_exception((type(observation.seen), observation.seen, None))
-    else:
-        told.set_result(observation.seen)
+    told.seen = observation.seen
     told.start_time = state.began
     told.outcome_timestamp = observation.at
     told.attempt_number = state.polls
