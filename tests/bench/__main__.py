@@ -11,12 +11,14 @@ from typing import Any
 from attrs import Attribute, asdict
 from rich.console import Console
 
-from bench import notice
+from bench import notice, scale, transports
 from bench.machine import Machine
 from bench.part import Drawn, Part
 
 PARTS: dict[str, Part[Any]] = {
     "notice": notice,
+    "scale": scale,
+    "transports": transports,
 }
 """Everything that is measured, by the names that ``--only`` knows."""
 

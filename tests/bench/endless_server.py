@@ -29,13 +29,20 @@ class EndlessServer(httpx.AsyncBaseTransport):
 
     def __init__(self, *, is_noted: bool = True) -> None:
         self.requests = 0
+        self._awaited: dict[int, asyncio.Event] = {}
         self.asked_at: dict[bytes, list[float]] = defaultdict(list)
         self._is_noted = is_noted
+
+    async def asked(self, requests: int) -> None:
+        """Wait for so many more requests."""
+        await self._awaited.setdefault(self.requests + requests, asyncio.Event()).wait()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request after the latency."""
         now = asyncio.get_running_loop().time()
         self.requests += 1
+        if self.requests in self._awaited:
+            self._awaited[self.requests].set()
         job_id = request.url.raw_path.split(b"/")[-2]
         if self._is_noted:
             self.asked_at[job_id].append(now)

@@ -1,10 +1,12 @@
-"""What the transport benchmark finds: figures, ratios and whether they hold."""
+"""What the transport benchmark finds: figures and their ratios."""
 
 from __future__ import annotations
 
 from statistics import median
 
 from attrs import frozen
+
+from bench.bars import Bar
 
 
 @frozen(kw_only=True)
@@ -33,35 +35,34 @@ class Measurement:
 
 
 @frozen(kw_only=True)
-class Bar:
-    """A promise, and what became of it.
-
-    Attributes:
-        promise: What is compared, as text.
-        ratio: The figure: the median of the rounds' own ratios, since neighbours in time share the machine's moods.
-        limit: What it may be at the worst.
-        is_floor: Whether that is the least, not the most.
-        holds: Whether the promise is kept.
-    """
-
-    promise: str
-    ratio: float
-    limit: float
-    is_floor: bool
-    holds: bool
-
-
-@frozen(kw_only=True)
 class Figures:
     """The whole of it.
 
     Attributes:
         measurements: By concurrency, then in the contenders' order.
-        bars: The promises, at the highest concurrency.
+        polls_by_naive: Polls per second at the highest concurrency over the fast transport, by the naive peer's.
+        cpu_by_bare: CPU a poll there, by bare aiohttp's.
+        default_by_naive: Polls per second at the highest concurrency over the default transport, by the naive peer's.
     """
 
     measurements: tuple[Measurement, ...]
-    bars: tuple[Bar, ...]
+    polls_by_naive: float
+    cpu_by_bare: float
+    default_by_naive: float
+
+    def bars(self) -> tuple[Bar, ...]:
+        """Return what is promised, at the highest concurrency."""
+        return (
+            Bar(what="polls/s over aiohttp, by httpx.AsyncClient's", figure=self.polls_by_naive, bar=5.0, unit="x"),
+            Bar(
+                what="CPU a poll over aiohttp, by bare aiohttp's",
+                figure=self.cpu_by_bare,
+                bar=2.3,
+                unit="x",
+                is_ceiling=True,
+            ),
+            Bar(what="polls/s over httpx, by httpx.AsyncClient's", figure=self.default_by_naive, bar=1.0, unit="x"),
+        )
 
     @property
     def concurrencies(self) -> list[int]:
@@ -94,17 +95,9 @@ def measurement(contender: str, concurrency: int, polls: int, rounds: tuple[tupl
     )
 
 
-def at_least(limit: float, promise: str, these: tuple[float, ...], those: tuple[float, ...]) -> Bar:
-    """Return what became of the promise that some figures are so many times others, or more."""
-    ratio = _ratio(these, those)
-    return Bar(promise=promise, ratio=ratio, limit=limit, is_floor=True, holds=ratio >= limit)
+def ratio(these: tuple[float, ...], those: tuple[float, ...]) -> float:
+    """Return how many times some figures are others: the median of the rounds' own ratios.
 
-
-def at_most(limit: float, promise: str, these: tuple[float, ...], those: tuple[float, ...]) -> Bar:
-    """Return what became of the promise that some figures are so many times others, or less."""
-    ratio = _ratio(these, those)
-    return Bar(promise=promise, ratio=ratio, limit=limit, is_floor=False, holds=ratio <= limit)
-
-
-def _ratio(these: tuple[float, ...], those: tuple[float, ...]) -> float:
+    Neighbours in time share the machine's moods, and the ratio of the medians would not.
+    """
     return median(this / that for this, that in zip(these, those, strict=True))

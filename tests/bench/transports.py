@@ -18,17 +18,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from attrs import frozen
 
-from bench import transport_picture
 from bench.contenders import BARE, CALLS, CALLS_ON_AIOHTTP, NAIVE, WATCHER, WATCHER_ON_AIOHTTP, Contender
 from bench.loopback import jobs, serving
-from bench.transport_figures import Bar, Figures, Measurement, at_least, at_most, measurement
+from bench.tables import text
+from bench.transport_figures import Figures, Measurement, measurement, ratio
+from bench.transport_picture import draw
+
+__all__ = ["draw", "measure", "table"]
 
 _LEAST_POLLS = 3
 """Polls of each job in a round, at the least."""
@@ -75,33 +75,38 @@ _QUICK = _Effort(
 )
 
 
-def measure(quick: bool = False) -> Figures:
+def measure(quick: bool) -> Figures:
     """Run the contenders against each other for about a minute; or, quickly, the main ones for a quarter of one."""
     effort = _QUICK if quick else _THOROUGH
     with serving() as url:
         measurements = tuple(
             found for concurrency in effort.concurrencies for found in _compared(url, concurrency, effort)
         )
-    return Figures(measurements=measurements, bars=tuple(_bars(measurements)))
+    return _figures(measurements)
 
 
 def table(figures: Figures) -> str:
     """Return the figures as text: polls a second, and in brackets the microseconds of CPU for each."""
     numbers = figures.concurrencies
-    lines = [
-        "| polls/s (µs CPU) | " + " | ".join(f"{number} at a time" for number in numbers) + " |",
-        "|---|" + "---:|" * len(numbers),
+    rows = [
+        [name, *(f"{found.polls_per_second:,.0f} ({found.cpu_us_per_poll:,.0f})" for found in figures.of(name))]
+        for name in figures.contenders
     ]
-    for contender in figures.contenders:
-        cells = [f"{found.polls_per_second:,.0f} ({found.cpu_us_per_poll:,.0f})" for found in figures.of(contender)]
-        lines.append(f"| {contender} | " + " | ".join(cells) + " |")
-    lines += ["", *map(_said, figures.bars), _limited_by(figures)]
-    return "\n".join(lines)
+    columns = ["", *(f"{number} at a time" for number in numbers)]
+    title = "Polls a second over loopback (µs of CPU for each)"
+    return "\n".join([text(title, columns, rows), *map(str, figures.bars()), _limited_by(figures)])
 
 
-def draw(figures: Figures, path: Path) -> None:
-    """Write a picture of polls a second against concurrency."""
-    transport_picture.draw(figures, path)
+def _figures(measurements: tuple[Measurement, ...]) -> Figures:
+    most = max(found.concurrency for found in measurements)
+    by_name = {found.contender: found for found in measurements if found.concurrency == most}
+    naive, fast = by_name[NAIVE.name], by_name[WATCHER_ON_AIOHTTP.name]
+    return Figures(
+        measurements=measurements,
+        polls_by_naive=ratio(fast.rates, naive.rates),
+        cpu_by_bare=ratio(fast.costs, by_name[BARE.name].costs),
+        default_by_naive=ratio(by_name[WATCHER.name].rates, naive.rates),
+    )
 
 
 def _compared(url: str, concurrency: int, effort: _Effort) -> list[Measurement]:
@@ -134,30 +139,7 @@ async def _timed(url: str, contender: Contender, concurrency: int, polls: int) -
         return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _bars(measurements: tuple[Measurement, ...]) -> Iterator[Bar]:
-    most = max(found.concurrency for found in measurements)
-    by_name = {found.contender: found for found in measurements if found.concurrency == most}
-    naive, bare = by_name[NAIVE.name], by_name[BARE.name]
-    ours, ours_on_aiohttp = by_name[WATCHER.name], by_name[WATCHER_ON_AIOHTTP.name]
-    yield at_least(
-        5.0, f"polls/s of {ours_on_aiohttp.contender} / {naive.contender}", ours_on_aiohttp.rates, naive.rates
-    )
-    yield at_most(
-        2.3, f"CPU a poll of {ours_on_aiohttp.contender} / {bare.contender}", ours_on_aiohttp.costs, bare.costs
-    )
-    yield at_least(1.0, f"polls/s of {ours.contender} / {naive.contender}", ours.rates, naive.rates)
-
-
-def _said(bar: Bar) -> str:
-    limit = "at least" if bar.is_floor else "at most"
-    return f"{'held' if bar.holds else 'MISSED':6} {bar.promise}: {bar.ratio:.2f} ({limit} {bar.limit})"
-
-
 def _limited_by(figures: Figures) -> str:
     busy = figures.of(BARE.name)[-1].busy
     limit = "it is the client that limits" if busy > _BUSY else "the server, or whatever else runs here, limits too"
     return f"{BARE.name} at {figures.concurrencies[-1]} used {busy:.0%} of a core: {limit}"
-
-
-if __name__ == "__main__":
-    print(table(measure(quick="--quick" in sys.argv[1:])))  # noqa: T201
