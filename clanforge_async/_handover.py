@@ -42,7 +42,7 @@ class Handover:
     To be made in the task that carries.
     """
 
-    __slots__ = ("_at_risk", "_cancelled_at", "_cancelled_before", "_held", "_task", "_turns")
+    __slots__ = ("_at_risk", "_cancelled_at", "_cancelled_before", "_has_expired", "_held", "_task", "_turns")
 
     def __init__(self) -> None:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -51,24 +51,45 @@ class Handover:
         self._held: asyncio.CancelledError | None = None
         self._turns = 0
         self._cancelled_at: float | None = None
+        self._has_expired = False
 
     async def trace(self, event: str, _info: dict[str, Any]) -> None:
         """Take note of where the exchange is; to be given to httpcore as the request's `trace` extension."""
         self._at_risk = event.endswith(_AT_RISK_FROM)
 
-    async def carry(self, exchange: Coroutine[Any, Any, T]) -> T:
-        """Await an exchange. Whoever cancels this has it cancelled, and ended, when the cancellation comes through."""
+    async def carry(self, exchange: Coroutine[Any, Any, T], seconds: float | None) -> T:
+        """Await an exchange. Whoever cancels this has it cancelled, and ended, when the cancellation comes through.
+
+        Args:
+            exchange: What to await.
+            seconds: How long, at the most, before it is cancelled all the same; None: as long as it likes.
+
+        Raises:
+            TimeoutError: It has taken longer.
+        """
+        # `asyncio.timeout` would do the same, but take a good part of the time that a whole poll does.
+        timer = None if seconds is None else self._task.get_loop().call_later(seconds, self._expire)
         try:
             result = await self._driven(exchange)
-        except Exception:
-            if self._is_cancelled():
-                raise asyncio.CancelledError from None  # what came too late is heard by nobody
+        except (Exception, asyncio.CancelledError):
+            self._raise_if_cancelled()  # what came too late is heard by nobody
             raise
         finally:
             exchange.close()
-        if self._is_cancelled():
-            raise asyncio.CancelledError
+            if timer is not None:
+                timer.cancel()
+        self._raise_if_cancelled()
         return result
+
+    def _expire(self) -> None:
+        self._has_expired = self._task.cancel()
+
+    def _raise_if_cancelled(self) -> None:
+        if not self._is_cancelled():
+            return
+        if self._has_expired and self._task.uncancel() == self._cancelled_before:
+            raise TimeoutError from None
+        raise asyncio.CancelledError from None
 
     def _is_cancelled(self) -> bool:
         # Timeouts inside the transport cancel its task too, and take that back when they have done their work.

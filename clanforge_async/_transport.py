@@ -168,8 +168,7 @@ class Transport:
             request.extensions = {"timeout": self._timeout, "trace": handover.trace}
             call.sent_at = asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(self._seconds):
-                    return await handover.carry(self._receive(self._open(), request))
+                return await handover.carry(self._receive(self._open(), request), self._seconds)
             finally:
                 request.extensions = {}  # a request that is kept must not keep the task that has sent it
 
