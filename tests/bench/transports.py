@@ -7,10 +7,10 @@ The clock stops when the last job is completed. Garbage is collected before each
 
 Contenders take turns (a, b, c, ..., a, b, c, ...), so that whatever slows the machine down for a while slows all of
 them. A first turn is thrown away, but for the speed it shows: it decides of how many polls a contender's rounds are
-made, so that they all take about the same time; at least three of each job, or the concurrency would not last for most
-of the round. Everybody gets the same number of rounds, fewer where somebody is too slow for more. Figures are medians
-over the rounds, ratios the medians of each round's own ratios. CPU is `time.process_time` of this process; the server
-runs in another.
+made, so that they all take about the same time, long enough for about as many polls of each job as a watch makes; at
+least three of each, or the concurrency would not last for most of the round. Everybody gets the same number of rounds,
+fewer where somebody is too slow for more. Figures are medians over the rounds, ratios the medians of each round's own
+ratios. CPU is `time.process_time` of this process; the server runs in another.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ class _Effort:
 _THOROUGH = _Effort(
     contenders=(NAIVE, WATCHER, WATCHER_ON_AIOHTTP, BARE, CALLS, CALLS_ON_AIOHTTP),
     concurrencies=(1, 10, 32, 100),
-    rounds=5,
-    round_seconds=0.3,
-    patience=20.0,
+    rounds=4,
+    round_seconds=0.8,
+    patience=25.0,
 )
 _QUICK = _Effort(
     contenders=(NAIVE, WATCHER, WATCHER_ON_AIOHTTP, BARE),
     concurrencies=(1, 100),
-    rounds=5,
-    round_seconds=0.25,
-    patience=8.0,
+    rounds=3,
+    round_seconds=0.8,
+    patience=12.0,
 )
 
 
