@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -51,7 +52,7 @@ def test_the_readme_is_accounted_for() -> None:
     """Every code block of the README belongs to one of the tests here."""
     assert set(DOCUMENTED) == {"python", "sh"}
     assert sorted(PRODUCT + FRESH) == sorted(COMMANDS)
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
     assert len(PRODUCT) == 1
 
 
@@ -102,6 +103,28 @@ async def test_the_example_that_retries_runs() -> None:
     status, output = await run_against_the_simulator(sys.executable, script, "5678")
     assert status == 0, output
     assert "has completed" in output
+
+
+def test_the_readmes_figures_are_those_that_were_measured() -> None:
+    """What the README says of requests and delays is what the benchmark's own file says, on the machine that it names."""
+    figures = json.loads((ROOT / "docs" / "bench" / "figures.json").read_text())
+    assert figures["quick"] is False
+    notice = figures["notice"]
+    measured = [*notice["fixed"], notice["exponential"], *notice["settings"]]
+    rows = {(f"{row['requests']:.1f}", f"{row['delay']:.1f} s", f"{row['late_delay']:.1f} s") for row in measured}
+    stated = re.findall(r"^\| (?!polling|---).* \| (.*) \| (.*) \| (.*) \|$", README, re.MULTILINE)
+    assert len(stated) == 5
+    assert set(stated) <= rows
+    machine = figures["machine"]
+    assert f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {machine['python']}" in README
+    assert f"{figures['scale']['bytes_per_watch'] / 1024:.1f} KiB" in README
+
+
+def test_the_pictures_exist() -> None:
+    """Every picture that the README shows is there."""
+    pictures = re.findall(r"^!\[.+\]\((.+)\)$", README, re.MULTILINE)
+    assert len(pictures) == 2
+    assert all((ROOT / picture).read_text().startswith("<?xml") for picture in pictures)
 
 
 def test_the_changelog_knows_this_version() -> None:
