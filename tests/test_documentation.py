@@ -106,7 +106,7 @@ async def test_the_example_that_retries_runs() -> None:
 
 
 def test_the_readmes_figures_are_those_that_were_measured() -> None:
-    """What the README says of requests and delays is what the benchmark's own file says, on the machine that it names."""
+    """What the README says of requests and delays is what the benchmark's file says, on the machine that it names."""
     figures = json.loads((ROOT / "docs" / "bench" / "figures.json").read_text())
     assert figures["quick"] is False
     notice = figures["notice"]

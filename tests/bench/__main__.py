@@ -66,7 +66,7 @@ def _run(name: str, quick: bool, out: Path, console: Console) -> dict[str, Any]:
 
 
 def _rounded(_: type | None, __: Attribute[Any] | None, value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
