@@ -172,8 +172,10 @@ class Polls:
 
     async def _work(self, subject: _Subject) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        for polls in itertools.count(1):
+        polls = 0
+        while True:
             await self._poll(subject)
+            polls += 1
             following = self._next()
             if following is None:
                 return

@@ -49,14 +49,14 @@ class PollState(RetryCallState):
         memory: What of the job's past bears on its end.
     """
 
-    seen: Job | Exception | None = None
-    memory: Memory = Memory()
+    def __init__(self, retrying: AsyncRetrying, seen: Job | Exception, memory: Memory) -> None:
+        super().__init__(retrying, fn=None, args=(), kwargs={})
+        self.seen = seen
+        self.memory = memory
 
     @property
     def outcome(self) -> Future | None:
         """What the last poll has brought, as tenacity has it; made on demand, since making it takes locks."""
-        if self.seen is None:
-            return None
         return Future.construct(self.attempt_number, self.seen, has_exception=isinstance(self.seen, Exception))
 
     @outcome.setter  # where tenacity has a plain attribute, but to whoever reads it that is the same

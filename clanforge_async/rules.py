@@ -208,13 +208,11 @@ def _fruitless_pause(state: WatchState, observation: Observation, rules: Rules) 
 
 
 def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
-    told = PollState(rules.retrying, fn=None, args=(), kwargs={})
-    told.seen = observation.seen
+    told = PollState(rules.retrying, observation.seen, state.memory)
     told.start_time = state.began
     told.outcome_timestamp = observation.at
     told.attempt_number = state.polls
     told.idle_for = state.idle_for
-    told.memory = state.memory
     seconds = float(rules.retrying.wait(told))
     if math.isnan(seconds):
         msg = "the wait strategy says nan instead of a number of seconds"

@@ -207,6 +207,25 @@ async def test_a_compressed_answer_is_read(encoding: str, compress: Callable[[by
         assert (await client.image_diffs.status(5)).id == 5
 
 
+async def test_a_body_may_come_from_any_kind_of_iterator() -> None:
+    """A transport's stream need not be a generator."""
+
+    class Once(httpx.AsyncByteStream):
+        def __init__(self) -> None:
+            self.left = [json.dumps(wire(5)).encode()]
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop()
+
+    async with client_of(httpx.Response(200, stream=Once())) as client:
+        assert (await client.image_diffs.status(5)).id == 5
+
+
 async def test_an_answer_encoded_in_a_way_that_nobody_asked_for_is_unreadable() -> None:
     """A body encoded otherwise than `Accept-Encoding` says is an `InvalidResponseError`, not a guess."""
     refused = await refusal(httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"Content-Encoding": "br"}))
