@@ -120,11 +120,11 @@ def size_of(value: object) -> int:
 
 
 def test_a_memory_is_small() -> None:
-    """However long the watch, a memory takes no more than one and a half KiB."""
+    """However long the watch, a memory takes no more than 2 KiB, on any Python."""
     memory = Memory()
     for k in range(200):
         memory = remember(memory, at(10.5 * k, eta=2000 + k, progress=k / 2.1, updated=10.5 * k - 2))
-        assert size_of(memory) <= 1536
+        assert size_of(memory) <= 2048
     assert memory.eta is not None
     assert memory.progress is not None
 
