@@ -30,8 +30,9 @@ class JobWatcher:
     answers) are waited out; failed polls and stale answers are repeated after 1, 2, 4, 8 and then every 15 seconds,
     or sooner where the interval is shorter. Every wait and every deadline goes by the event loop's clock.
 
-    Watches of one job share its polls. Use the watcher as an async context manager, or close it with `aclose`; the
-    client stays open.
+    Watches of one job share its polls. The first polls of many watches are spread at the client's ``max_rate``; when
+    more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
+    close it with `aclose`; the client stays open.
 
     Args:
         client: Whose limits hold for the polls.
