@@ -41,7 +41,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]+)", re.IGNORECASE)
+_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]{1,19})(?![0-9])", re.IGNORECASE)
 _A_YEAR = timedelta(days=366).total_seconds()
 
 
