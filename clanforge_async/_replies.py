@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from clanforge_async._calls import Call, Reply
-from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, is_error, job_from_dict
+from clanforge_async._wire import Complaint, complaint_in, excerpt, is_error, job_from_dict
 from clanforge_async.errors import (
+    LONGEST_MESSAGE,
     APIError,
     AuthenticationError,
     BadRequestError,
