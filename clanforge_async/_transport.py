@@ -31,7 +31,7 @@ from clanforge_async._options import Options
 from clanforge_async._pool import FRESH, make_pool
 from clanforge_async._replies import PATIENCE, interpret, may_repeat
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError
+from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError
 from clanforge_async.jobs import Reading
 
 logger = logging.getLogger("clanforge_async")
@@ -122,6 +122,9 @@ class Transport:
         call.sent_at = -math.inf
         try:
             reply = await self._signed(call, patience)
+        except InvalidResponseError as unreadable:
+            logger.debug("GET %s: %s", call.path, unreadable)
+            raise
         except Exception as exc:
             if not is_of_the_network(exc):
                 raise

@@ -346,6 +346,18 @@ async def test_a_server_that_stays_silent_is_a_timeout(over_aiohttp: bool) -> No
     assert raised.value.request_sent is True
 
 
+async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that is refused while it is read leaves the one line at DEBUG that every attempt leaves."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 50))
+    async with ClanforgeClient(
+        ("key", "secret"), account_service_id=7, transport=transport, max_response_bytes=49
+    ) as client:
+        with caplog.at_level("DEBUG", "clanforge_async"), pytest.raises(InvalidResponseError):
+            await client.image_diffs.status(5)
+    [record] = [record for record in caplog.records if record.name == "clanforge_async"]
+    assert record.getMessage() == "GET /cfp/v1/imagediff/5/status: the answer is larger than 49 bytes"
+
+
 AIOHTTP_ERRORS = [
     aiohttp.ClientError("x"),
     aiohttp.ClientConnectionError("x"),
