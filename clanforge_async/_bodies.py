@@ -12,8 +12,8 @@ from typing import TypeVar, cast
 
 import httpx
 
-from clanforge_async._wire import EXCERPT, LONGEST_MESSAGE, excerpt
-from clanforge_async.errors import InvalidResponseError
+from clanforge_async._wire import EXCERPT, excerpt
+from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
 B = TypeVar("B", bytes, bytearray)
 

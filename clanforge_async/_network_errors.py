@@ -5,7 +5,13 @@ from __future__ import annotations
 import httpx
 
 from clanforge_async._calls import Call
-from clanforge_async.errors import ClanforgeError, InvalidResponseError, RequestTimeoutError, TransportError
+from clanforge_async.errors import (
+    LONGEST_MESSAGE,
+    ClanforgeError,
+    InvalidResponseError,
+    RequestTimeoutError,
+    TransportError,
+)
 
 _NETWORK = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
 _NOT_SENT = (
@@ -50,5 +56,6 @@ def translated(exc: Exception, call: Call) -> ClanforgeError:
     if isinstance(origin, httpx.TimeoutException | TimeoutError):
         missing = "answer" if sent else "connection"
         return RequestTimeoutError(f"no {missing} in time: GET {call.path}", request_sent=sent)
-    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"
+    # h11 quotes the whole of a line that it cannot read.
+    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"[:LONGEST_MESSAGE]
     return TransportError(f"{type(origin).__name__}{detail} (GET {call.path})", request_sent=sent)

@@ -16,6 +16,9 @@ from clanforge_async.errors import ConfigurationError
 _KEPT_ALIVE = 55.0
 """Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
 
+FRESH = "clanforge_async.fresh"
+"""The extension of a request that is not to go over a connection that was used before."""
+
 _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_ALIVE)
 
 
@@ -40,9 +43,15 @@ class Pool(httpx.AsyncBaseTransport):
         return [*self._busy, *(connection for _, connection in self._idle)]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the connection that was used last, the likeliest to be still alive."""
+        """Send a request through the connection that was used last, the likeliest to be still alive.
+
+        One that asks for a fresh connection takes the place of an idle one: the server may be about to close that.
+        """
         while self._idle and self._idle[0][0] < _now() - _KEPT_ALIVE:
             await self._idle.popleft()[1].aclose()
+        if request.extensions.get(FRESH) and self._idle:
+            await self._idle.popleft()[1].aclose()
+            self._idle.append((_now(), self._new()))
         connection = self._idle.pop()[1] if self._idle else self._new()
         self._busy.add(connection)
         try:

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from clanforge_async._calls import Call, Reply
-from clanforge_async._wire import LONGEST_MESSAGE, Complaint, complaint_in, excerpt, is_error, job_from_dict
+from clanforge_async._wire import Complaint, complaint_in, excerpt, is_error, job_from_dict
 from clanforge_async.errors import (
+    LONGEST_MESSAGE,
     APIError,
     AuthenticationError,
     BadRequestError,
@@ -41,7 +42,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]+)", re.IGNORECASE)
+_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]{1,19})(?![0-9])", re.IGNORECASE)
 _A_YEAR = timedelta(days=366).total_seconds()
 
 

@@ -28,10 +28,10 @@ from clanforge_async._gate import Gate
 from clanforge_async._handover import Handover
 from clanforge_async._network_errors import is_of_the_network, may_quote_credentials, translated
 from clanforge_async._options import Options
-from clanforge_async._pool import make_pool
+from clanforge_async._pool import FRESH, make_pool
 from clanforge_async._replies import PATIENCE, interpret, may_repeat
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError
+from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError
 from clanforge_async.jobs import Reading
 
 logger = logging.getLogger("clanforge_async")
@@ -122,6 +122,9 @@ class Transport:
         call.sent_at = -math.inf
         try:
             reply = await self._signed(call, patience)
+        except InvalidResponseError as unreadable:
+            logger.debug("GET %s: %s", call.path, unreadable)
+            raise
         except Exception as exc:
             if not is_of_the_network(exc):
                 raise
@@ -165,7 +168,9 @@ class Transport:
             handover = Handover()
             if not call.repeatable:
                 request = _unrepeatable(request)
-            request.extensions = {"timeout": self._timeout, "trace": handover.trace}
+            # What may be sent only once is not put on a connection that the server may be closing at that moment.
+            fresh = not call.repeatable
+            request.extensions = {"timeout": self._timeout, "trace": handover.trace, FRESH: fresh}
             call.sent_at = asyncio.get_running_loop().time()
             try:
                 return await handover.carry(self._receive(self._open(), request), self._seconds)

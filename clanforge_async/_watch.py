@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from clanforge_async.errors import ClanforgeError, WatchClosedError, WatchTimeoutError
+from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError, WatchClosedError, WatchTimeoutError
 from clanforge_async.jobs import Job, JobRef
 from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
 
@@ -218,7 +218,8 @@ class Watch:
 
     def _tell(self, job: Job) -> None:
         if job.state is None and (self._told is None or self._told.state is not None):
-            logger.warning("%s is in a state that is not known: %s (%r)", self.ref, job.state_id, job.state_name)
+            name = job.state_name[:LONGEST_MESSAGE]
+            logger.warning("%s is in a state that is not known: %s (%r)", self.ref, job.state_id, name)
         self._told = job
         if self._on_update is not None:
             self._untold.append(job)

@@ -18,7 +18,7 @@ from attrs import frozen
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from clanforge_async.errors import InvalidResponseError
+from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 from clanforge_async.jobs import (
     EPOCH,
     ImageDiffDetails,
@@ -32,9 +32,6 @@ from clanforge_async.jobs import (
 
 EXCERPT = 2048
 """How many bytes of a body an error keeps."""
-
-LONGEST_MESSAGE = 500
-"""How many characters of a message of the server's an error keeps."""
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     from clanforge_async.jobs import Job, JobRef
 
+LONGEST_MESSAGE = 500
+"""How many characters of the server's words an error's message quotes."""
+
 
 def _rebuild(
     cls: type[ClanforgeError],
@@ -206,7 +209,7 @@ class JobFailedError(ClanforgeError):
     _verb = "failed"
 
     def __init__(self, job: Job) -> None:
-        reason = f": {job.error}" if job.error else ""
+        reason = f": {job.error[:LONGEST_MESSAGE]}" if job.error else ""
         super().__init__(f"{job.kind}/{job.id} {self._verb}{reason}")
         self.job = job
 
@@ -228,7 +231,9 @@ class _UnfinishedWatchError(ClanforgeError):
     _reason: str
 
     def __init__(self, ref: JobRef, last_job: Job | None = None) -> None:
-        seen = "never seen" if last_job is None else f"last seen {last_job.state_name} at {last_job.progress} %"
+        seen = "never seen"
+        if last_job is not None:
+            seen = f"last seen {last_job.state_name[:LONGEST_MESSAGE]} at {last_job.progress} %"
         super().__init__(f"{self._reason}: {ref} ({seen})")
         self.ref = ref
         self.last_job = last_job

@@ -60,6 +60,7 @@ class LoopbackServer:
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
         await self._server.wait_closed()
+        await asyncio.sleep(0)  # what was closed just now closes at the next turn
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

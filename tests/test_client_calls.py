@@ -341,6 +341,12 @@ async def test_a_locked_image_is_known_under_any_status(status: int, body: Any) 
     assert (refused.diff_id, refused.status_code) == (218595, status)
 
 
+async def test_a_lock_by_no_id_is_an_error_like_any_other() -> None:
+    """Digits that make no id of a diff, however many, are no `ImageLockedError`, and nothing that is not ours."""
+    refused = await refusal(httpx.Response(200, json=envelope("image locked by diffid: " + "9" * 5000)))
+    assert type(refused) is APIError
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("content", [b"", b"<html>moved</html>", b'{"message": "Moved", "error": true}'])
 async def test_a_redirect_is_never_followed(status: int, content: bytes) -> None:

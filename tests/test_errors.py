@@ -7,6 +7,7 @@ import pickle
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import pytest
 
 import clanforge_async
@@ -234,3 +235,13 @@ def test_what_an_answer_did_not_say_is_empty() -> None:
     assert (error.error_code, error.retry_after, error.body) == (None, None, "")
     unreadable = InvalidResponseError("not a JSON object")
     assert (unreadable.fields, unreadable.body) == ((), "")
+
+
+def test_a_message_quotes_no_more_of_the_server_than_anybody_reads() -> None:
+    """However much a job says of its failure or its state, the message keeps 500 characters, and the job all."""
+    job = attrs.evolve(JOB, error="x" * 5000, state=None, state_id=99, state_name="y" * 5000)
+    for error in (JobFailedError(job), JobSquashedError(job)):
+        assert str(error).count("x") == 500
+        assert error.job.error == "x" * 5000
+    for cls in (StaleJobError, WatchClosedError, WatchTimeoutError):
+        assert str(cls(job.ref, job)).count("y") == 500

@@ -511,7 +511,10 @@ async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: 
 
 @over_both
 async def test_a_retry_is_answered_on_a_real_socket(over_aiohttp: bool) -> None:
-    """A retry that goes well takes one request, and a second one after it another."""
+    """A retry that goes well takes one request, and a second one after it another.
+
+    The client's own pool gives each a connection of its own, for the server may be about to close an idle one.
+    """
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with (
         LoopbackServer(lambda _: http_answer(wire(5), Date=http_date(START))) as server,
@@ -520,7 +523,7 @@ async def test_a_retry_is_answered_on_a_real_socket(over_aiohttp: bool) -> None:
         for _ in range(2):
             assert (await client.image_diffs.retry(5)).ref == JobRef.image_diff(5, datetime.fromtimestamp(START, UTC))
     assert server.request_lines == ["GET /cfp/v1/imagediff/5/retry"] * 2
-    assert server.connections == 1
+    assert server.connections == (1 if over_aiohttp else 2)
 
 
 @over_both

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from virtual_time import virtual_time
 
-from clanforge_async._pool import Pool
+from clanforge_async._pool import FRESH, Pool
 
 REQUEST = httpx.Request("GET", "https://api.multiplay.co.uk/")
 
@@ -58,6 +58,24 @@ async def test_the_connection_that_was_used_last_is_used_first() -> None:
     for _ in range(5):
         await exchange(pool)
     assert sorted(connection.used for connection in opened.connections) == [1, 1, 6]
+
+
+@virtual_time
+async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
+    """A request that asks for it goes over a connection of its own, without there being more of them than before."""
+    opened = Opened()
+    pool = Pool(opened)
+    fresh = httpx.Request("GET", "https://api.example", extensions={FRESH: True})
+    await (await pool.handle_async_request(fresh)).aclose()
+    await asyncio.gather(*(exchange(pool) for _ in range(2)))
+    await (await pool.handle_async_request(fresh)).aclose()
+    await exchange(pool)
+    assert [(connection.used, connection.closed) for connection in opened.connections] == [
+        (2, True),
+        (1, False),
+        (2, False),
+    ]
+    assert len(pool.connections) == 2
 
 
 @virtual_time

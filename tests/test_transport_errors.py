@@ -311,6 +311,18 @@ async def test_an_answer_that_breaks_off_was_asked_for(content: bytes | None, ov
     assert raised.value.request_sent is True
 
 
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["status line", "header"])
+async def test_a_line_that_is_no_http_is_not_quoted_whole(start: bytes) -> None:
+    """However long a line is that the parser refuses, the error's message is not."""
+    async with (
+        LoopbackServer(lambda _: start + b"x" * 60000 + b"\r\n\r\n") as server,
+        ClanforgeClient(("key", "secret"), base_url=server.url, max_retries=0) as client,
+    ):
+        with pytest.raises(TransportError, match="RemoteProtocolError: ") as raised:
+            await client.image_diffs.status(5)
+    assert len(str(raised.value)) < 600
+
+
 @over_both
 async def test_a_server_that_stays_silent_is_a_timeout(over_aiohttp: bool) -> None:
     """No answer within the read timeout is a `RequestTimeoutError` for a request that was sent, on every transport."""
@@ -332,6 +344,18 @@ async def test_a_server_that_stays_silent_is_a_timeout(over_aiohttp: bool) -> No
         with pytest.raises(RequestTimeoutError) as raised:
             await client.image_diffs.status(5)
     assert raised.value.request_sent is True
+
+
+async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that is refused while it is read leaves the one line at DEBUG that every attempt leaves."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 50))
+    async with ClanforgeClient(
+        ("key", "secret"), account_service_id=7, transport=transport, max_response_bytes=49
+    ) as client:
+        with caplog.at_level("DEBUG", "clanforge_async"), pytest.raises(InvalidResponseError):
+            await client.image_diffs.status(5)
+    [record] = [record for record in caplog.records if record.name == "clanforge_async"]
+    assert record.getMessage() == "GET /cfp/v1/imagediff/5/status: the answer is larger than 49 bytes"
 
 
 AIOHTTP_ERRORS = [

@@ -1,0 +1,31 @@
+"""Faults pass in milliseconds here: what a call waits between its attempts is no claim of these tests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from faults.harness import LONGEST_LINE, Attempts
+from tenacity import wait_none
+
+from clanforge_async import _gate, _transport
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_transport, "_BACKOFF", wait_none())
+    monkeypatch.setattr(_gate, "_LONGEST_GUESS", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def attempts() -> Iterator[Attempts]:
+    """Count attempts, and hold that whatever a server sends makes no long line in a log."""
+    logger, attempts = logging.getLogger("clanforge_async"), Attempts()
+    level = logger.level
+    logger.addHandler(attempts)
+    logger.setLevel(logging.DEBUG)
+    yield attempts
+    logger.removeHandler(attempts)
+    logger.setLevel(level)
+    assert attempts.longest <= LONGEST_LINE
