@@ -87,6 +87,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the code in small ways and see that tests fail; arguments name mutants: `clanforge_async.rules*`."""
+    session.install(".[all]", *_group("tests"), *_group("mutants"))
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the package, and see that what was built works in an empty environment."""
     session.install(*_group("build"))

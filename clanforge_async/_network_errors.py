@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, TypeGuard
+
 import httpx
 
 from clanforge_async._calls import Call
@@ -23,7 +25,7 @@ _NOT_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-_AIOHTTP_NOT_SENT = {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
+_AIOHTTP_NOT_SENT = {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
 
 
 def _is_aiohttp(exc: BaseException | None) -> bool:
@@ -40,7 +42,20 @@ def is_of_the_network(exc: Exception) -> bool:
 def may_quote_credentials(exc: Exception) -> bool:
     """Whether an exception is not fit to be shown, not even as a cause."""
     # h11 quotes a header that it refuses, and some of aiohttp's errors show all headers of their request.
-    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc)
+    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _knows_an_address(exc.__cause__)
+
+
+def _knows_an_address(exc: BaseException | None) -> TypeGuard[_Refusal]:
+    # aiohttp's errors that know a status quote an address in full: a proxy's with its password, a signed one's with
+    # its signature.
+    return _is_aiohttp(exc) and hasattr(exc, "request_info")
+
+
+class _Refusal(Protocol):
+    """What aiohttp calls a `ClientResponseError`."""
+
+    status: int
+    message: str
 
 
 def translated(exc: Exception, call: Call) -> ClanforgeError:
@@ -56,6 +71,11 @@ def translated(exc: Exception, call: Call) -> ClanforgeError:
     if isinstance(origin, httpx.TimeoutException | TimeoutError):
         missing = "answer" if sent else "connection"
         return RequestTimeoutError(f"no {missing} in time: GET {call.path}", request_sent=sent)
-    # h11 quotes the whole of a line that it cannot read.
-    detail = "" if isinstance(exc, httpx.LocalProtocolError) else f": {exc}"[:LONGEST_MESSAGE]
-    return TransportError(f"{type(origin).__name__}{detail} (GET {call.path})", request_sent=sent)
+    return TransportError(f"{type(origin).__name__}{_detail(exc, origin)} (GET {call.path})", request_sent=sent)
+
+
+def _detail(exc: Exception, origin: BaseException | None) -> str:
+    if isinstance(exc, httpx.LocalProtocolError):
+        return ""
+    said = f"{origin.status} {origin.message}" if _knows_an_address(origin) else str(exc)
+    return f": {said}"[:LONGEST_MESSAGE]  # h11 quotes the whole of a line that it cannot read

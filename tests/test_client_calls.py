@@ -533,3 +533,14 @@ async def test_the_end_of_time_is_no_trap(call: str) -> None:
     body = wire(5, JobState.COMPLETED, jobupdated=253402300799)
     async with client_of(httpx.Response(200, json=body, headers=late)) as client:
         assert (await getattr(client.image_diffs, call)(5)).is_completed
+
+
+@pytest.mark.parametrize(("status", "message"), [(404, "Not Found"), (599, "an unknown status")])
+async def test_only_a_redirect_names_a_target(status: int, message: str) -> None:
+    """A ``Location`` on any other answer is not taken for a redirect's target; a status without a name is told so."""
+    headers = {"Location": "https://elsewhere.example/"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, headers=headers))
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, max_retries=0) as client:
+        with pytest.raises(APIError) as refused:
+            await client.image_diffs.status(5)
+    assert refused.value.message == message

@@ -1,0 +1,108 @@
+"""The command line tells how things went, and never with which credentials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from cli.harness import Calls, Clanforge, Servers
+from loopback import nobody_listens
+from marked import ACCESS_KEY, SECRET_KEY, TOKEN, assert_hidden
+
+from clanforge_async.simulator import Account, Simulator
+
+ACCOUNT = Account(account_service_id=1234, access_key=ACCESS_KEY, secret_key=SECRET_KEY, token=TOKEN)
+KEYS = {"CLANFORGE_ACCESS_KEY": ACCESS_KEY, "CLANFORGE_SECRET_KEY": SECRET_KEY}
+COMMANDS = [
+    ("image-version status 1", 0),
+    ("image-diff status 5", 1),
+    ("image-diff status 7", 5),
+    ("image-diff retry 5 --wait", 0),
+    ("watch image-version/1 image-diff/5", 1),
+    ("watch image-version/2 --timeout 0.1", 3),
+    ("watch image-version/1 --account-service-id 99", 4),
+    ("image-diff status five", 2),
+    ("image-diff status 5 --token secret", 2),
+]
+
+
+@pytest.fixture
+def marked(simulator: Simulator, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulated API whose account opens with marked credentials alone, and an environment that holds them."""
+    del simulator  # its environment is built upon
+    marked = Simulator(accounts=[ACCOUNT])
+    marked.add_image_version(1, duration=0)
+    marked.add_image_version(2, duration=1000)
+    marked.add_image_diff(5, duration=0.001, outcome="failed")
+    with servers.serving(marked) as base_url:
+        for name, value in {**KEYS, "CLANFORGE_BASE_URL": base_url}.items():
+            monkeypatch.setenv(name, value)
+        yield marked
+
+
+@pytest.mark.usefixtures("marked")
+@pytest.mark.parametrize("by", ["keys", "token"])
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("command", "status"), COMMANDS)
+def test_no_command_shows_credentials(
+    *,
+    command: str,
+    status: int,
+    as_json: bool,
+    by: str,
+    clanforge: Clanforge,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However a command ends, neither its results nor its complaints nor any log show a secret."""
+    caplog.set_level(logging.DEBUG)
+    if by == "token":
+        monkeypatch.delenv("CLANFORGE_ACCESS_KEY")
+        monkeypatch.delenv("CLANFORGE_SECRET_KEY")
+        monkeypatch.setenv("CLANFORGE_TOKEN", TOKEN)
+    finished = clanforge(*command.split(), *(["--json"] if as_json else []))
+    assert finished.status == status
+    assert_hidden(finished.out + finished.err + caplog.text)
+
+
+@pytest.mark.usefixtures("marked")
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"CLANFORGE_TOKEN": TOKEN},
+        {"CLANFORGE_SECRET_KEY": ""},
+        {"CLANFORGE_ACCESS_KEY": f"{ACCESS_KEY}:"},
+        {"CLANFORGE_BASE_URL": f"https://user:{TOKEN}@api.example"},
+        {"CLANFORGE_BASE_URL": "http://api.example"},
+        {"CLANFORGE_ACCOUNT_SERVICE_ID": SECRET_KEY},
+    ],
+)
+def test_no_complaint_about_the_environment_quotes_it(
+    environment: dict[str, str], clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment that cannot be used is a misuse, told without the values in it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    finished = clanforge("image-diff", "status", "5")
+    assert finished.status == 2
+    assert_hidden(finished.out + finished.err)
+
+
+@pytest.mark.usefixtures("marked")
+def test_no_network_failure_shows_credentials(clanforge: Clanforge) -> None:
+    """Where nobody listens that is told, and nothing of the request."""
+    with nobody_listens() as url:
+        finished = clanforge("image-diff", "retry", "5", "--base-url", url)
+    assert finished.status == 5
+    assert_hidden(finished.out + finished.err)
+
+
+def test_an_interruption_shows_no_credentials(marked: Simulator, clanforge: Clanforge) -> None:
+    """Ctrl-C with a request in flight prints how to go on, and nothing of the request."""
+    marked.faults.add(Calls(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-version status")
+    finished = clanforge("watch", "image-version/2", "--json")
+    assert finished.status == 130
+    assert_hidden(finished.out + finished.err)
