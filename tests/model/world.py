@@ -20,6 +20,9 @@ from clanforge_async.simulator import DEMO_ACCOUNT, Fault, Simulator
 
 T = TypeVar("T")
 
+_TURNS = 20
+"""Turns of the loop in which all that a moment brings has come to those who wait for it."""
+
 
 @define(kw_only=True)
 class Settings:
@@ -59,7 +62,8 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass, and see what has ended."""
         self.do(asyncio.sleep(seconds))
-        self.do(asyncio.sleep(0))  # a timer of the same moment may have come later
+        for _ in range(_TURNS):
+            self.do(asyncio.sleep(0))
         self.see()
 
     def see(self) -> None:
