@@ -1,0 +1,148 @@
+"""Client, watcher, network and simulator on one virtual clock, driven from outside a little at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from attrs import define
+from model.attempts import Attempt
+from model.network import Network
+from model.truth import Subject
+from model.watches import Circumstances, Form, Party, Watch, assert_ended_well, glance
+from scripts import START
+from virtual_time import VirtualTimeLoop
+
+from clanforge_async import ClanforgeClient, JobRef, JobWatcher
+from clanforge_async.polling import Interval
+from clanforge_async.simulator import DEMO_ACCOUNT, Fault, Simulator
+
+T = TypeVar("T")
+
+_TURNS = 20
+"""Turns of the loop in which all that a moment brings has come to those who wait for it."""
+
+
+@define(kw_only=True)
+class Settings:
+    """What a client and its watchers are told, and what kind of server they meet."""
+
+    max_rate: float | None
+    max_concurrency: int
+    max_retries: int
+    interval: Interval
+    outage_tolerance: float
+    stale_after: float
+    skew: float
+    quirks: bool
+
+
+class World:
+    """Everything there is: what the machine's rules act upon and its invariants look at."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.loop = VirtualTimeLoop()
+        self.complaints: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+        self.simulator = Simulator(clock=lambda: START + settings.skew + self.loop.time(), quirks=settings.quirks)
+        self.network = Network(self.simulator)
+        self.subjects: list[Subject] = []
+        self.attempts: list[Attempt] = []
+        self.parties: list[Party] = []
+        self.circumstances = Circumstances(set(), settings.outage_tolerance, settings.stale_after, {})
+        self.client = self.do(self._open_client())
+        self.watcher = self.do(self._open_watcher())
+
+    def do(self, action: Coroutine[Any, Any, T]) -> T:
+        """Let a coroutine run to its end, and everything else meanwhile."""
+        return self.loop.run_until_complete(action)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass, and see what has ended."""
+        self.do(asyncio.sleep(seconds))
+        for _ in range(_TURNS):
+            self.do(asyncio.sleep(0))
+        self.see()
+
+    def see(self) -> None:
+        """Hold of everything that is over by now what has to hold of it."""
+        for subject in self.subjects:
+            subject.take_note(self.loop.time())
+        for attempt in [each for each in self.attempts if each.is_settled(self.network)]:
+            attempt.assert_acted_well(self.network)
+            self.attempts.remove(attempt)
+        for party in [each for each in self.parties if each.task.done()]:
+            assert_ended_well(party, self.network, self.circumstances)
+            self.parties.remove(party)
+
+    def break_down(self, fault: Fault, **when: Any) -> None:
+        """Switch a fault on."""
+        self.circumstances.faults.add(type(fault).__name__)
+        self.simulator.faults.add(fault, **when)
+
+    def refuse(self, connections: int) -> None:
+        """Refuse the next connections."""
+        self.circumstances.faults.add("refused")
+        self.network.refusing = connections
+
+    def retry(self, subject: Subject) -> Attempt:
+        """Have somebody retry a diff."""
+        attempt = Attempt(subject)
+        attempt.task = self.loop.create_task(attempt.make(self.client, self.network))
+        self.attempts.append(attempt)
+        self.pass_time(0)
+        return attempt
+
+    def is_being_retried(self, subject: Subject) -> bool:
+        """Whether somebody retries a diff now, so that nobody could tell whose retry has acted."""
+        return any(attempt.subject is subject for attempt in self.attempts)
+
+    def watch(self, form: Form, targets: Iterable[tuple[Subject, JobRef, int]], seconds: float | None) -> None:
+        """Have somebody watch jobs, each by a reference that lets the watch end with a run of at least that number."""
+        watches = [Watch(*target, timeout=seconds, began=self.loop.time()) for target in targets]
+        task = self.loop.create_task(_waiting(form, self.watcher, watches))
+        self.parties.append(Party(watches, self.watcher, task, leaves=form is glance))
+        self.pass_time(0)
+
+    def close_watcher(self) -> list[Watch]:
+        """Close the watcher, open another, and return the watches that were under way."""
+        closing = self.watcher
+        abandoned = [watch for party in self.parties for watch in party.watches if not watch.endings]
+        self.circumstances.closed_at[closing] = self.loop.time()
+        self.do(closing.aclose())
+        self.watcher = self.do(self._open_watcher())
+        self.pass_time(0)
+        assert not any(party.watcher is closing for party in self.parties), "somebody waits on a closed watcher"
+        return abandoned
+
+    def close(self) -> None:
+        """Cancel what is left, and close the loop."""
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    async def _open_client(self) -> ClanforgeClient:
+        return ClanforgeClient(
+            (DEMO_ACCOUNT.access_key, DEMO_ACCOUNT.secret_key),
+            account_service_id=DEMO_ACCOUNT.account_service_id,
+            max_rate=self.settings.max_rate,
+            max_concurrency=self.settings.max_concurrency,
+            max_retries=self.settings.max_retries,
+            transport=self.network,
+        )
+
+    async def _open_watcher(self) -> JobWatcher:
+        return JobWatcher(
+            self.client,
+            interval=self.settings.interval,
+            outage_tolerance=self.settings.outage_tolerance,
+            stale_after=self.settings.stale_after,
+        )
+
+
+async def _waiting(form: Form, watcher: JobWatcher, watches: list[Watch]) -> None:
+    await form(watcher, watches)
