@@ -49,10 +49,7 @@ class Pool(httpx.AsyncBaseTransport):
         """
         while self._idle and self._idle[0][0] < _now() - _KEPT_ALIVE:
             await self._idle.popleft()[1].aclose()
-        if request.extensions.get(FRESH) and self._idle:
-            await self._idle.popleft()[1].aclose()
-            self._idle.append((_now(), self._new()))
-        connection = self._idle.pop()[1] if self._idle else self._new()
+        connection = await self._fresh() if request.extensions.get(FRESH) else self._latest()
         self._busy.add(connection)
         try:
             response = await connection.handle_async_request(request)
@@ -67,6 +64,14 @@ class Pool(httpx.AsyncBaseTransport):
         """Close all connections."""
         for connection in self.connections:
             await connection.aclose()
+
+    def _latest(self) -> httpx.AsyncBaseTransport:
+        return self._idle.pop()[1] if self._idle else self._new()
+
+    async def _fresh(self) -> httpx.AsyncBaseTransport:
+        if self._idle:
+            await self._idle.popleft()[1].aclose()
+        return self._new()
 
     def _give_back(self, connection: httpx.AsyncBaseTransport) -> None:
         self._busy.discard(connection)

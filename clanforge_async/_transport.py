@@ -168,9 +168,12 @@ class Transport:
             handover = Handover()
             if not call.repeatable:
                 request = _unrepeatable(request)
-            # What may be sent only once is not put on a connection that the server may be closing at that moment.
-            fresh = not call.repeatable
-            request.extensions = {"timeout": self._timeout, "trace": handover.trace, FRESH: fresh}
+            request.extensions = {
+                "timeout": self._timeout,
+                "trace": handover.trace,
+                # What may be sent only once is not put on a connection that the server may be closing at that moment.
+                FRESH: not call.repeatable,
+            }
             call.sent_at = asyncio.get_running_loop().time()
             try:
                 return await handover.carry(self._receive(self._open(), request), self._seconds)
