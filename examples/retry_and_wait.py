@@ -1,6 +1,6 @@
 """Retry a failed image diff, once, and wait until the new run has ended.
 
-    python examples/retry_and_wait.py 5678
+    python retry_and_wait.py 5678
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says.
 """
@@ -8,23 +8,26 @@ Credentials come from the environment, as `ClanforgeClient.from_env` says.
 import asyncio
 import sys
 
-from clanforge_async import ClanforgeClient, JobFailedError, JobWatcher, RetryOutcomeUnknownError
+from clanforge_async import ClanforgeClient, ImageLockedError, JobFailedError, JobWatcher, RetryOutcomeUnknownError
 
 
 async def main(diff_id: int) -> int:
-    async with ClanforgeClient.from_env() as client, JobWatcher(client) as watcher:
+    async with ClanforgeClient.from_env() as client, JobWatcher(client, timeout=4 * 3600) as watcher:
         try:
             retried = await client.image_diffs.retry(diff_id)
         except RetryOutcomeUnknownError as error:
             print(f"{error}: look at its status before asking again")
             return 5
+        except ImageLockedError as error:
+            print(f"{error}: accept or reject that one first")
+            return 5
         print(f"to resume this watch elsewhere: clanforge watch {retried.ref}")
         try:
-            job = await watcher.wait(retried)
+            await watcher.wait(retried)
         except JobFailedError as error:
             print(error)
             return 1
-        print(f"{job.ref} has completed")
+        print(f"{retried.ref} has completed")
         return 0
 
 

@@ -1,6 +1,6 @@
 """Wait for as many jobs as are named, and say how each has ended as it ends.
 
-    python examples/watch_many.py image-version/9012 image-diff/5678
+    python watch_many.py image-version/9012 image-diff/5678
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says.
 """
@@ -12,7 +12,7 @@ from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
 
 
 def show(job: Job) -> None:
-    print(f"{job.ref}: {job.state_name}, {job.progress} %")
+    print(f"{job.kind}/{job.id}: {job.state_name}, {job.progress} %")
 
 
 async def main(targets: list[JobRef]) -> int:

@@ -1,0 +1,30 @@
+"""Wait for thousands of jobs at once, over aiohttp, which sends several times as many requests a second.
+
+    python aiohttp_transport.py image-version/9012 image-diff/5678
+
+Credentials come from the environment, as `ClanforgeClient.from_env` says. It needs the extra `aiohttp`.
+"""
+
+import asyncio
+import sys
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from clanforge_async import ClanforgeClient, JobRef, JobWatcher
+
+AT_A_TIME = 100
+PER_SECOND = 500  # ask the operator of the API how much it bears
+
+
+async def main(targets: list[JobRef]) -> None:
+    # The client closes the transport. 55 seconds are less than the 60 after which gateways drop idle connections.
+    transport = AiohttpTransport(limits=httpx.Limits(max_connections=AT_A_TIME, keepalive_expiry=55))
+    client = ClanforgeClient.from_env(transport=transport, max_concurrency=AT_A_TIME, max_rate=PER_SECOND)
+    async with client, JobWatcher(client) as watcher:
+        results = await watcher.wait_all(targets)
+    print(f"{sum(result.ok for result in results)} of {len(results)} jobs have completed")
+
+
+if __name__ == "__main__":
+    asyncio.run(main([JobRef.parse(text) for text in sys.argv[1:]]))
