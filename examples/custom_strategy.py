@@ -1,6 +1,6 @@
 """Poll by a strategy of one's own, here for jobs that foretell nothing but usually take a known time.
 
-    python custom_strategy.py 12 image-version/9012    # minutes, and what to wait for
+    python custom_strategy.py 10 image-version/9003    # minutes, and what to wait for
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says. Any of tenacity's strategies will do, alone
 or added up, such as `until_eta(max=30) + wait_random(0, 1)`.

@@ -1,6 +1,6 @@
 """Reach the API through a proxy, and trust a certificate authority of your own, in one client and no other.
 
-    COMPANY_PROXY=http://user:password@proxy.example:3128 COMPANY_CA=ca.pem python proxy_and_private_ca.py 9012
+    COMPANY_PROXY=http://user:password@proxy.example:3128 COMPANY_CA=ca.pem python proxy_and_private_ca.py 9002
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says. For a whole process this takes no code:
 HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded by every client that is given no transport.

@@ -1,6 +1,6 @@
 """Retry a failed image diff, once, and wait until the new run has ended.
 
-    python retry_and_wait.py 5678
+    python retry_and_wait.py 5003
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says.
 """

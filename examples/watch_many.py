@@ -1,6 +1,6 @@
 """Wait for as many jobs as are named, and say how each has ended as it ends.
 
-    python watch_many.py image-version/9012 image-diff/5678
+    python watch_many.py image-version/9002 image-version/9004
 
 Credentials come from the environment, as `ClanforgeClient.from_env` says.
 """

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Hold a pipeline until image jobs have ended, and let it go on only if all of them have completed.
 #
-#     gate.sh image-version/9012 image-diff/5678@1763769600
+#     gate.sh image-version/9002 image-diff/5003@1763769600
 #
 # The keys are read from the environment, like GATE_TIMEOUT: the seconds to wait, 5400 unless it is set. The exit
 # status is that of `clanforge watch`.

@@ -14,10 +14,10 @@ from clanforge_async.simulator import DEMO_ACCOUNT
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def environment(base_url: str, **more: str) -> dict[str, str]:
-    """Return this process's environment, but for what leads to an API: that is a simulator here."""
+def environment(**more: str) -> dict[str, str]:
+    """Return this process's environment with the demo account's credentials, and more, in place of whatever it had."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLANFORGE_")}
-    return kept | more | {"CLANFORGE_BASE_URL": base_url} | credentials()
+    return kept | credentials() | more
 
 
 def credentials() -> dict[str, str]:

@@ -44,7 +44,7 @@ async def env(simulator: Simulator, tmp_path: Path) -> AsyncIterator[dict[str, s
     (tmp_path / "ci").mkdir()
     shutil.copy(PIPELINE / "gate.sh", tmp_path / "ci")
     async with serve(simulator) as base_url:
-        yield environment(base_url, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", DIFF_ID="5678")
+        yield environment(CLANFORGE_BASE_URL=base_url, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", DIFF_ID="5678")
 
 
 async def gate(*refs: str, env: dict[str, str], **more: str) -> tuple[int, str]:

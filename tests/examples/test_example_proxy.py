@@ -68,7 +68,7 @@ async def behind() -> AsyncIterator[Behind]:
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(NAME).configure_cert(tls)
     simulator, asked = Simulator(), list[str]()
-    simulator.add_image_version(9012, duration=0)
+    simulator.add_image_version(9002, duration=0)
     with authority.cert_pem.tempfile() as file:
         async with (
             serve(simulator) as url,
@@ -80,9 +80,9 @@ async def behind() -> AsyncIterator[Behind]:
 
 async def test_one_client_has_a_proxy_and_an_authority(behind: Behind) -> None:
     """A transport of its own takes a client through the proxy, by name and password, to a host that it trusts."""
-    env = environment(f"https://{NAME}", COMPANY_PROXY=behind.proxy, COMPANY_CA=behind.authority)
-    finished = await run_script("proxy_and_private_ca.py", "9012", env=env)
-    assert (finished.status, finished.out, finished.err) == (0, "image-version/9012 has completed\n", "")
+    env = environment(CLANFORGE_BASE_URL=f"https://{NAME}", COMPANY_PROXY=behind.proxy, COMPANY_CA=behind.authority)
+    finished = await run_script("proxy_and_private_ca.py", "9002", env=env)
+    assert (finished.status, finished.out, finished.err) == (0, "image-version/9002 has completed\n", "")
     [head] = behind.asked
     assert head.startswith(f"CONNECT {NAME}:443 ")
     assert "proxy-authorization: basic dxnlcjpwyxnzd29yza==" in head.lower()
@@ -90,7 +90,7 @@ async def test_one_client_has_a_proxy_and_an_authority(behind: Behind) -> None:
 
 async def test_a_whole_process_has_them_by_its_environment(behind: Behind) -> None:
     """As the example says, the variables that other programs heed are enough."""
-    env = environment(f"https://{NAME}", HTTPS_PROXY=behind.proxy, SSL_CERT_FILE=behind.authority)
-    finished = await run_script("watch_many.py", "image-version/9012", env=env)
+    env = environment(CLANFORGE_BASE_URL=f"https://{NAME}", HTTPS_PROXY=behind.proxy, SSL_CERT_FILE=behind.authority)
+    finished = await run_script("watch_many.py", "image-version/9002", env=env)
     assert (finished.status, finished.err) == (0, "")
     assert len(behind.asked) == 1

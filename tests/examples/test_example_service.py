@@ -31,7 +31,7 @@ def simulator() -> Simulator:
 @pytest.fixture
 async def env(simulator: Simulator) -> AsyncIterator[dict[str, str]]:
     async with serve(simulator) as base_url:
-        yield environment(base_url)
+        yield environment(CLANFORGE_BASE_URL=base_url)
 
 
 async def test_watches_are_streamed_and_outlive_a_restart(
