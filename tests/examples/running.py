@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,8 +16,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment with the demo account's credentials, and more, in place of whatever it had."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLANFORGE_")}
+    """Return this process's environment with the demo account's credentials, and more, in place of its own ways out."""
+    kept = {name: value for name, value in os.environ.items() if not re.match("CLANFORGE_|.*_PROXY$", name.upper())}
     return kept | credentials() | more
 
 
