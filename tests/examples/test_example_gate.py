@@ -95,6 +95,7 @@ async def test_the_github_workflow_runs(simulator: Simulator, env: dict[str, str
     for name, job in workflow["jobs"].items():
         for step in job["steps"]:
             if "run" in step:
+                assert "${{" not in step["run"]  # an input would be run as part of the script
                 given = {key: filled_in(value, values) for key, value in step.get("env", {}).items()}
                 await script(step["run"], bare | given | {"GITHUB_OUTPUT": str(output)}, tmp_path)
         for key, value in job.get("outputs", {}).items():
