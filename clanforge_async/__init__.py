@@ -34,6 +34,19 @@ if typing.TYPE_CHECKING:
     from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobKind, JobRef, JobState
     from clanforge_async.polling import until_eta
     from clanforge_async.watcher import JobWatcher
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "CLANFORGE_URL",
@@ -110,16 +123,3 @@ _HOMES = {
     "job_to_dict": "_wire",
     "until_eta": "polling",
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

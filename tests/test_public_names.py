@@ -85,7 +85,7 @@ def test_the_names_can_be_listed_before_they_are_used() -> None:
     assert set(dir(clanforge_async)) >= NAMES
     assert dict(inspect.getmembers(clanforge_async)).keys() >= NAMES
     with pytest.raises(AttributeError, match="module 'clanforge_async' has no attribute 'JobWatchers'"):
-        clanforge_async.JobWatchers  # type: ignore[attr-defined] # noqa: B018
+        clanforge_async.JobWatchers  # type: ignore[attr-defined]  # noqa: B018
 
 
 def packages_loaded_by(code: str) -> set[str]:
