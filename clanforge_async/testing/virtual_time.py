@@ -110,7 +110,8 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
     Raises:
         RuntimeError: The loop is not one of asyncio's own, or goes by another clock.
     """
-    loop: Any = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
+    loop: Any = running
     selector = getattr(loop, "_selector", None)
     if isinstance(selector, _JumpingSelector):
         if clock not in (None, selector.clock):
@@ -119,7 +120,7 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
         yield selector.clock
         return
     if selector is None:
-        msg = f"time cannot be virtual in {loop!r}: it is not one of asyncio's own loops"
+        msg = f"time cannot be virtual in {loop!r}: it is none of asyncio's own loops"
         raise RuntimeError(msg)
     clock = VirtualClock() if clock is None else clock
     # From a whole second on, sums of whole seconds are exact.
@@ -131,5 +132,6 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
         yield clock
     finally:
         loop._selector = selector  # noqa: SLF001
-        ahead = max(loop.time() - type(loop).time(loop), 0)
-        loop.time = lambda: type(loop).time(loop) + ahead
+        real_time = partial(type(running).time, running)
+        ahead = max(running.time() - real_time(), 0)
+        loop.time = lambda: real_time() + ahead
