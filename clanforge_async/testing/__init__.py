@@ -11,6 +11,7 @@ package is installed. ::
 """
 
 from clanforge_async.testing.clock import VirtualClock
-from clanforge_async.testing.virtual_time import VirtualTimeLoop, run, virtual_time
+from clanforge_async.testing.jobs import image_diff_job, image_version_job
+from clanforge_async.testing.loops import VirtualTimeLoop, run, virtual_time
 
-__all__ = ["VirtualClock", "VirtualTimeLoop", "run", "virtual_time"]
+__all__ = ["VirtualClock", "VirtualTimeLoop", "image_diff_job", "image_version_job", "run", "virtual_time"]
