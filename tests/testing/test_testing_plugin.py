@@ -95,14 +95,29 @@ def test_closed():
         run(clients[0].image_versions.status(9012))
 """
 
+OVERRIDDEN = """
+import pytest
+from clanforge_async.simulator import Simulator
+
+@pytest.fixture
+def clanforge_simulator(clanforge_clock):
+    simulator = Simulator(clock=clanforge_clock)
+    simulator.add_image_version(9012, states="completed")
+    return simulator
+
+@pytest.mark.asyncio
+async def test_on_the_projects_own(clanforge_client):
+    assert (await clanforge_client.image_versions.status(9012)).is_completed
+"""
+
 
 @pytest.mark.parametrize(
     ("source", "passed"),
-    [(METHOD, 2), (OWN_TIME, 3), (SYNC, 1), (CLOSED, 2)],
-    ids=["methods", "own time", "not async", "closed"],
+    [(METHOD, 2), (OWN_TIME, 3), (SYNC, 1), (CLOSED, 2), (OVERRIDDEN, 1)],
+    ids=["methods", "own time", "not async", "closed", "overridden"],
 )
 def test_the_fixtures_serve(pytester: pytest.Pytester, source: str, passed: int) -> None:
-    """They serve methods and plain functions too; a client is closed after its test; other tests keep real time."""
+    """Methods and plain functions may ask for them, other tests keep real time, and a project may have its own."""
     run_tests(pytester, source).assert_outcomes(passed=passed)
 
 
