@@ -23,5 +23,7 @@ assert all(hasattr(clanforge_async, name) for name in clanforge_async.__all__)
 assert not ONLY_IN_EXTRAS & set(sys.modules), "importing the package loads an extra"
 (script,) = (entry for entry in metadata.entry_points(group="console_scripts") if entry.name == "clanforge")
 assert script.value == "clanforge_async.cli:main"
+(plugin,) = (entry for entry in metadata.entry_points(group="pytest11") if entry.name == "clanforge")
+assert plugin.value == "clanforge_async.pytest_plugin"
 
 sys.stdout.write(f"clanforge-async {about['Version']} works as installed\n")

@@ -26,7 +26,7 @@ from tenacity.wait import (
     wait_none,
     wait_random,
 )
-from virtual_time import VirtualTimeLoop, now, run_in_virtual_time, virtual_time
+from virtual_time import now, run_in_virtual_time, virtual_time
 
 from clanforge_async import (
     ClanforgeClient,
@@ -42,6 +42,7 @@ from clanforge_async import (
 from clanforge_async.forecasts import Forecast
 from clanforge_async.polling import _EARLY_ENDS, Interval, _spread_pause, strategy
 from clanforge_async.rules import Again, Observation, Rules, WatchState, step
+from clanforge_async.testing import VirtualTimeLoop
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 REF = JobRef.image_version(9012)
@@ -171,7 +172,7 @@ class ImpatientLoop(VirtualTimeLoop):
         self._last = (at, asked + 1 if at == last else 0)
         if asked > 2_000:
             self.stood_still = True
-            self.jump(0.001)
+            self.clock.advance(0.001)
         return at
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -79,24 +80,32 @@ def test_the_package_is_typed() -> None:
     assert resources.files(clanforge_async).joinpath("py.typed").is_file()
 
 
+def test_the_names_can_be_listed_before_they_are_used() -> None:
+    """``dir`` and `inspect.getmembers` show the public names, and a name that there is not is missed by its name."""
+    assert set(dir(clanforge_async)) >= NAMES
+    assert dict(inspect.getmembers(clanforge_async)).keys() >= NAMES
+    with pytest.raises(AttributeError, match="module 'clanforge_async' has no attribute 'JobWatchers'"):
+        clanforge_async.JobWatchers  # type: ignore[attr-defined]  # noqa: B018
+
+
 def packages_loaded_by(code: str) -> set[str]:
-    """Return what an import of the package loads in a fresh interpreter, after some other code."""
-    snapshot = "before = set(sys.modules); import clanforge_async"
+    """Return what all of the package's names load in a fresh interpreter, after some other code."""
+    snapshot = "before = set(sys.modules); from clanforge_async import *"
     report = "json.dump(sorted(set(sys.modules) - before), sys.stdout)"
     script = f"import json, sys\n{code}\n{snapshot}\n{report}"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)  # noqa: S603 - this interpreter
     return {name.partition(".")[0] for name in json.loads(run.stdout)}
 
 
-def test_importing_the_package_loads_no_extra() -> None:
-    """Importing the package loads nothing of the extras."""
+def test_the_names_load_no_extra() -> None:
+    """The public names load nothing of the extras."""
     # httpx by itself loads rich, for its own command line, where that is installed.
     loaded = packages_loaded_by("import httpx")
     assert "clanforge_async" in loaded
     assert not loaded & EXTRAS
 
 
-def test_importing_the_package_needs_no_extra() -> None:
-    """Where no extra is installed the package imports all the same."""
+def test_the_names_need_no_extra() -> None:
+    """Where no extra is installed the public names are there all the same."""
     without = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(EXTRAS))
     assert "clanforge_async" in packages_loaded_by(without)

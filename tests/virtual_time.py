@@ -1,47 +1,15 @@
-"""An event loop whose clock jumps: hours of waiting pass in milliseconds, in the right order, and nobody sleeps."""
+"""Tests in virtual time that leave nothing behind."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
+from clanforge_async.testing import run
+
 P = ParamSpec("P")
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Never blocks: reports what is ready and has the loop jump over the rest of the wait."""
-
-    loop: VirtualTimeLoop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
-                msg = "every task waits for something that will never happen"
-                raise RuntimeError(msg)
-            self.loop.jump(timeout)
-        return ready
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs everything that is ready, then jumps to the next timer."""
-
-    def __init__(self) -> None:
-        selector = _JumpingSelector()
-        selector.loop = self
-        self._virtual_now = 0.0
-        super().__init__(selector)
-
-    def time(self) -> float:
-        """Return the virtual seconds since the loop was made."""
-        return self._virtual_now
-
-    def jump(self, seconds: float) -> None:
-        """Let time pass."""
-        self._virtual_now += seconds
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, None]) -> None:
@@ -52,18 +20,17 @@ def run_in_virtual_time(main: Coroutine[Any, Any, None]) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"left behind: {left}"
 
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(checked())
+    run(checked())
 
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run an async test on a loop whose clock jumps."""
 
     @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def in_virtual_time(*args: P.args, **kwargs: P.kwargs) -> None:
         run_in_virtual_time(test(*args, **kwargs))
 
-    return run
+    return in_virtual_time
 
 
 def now() -> float:

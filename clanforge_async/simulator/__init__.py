@@ -1,10 +1,10 @@
 """A simulated Clanforge: an ASGI app whose jobs run by a clock, with faults to switch on.
 
-Mount it in a test through ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket. It needs the
-``simulator`` extra. ::
+Call it in process through `Simulator.client` or ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket.
+It needs the ``simulator`` extra. ::
 
     simulator = Simulator(speed=60)
-    diff = simulator.add_image_diff(5678, duration=300, outcome="failed")
+    diff = simulator.add_image_diff(5678, states="failed", retries=["queued:60,running:300,completed"])
     simulator.faults.add(Drop(after_acting=True), route="image-diff retry", times=1)
     async with serve(simulator) as base_url:
         ...

@@ -7,11 +7,12 @@ the same however often and in whatever order it is looked at. Moments are Unix s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from attrs import Attribute, field, frozen
 
 from clanforge_async.jobs import JobState
+from clanforge_async.simulator.courses import Course, Stage, parse_course
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,12 @@ _ERRORS = (
     "checksum mismatch in 1 file",
     "timed out while packaging",
 )
+_OVERDUE_AFTER = 3600.0
+"""Seconds after which the server expects a job to complete that never ends."""
 
 
 class Traits(TypedDict, total=False):
-    """What a `Run` may settle beyond its duration and outcome; see there."""
+    """What a `Run` may settle beyond its states or its duration and outcome; see there."""
 
     fails_at: float
     curve: float
@@ -54,6 +57,11 @@ def _must(hold: Callable[[Any], bool], what: str) -> Callable[[Any, Attribute[An
     return check
 
 
+def _parsable(_run: object, _attribute: Attribute[str | None], value: str | None) -> None:
+    if value is not None:
+        parse_course(value)
+
+
 _seconds = _must(lambda value: 0 <= value < math.inf, "a number of seconds")
 
 
@@ -61,10 +69,17 @@ _seconds = _must(lambda value: 0 <= value < math.inf, "a number of seconds")
 class Run:
     """What one run of a job is to be like. What is left None is drawn from the simulator's seed and the job's id.
 
+    It is given by its duration, or by its states in one line, such as ``created,running:40,failed``. These are names of
+    `JobState` in any case, in the order in which jobs pass through them; some may be left out. A colon and a number
+    give the seconds that a state lasts, 1 without. The last state is an end of the job, or it stays there for ever.
+    The first holds from the very beginning, except that a run which a retry begins is Created at that moment.
+
     Attributes:
-        duration: Seconds that it runs when it completes, before the simulator's speed divides them.
+        states: The states that it passes through. They tell the outcome and all times, so ``duration``, ``outcome``,
+            ``queued_for`` and ``fails_at`` are left out beside them.
+        duration: Seconds that it runs when it completes. The simulator's speed divides these and all other seconds.
         outcome: How it ends.
-        queued_for: Seconds that it waits before it runs, divided by the speed likewise.
+        queued_for: Seconds that it waits before it runs.
         fails_at: The fraction of its duration after which a run that does not complete ends.
         curve: The power by which progress follows the fraction of time: below 1 it slows down, above 1 it speeds up.
         step: The percentage points between two updates of its progress.
@@ -73,7 +88,8 @@ class Run:
         error: The message with which it fails.
     """
 
-    duration: float = field(validator=_seconds)
+    states: str | None = field(default=None, validator=_parsable)
+    duration: float | None = field(default=None, validator=_seconds)
     outcome: Outcome = field(default="completed", validator=_must(_OUTCOMES.__contains__, "how a job ends"))
     queued_for: float = field(default=0.0, validator=_seconds)
     fails_at: float | None = field(default=None, validator=_must(lambda value: 0 <= value <= 1, "from 0 to 1"))
@@ -85,12 +101,14 @@ class Run:
     )
     error: str | None = None
 
-
-class Stage(NamedTuple):
-    """A state and since when a job is in it."""
-
-    since: float
-    state: JobState
+    def __attrs_post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if (self.states is None) == (self.duration is None):
+            msg = "a run needs either a duration or states"
+            raise ValueError(msg)
+        if self.states is not None and (self.outcome, self.queued_for, self.fails_at) != ("completed", 0, None):
+            msg = "states tell the outcome and all times: leave out outcome, queued_for and fails_at"
+            raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -99,10 +117,8 @@ class Plan:
 
     Attributes:
         created: When the run is created.
-        started: When it begins to run.
-        ended: When it ends.
+        stages: The states that it passes through, in their order.
         completes: When it would end if all went well; the server's estimates aim there.
-        outcome: The state in which it ends.
         curve: See `Run`.
         step: See `Run`.
         estimate_error: See `Run`; None: the server makes no estimate.
@@ -113,10 +129,8 @@ class Plan:
     """
 
     created: float
-    started: float
-    ended: float
+    stages: tuple[Stage, ...]
     completes: float
-    outcome: JobState
     curve: float
     step: int
     estimate_error: float | None
@@ -125,16 +139,19 @@ class Plan:
     not_before: int
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The states that the run passes through, in their order."""
-        waits = self.started - self.created
-        return (
-            Stage(self.created, JobState.CREATED),
-            Stage(self.created + 0.2 * waits, JobState.PENDING),
-            Stage(self.created + 0.5 * waits, JobState.QUEUED),
-            Stage(self.started, JobState.RUNNING),
-            Stage(self.ended, self.outcome),
-        )
+    def started(self) -> float:
+        """When it begins to run, or ends without; infinite if it waits for ever."""
+        return next((stage.since for stage in self.stages if stage.state >= JobState.RUNNING), math.inf)
+
+    @property
+    def ended(self) -> float:
+        """When it ends; infinite if it never does."""
+        return self.stages[-1].since if self.outcome.is_terminal else math.inf
+
+    @property
+    def outcome(self) -> JobState:
+        """The state that it stays in."""
+        return self.stages[-1].state
 
 
 def draw(
@@ -145,22 +162,48 @@ def draw(
     curve, step = rng.uniform(0.75, 1.35), rng.choice((1, 2, 5))
     fails_at, error = rng.uniform(0.2, 0.9), rng.choice(_ERRORS)
     estimate_error = rng.uniform(-0.3, 0.5)
-    started = created + run.queued_for / speed
-    duration = run.duration / speed
-    fraction = 1.0 if run.outcome == "completed" else _given(run.fails_at, fails_at)
+    fraction = _given(run.fails_at, fails_at)
+    course = _course(run, fraction)
+    if not_before is not None and course[0].state is not JobState.CREATED:
+        course = (Stage(0, JobState.CREATED), *course)
     return Plan(
         created=created,
-        started=started,
-        ended=started + fraction * duration,
-        completes=started + duration,
-        outcome=_OUTCOMES[run.outcome],
+        stages=tuple(Stage(created + since / speed, state) for since, state in course),
+        completes=created + _completion(run, course, fraction) / speed,
         curve=_given(run.curve, curve),
         step=_given(run.step, step),
         estimate_error=_given(run.estimate_error, estimate_error) if run.estimate else None,
-        error=_given(run.error, error) if run.outcome == "failed" else None,
+        error=_given(run.error, error) if course[-1].state is JobState.FAILED else None,
         failures=failures,
         not_before=math.floor(created) if not_before is None else not_before,
     )
+
+
+def _course(run: Run, fraction: float) -> Course:
+    if run.states is not None:
+        return parse_course(run.states)
+    assert run.duration is not None  # noqa: S101 - a run has one of the two
+    waits = run.queued_for
+    runs = run.duration if run.outcome == "completed" else fraction * run.duration
+    return (
+        Stage(0, JobState.CREATED),
+        Stage(0.2 * waits, JobState.PENDING),
+        Stage(0.5 * waits, JobState.QUEUED),
+        Stage(waits, JobState.RUNNING),
+        Stage(waits + runs, _OUTCOMES[run.outcome]),
+    )
+
+
+def _completion(run: Run, course: Course, fraction: float) -> float:
+    if run.duration is not None:
+        return run.queued_for + run.duration
+    since, state = course[-1]
+    if not state.is_terminal:
+        return since + _OVERDUE_AFTER
+    if state is JobState.COMPLETED:
+        return since
+    started = next(stage.since for stage in course if stage.state >= JobState.RUNNING)
+    return started + (since - started) / fraction
 
 
 def _given(trait: _Trait | None, otherwise: _Trait) -> _Trait:

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobKind, JobState
 from clanforge_async.simulator import plans
+from clanforge_async.simulator.courses import completing
 from clanforge_async.simulator.habits import Habits
 from clanforge_async.simulator.listings import Listing
 from clanforge_async.simulator.refusals import RequestRefusedError
@@ -104,7 +105,10 @@ class JobRecord:
         return self.habits.write(attrs.evolve(job, details=self.details if details else None))
 
     def _one_that_completes(self) -> Run:
-        return attrs.evolve(self.script[0], outcome="completed")
+        first = self.script[0]
+        if first.states is None:
+            return attrs.evolve(first, outcome="completed")
+        return attrs.evolve(first, states=completing(first.states))
 
 
 def _last_update(plan: Plan) -> int:

@@ -7,6 +7,10 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
+from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import Job, JobKind, JobRef
 from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
@@ -80,7 +84,8 @@ class Simulator:
         self,
         id: int,  # noqa: A002 - what it is called everywhere else
         *,
-        duration: float,
+        states: str | None = None,
+        duration: float | None = None,
         outcome: Outcome = "completed",
         queued_for: float = 0.0,
         failures: int = 0,
@@ -92,6 +97,8 @@ class Simulator:
 
         Args:
             id: Its id.
+            states: What it passes through, such as ``created,running:40,failed``; see `Run`. Then it needs no
+                ``duration`` and ``outcome``.
             duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
             outcome: How it ends.
             queued_for: Seconds that it waits before it runs, divided likewise.
@@ -101,19 +108,21 @@ class Simulator:
             **traits: What else of a `Run` is not to be left to chance.
 
         Raises:
-            ValueError: There is one of this id, the account is not the simulator's, or a trait is out of range.
+            ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
+                described.
         """
-        run = Run(duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
         return self._add(JobRef.image_version(id), (run,), account, habits, failures=failures)
 
     def add_image_diff(
         self,
         id: int,  # noqa: A002 - what it is called everywhere else
         *,
-        duration: float,
+        states: str | None = None,
+        duration: float | None = None,
         outcome: Outcome = "completed",
         queued_for: float = 0.0,
-        retries: Sequence[Run] = (),
+        retries: Sequence[Run | str] = (),
         locked_by: int | None = None,
         listing: Listing | None = None,
         failures: int = 0,
@@ -125,11 +134,13 @@ class Simulator:
 
         Args:
             id: Its id.
+            states: What it passes through, such as ``created,running:40,failed``; see `Run`. Then it needs no
+                ``duration`` and ``outcome``.
             duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
             outcome: How it ends.
             queued_for: Seconds that it waits before it runs, divided likewise.
-            retries: What the runs are to be like that retries begin, in their order. Beyond them a run is like the
-                first, and completes.
+            retries: What the runs are to be like that retries begin, in their order; a text gives the states of one.
+                Beyond them a run is like the first, and completes.
             locked_by: The id of a diff that locks its image: a retry is answered by an error envelope with status 200.
             listing: The files that it lists once it has completed; None: a few, drawn by chance.
             failures: How often it has failed before.
@@ -138,17 +149,37 @@ class Simulator:
             **traits: What else of its first `Run` is not to be left to chance.
 
         Raises:
-            ValueError: There is one of this id, the account is not the simulator's, or a trait is out of range.
+            ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
+                described.
         """
-        run = Run(duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
         ref = JobRef.image_diff(id)
         rng = self._rng(ref, "findings")
         drawn, details = Listing.drawn(rng), draw_details(rng)
+        later = (Run(states=run) if isinstance(run, str) else run for run in retries)
         found = {"listing": drawn if listing is None else listing, "details": details, "locked_by": locked_by}
-        return self._add(ref, (run, *retries), account, habits, failures=failures, **found)
+        return self._add(ref, (run, *later), account, habits, failures=failures, **found)
+
+    def client(self, account: Account | None = None, **options: Any) -> ClanforgeClient:
+        """Return a client that calls the app in process.
+
+        Args:
+            account: As whom it calls; None: as the first account.
+            **options: Arguments of `ClanforgeClient` beside the credentials.
+        """
+        caller = account or self.accounts[0]
+        keys = caller.access_key, caller.secret_key
+        auth = AccessKeyAuth(*keys) if any(keys) else BearerTokenAuth(caller.token)
+        usual: dict[str, Any] = {
+            "account_service_id": caller.account_service_id,
+            "transport": httpx.ASGITransport(app=self.app),
+        }
+        return ClanforgeClient(auth, **(usual | options))
 
     def ended_at(self, target: JobRef | Job | int) -> float:
         """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
+
+        It is infinite for one that never does.
 
         Args:
             target: The job. A bare id will do where only one job has it.

@@ -19,12 +19,12 @@ from statistics import median
 from typing import Any, TypeVar
 
 from attrs import frozen
-from virtual_time import VirtualTimeLoop
 
 from bench.bars import Bar
 from bench.endless_server import EndlessServer
 from bench.tables import text
 from clanforge_async import ClanforgeClient, JobRef, JobWatcher
+from clanforge_async.testing import VirtualTimeLoop
 
 T = TypeVar("T")
 

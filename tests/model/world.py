@@ -12,11 +12,11 @@ from model.network import Network
 from model.truth import Subject
 from model.watches import Circumstances, Form, Party, Watch, assert_ended_well, glance
 from scripts import START
-from virtual_time import VirtualTimeLoop
 
 from clanforge_async import ClanforgeClient, JobRef, JobWatcher
 from clanforge_async.polling import Interval
 from clanforge_async.simulator import DEMO_ACCOUNT, Fault, Simulator
+from clanforge_async.testing import VirtualTimeLoop
 
 T = TypeVar("T")
 

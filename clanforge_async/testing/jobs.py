@@ -1,0 +1,61 @@
+"""Jobs made to measure, for tests that need no server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+State: TypeAlias = JobState | Literal["created", "pending", "queued", "running", "completed", "failed", "squashed"]
+
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+_PROGRESS = {JobState.RUNNING: 50, JobState.COMPLETED: 100, JobState.FAILED: 50, JobState.SQUASHED: 50}
+
+
+def image_version_job(id: int = 9012, state: State = "completed", **fields: Any) -> ImageVersionJob:  # noqa: A002
+    """Return an image version's job in some state, with what goes with it.
+
+    Args:
+        id: The image version's id.
+        state: The state or its name.
+        **fields: Attributes of `ImageVersionJob` that are to be otherwise.
+
+    Raises:
+        ValueError: There is no such state.
+    """
+    return ImageVersionJob(**_typical(id, state, fields))
+
+
+def image_diff_job(id: int = 5678, state: State = "completed", **fields: Any) -> ImageDiffJob:  # noqa: A002
+    """Return an image diff's job in some state. It is `image_version_job` otherwise, with `ImageDiffJob`'s fields."""
+    return ImageDiffJob(**_typical(id, state, fields))
+
+
+def _typical(job_id: int, state: State, fields: Mapping[str, Any]) -> dict[str, Any]:
+    state = _state(state)
+    failed = state is JobState.FAILED
+    usual = {
+        "id": job_id,
+        "state": state,
+        "created_at": _CREATED,
+        "started_at": _CREATED + timedelta(seconds=10) if state >= JobState.RUNNING else None,
+        "updated_at": _CREATED + timedelta(minutes=5),
+        "progress": _PROGRESS.get(state, 0),
+        "failure_count": int(failed),
+        "error": "build machine ran out of disk space" if failed else None,
+    }
+    return {**usual, **fields}
+
+
+def _state(state: State) -> JobState:
+    if isinstance(state, JobState):
+        return state
+    try:
+        return JobState[state.upper()]
+    except KeyError:
+        msg = f"{state!r} is none of {', '.join(known.name.lower() for known in JobState)}"
+        raise ValueError(msg) from None

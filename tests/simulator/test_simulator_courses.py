@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from simulator.calling import START, FakeClock
+
+from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
+from clanforge_async.simulator import Run, Simulator
+
+CREATED, PENDING, QUEUED, RUNNING, COMPLETED, FAILED, SQUASHED = JobState
+
+
+async def states_at(simulator: Simulator, clock: FakeClock, *moments: float) -> list[JobState | None]:
+    """Return the states of image version 1 at moments after the start."""
+    seen = list[JobState | None]()
+    async with simulator.client(max_rate=None) as client:
+        for clock.now in (START + seconds for seconds in moments):
+            seen.append((await client.image_versions.status(1)).state)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("states", "moments", "seen"),
+    [
+        ("created,running:40,failed", (0, 0.5, 1, 40.9, 41, 1e6), [CREATED, CREATED, RUNNING, RUNNING, FAILED, FAILED]),
+        ("created:5,pending:5,queued:5,running:5,completed", (4, 9, 14, 19, 20), [*JobState][:5]),
+        ("failed", (0, 1e6), [FAILED, FAILED]),
+        ("queued:10,squashed", (0, 10), [QUEUED, SQUASHED]),
+        ("created,running", (0, 1, 1e9), [CREATED, RUNNING, RUNNING]),
+        ("pending", (0, 1e9), [PENDING, PENDING]),
+        ("created:0,running:0.5,completed", (0, 0.25, 0.5), [CREATED, RUNNING, COMPLETED]),
+        (" Created , RUNNING:2, Completed ", (0, 1, 3), [CREATED, RUNNING, COMPLETED]),
+    ],
+)
+async def test_a_job_takes_the_course_that_is_written_for_it(
+    states: str, moments: tuple[float, ...], seen: list[JobState]
+) -> None:
+    """Each state lasts for its seconds, 1 where none are given, and the last one for ever."""
+    clock = FakeClock()
+    simulator = Simulator(clock=clock)
+    simulator.add_image_version(1, states=states)
+    assert await states_at(simulator, clock, *moments) == seen
+
+
+async def test_speed_divides_the_seconds_of_a_course() -> None:
+    """A state of 40 s lasts for 4 s at a speed of 10."""
+    clock = FakeClock()
+    simulator = Simulator(clock=clock, speed=10)
+    simulator.add_image_version(1, states="created:10,running:40,completed")
+    assert await states_at(simulator, clock, 0.9, 1, 4.9, 5) == [CREATED, RUNNING, RUNNING, COMPLETED]
+
+
+def test_when_a_course_ends_can_be_told() -> None:
+    """``ended_at`` knows the end of a course, and that one without never ends."""
+    simulator = Simulator(clock=FakeClock())
+    assert simulator.ended_at(simulator.add_image_version(1, states="created,running:40,failed")) == START + 41
+    assert simulator.ended_at(simulator.add_image_diff(2, states="created,queued")) == math.inf
+
+
+async def look(states: str, seconds: float) -> ImageVersionJob:
+    """Return what a job on a course looks like some seconds after its creation."""
+    clock = FakeClock()
+    simulator = Simulator(clock=clock)
+    simulator.add_image_version(1, states=states, curve=1, step=1, estimate_error=0, error="disk full")
+    clock.advance(seconds)
+    async with simulator.client() as client:
+        return await client.image_versions.status(1)
+
+
+async def test_a_job_on_a_course_looks_like_any_other() -> None:
+    """Progress, estimate, start and error follow from the course."""
+    waits, runs, done = [await look("queued:10,running:40,completed", seconds) for seconds in (5, 30, 50)]
+    assert (waits.progress, runs.progress, done.progress) == (0, 50, 100)
+    assert waits.started_at is None
+    assert runs.eta == done.eta == done.updated_at
+    assert (runs.error, (await look("running:40,failed", 40)).error) == (None, "disk full")
+    assert (await look("queued:10,failed", 10)).is_failed
+
+
+@pytest.mark.parametrize("state", ["created", "queued", "running"])
+async def test_a_job_that_never_ends_runs_late(state: str) -> None:
+    """A job that stays in a state for ever was expected to complete an hour after it came there."""
+    early, late = await look(state, 1800), await look(state, 1e6)
+    assert early.eta == late.eta
+    assert late.eta is not None
+    assert late.eta.timestamp() == math.floor(START + 3600)
+    assert (early.progress, late.progress) == ((50, 99) if state == "running" else (0, 0))
+
+
+async def retried(**described: Any) -> list[tuple[JobState | None, JobState | None]]:
+    """Return in what states a diff is when its retry is answered and 100 s later, for three retries."""
+    clock = FakeClock()
+    simulator = Simulator(clock=clock)
+    simulator.add_image_diff(1, **described)
+    clock.advance(100)
+    seen = list[ImageDiffJob]()
+    async with simulator.client() as client:
+        for _ in range(3):
+            seen.append(await client.image_diffs.retry(1))
+            clock.advance(100)
+            seen.append(await client.image_diffs.status(1))
+    return [(answer.state, after.state) for answer, after in zip(seen[::2], seen[1::2], strict=True)]
+
+
+async def test_retries_take_courses_of_their_own() -> None:
+    """``retries`` says what comes next; after that a run takes the first course, but completes."""
+    seen = await retried(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
+    assert seen == [(CREATED, FAILED), (CREATED, COMPLETED), (CREATED, COMPLETED)]
+
+
+async def test_a_run_begun_by_a_retry_is_created_at_that_moment() -> None:
+    """What a retry answers is no end, also where the course begins with one."""
+    assert await retried(states="failed", retries=["completed"]) == [(CREATED, COMPLETED)] * 3
+
+
+@pytest.mark.parametrize("states", ["failed", "created,running:40,failed"])
+async def test_a_course_that_fails_completes_when_retried(states: str) -> None:
+    """Without ``retries`` a failed diff completes at the next run."""
+    assert await retried(states=states) == [(CREATED, COMPLETED)] * 3
+
+
+@pytest.mark.parametrize(
+    ("states", "complaint"),
+    [
+        ("created,runing:40,failed", "'runing' is none of created, pending, queued, running, completed, failed"),
+        ("", "'' is none of created"),
+        ("created,,failed", "'' is none of created"),
+        ("created,running:40", "the last state lasts for ever, so it takes no seconds"),
+        ("created,running:soon,failed", "'soon' is no number of seconds"),
+        ("created,running:,failed", "'' is no number of seconds"),
+        ("created,running:-1,failed", "'-1' is no number of seconds"),
+        ("created,running:inf,failed", "'inf' is no number of seconds"),
+        ("running,created", "created cannot come after running"),
+        ("running,running", "running cannot come after running"),
+        ("completed,failed", "failed cannot come after completed"),
+    ],
+)
+def test_a_course_that_no_job_can_take_is_refused(states: str, complaint: str) -> None:
+    """The complaint quotes the course and says what is wrong with it."""
+    with pytest.raises(ValueError, match=f"^states {states!r}: {complaint}"):
+        Simulator().add_image_version(1, states=states)
+
+
+@pytest.mark.parametrize(
+    ("described", "complaint"),
+    [
+        ({}, "a run needs either a duration or states"),
+        ({"states": "failed", "duration": 1}, "a run needs either a duration or states"),
+        ({"states": "failed", "outcome": "failed"}, "states tell the outcome and all times"),
+        ({"states": "failed", "queued_for": 1}, "states tell the outcome and all times"),
+        ({"states": "failed", "fails_at": 0.5}, "states tell the outcome and all times"),
+    ],
+)
+def test_a_run_is_described_in_one_way(described: dict[str, Any], complaint: str) -> None:
+    """A run has either a duration, with an outcome, or states."""
+    with pytest.raises(ValueError, match=complaint):
+        Simulator().add_image_version(1, **described)
