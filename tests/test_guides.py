@@ -1,0 +1,108 @@
+"""What the guides show works as it stands, in the order in which they show it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import io
+import re
+import shlex
+import tomllib
+import types
+from collections.abc import Coroutine
+from contextlib import redirect_stdout
+from typing import Any
+
+import httpx
+import pytest
+from documents import ROOT, Document, Example
+from scripts import server_now
+from virtual_time import virtual_time
+
+import clanforge_async
+from clanforge_async import simulator
+from clanforge_async.cli.app import parse
+from clanforge_async.cli.simulation import _fill
+from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
+
+GUIDES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs").glob("*.md"))]
+IN_SESSIONS = [guide for guide in GUIDES if any(not example.is_program for example in guide.examples)]
+COMMANDS = sorted({command for guide in GUIDES for command in guide.commands})
+PRODUCT = [command for command in COMMANDS if command.startswith("clanforge ")]
+PREPARATION = [command for command in COMMANDS if command not in PRODUCT]
+EXPORTS = {
+    "CLANFORGE_BASE_URL": "http://127.0.0.1:8731",
+    "CLANFORGE_ACCESS_KEY": DEMO_ACCOUNT.access_key,
+    "CLANFORGE_SECRET_KEY": DEMO_ACCOUNT.secret_key,
+    "CLANFORGE_ACCOUNT_SERVICE_ID": str(DEMO_ACCOUNT.account_service_id),
+}
+
+
+async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every client of the test reach the jobs that ``clanforge simulate`` has, by the loop's clock."""
+    simulated = Simulator(clock=server_now)
+    _fill(simulated)
+    await asyncio.sleep(1)  # virtually: nobody is so quick as to call at the moment at which the jobs are made
+    monkeypatch.setattr("clanforge_async._transport.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
+    monkeypatch.delenv("CLANFORGE_TOKEN", raising=False)
+    for name, value in EXPORTS.items():
+        monkeypatch.setenv(name, value)
+
+
+async def told_by(example: Example, names: dict[str, Any]) -> str:
+    """Do what ``python -m asyncio`` does with lines that are pasted into it, and return what they print."""
+    code = compile(example.code, "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    with redirect_stdout(io.StringIO()) as printed:
+        result = types.FunctionType(code, names)()
+        if inspect.iscoroutine(result):
+            await result
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("guide", IN_SESSIONS, ids=lambda guide: guide.path)
+@virtual_time
+async def test_a_guide_can_be_pasted_into_a_session(guide: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All Python of a guide runs in one session, prints what is shown beneath it, and leaves no task behind."""
+    await simulate(monkeypatch)
+    names: dict[str, Any] = {}
+    for example in guide.examples:
+        printed = await told_by(example, names)
+        assert printed == (example.output or ""), example.code
+
+
+@pytest.mark.parametrize("command", PRODUCT)
+def test_a_guides_command_exists(command: str) -> None:
+    """Every command that a guide shows can be parsed, options and references included."""
+    line = command.replace("$IMAGE_VERSION_ID", "9012").replace("$IMAGE_DIFF_ID", "5678")
+    parsed = parse(shlex.split(line)[1:])
+    assert isinstance(parsed, Coroutine)
+    parsed.close()
+
+
+def test_everything_else_for_a_shell_prepares_a_command() -> None:
+    """What is no command of the product installs it, or sets what the simulator expects."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in PREPARATION:
+        if installation := re.fullmatch(r"pip install 'clanforge-async\[(.+)\]'", line):
+            assert set(installation[1].split(",")) <= set(extras)
+        elif export := re.fullmatch(r"export (\w+)=(\S+)", line):
+            assert EXPORTS[export[1]] == export[2]
+        else:
+            assert line in {"python3 -m venv .venv", ". .venv/bin/activate"}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.path)
+def test_a_guides_links_lead_somewhere(guide: Document) -> None:
+    """Every link of a guide to another file, and every picture, is there."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", guide.text)
+    assert all((ROOT / "docs" / link).exists() for link in links), links
+
+
+def test_the_reference_describes_each_public_name_once() -> None:
+    """What users can import from the package and from its simulator stands in the reference, and nowhere twice."""
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.rst"))
+    directives = re.findall(r"^\.\. (?:auto(?!module)|py:)\w+:: ([\w.]+)", pages, re.MULTILINE)
+    described = [name.rpartition(".")[2] for name in directives]
+    assert len(described) == len(set(described))
+    assert set(described) >= {*clanforge_async.__all__, *simulator.__all__}
