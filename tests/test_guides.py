@@ -6,6 +6,7 @@ import ast
 import asyncio
 import inspect
 import io
+import json
 import re
 import shlex
 import tomllib
@@ -21,12 +22,16 @@ from scripts import server_now
 from virtual_time import virtual_time
 
 import clanforge_async
-from clanforge_async import simulator
+from clanforge_async import ImageVersionJob, JobFailedError, JobState, WatchResult, simulator
 from clanforge_async.cli.app import parse
+from clanforge_async.cli.records import Records
 from clanforge_async.cli.simulation import _fill
+from clanforge_async.jobs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
 GUIDES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs").glob("*.md"))]
+FAILURES = Document("docs/failures.md")
+COMMAND_LINE = Document("docs/cli.md")
 IN_SESSIONS = [guide for guide in GUIDES if any(not example.is_program for example in guide.examples)]
 COMMANDS = sorted({command for guide in GUIDES for command in guide.commands})
 PRODUCT = [command for command in COMMANDS if command.startswith("clanforge ")]
@@ -92,11 +97,42 @@ def test_everything_else_for_a_shell_prepares_a_command() -> None:
             assert line in {"python3 -m venv .venv", ". .venv/bin/activate"}
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.path)
-def test_a_guides_links_lead_somewhere(guide: Document) -> None:
-    """Every link of a guide to another file, and every picture, is there."""
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", guide.text)
-    assert all((ROOT / "docs" / link).exists() for link in links), links
+@pytest.mark.parametrize("document", [Document("README.md"), *GUIDES], ids=lambda document: document.path)
+def test_links_lead_somewhere(document: Document) -> None:
+    """Every link to another file, and every picture, is there, and so is every heading that a link names."""
+    for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.text):
+        target = (ROOT / document.path).parent / path if path else ROOT / document.path
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+
+
+def test_every_error_is_explained() -> None:
+    """The guide to failures says of every public error what it tells and what to do."""
+    rows = [line.split("|")[1] for line in FAILURES.text.splitlines() if line.startswith("| `")]
+    explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    errors = {name for name in clanforge_async.__all__ if name.endswith("Error")}
+    assert explained == errors - {"ClanforgeError"}
+
+
+def test_the_defaults_are_those_of_the_signatures() -> None:
+    """Where a guide shows a setting with a number, that is its default."""
+    named = re.findall(r"`(JobWatcher|ClanforgeClient)\((\w+)=([0-9]+)\)`", "".join(guide.text for guide in GUIDES))
+    assert len(named) == 3
+    for owner, setting, number in named:
+        assert inspect.signature(getattr(clanforge_async, owner)).parameters[setting].default == float(number)
+
+
+def test_every_field_of_a_json_line_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page about the command line names every field that ``--json`` writes."""
+    job = ImageVersionJob(id=9012, state=JobState.FAILED, created_at=EPOCH, updated_at=EPOCH)
+    with Records() as records:
+        records.snapshot("update", job.ref, job)
+        records.result(WatchResult(ref=job.ref, job=job, error=JobFailedError(job), polls=1, elapsed=1.0))
+    written = {field for line in capsys.readouterr().out.splitlines() for field in json.loads(line)}
+    rows = [line.split("|")[1] for line in COMMAND_LINE.text.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == written - {"event"}
 
 
 def test_the_reference_describes_each_public_name_once() -> None:
