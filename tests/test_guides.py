@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import codeop
 import inspect
 import io
 import json
@@ -17,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from documents import ROOT, Document, Example
+from documents import ROOT, Document
 from scripts import server_now
 from virtual_time import virtual_time
 
@@ -55,13 +56,20 @@ async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-async def told_by(example: Example, names: dict[str, Any]) -> str:
+async def told_by(code: str, names: dict[str, Any]) -> str:
     """Do what ``python -m asyncio`` does with lines that are pasted into it, and return what they print."""
-    code = compile(example.code, "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    entered: list[str] = []
     with redirect_stdout(io.StringIO()) as printed:
-        result = types.FunctionType(code, names)()
-        if inspect.iscoroutine(result):
-            await result
+        for line in [*code.splitlines(), ""]:
+            entered.append(line)
+            command = compiler("\n".join(entered), "guide", "single")
+            if command is not None:
+                entered.clear()
+                result = types.FunctionType(command, names)()
+                if inspect.iscoroutine(result):
+                    await result
     return printed.getvalue()
 
 
@@ -72,7 +80,7 @@ async def test_a_guide_can_be_pasted_into_a_session(guide: Document, monkeypatch
     await simulate(monkeypatch)
     names: dict[str, Any] = {}
     for example in guide.examples:
-        printed = await told_by(example, names)
+        printed = await told_by(example.code, names)
         assert printed == (example.output or ""), example.code
 
 
