@@ -46,3 +46,6 @@ class Document:
     def commands(self) -> list[str]:
         """Every line for a shell."""
         return [line for language, code in self.blocks if language == "sh" for line in code.splitlines()]
+
+
+GUIDES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs").glob("*.md"))]

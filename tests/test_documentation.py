@@ -11,15 +11,13 @@ import sys
 import tomllib
 
 import pytest
-from documents import ROOT, Document
+from documents import GUIDES, ROOT, Document
 
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, serve
 
 README = Document("README.md")
 COST = Document("docs/cost.md")
-PROGRAMS = [
-    example.code for document in (README, Document("docs/getting-started.md"), COST) for example in document.examples
-]
+PROGRAMS = [example.code for document in (README, *GUIDES) for example in document.examples if example.is_program]
 PRODUCT = [command for command in README.commands if command.startswith("clanforge ")]
 INSTALLATION = "pip install 'clanforge-async[cli]'"
 FRESH = [command for command in README.commands if command.startswith("python3 -m venv ")]
