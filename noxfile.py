@@ -95,16 +95,62 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the guides and the API reference; a warning is an error, and nothing is fetched."""
+    session.install("-e", ".[all]", *_group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
-    """Build the package, and see that what was built works in an empty environment."""
+    """Build the package, check what was built, and see that it works in an empty environment."""
     session.install(*_group("build"))
-    out = Path(session.create_tmp()).resolve()
-    shutil.rmtree(out / "dist", ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", str(out / "dist"))
-    (wheel,) = (out / "dist").glob("*.whl")
-    session.run("python", "-m", "venv", "--clear", str(out / "empty"))
-    python = out / "empty" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    session.run(str(python), "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    wheel = _built(session)
+    session.run(
+        "python", "-m", "build", "--wheel", "--no-isolation", "--quiet", "--outdir", str(wheel.parent / "direct")
+    )
+    if wheel.read_bytes() != (wheel.parent / "direct" / wheel.name).read_bytes():
+        session.error("the source distribution makes another wheel than the sources do")
+    session.run("twine", "check", "--strict", *map(str, wheel.parent.glob("*.*")))
+    session.run("check-wheel-contents", str(wheel))
+    _try_installed(session, wheel)
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """Install the built package into empty environments, once with each extra alone, and try what it brings."""
+    session.install(*_group("backend"))
+    wheel = _built(session)
+    for extra in PYPROJECT["project"]["optional-dependencies"]:
+        _try_installed(session, wheel, extra)
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """Run the tests from the source distribution, as distributors do; arguments go to pytest."""
+    session.install(".[all]", *_group("backend"), *_group("tests"))
+    (archive,) = _built(session).parent.glob("*.tar.gz")
+    shutil.unpack_archive(archive, archive.parent, filter="data")
+    with session.chdir(archive.parent / archive.name.removesuffix(".tar.gz")):
+        session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+def _built(session: nox.Session) -> Path:
+    """Build the source distribution and from that the wheel, which is returned."""
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--no-isolation", "--quiet", "--outdir", str(dist))
+    (wheel,) = dist.glob("*.whl")
+    return wheel
+
+
+def _try_installed(session: nox.Session, wheel: Path, extra: str | None = None) -> None:
+    """Install a wheel into an empty environment, with one extra or none, and run what is to work there."""
+    home = Path(session.create_tmp()).resolve() / f"with-{extra}"
+    session.run("python", "-m", "venv", "--without-pip", "--clear", str(home))
+    python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", wanted)
     check = (Path("tests") / "installed_package.py").resolve()
-    with session.chdir(out):
-        session.run(str(python), "-W", "error", str(check), external=True)
+    with session.chdir(home):
+        session.run(python, "-W", "error", str(check), *filter(None, [extra]), external=True)

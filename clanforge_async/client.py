@@ -217,7 +217,7 @@ class ClanforgeClient:
 
     @property
     def max_rate(self) -> float | None:
-        """Requests per second, at the most; None: unlimited."""
+        """Requests per second, at the most. None means unlimited."""
         return self._options.max_rate
 
     async def observe(self, ref: JobRef) -> Reading:

@@ -180,7 +180,7 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended: completed, failed or squashed. False in a state that is not known."""
+        """Whether the job has completed, has failed or was squashed. False in a state that is not known."""
         return self.state is not None and self.state.is_terminal
 
     @property
@@ -190,7 +190,7 @@ class Job:
 
     @property
     def is_failed(self) -> bool:
-        """Whether the job has ended as failed. A squashed job has not: a newer one replaced it."""
+        """Whether the job has ended as failed. A squashed job has not, since a newer one replaced it."""
         return self.state is JobState.FAILED
 
     @property

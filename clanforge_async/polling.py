@@ -90,6 +90,9 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         self.max = max
         self.poll_worth = poll_worth
 
+    def __repr__(self) -> str:
+        return f"until_eta({self.min:g}, {self.max:g}, poll_worth={self.poll_worth:g})"
+
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
         if _has_failed(retry_state):

@@ -123,6 +123,11 @@ async def test_a_random_strategy_stays_in_its_bounds() -> None:
     assert len(set(jittered)) > 20
 
 
+def test_until_eta_shows_its_settings() -> None:
+    """A strategy that is printed, or that stands in a signature as its default, can be read."""
+    assert repr(until_eta(2, 30, poll_worth=0.5)) == "until_eta(2, 30, poll_worth=0.5)"
+
+
 @virtual_time
 async def test_until_eta_adds_up_with_other_strategies() -> None:
     """``until_eta() + wait_random(0, 1)`` is a strategy too, and both of its parts see what the watch has seen."""

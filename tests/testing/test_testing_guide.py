@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
+from documents import ROOT, Document
 from testing.projects import run_tests
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_guides_code_runs(pytester: pytest.Pytester) -> None:
     """Each block of Python in the guide to testing is a file of tests that pass."""
-    guide = (ROOT / "docs" / "testing.md").read_text("utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    blocks = [example.code for example in Document("docs/testing.md").examples]
     tests = sum(block.count("def test_") for block in blocks)
     assert tests
     run_tests(pytester, *blocks).assert_outcomes(passed=tests)

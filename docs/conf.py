@@ -1,0 +1,46 @@
+"""How Sphinx builds the documentation; `nox -s docs` runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+project = "clanforge-async"
+author = "The clanforge-async developers"
+project_copyright = author
+release = metadata.version(project)
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "_generated"]
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+
+myst_heading_anchors = 3
+
+default_role = "any"  # docstrings put names in single backquotes
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+nitpicky = True
+nitpick_ignore = [
+    ("py:class", "Response"),  # starlette's
+    ("py:class", "Callable[[]"),  # half of an annotation, where a default is nothing that Python could read
+]
+nitpick_ignore_regex = [
+    # Other projects' names; their inventories are on the network, and this build is to work without one.
+    ("py:class", r"(collections|datetime|httpx|starlette|tenacity|types)\..*"),
+]
+
+# typer writes the reference of its commands by itself, so it is made anew with each build and kept nowhere.
+COMMANDS = Path(__file__).parent / "_generated" / "commands.md"
+COMMANDS.parent.mkdir(exist_ok=True)
+typer = [sys.executable, "-m", "typer", "clanforge_async.cli.app"]
+reference = subprocess.check_output([*typer, "utils", "docs", "--name", "clanforge"], text=True)  # noqa: S603 - this interpreter
+COMMANDS.write_text(reference)
