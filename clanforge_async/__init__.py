@@ -1,7 +1,7 @@
 """Asyncio SDK for the Clanforge game-image API."""
 
 from clanforge_async._options import CLANFORGE_URL, MULTIPLAY_URL
-from clanforge_async._watch import WatchResult
+from clanforge_async._results import WatchResult
 from clanforge_async._wire import job_from_dict, job_to_dict
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient

@@ -11,9 +11,11 @@ from collections.abc import AsyncGenerator, Iterable
 from types import EllipsisType, TracebackType
 from typing import Self
 
+from clanforge_async._listeners import listeners_of
 from clanforge_async._numbers import is_number
 from clanforge_async._polls import Polls
-from clanforge_async._watch import OnUpdate, Watch, WatchResult
+from clanforge_async._results import WatchResult
+from clanforge_async._watch import OnUpdate, Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError, JobFailedError, WatchClosedError
 from clanforge_async.jobs import Job, JobRef
@@ -207,7 +209,7 @@ class JobWatcher:
         watch = Watch(state, self._rules, seconds, on_update)
         self._watches.add(watch)
         if job is not None and job.is_terminal and ref.newer_than is None:
-            watch.begin(None)
+            watch.begin(listeners_of(ref))
         else:
             self._polls.join(watch)
         return watch
