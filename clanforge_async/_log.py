@@ -59,9 +59,14 @@ def tell(
     if logger.isEnabledFor(level):
         fields |= _of_ref(ref) | _of_job(job) | _of_error(error)
         extra = {f"clanforge_{name}": value for name, value in fields.items() if value is not None}
-        words = repr(error if isinstance(error, ClanforgeError) else said or type(error))[:LONGEST_MESSAGE]
         extra["clanforge_event"] = event
-        logger.log(level, message, fields | {"said": words}, exc_info=exc_info, extra=extra, stacklevel=2)
+        logger.log(level, message, fields | {"said": _words(error, said)}, exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+def _words(error: BaseException | None, said: str | None) -> str:
+    if error is not None and not isinstance(error, ClanforgeError):
+        return type(error).__name__
+    return repr(said if error is None else error)[:LONGEST_MESSAGE]
 
 
 def state_word(state: JobState | None) -> str:
