@@ -17,7 +17,7 @@ from opentelemetry import context, metrics, propagate, trace
 from clanforge_async._log import state_word
 from clanforge_async._results import Outcome, WatchResult
 from clanforge_async._traces import TRACE_HEADERS
-from clanforge_async.jobs import EPOCH, Job, JobRef, JobState
+from clanforge_async.jobs import EPOCH, Job, JobKind, JobRef, JobState
 
 _NAME = "clanforge_async"
 _OLDEST = (1, 30)
@@ -33,6 +33,10 @@ if tuple(map(int, metadata.version("opentelemetry-api").split(".")[:2])) < _OLDE
     raise ImportError(msg)
 
 Attributes = dict[str, str | int]
+
+# Shared by all jobs of a kind, of which there may be thousands.
+_KINDS: dict[JobKind, Attributes] = {kind: {"clanforge.kind": kind.value} for kind in JobKind}
+_OK: dict[JobKind, Attributes] = {kind: {**_KINDS[kind], "clanforge.outcome": "ok"} for kind in JobKind}
 
 
 class Telemetry:
@@ -70,23 +74,23 @@ class Telemetry:
 class JobTelemetry:
     """Reports on a job that is watched: each poll once, and each watch as a span."""
 
-    __slots__ = ("_kind", "_ok", "_server_time", "_telemetry", "_watches")
+    __slots__ = ("_kind", "_server_time", "_telemetry", "_watches")
 
     def __init__(self, telemetry: Telemetry, ref: JobRef) -> None:
         self._telemetry = telemetry
-        self._kind: Attributes = {"clanforge.kind": ref.kind.value}
-        self._ok = self._kind | {"clanforge.outcome": "ok"}
+        self._kind = ref.kind
         self._watches: dict[Hashable, _WatchSpan] = {}
         self._server_time = EPOCH
 
     def begun(self, watch: Hashable, ref: JobRef) -> None:
         """Start a span for the watch, as a child of the one in which somebody waits."""
-        attributes = self._kind | {"clanforge.ref": str(ref), "clanforge.id": ref.id}
+        attributes: Attributes = _KINDS[ref.kind] | {"clanforge.ref": str(ref), "clanforge.id": ref.id}
         self._watches[watch] = _WatchSpan(self._telemetry.tracer.start_span("clanforge.watch", attributes=attributes))
 
     def polled(self, seen: Job | Exception, _at: float, server_time: datetime) -> None:
         """Count the poll, and remember its request's span."""
-        self._telemetry.polls.add(1, self._kind | _failure(seen) if isinstance(seen, Exception) else self._ok)
+        how = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
+        self._telemetry.polls.add(1, how)
         self._server_time = server_time
         request = _span_of_request()
         for watch in self._watches.values():
@@ -101,13 +105,13 @@ class JobTelemetry:
         how: Attributes = {"clanforge.outcome": outcome.value}
         if result.error is not None:
             how["error.type"] = type(result.error).__name__
-        self._telemetry.watches.add(1, self._kind | how)
+        self._telemetry.watches.add(1, _KINDS[self._kind] | how)
         span = self._watches.pop(watch)
         span.end(how | {"clanforge.polls": result.polls}, result.error)
         # A job that had ended before the watch could see it run says nothing about how well its polls were timed.
         if span.answers > 1 and outcome.is_of_the_job and result.job is not None:
             delay = (self._server_time - result.job.updated_at).total_seconds()
-            self._telemetry.notice_delay.record(max(delay, 0.0), self._kind)
+            self._telemetry.notice_delay.record(max(delay, 0.0), _KINDS[self._kind])
 
 
 class _WatchSpan:
@@ -119,11 +123,13 @@ class _WatchSpan:
         self.answers = 0
         self._span = span
         self._state: JobState | EllipsisType | None = ...
-        self._links: deque[trace.SpanContext] | None = deque(maxlen=_MOST_LINKS) if span.is_recording() else None
+        self._links: deque[trace.SpanContext] | None = None
 
     def take(self, seen: Job | Exception, request: trace.SpanContext | None) -> None:
         self.answers += isinstance(seen, Job)
-        if self._links is not None and request is not None:
+        if request is not None and self._span.is_recording():
+            if self._links is None:
+                self._links = deque(maxlen=_MOST_LINKS)
             self._links.append(request)
 
     def show(self, job: Job) -> None:
