@@ -1,7 +1,18 @@
-"""OpenTelemetry: a span for each watch, and figures about polls and watches. Nothing else knows of it.
+"""OpenTelemetry: a span for each watch, and figures about all of them. No other module knows of it.
 
-Imported where ``opentelemetry-api`` is installed, when the first watcher is made. Without an SDK all of this goes
-nowhere, at next to no cost.
+It is imported when the first watcher is made, where ``opentelemetry-api`` is installed. Without an SDK what is reported
+goes nowhere, at next to no cost. Reported are:
+
+- the span ``clanforge.watch``, a child of the one in which somebody waits, with ``clanforge.ref``, ``clanforge.kind``,
+  ``clanforge.id``, ``clanforge.outcome``, ``clanforge.polls`` and, unless the job completed or the watch was
+  cancelled, ``error.type``. It has an event ``clanforge.state_changed`` for each state, with ``clanforge.state`` and
+  ``clanforge.progress``, and links to its last requests, where an instrumentation of httpx makes these spans;
+- the counter ``clanforge.polls``, by ``clanforge.kind``, ``clanforge.outcome`` (ok, failed) and ``error.type``;
+- the counter ``clanforge.watches``, by ``clanforge.kind``, ``clanforge.outcome`` and ``error.type``;
+- the histogram ``clanforge.notice_delay`` in seconds, by ``clanforge.kind``: from a job's last update to the answer
+  that showed its end, for jobs that the watch has seen unfinished.
+
+Errors are told by their classes alone: what they say can be anything.
 """
 
 from __future__ import annotations

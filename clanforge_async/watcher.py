@@ -36,6 +36,9 @@ class JobWatcher:
     more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
     close it with `aclose`; the client stays open.
 
+    New states, outages and the ends of watches are logged at INFO by the logger ``clanforge_async``. Where
+    ``opentelemetry-api`` is installed, each watch is a span as well.
+
     Args:
         client: Whose limits hold for the polls.
         interval: Seconds between polls, or any tenacity wait strategy.

@@ -1,4 +1,4 @@
-"""Where OpenTelemetry is not installed, or too old, nothing of it is there and nothing is missing."""
+"""Where OpenTelemetry is absent, too old, or without an SDK, nothing of it is used and nothing is missing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,31 @@ async def main():
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
         async with JobWatcher(client) as watcher:
             return await watcher.wait(JobRef.image_version(9012))
-
+"""
+MODULES = """
 before = [name for name in sys.modules if name.startswith("opentelemetry.")]
 job = asyncio.run(main())
 after = [name for name in sys.modules if name.startswith("opentelemetry.")]
 print(json.dumps([job.is_completed, before, "opentelemetry.trace" in after, "opentelemetry.sdk" in after]))
 """
+LATE = """
+asyncio.run(main())
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans = InMemorySpanExporter()
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(spans))
+asyncio.run(main())
+print([span.name for span in spans.get_finished_spans()])
+"""
+
+
+def told_by(script: str) -> str:
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)  # noqa: S603 - this interpreter
+    return run.stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -40,8 +59,12 @@ print(json.dumps([job.is_completed, before, "opentelemetry.trace" in after, "ope
 )
 def test_watches_need_no_telemetry(first: str, told: str) -> None:
     """The API is imported by the first watcher, where it can be, and its SDK never; a watch goes on as it does."""
-    run = subprocess.run([sys.executable, "-c", first + WATCH], capture_output=True, check=True, text=True)  # noqa: S603 - this interpreter
-    assert run.stdout.strip() == told
+    assert told_by(first + WATCH + MODULES) == told
+
+
+def test_an_sdk_may_come_late() -> None:
+    """Watches report to the process's SDK from when it is set up, even where others were watched before."""
+    assert told_by(WATCH + LATE) == "['clanforge.watch']"
 
 
 @pytest.mark.parametrize(("release", "serves"), [("1.29.0", False), ("1.30.0", True), ("2.0.0rc1", True)])
