@@ -6,7 +6,7 @@ import typing
 
 if typing.TYPE_CHECKING:
     from clanforge_async._options import CLANFORGE_URL, MULTIPLAY_URL
-    from clanforge_async._watch import WatchResult
+    from clanforge_async._results import WatchResult
     from clanforge_async._wire import job_from_dict, job_to_dict
     from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async.client import ClanforgeClient
@@ -117,7 +117,7 @@ _HOMES = {
     "StaleJobError": "errors",
     "TransportError": "errors",
     "WatchClosedError": "errors",
-    "WatchResult": "_watch",
+    "WatchResult": "_results",
     "WatchTimeoutError": "errors",
     "job_from_dict": "_wire",
     "job_to_dict": "_wire",

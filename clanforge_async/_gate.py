@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import math
 
 from aiolimiter import AsyncLimiter
 
+from clanforge_async._log import tell
 from clanforge_async.errors import APIError
 
 _LONGEST_GUESS = 32.0
@@ -84,6 +86,9 @@ class Gate:
             self._strikes += 1
         self._cooling_since = now
         if now + seconds > self._cool_at:
+            level = logging.DEBUG if now < self._cool_at else logging.WARNING
+            message = "nothing is sent for %(wait).1f s, as the server asks: HTTP %(status_code)d"
+            tell(level, "cooling_down", message, error=cause, wait=seconds)
             self._cool_at = now + seconds
             self._cause = cause
 

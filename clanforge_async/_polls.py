@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import cast
 
+from clanforge_async._listeners import context_of_polls, listeners_of
 from clanforge_async._watch import Watch
 from clanforge_async.errors import ClanforgeError
-from clanforge_async.jobs import JobKind, JobRef, Reading
+from clanforge_async.jobs import Job, JobKind, JobRef, Reading
 from clanforge_async.rules import Observation
 
 Observe = Callable[[], Awaitable[Reading]]
@@ -44,7 +45,18 @@ class _Start:
 class _Subject:
     """A job that somebody watches, and its polls, which all of its watches share."""
 
-    __slots__ = ("_polls", "first_due", "is_ready", "not_before", "observe", "ref", "task", "timer", "watches")
+    __slots__ = (
+        "_listeners",
+        "_polls",
+        "first_due",
+        "is_ready",
+        "not_before",
+        "observe",
+        "ref",
+        "task",
+        "timer",
+        "watches",
+    )
 
     def __init__(self, ref: JobRef, observe: Observe, first_due: float, polls: Polls) -> None:
         self.ref = ref
@@ -55,11 +67,12 @@ class _Subject:
         self.is_ready = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self._listeners = listeners_of(ref)
         self._polls = polls
 
     def join(self, watch: Watch) -> None:
         self.watches.append(watch)
-        watch.begin(self, self.first_due)
+        watch.begin(self._listeners, self, self.first_due)
         self.arrange()
 
     def leave(self, watch: Watch) -> asyncio.Task[None] | None:
@@ -91,6 +104,7 @@ class _Subject:
 
     def take(self, observation: Observation, latency: float, crowd: float) -> None:
         """Pass on what a poll has brought."""
+        self._announce(observation.seen, observation.at, observation.server_time)
         for watch in tuple(self.watches):
             try:
                 at_least = watch.observe(observation, latency, crowd)
@@ -99,10 +113,15 @@ class _Subject:
             else:
                 self.not_before = max(self.not_before, observation.at + at_least)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception, at: float) -> None:
         """End every watch for a reason that no rule knows."""
+        self._announce(error, at, datetime.now(UTC))
         for watch in tuple(self.watches):
             watch.fail(error)
+
+    def _announce(self, seen: Job | Exception, at: float, server_time: datetime) -> None:
+        for listener in self._listeners:
+            listener.polled(seen, at, server_time)
 
     def close(self) -> None:
         """End every watch because nobody polls any more."""
@@ -129,6 +148,7 @@ class Polls:
         self._ready: list[tuple[float, int, _Subject]] = []
         self._running: dict[asyncio.Task[None], _Subject] = {}
         self._order = itertools.count()
+        self._context = context_of_polls()
 
     def join(self, watch: Watch) -> None:
         """Let a watch take part in the polls of its job."""
@@ -157,7 +177,8 @@ class Polls:
     def _fill(self) -> None:
         while len(self._running) < self._capacity and (subject := self._next()) is not None:
             # Made without the loop's factory: a task that starts eagerly could be over before it is known here.
-            task = asyncio.Task(self._work(subject), loop=asyncio.get_running_loop())
+            work, context = self._work(subject), self._context.copy()  # tasks that shared one would see others' values
+            task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=context)
             subject.task = task
             self._running[task] = subject
             task.add_done_callback(self._done)
@@ -202,7 +223,7 @@ class Polls:
             observation = Observation(seen=error, at=clock())
         except Exception as error:  # noqa: BLE001 - a transport can raise anything, and nobody may hang for it
             subject.task = None
-            subject.fail(error)
+            subject.fail(error, clock())
             return
         else:
             now = reading.server_time or datetime.now(UTC)

@@ -8,13 +8,12 @@ proxies' and netrc's advice on loopback, and log every poll's address at INFO.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import platform
 import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from typing import cast
 from urllib.parse import urlencode
@@ -23,6 +22,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from clanforge_async._bodies import ACCEPTED_ENCODINGS, read_body
+from clanforge_async._call_log import log_answer, log_failure, log_repetition
 from clanforge_async._calls import Call, Reply
 from clanforge_async._gate import Gate
 from clanforge_async._handover import Handover
@@ -30,11 +30,10 @@ from clanforge_async._network_errors import is_of_the_network, may_quote_credent
 from clanforge_async._options import Options
 from clanforge_async._pool import FRESH, make_pool
 from clanforge_async._replies import PATIENCE, interpret, may_repeat
+from clanforge_async._traces import Traced
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError
 from clanforge_async.jobs import Reading
-
-logger = logging.getLogger("clanforge_async")
 
 _HEADERS = {
     "Accept": "application/json",
@@ -95,7 +94,7 @@ class Transport:
             retry=retry_if_exception(lambda error: may_repeat(call, error)),
             stop=stop_after_attempt(1 + self._options.max_retries),
             wait=_pause,
-            before_sleep=_log_retry,
+            before_sleep=partial(log_repetition, call),
             sleep=asyncio.sleep,
             reraise=True,
         )
@@ -123,15 +122,15 @@ class Transport:
         try:
             reply = await self._signed(call, patience)
         except InvalidResponseError as unreadable:
-            logger.debug("GET %s: %s", call.path, unreadable)
+            log_failure(call, unreadable)
             raise
         except Exception as exc:
             if not is_of_the_network(exc):
                 raise
             error = translated(exc, call)
-            logger.debug("GET %s: %s", call.path, error)
+            log_failure(call, error)
             raise error from (None if may_quote_credentials(exc) else exc)
-        logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
+        log_answer(call, reply)
         try:
             reading = interpret(call.kind, reply)
         except APIError as error:
@@ -176,7 +175,8 @@ class Transport:
             }
             call.sent_at = asyncio.get_running_loop().time()
             try:
-                return await handover.carry(self._receive(self._open(), request), self._seconds)
+                with Traced(request):
+                    return await handover.carry(self._receive(self._open(), request), self._seconds)
             finally:
                 request.extensions = {}  # a request that is kept must not keep the task that has sent it
 
@@ -259,7 +259,3 @@ def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked_for = error.retry_after if isinstance(error, APIError) else None
     return max(asked_for or 0.0, _BACKOFF(state))
-
-
-def _log_retry(state: RetryCallState) -> None:
-    logger.debug("attempt %d failed, the next in %.2f s", state.attempt_number, state.upcoming_sleep)

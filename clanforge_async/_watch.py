@@ -11,56 +11,18 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from attrs import frozen
-
-from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError, WatchClosedError, WatchTimeoutError
+from clanforge_async._listeners import Listeners
+from clanforge_async._log import tell
+from clanforge_async._results import Outcome, WatchResult, outcome_of
+from clanforge_async.errors import WatchClosedError, WatchTimeoutError
 from clanforge_async.jobs import Job, JobRef
 from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
-
-logger = logging.getLogger("clanforge_async")
 
 OnUpdate = Callable[[Job], Awaitable[object] | object]
 
 _LAST_POLL_BEFORE = 0.05
 """Seconds before its deadline at which a watch polls for the last time, at the least. It is twice a poll's duration
 where that is more, and longer where the polls of many jobs have to fit in."""
-
-
-@frozen(kw_only=True)
-class WatchResult:
-    """How a watch ended.
-
-    Attributes:
-        ref: What was watched.
-        job: The last snapshot seen, None where there was none.
-        error: What `JobWatcher.wait` would have raised, None where the job has completed.
-        polls: How many polls the watch took part in.
-        elapsed: Seconds from the watch's beginning to its end.
-    """
-
-    ref: JobRef
-    job: Job | None
-    error: Exception | None
-    polls: int
-    elapsed: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the job has completed."""
-        return self.error is None
-
-    def unwrap(self) -> Job:
-        """Return the completed job.
-
-        Raises:
-            Exception: The job has not completed; ``error`` says why.
-        """
-        if self.error is not None:
-            raise self.error.with_traceback(None)  # else it would grow with every waiter that it is raised to
-        if self.job is None:
-            msg = f"{self.ref} has no job"
-            raise ClanforgeError(msg)
-        return self.job
 
 
 class Subject(Protocol):
@@ -84,6 +46,7 @@ class Watch:
         "_context",
         "_deadline",
         "_ended",
+        "_listeners",
         "_on_update",
         "_rules",
         "_state",
@@ -107,6 +70,7 @@ class Watch:
         self._deadline = None if timeout is None else state.began + timeout
         self._timer = None if self._deadline is None else loop.call_at(self._deadline, self._expire)
         self._subject: Subject | None = None
+        self._listeners: Listeners = ()
         self._ended: WatchResult | None = None
         self._told: Job | None = None
         self._untold: list[Job] = []
@@ -119,14 +83,17 @@ class Watch:
         """What is watched."""
         return self._state.ref
 
-    def begin(self, subject: Subject | None, first_due: float = -math.inf) -> None:
+    def begin(self, listeners: Listeners, subject: Subject | None = None, first_due: float = -math.inf) -> None:
         """Take part in the polls of a job; where there are none, the watch is over as it begins.
 
         Args:
+            listeners: Who else hears of it.
             subject: The job's polls.
             first_due: When the job has its first poll, or had it: a deadline comes before that.
         """
-        self._subject = subject
+        self._subject, self._listeners = subject, listeners
+        for listener in listeners:
+            listener.begun(self, self.ref)
         latest = math.inf if self._deadline is None else self._deadline - _LAST_POLL_BEFORE
         self.due = max(self.due, min(first_due, latest))
         if subject is None and (job := self._state.last_job) is not None:
@@ -175,6 +142,8 @@ class Watch:
         if self._teller is not None:
             self._teller.cancel()
             self._winding_down.append(self._teller)
+        if self._ended is None:
+            self._announce(self._result(None), Outcome.CANCELLED)
         current = asyncio.current_task()
         return {task for task in self._winding_down if task is not current}
 
@@ -196,15 +165,24 @@ class Watch:
     def _end(self, error: Exception | None) -> None:
         if self._ended is None:
             self._leave()
-            self._ended = WatchResult(
-                ref=self.ref,
-                job=self._state.last_job,
-                error=error,
-                polls=self._state.polls,
-                elapsed=asyncio.get_running_loop().time() - self._state.began,
-            )
+            self._ended = self._result(error)
+            self._announce(self._ended, outcome_of(error))
         if self._teller is None:
             self._resolve()
+
+    def _result(self, error: Exception | None) -> WatchResult:
+        return WatchResult(
+            ref=self.ref,
+            job=self._state.last_job,
+            error=error,
+            polls=self._state.polls,
+            elapsed=asyncio.get_running_loop().time() - self._state.began,
+        )
+
+    def _announce(self, result: WatchResult, outcome: Outcome) -> None:
+        listeners, self._listeners = self._listeners, ()
+        for listener in listeners:
+            listener.ended(self, result, outcome)
 
     def _resolve(self) -> None:
         self.abandon()
@@ -217,9 +195,8 @@ class Watch:
             self._winding_down.append(poll)
 
     def _tell(self, job: Job) -> None:
-        if job.state is None and (self._told is None or self._told.state is not None):
-            name = job.state_name[:LONGEST_MESSAGE]
-            logger.warning("%s is in a state that is not known: %s (%r)", self.ref, job.state_id, name)
+        for listener in self._listeners:
+            listener.changed(self, job)
         self._told = job
         if self._on_update is not None:
             self._untold.append(job)
@@ -230,8 +207,8 @@ class Watch:
         while self._untold and self._teller is None and self._on_update is not None:
             try:
                 heard = self._context.run(self._on_update, self._untold.pop(0))
-            except (Exception, asyncio.CancelledError):  # nobody can have cancelled what has not been awaited
-                logger.exception("on_update failed for %s", self.ref)
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - nobody can have cancelled what is not awaited
+                self._complain()
                 continue
             if inspect.isawaitable(heard):
                 self._teller = asyncio.get_running_loop().create_task(self._hear(heard), context=self._context)
@@ -240,13 +217,16 @@ class Watch:
     async def _hear(self, heard: Awaitable[object]) -> None:
         try:
             await heard
-        except Exception:
-            logger.exception("on_update failed for %s", self.ref)
+        except Exception:  # noqa: BLE001 - a listener can raise anything, and the watch goes on
+            self._complain()
         except asyncio.CancelledError:
             teller = asyncio.current_task()
             if teller is not None and teller.cancelling():
                 raise
-            logger.exception("on_update failed for %s", self.ref)
+            self._complain()
+
+    def _complain(self) -> None:
+        tell(logging.ERROR, "listener_failed", "on_update failed for %(ref)s", ref=self.ref, exc_info=True)
 
     def _heard(self, heard: Awaitable[object], _teller: asyncio.Task[None]) -> None:
         self._teller = None

@@ -11,9 +11,11 @@ from collections.abc import AsyncGenerator, Iterable
 from types import EllipsisType, TracebackType
 from typing import Self
 
+from clanforge_async._listeners import listeners_of
 from clanforge_async._numbers import is_number
 from clanforge_async._polls import Polls
-from clanforge_async._watch import OnUpdate, Watch, WatchResult
+from clanforge_async._results import WatchResult
+from clanforge_async._watch import OnUpdate, Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError, JobFailedError, WatchClosedError
 from clanforge_async.jobs import Job, JobRef
@@ -33,6 +35,9 @@ class JobWatcher:
     Watches of one job share its polls. The first polls of many watches are spread at the client's ``max_rate``; when
     more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
     close it with `aclose`; the client stays open.
+
+    New states, outages and the ends of watches are logged at INFO by the logger ``clanforge_async``. Where
+    ``opentelemetry-api`` is installed, each watch is a span as well.
 
     Args:
         client: Whose limits hold for the polls.
@@ -207,7 +212,7 @@ class JobWatcher:
         watch = Watch(state, self._rules, seconds, on_update)
         self._watches.add(watch)
         if job is not None and job.is_terminal and ref.newer_than is None:
-            watch.begin(None)
+            watch.begin(listeners_of(ref))
         else:
             self._polls.join(watch)
         return watch

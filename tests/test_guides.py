@@ -8,6 +8,7 @@ import codeop
 import inspect
 import io
 import json
+import logging
 import re
 import shlex
 import tomllib
@@ -44,6 +45,14 @@ EXPORTS = {
 }
 
 
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The package's log, left afterwards as it was before."""
+    logger = logging.getLogger("clanforge_async")
+    caplog.set_level(logger.level, logger.name)
+    monkeypatch.setattr(logger, "handlers", [])
+
+
 async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every client of the test reach the jobs that ``clanforge simulate`` has, by the loop's clock."""
     simulated = Simulator(clock=server_now)
@@ -72,6 +81,7 @@ async def told_by(code: str, names: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.usefixtures("log")
 @pytest.mark.parametrize("guide", IN_SESSIONS, ids=lambda guide: guide.path)
 @virtual_time
 async def test_a_guide_can_be_pasted_into_a_session(guide: Document, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,9 @@ import httpx_aiohttp
 import pytest
 from loopback import LoopbackServer, http_answer, nobody_listens
 from marked import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, TOKEN, assert_hidden, shown_by
-from scripts import envelope, wire
+from scripts import ScriptedServer, envelope, wire
+from telemetry.collected import Collected
+from virtual_time import virtual_time
 
 from clanforge_async import (
     AccessKeyAuth,
@@ -134,6 +136,47 @@ async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> No
     assert len(server.requests) > len(ANSWERS)
     sent = [head.lower() for head in server.requests]
     assert all("\r\nauthorization: " in head or "\r\nx-api-key: marked" in head for head in sent)
+
+
+@pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
+@virtual_time
+async def test_nothing_that_is_repeated_or_waited_out_shows_a_secret(auth: Any) -> None:
+    """Retries, cool-downs and outages are logged without what was sent."""
+    server = ScriptedServer()
+    failures = httpx.Response(429), httpx.Response(503), httpx.ReadError("reset"), httpx.ReadTimeout("slow")
+    for job_id in (1, 2):
+        server.diff(job_id, *failures, wire(job_id, JobState.COMPLETED))
+    async with server.client(auth=auth, max_retries=5) as client:
+        assert (await client.image_diffs.status(1)).is_completed
+        assert (await JobWatcher(client).wait(JobRef.image_diff(2))).is_completed
+
+
+@virtual_time
+async def test_a_signers_own_error_is_raised_and_not_logged() -> None:
+    """What a third party's signer complains of with its secret, its caller hears, and no log."""
+
+    class Broken(httpx.Auth):
+        def auth_flow(self, _request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            yield from ()
+            raise LookupError(TOKEN)
+
+    server = ScriptedServer()
+    with pytest.raises(LookupError):
+        await JobWatcher(server.client(auth=Broken())).wait(JobRef.image_diff(1))
+
+
+async def test_no_span_or_figure_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a watch ends, nothing that is reported to OpenTelemetry shows a secret."""
+    collected = Collected(monkeypatch)
+    async with (
+        LoopbackServer(_answer) as server,
+        ClanforgeClient(CREDENTIALS["signer"], base_url=server.url, max_rate=None, max_retries=0) as client,
+    ):
+        watcher = JobWatcher(client, outage_tolerance=0, timeout=0.2)
+        await watcher.wait_all(map(JobRef.image_diff, ANSWERS))
+    reported = [span.to_json() for span in collected.spans()]
+    assert len(reported) == len(ANSWERS)
+    assert_hidden("\n".join([*reported, *map(repr, collected.figures().values())]))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)

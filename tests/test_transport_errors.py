@@ -355,7 +355,9 @@ async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: p
         with caplog.at_level("DEBUG", "clanforge_async"), pytest.raises(InvalidResponseError):
             await client.image_diffs.status(5)
     [record] = [record for record in caplog.records if record.name == "clanforge_async"]
-    assert record.getMessage() == "GET /cfp/v1/imagediff/5/status: the answer is larger than 49 bytes"
+    assert record.getMessage() == (
+        "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the answer is larger than 49 bytes')"
+    )
 
 
 AIOHTTP_ERRORS = [

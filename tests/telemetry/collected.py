@@ -1,0 +1,45 @@
+"""What is reported to OpenTelemetry, collected in memory, by an SDK that is not the process's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from clanforge_async import _listeners
+from clanforge_async._telemetry import Telemetry
+
+
+class Collected:
+    """All that watchers report that are made from now on in a test.
+
+    Attributes:
+        tracers: Where further spans can be made.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._exporter, self._reader = InMemorySpanExporter(), InMemoryMetricReader()
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
+        telemetry = Telemetry(self.tracers, MeterProvider([self._reader]))
+        monkeypatch.setattr(_listeners, "_telemetry", lambda: telemetry)
+
+    def spans(self, name: str = "clanforge.watch") -> list[ReadableSpan]:
+        """Return the spans of a name, in the order in which they ended."""
+        return [span for span in self._exporter.get_finished_spans() if span.name == name]
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was measured by now, by name."""
+        data: Any = self._reader.get_metrics_data()
+        resources = [] if data is None else data.resource_metrics
+        return {figure.name: figure for each in resources for scope in each.scope_metrics for figure in scope.metrics}
+
+    def counted(self, name: str) -> dict[tuple[str, ...], int]:
+        """Return what a counter says, by the values of its attributes."""
+        points = self.figures()[name].data.data_points
+        return {tuple(str(value) for _, value in sorted(point.attributes.items())): point.value for point in points}
