@@ -31,11 +31,12 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
+    ("py:class", "T"),  # what a coroutine returns
     ("py:class", "Callable[[]"),  # half of an annotation, where a default is nothing that Python could read
 ]
 nitpick_ignore_regex = [
     # Other projects' names; their inventories are on the network, and this build is to work without one.
-    ("py:class", r"(collections|datetime|httpx|starlette|tenacity|types)\..*"),
+    ("py:class", r"(_?pytest|asyncio|collections|datetime|httpx|starlette|tenacity|types)\..*"),
 ]
 
 # typer writes the reference of its commands by itself, so it is made anew with each build and kept nowhere.
