@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from clanforge_async import (
@@ -20,6 +19,7 @@ from clanforge_async import (
     WatchResult,
 )
 from clanforge_async.cli.outcomes import by_class, outcome
+from clanforge_async.cli.tally import jobs, tally
 from clanforge_async.cli.text import brief, say
 
 _ADVICE: dict[type[Exception], str] = {
@@ -43,18 +43,23 @@ def complaint(error: Exception) -> str:
     return "; ".join(filter(None, [f"error: {brief(str(error))}{cause}", _advice(error)]))
 
 
-def complain(results: Sequence[WatchResult]) -> None:
-    """Tell that not all jobs have completed, what to do about it, and how to watch on."""
+def complain(results: Sequence[WatchResult], left: Sequence[JobRef] = ()) -> None:
+    """Tell that not all jobs have completed, what to do about it, and how to watch on.
+
+    Args:
+        results: How watches ended.
+        left: What was watched and had not ended when the rest no longer mattered.
+    """
     errors = [result.error for result in results if result.error is not None]
     if not errors:
         return
-    if len(results) == 1:
+    outcomes = [*(outcome(result.error) for result in results), *("unfinished" for _ in left)]
+    if len(outcomes) == 1:
         say(complaint(errors[0]))
     else:
-        tally = Counter(outcome(result.error) for result in results)
-        ended = ", ".join(f"{count} {word}" for word, count in tally.items())
-        say("; ".join(filter(None, [f"error: of {len(results)} jobs {ended}", *dict.fromkeys(map(_advice, errors))])))
-    say_how_to_resume("unfinished", [r.ref for r in results if r.error and not isinstance(r.error, _FINAL)])
+        told = f"error: of {jobs(len(outcomes))} {tally(outcomes)}"
+        say("; ".join(filter(None, [told, *dict.fromkeys(map(_advice, errors))])))
+    say_how_to_resume("unfinished", [*left, *(r.ref for r in results if r.error and not isinstance(r.error, _FINAL))])
 
 
 def say_how_to_resume(what: str, refs: Sequence[JobRef]) -> None:

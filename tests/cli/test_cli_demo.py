@@ -7,7 +7,7 @@ from cli.harness import Clanforge
 
 from clanforge_async import JobRef
 from clanforge_async.cli import demo
-from clanforge_async.cli.watching import Pace
+from clanforge_async.cli.options import Pace
 from clanforge_async.simulator import Outcome, Simulator
 
 
