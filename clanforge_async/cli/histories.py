@@ -93,7 +93,7 @@ class History:
         last = self.ended or now
         return [
             Span(title, min(since, last), max(since, min(until, last)))
-            for (title, since), until in zip(self._entered, [*ends, last], strict=True)
+            for (title, since), until in zip(self._entered, [*ends, last], strict=False)
         ]
 
     def _enter(self, title: str, since: datetime) -> None:

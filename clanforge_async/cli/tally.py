@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-_ORDER = ("failed", "squashed", "timeout", "error", "running", "queued", "pending", "created", "waiting", "completed")
+_ORDER = (
+    "failed",
+    "squashed",
+    "timeout",
+    "error",
+    "running",
+    "queued",
+    "pending",
+    "created",
+    "waiting",
+    "unfinished",
+    "completed",
+)
 
 
 def tally(words: Iterable[str]) -> str:

@@ -16,9 +16,9 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (1, 2, 5, 10, 15, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)))
 _TICKS = 8
 """Marks on the axis, at the most."""
-_KINDS = ("Waiting", "Created", "Pending", "Queued", "Running")
-"""States that have their own look. A job is said to wait where nobody saw in which state."""
-_MARKS = {"completed": "✓", "failed": "✗", "squashed": "»", "timeout": "⧗", "error": "!", "unfinished": "…"}
+_HEIGHTS = {"Waiting": 6, "Created": 4, "Pending": 6, "Queued": 8, "Running": 14}
+"""How high the bars of states are, in their order. A job is said to wait where nobody saw in which state."""
+_MARKS = {"completed": "✓", "failed": "✗", "squashed": "»", "timeout": "◔", "error": "!", "unfinished": "…"}
 
 
 @frozen
@@ -85,7 +85,7 @@ def bar_row(history: History, axis: Axis, now: datetime) -> str:
 def legend(histories: Sequence[History], now: datetime) -> str:
     """Return what the bars stand for, as far as there are any."""
     seen = {span.title: None for history in histories for span in history.spans(now)}
-    titles = [*(title for title in _KINDS if title in seen), *(title for title in seen if title not in _KINDS)]
+    titles = [*(title for title in _HEIGHTS if title in seen), *(title for title in seen if title not in _HEIGHTS)]
     return "".join(
         f'<li><svg class="bars" aria-hidden="true">{_rect(title, 0, 100)}</svg> {escape(title)}</li>'
         for title in titles
@@ -104,6 +104,7 @@ def _bar(span: Span, axis: Axis) -> str:
 
 
 def _rect(title: str, begin: float, width: float, content: str = "") -> str:
-    kind = title.lower() if title in _KINDS else "unknown"
-    shape = 'y="3" height="14"' if kind in {"running", "unknown"} else 'y="7" height="6"'
+    kind = title.lower() if title in _HEIGHTS else "unknown"
+    height = _HEIGHTS.get(title, _HEIGHTS["Running"])
+    shape = f'y="{10 - height // 2}" height="{height}"'
     return f'<rect class="{kind}" x="{begin}%" width="{width}%" {shape}>{content}</rect>'

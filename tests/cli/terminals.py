@@ -53,6 +53,7 @@ class Terminal:
             stdout=self.fd,
             stderr=self.fd,
             start_new_session=True,
+            env=dict(os.environ),  # as Python knows it: beneath, readline may have noted the size of another terminal
         )
         os.close(self.fd)
         return process
