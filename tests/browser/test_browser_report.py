@@ -20,25 +20,25 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 
 
-async def opened(page: Page, path: Path, count: int) -> list[str]:
-    """Open a report of so many jobs, and return all that the browser has asked for."""
+def written(path: Path, count: int) -> str:
+    """Write a report of so many jobs, and return its address."""
     ref = JobRef.image_diff(5)
     failed = ended(ref, JobState.FAILED, error=HOSTILE)
     odd = job(ref, None, state_name=HOSTILE[:20])
     assert failed.job is not None
     known = [*histories(count - 1), history(ref, odd, failed.job, result=failed)]
     path.write_text(report.page(known, BEGAN, NOW), "utf-8")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    await page.goto(path.as_uri())
-    return asked
+    return path.as_uri()
 
 
 @pytest.mark.parametrize("count", [3, 500])
 async def test_each_job_has_its_bars_and_its_result(page: Page, tmp_path: Path, count: int) -> None:
     """Every job has a row of bars that can be seen and heard of, and a row with its result."""
-    asked = await opened(page, tmp_path / "page.html", count)
-    assert asked == [(tmp_path / "page.html").as_uri()]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    address = written(tmp_path / "page.html", count)
+    await page.goto(address)
+    assert asked == [address]
     assert await page.locator(".timeline tbody tr").count() == count
     assert await page.locator(".results tbody tr").count() == count
     label = await page.locator(".timeline tbody svg[role=img]").last.get_attribute("aria-label")
@@ -53,7 +53,7 @@ async def test_each_job_has_its_bars_and_its_result(page: Page, tmp_path: Path, 
 
 async def test_the_server_cannot_run_anything(page: Page, tmp_path: Path) -> None:
     """What a job says is there to be read, and is no part of the page."""
-    await opened(page, tmp_path / "page.html", 3)
+    await page.goto(written(tmp_path / "page.html", 3))
     assert await page.get_by_text("<script>document.title").count() == 1
     assert "owned" not in await page.title()
     assert await page.locator("script, img").count() == 0
@@ -63,7 +63,7 @@ async def test_the_server_cannot_run_anything(page: Page, tmp_path: Path) -> Non
 async def test_it_can_be_read_by_day_and_by_night(page: Page, tmp_path: Path, scheme: str) -> None:
     """Text stands out from the paper, in whichever of the two the reader's system prefers."""
     await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # from above
-    await opened(page, tmp_path / "page.html", 3)
+    await page.goto(written(tmp_path / "page.html", 3))
     paper = await _lightness(page, "body", "backgroundColor")
     assert (paper > 0.5) == (scheme == "light")
     for text in ("body", "header p", ".results .failed", ".results .completed", ".timeline thead th"):
@@ -72,7 +72,7 @@ async def test_it_can_be_read_by_day_and_by_night(page: Page, tmp_path: Path, sc
 
 async def test_it_fits_on_paper_and_on_a_phone(page: Page, tmp_path: Path) -> None:
     """Printed it breaks into pages, and on a small screen the page itself does not scroll sideways."""
-    await opened(page, tmp_path / "page.html", 100)
+    await page.goto(written(tmp_path / "page.html", 100))
     assert (await page.pdf(format="A4")).count(b"/Type /Page\n") > 1
     await page.set_viewport_size({"width": 390, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -63,7 +63,7 @@ def over(result: WatchResult) -> Track:
 
 
 def deployment() -> list[Track]:
-    """Return a dozen jobs in all situations that there are."""
+    """Return a dozen jobs in most situations that there are."""
     error = "build machine ran out of disk space"
     return [
         over(ended(JobRef.image_version(9001), JobState.COMPLETED)),
@@ -76,8 +76,8 @@ def deployment() -> list[Track]:
         over(ended(JobRef.image_diff(5001), JobState.COMPLETED)),
         over(ended(JobRef.image_diff(5002), JobState.SQUASHED, progress=40)),
         track(JobRef.image_diff(5003), progress=15, eta=ago(-4000), updated_at=ago(31)),
-        track(JobRef.image_diff(5004), JobState.CREATED, updated_at=ago(58)),
-        Track(JobRef.image_diff(5005)),
+        track(JobRef.image_diff(5004), JobState.QUEUED, updated_at=ago(58)),
+        track(JobRef.image_diff(5005), JobState.QUEUED, updated_at=ago(35)),
     ]
 
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import termios
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 
 IN_A_SESSION_OF_ITS_OWN = """
 import fcntl, sys, termios
@@ -55,8 +56,18 @@ class Terminal:
             start_new_session=True,
             env=dict(os.environ),  # as Python knows it: beneath, readline may have noted the size of another terminal
         )
-        os.close(self.fd)
+        self.let_go()
         return process
+
+    @contextmanager
+    def as_stdout(self) -> Iterator[None]:
+        """Make it this process's stdout within the block."""
+        with os.fdopen(os.dup(self.fd), "w") as stdout, redirect_stdout(stdout):
+            yield
+
+    def let_go(self) -> None:
+        """Leave it to others."""
+        os.close(self.fd)
 
     def close(self) -> None:
         """To be called once nobody holds the other end any more."""

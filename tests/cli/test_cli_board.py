@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from cli.scenes import BEGAN, NOW, ago, deployment, ended, over, timed_out, version
@@ -13,14 +12,7 @@ from clanforge_async.cli.board import frame
 from clanforge_async.cli.reflow import Reflow
 from clanforge_async.cli.tracks import Track
 
-
-@pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("utc")
 
 
 def shown(tracks: list[Track], width: int = 100, height: int = 40, *, ascii_only: bool = False) -> list[Text]:

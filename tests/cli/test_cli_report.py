@@ -5,14 +5,14 @@ import re
 import signal
 from datetime import timedelta
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from cli.harness import Calls, Clanforge
 from cli.scenes import BEGAN, NOW, ago, ended, histories, history, job, timed_out
 
 from clanforge_async import JobRef, JobState
-from clanforge_async.cli.files import write_whole, writable_file
+from clanforge_async.cli.files import writable_file, write_whole
 from clanforge_async.cli.histories import History
 from clanforge_async.cli.report import page
 from clanforge_async.cli.timeline import Axis
@@ -105,7 +105,7 @@ def test_the_page_is_well_formed_and_all_by_itself() -> None:
     assert "default-src 'none'" in html
     assert not re.findall(r"<(script|link|img|iframe|object)|https?:|@import|@font-face", html)
     body = html[html.index("<body>") : html.index("</html>")]
-    assert ElementTree.fromstring(body).tag == "body"  # noqa: S314 - our own page
+    assert ET.fromstring(body).tag == "body"  # noqa: S314 - our own page
 
 
 def test_nothing_from_the_server_is_taken_for_markup() -> None:

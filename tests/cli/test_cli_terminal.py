@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 
 import pytest
 from cli.harness import Clanforge, Finished, Says
@@ -41,7 +39,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     terminal = Terminal()
     monkeypatch.setenv("COLUMNS", "80")
     yield terminal
-    os.close(terminal.fd)
+    terminal.let_go()
     terminal.close()
 
 
@@ -50,7 +48,7 @@ def clanforge(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> Clanfor
     """Run the entry point in this process, with a terminal as its stdout."""
 
     def run(*argv: str) -> Finished:
-        with os.fdopen(os.dup(terminal.fd), "w") as stdout, redirect_stdout(stdout):
+        with terminal.as_stdout():
             status = main(argv)
         return Finished(status, "", capsys.readouterr().err)
 
