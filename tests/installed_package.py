@@ -18,7 +18,8 @@ assert set(about.get_all("Provides-Extra", [])) == EXTRAS
 assert about["Summary"]
 assert "## Try it" in about.json["description"]
 
-assert resources.files(clanforge_async).joinpath("py.typed").is_file()
+for file in ("py.typed", "cli/report.html"):
+    assert resources.files(clanforge_async).joinpath(file).is_file(), file
 assert all(hasattr(clanforge_async, name) for name in clanforge_async.__all__)
 assert not ONLY_IN_EXTRAS & set(sys.modules), "importing the package loads an extra"
 (script,) = (entry for entry in metadata.entry_points(group="console_scripts") if entry.name == "clanforge")

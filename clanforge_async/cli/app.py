@@ -62,7 +62,7 @@ def _clanforge(
     pass
 
 
-@image_version.command("status")
+@image_version.command("status", epilog=args.STATUSES)
 @with_options
 def _image_version_status(
     image_version_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False
@@ -71,23 +71,23 @@ def _image_version_status(
     return _status(JobRef.image_version(image_version_id), access, voice, as_json=as_json)
 
 
-@image_diff.command("status")
+@image_diff.command("status", epilog=args.STATUSES)
 @with_options
 def _image_diff_status(diff_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False) -> Command:
     """Read an image diff's job once."""
     return _status(JobRef.image_diff(diff_id), access, voice, as_json=as_json)
 
 
-@image_diff.command("retry")
+@image_diff.command("retry", epilog=args.STATUSES)
 @with_options
 def _image_diff_retry(
     diff_id: args.Id,
     *,
+    wait: args.Wait = False,
     pace: Pace,
+    report: args.Report = None,
     access: Access,
     voice: Voice,
-    wait: args.Wait = False,
-    report: args.Report = None,
     as_json: args.Json = False,
 ) -> Command:
     """Start an image diff's analysis again. The request is never sent twice."""
@@ -101,15 +101,15 @@ def _image_diff_retry(
     return logged(retry(access, diff_id, pace if wait else None, show), voice.verbose)
 
 
-@app.command("watch")
+@app.command("watch", epilog=args.STATUSES)
 @with_options
 def _watch(
     refs: args.Refs,
     *,
     pace: Pace,
+    report: args.Report = None,
     access: Access,
     voice: Voice,
-    report: args.Report = None,
     as_json: args.Json = False,
 ) -> Command:
     """Wait until all of some jobs have ended."""

@@ -40,6 +40,12 @@ def _report(text: str) -> Path:
         raise typer.BadParameter(msg) from None
 
 
+STATUSES = (
+    "Exit status: 0 all completed, 1 failed or squashed, 2 wrong usage or configuration, 3 timeout, "
+    "4 authentication or permission, 5 any other error, 130 interrupted; of several jobs, the highest."
+)
+"""What stands at the end of the help for commands about jobs."""
+
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, show_default=False)]
 Refs = Annotated[
     list[JobRef],
@@ -76,12 +82,15 @@ FailFast = Annotated[
 ]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", parser=_report, help="Write an HTML page of how it went, in the end."),
+    typer.Option("--report", metavar="FILE", parser=_report, help="Leave an HTML page that shows how it went."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of failures alone, on stderr.")]
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, metavar="", help="Show the log on stderr; -vv: each request too.")
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Show the log on stderr; -vv: each request too."
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the new run has ended.")]
 Host = Annotated[str, typer.Option("--host", metavar="H", help="The address to listen on.")]

@@ -8,6 +8,7 @@ from clanforge_async import (
     AuthenticationError,
     BadRequestError,
     ClanforgeError,
+    ConfigurationError,
     ImageLockedError,
     JobFailedError,
     JobRef,
@@ -33,6 +34,11 @@ _ADVICE: dict[type[Exception], str] = {
     TransportError: "check the network and the base URL",
     Exception: "",
 }
+_ARGUMENTS = {
+    "account_service_id": "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID",
+    "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
+}
+"""What the arguments of a client are called on the command line."""
 _FINAL = JobFailedError | BadRequestError | NotFoundError
 """Errors after which nothing is left to watch."""
 
@@ -69,4 +75,6 @@ def say_how_to_resume(what: str, refs: Sequence[JobRef]) -> None:
 
 
 def _advice(error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return next((advice for name, advice in _ARGUMENTS.items() if name in str(error)), "")
     return by_class(_ADVICE, error).format(error=error)

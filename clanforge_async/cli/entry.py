@@ -47,7 +47,7 @@ def _run(command: Command) -> int:
 
 def _wording(error: Any) -> str:
     path = "clanforge" if error.ctx is None else error.ctx.command_path
-    return f"{error.format_message().rstrip('.')}; see '{path} --help'"
+    return f"{error.format_message().rstrip('.?')}; see '{path} --help'"
 
 
 def _accept_any_character() -> None:

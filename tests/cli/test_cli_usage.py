@@ -86,3 +86,31 @@ def test_no_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.M
     assert finished.err == (
         "error: no credentials: set CLANFORGE_ACCESS_KEY and CLANFORGE_SECRET_KEY, or CLANFORGE_TOKEN\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "advice"),
+    [
+        ("CLANFORGE_ACCOUNT_SERVICE_ID", "", "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID"),
+        ("CLANFORGE_BASE_URL", "nonsense", "pass --base-url or set CLANFORGE_BASE_URL"),
+    ],
+)
+def test_a_wrong_setting_says_how_to_set_it(
+    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, advice: str
+) -> None:
+    """Whoever has to mend a setting is told the names that it has here."""
+    for name in ("CLANFORGE_TOKEN", "CLANFORGE_BASE_URL", "CLANFORGE_ACCOUNT_SERVICE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLANFORGE_ACCESS_KEY", "key")
+    monkeypatch.setenv("CLANFORGE_SECRET_KEY", "secret")
+    if value:
+        monkeypatch.setenv(variable, value)
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 2
+    [line] = finished.err.splitlines()
+    assert line.endswith(advice)
+
+
+def test_help_tells_the_exit_statuses(clanforge: Clanforge) -> None:
+    """Whoever writes a pipeline need not look for another document."""
+    assert "Exit status: 0 all completed, 1 failed" in " ".join(clanforge("watch", "--help").out.split())
