@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from clanforge_async import Job, JobFailedError, JobRef, JobState, WatchResult
 from clanforge_async.cli.lines import state_title
 from clanforge_async.cli.outcomes import outcome
+from clanforge_async.cli.tally import GRAVITY
 from clanforge_async.cli.text import visible
 
 
@@ -92,7 +93,7 @@ class History:
         ends = [since for _, since in self._entered[1:]]
         last = self.ended or now
         return [
-            Span(title, min(since, last), max(since, min(until, last)))
+            Span(title, min(since, last), min(until, last))  # a server's clock may be ahead of the one here
             for (title, since), until in zip(self._entered, [*ends, last], strict=False)
         ]
 
@@ -105,5 +106,4 @@ class History:
 
 def by_gravity(histories: Sequence[History]) -> list[History]:
     """Return them with those first that did not complete."""
-    order = ("failed", "squashed", "error", "timeout", "unfinished", "completed")
-    return sorted(histories, key=lambda history: order.index(history.outcome))
+    return sorted(histories, key=lambda history: GRAVITY.index(history.outcome))

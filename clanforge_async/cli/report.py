@@ -12,12 +12,13 @@ from string import Template
 from typing import Self
 
 from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async.cli.axis import Axis
 from clanforge_async.cli.durations import brief_duration
 from clanforge_async.cli.files import write_whole
 from clanforge_async.cli.histories import History, by_gravity
 from clanforge_async.cli.tally import jobs, tally
 from clanforge_async.cli.text import say
-from clanforge_async.cli.timeline import Axis, axis_row, bar_row, grid, legend, mark_of
+from clanforge_async.cli.timeline import axis_row, bar_row, grid, legend, mark_of
 
 
 class Report:

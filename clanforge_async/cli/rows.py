@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
 
@@ -76,11 +77,16 @@ def _cells(track: Track, now: datetime) -> dict[str, Cell]:
         cells["age"] = f"{age} ago", _ALARMING if track.is_silent(now) else "dim"
     left = track.left(now)
     if left is not None and track.job.eta is not None:
-        eta = track.job.eta.astimezone()
-        is_today = eta.date() == now.astimezone().date()
-        cells["clock"] = f"{eta:%H:%M:%S}" if is_today else f"{eta:%a %H:%M}", "dim"
+        cells["clock"] = _clock(track.job.eta, now), "dim"
         cells["left"] = _told(left.total_seconds()), _ALARMING if track.is_overdue(now) else ""
     return cells
+
+
+def _clock(moment: datetime, now: datetime) -> str:
+    with suppress(OverflowError, OSError):  # a moment at the end of all time has no local one everywhere
+        local = moment.astimezone()
+        return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%a %H:%M}"
+    return ""
 
 
 def _told(seconds: float) -> str:

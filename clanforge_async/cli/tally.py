@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-_ORDER = (
+GRAVITY: tuple[str, ...] = (
     "failed",
     "squashed",
     "timeout",
@@ -18,12 +18,13 @@ _ORDER = (
     "unfinished",
     "completed",
 )
+"""All there are, what matters most first."""
 
 
 def tally(words: Iterable[str]) -> str:
     """Return counts in a sentence's part, what matters most first: ``1 failed, 3 running, 2 completed``."""
     counts = Counter(words)
-    known = [word for word in _ORDER if word in counts]
+    known = [word for word in GRAVITY if word in counts]
     return ", ".join(f"{counts[word]} {word}" for word in dict.fromkeys([*known, *counts]))
 
 

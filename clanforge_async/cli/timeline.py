@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 
-from attrs import frozen
-
+from clanforge_async.cli.axis import Axis
 from clanforge_async.cli.durations import brief_duration
 from clanforge_async.cli.histories import History, Span
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_STEPS = (1, 2, 5, 10, 15, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)))
-_TICKS = 8
-"""Marks on the axis, at the most."""
 _HEIGHTS = {"Waiting": 6, "Created": 4, "Pending": 6, "Queued": 8, "Running": 14}
 """How high the bars of states are, in their order. A job is said to wait where nobody saw in which state."""
 _MARKS = {"completed": "✓", "failed": "✗", "squashed": "»", "timeout": "◔", "error": "!", "unfinished": "…"}
-
-
-@frozen
-class Axis:
-    """From when to when a timeline goes.
-
-    Attributes:
-        begin: Its left end.
-        end: Its right end.
-    """
-
-    begin: datetime
-    end: datetime
-
-    @classmethod
-    def over(cls, histories: Iterable[History], began: datetime, now: datetime) -> Axis:
-        """Return an axis over the lives of those jobs that were alive during the watch.
-
-        A job that had ended long before would leave the others no room; if there are no others, it has it all.
-        """
-        lives = [(history.began, history.ended or now) for history in histories if history.began is not None]
-        alive = [(begin, end) for begin, end in lives if end >= began] or lives or [(began, now)]
-        begin, end = min(begin for begin, _ in alive), max(end for _, end in alive)
-        return cls(begin, max(end, begin + timedelta(seconds=1)))
-
-    def at(self, moment: datetime) -> float:
-        """Return where a moment lies, in percent; the last two are left for what stands at the end."""
-        share = (moment - self.begin) / (self.end - self.begin)
-        return round(98 * min(max(share, 0.0), 1.0), 3)
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return where round moments lie, and what they are called."""
-        whole = (self.end - self.begin).total_seconds()
-        step = next((step for step in _STEPS if whole / step <= _TICKS), math.ceil(whole / _DAY / _TICKS) * _DAY)
-        form = "%H:%M:%S" if step < _MINUTE else "%H:%M" if step < _DAY else "%d %b"
-        first = math.ceil(self.begin.timestamp() / step)
-        moments = [datetime.fromtimestamp(n * step, UTC) for n in range(first, int(self.end.timestamp() // step) + 1)]
-        return [(self.at(moment), f"{moment:{form}}") for moment in moments]
 
 
 def axis_row(axis: Axis) -> str:

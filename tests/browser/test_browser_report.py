@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from cli.scenes import BEGAN, NOW, ended, histories, history, job
@@ -60,9 +60,9 @@ async def test_the_server_cannot_run_anything(page: Page, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_it_can_be_read_by_day_and_by_night(page: Page, tmp_path: Path, scheme: str) -> None:
+async def test_it_can_be_read_by_day_and_by_night(page: Page, tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
     """Text stands out from the paper, in whichever of the two the reader's system prefers."""
-    await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # from above
+    await page.emulate_media(color_scheme=scheme)
     await page.goto(written(tmp_path / "page.html", 3))
     paper = await _lightness(page, "body", "backgroundColor")
     assert (paper > 0.5) == (scheme == "light")

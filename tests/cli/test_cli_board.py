@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 from cli.scenes import BEGAN, NOW, ago, deployment, ended, over, timed_out, version
@@ -157,3 +159,12 @@ def test_a_job_in_an_unknown_state_is_taken_for_running() -> None:
     waiting = version(2, JobState.CREATED)
     assert [track.ref.id for track in sorted([waiting, unknown], key=lambda track: track.urgency)] == [1, 2]
     assert shown([unknown])[0].plain.startswith("image-version/1  Frobnicating  ")
+
+
+def test_an_estimate_at_the_end_of_time_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment that is none on the clocks here is left out, and the view goes on."""
+    last = datetime.max.replace(tzinfo=UTC)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    row, _ = shown([version(1, eta=last)])
+    assert re.search(r"0% +in \d+d\d\dh  12s ago$", row.plain)

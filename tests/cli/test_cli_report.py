@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,10 +12,10 @@ from cli.harness import Calls, Clanforge
 from cli.scenes import BEGAN, NOW, ago, ended, histories, history, job, timed_out
 
 from clanforge_async import JobRef, JobState
+from clanforge_async.cli.axis import Axis
 from clanforge_async.cli.files import writable_file, write_whole
 from clanforge_async.cli.histories import History
 from clanforge_async.cli.report import page
-from clanforge_async.cli.timeline import Axis
 from clanforge_async.simulator import Run, Simulator
 
 REF = JobRef.image_version(9)
@@ -75,7 +75,16 @@ def test_the_axis_spans_the_lives_that_the_watch_has_seen() -> None:
     assert (axis.at(days_ago), axis.at(axis.begin), axis.at(NOW)) == (0, 0, 98)
     alone = Axis.over([over], BEGAN, NOW)
     assert (alone.begin, alone.end) == (ago(600_000), days_ago)
-    assert Axis.over([], NOW, NOW).end > NOW
+    assert Axis.over([], NOW, NOW).at(NOW) == 0
+
+
+def test_a_server_whose_clock_is_ahead_is_survived() -> None:
+    """A state that begins in what is the future here has no length yet, and the end of time is a moment too."""
+    last = datetime.max.replace(tzinfo=UTC)
+    known = history(REF, job(REF, JobState.QUEUED, created_at=ago(-5), updated_at=ago(-9)))
+    assert spans(known) == [("Waiting", 245, 245), ("Queued", 245, 245)]
+    odd = job(REF, JobState.COMPLETED, created_at=last, started_at=last, updated_at=last)
+    assert page([history(REF, odd), known], BEGAN, NOW)
 
 
 @pytest.mark.parametrize("seconds", [1, 7, 59, 600, 5000, 80_000, 10**6, 10**8])
