@@ -115,5 +115,5 @@ def _unfinished(left: Sequence[History]) -> str:
     if not left:
         return ""
     refs = escape(" ".join(str(history.ref) for history in left))
-    told = f"The watch ended before {jobs(len(left))} did; they are shown as they were last seen."
+    told = f"The watch ended before {jobs(len(left))} did; what was seen by then is shown."
     return f'<div class="note"><p>{told} To watch on:</p><pre>clanforge watch {refs}</pre></div>'
