@@ -102,6 +102,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """See in a real browser what is made for one; it needs Chromium, as in `apt-get install chromium`."""
+    session.install(".[all]", *_group("browser"))
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the package, check what was built, and see that it works in an empty environment."""
     session.install(*_group("build"))

@@ -61,7 +61,8 @@ async def try_base() -> None:
     assert set(about.get_all("Provides-Extra", [])) == EXTRAS
     assert about["Summary"]
     assert "## Try it" in about.json["description"]
-    assert resources.files(clanforge_async).joinpath("py.typed").is_file()
+    for file in ("py.typed", "cli/report.html"):
+        assert resources.files(clanforge_async).joinpath(file).is_file(), file
     assert all(hasattr(clanforge_async, name) for name in clanforge_async.__all__)
     assert not ONLY_IN_EXTRAS & set(sys.modules), "importing the package loads an extra"
     (plugin,) = metadata.entry_points(group="pytest11", name="clanforge")

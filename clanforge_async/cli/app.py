@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from importlib import metadata
 from typing import Annotated, Any, TypeAlias, cast
 
 import typer
 
-from clanforge_async import JobRef
 from clanforge_async.cli import arguments as args
+from clanforge_async.cli.logs import logged
+from clanforge_async.cli.options import Access, Pace, Voice, with_options
 from clanforge_async.cli.outcomes import MISUSED
 from clanforge_async.cli.text import write
-from clanforge_async.cli.watching import Access, Pace, retry, show_status, watch
+from clanforge_async.jobs import JobRef
 
 Command: TypeAlias = Coroutine[Any, Any, int]
 
@@ -47,6 +47,8 @@ def parse(argv: Sequence[str]) -> Command | int:
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415 - what is not used is not loaded
+
         write(f"clanforge {metadata.version('clanforge-async')}")
         raise typer.Exit
 
@@ -60,67 +62,66 @@ def _clanforge(
     pass
 
 
-@image_version.command("status")
+@image_version.command("status", epilog=args.STATUSES)
+@with_options
 def _image_version_status(
-    image_version_id: args.Id,
-    *,
-    base_url: args.BaseUrl = None,
-    account_service_id: args.AccountServiceId = None,
-    as_json: args.Json = False,
+    image_version_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False
 ) -> Command:
     """Read an image version's job once."""
-    access = Access(base_url=base_url, account_service_id=account_service_id)
-    return show_status(access, JobRef.image_version(image_version_id), as_json=as_json)
+    return _status(JobRef.image_version(image_version_id), access, voice, as_json=as_json)
 
 
-@image_diff.command("status")
-def _image_diff_status(
-    diff_id: args.Id,
-    *,
-    base_url: args.BaseUrl = None,
-    account_service_id: args.AccountServiceId = None,
-    as_json: args.Json = False,
-) -> Command:
+@image_diff.command("status", epilog=args.STATUSES)
+@with_options
+def _image_diff_status(diff_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False) -> Command:
     """Read an image diff's job once."""
-    access = Access(base_url=base_url, account_service_id=account_service_id)
-    return show_status(access, JobRef.image_diff(diff_id), as_json=as_json)
+    return _status(JobRef.image_diff(diff_id), access, voice, as_json=as_json)
 
 
-@image_diff.command("retry")
+@image_diff.command("retry", epilog=args.STATUSES)
+@with_options
 def _image_diff_retry(
     diff_id: args.Id,
     *,
     wait: args.Wait = False,
-    timeout: args.Timeout = None,
-    interval: args.Interval = None,
-    base_url: args.BaseUrl = None,
-    account_service_id: args.AccountServiceId = None,
+    pace: Pace,
+    report: args.Report = None,
+    access: Access,
+    voice: Voice,
     as_json: args.Json = False,
 ) -> Command:
     """Start an image diff's analysis again. The request is never sent twice."""
-    if not wait and (timeout or interval):
-        msg = "--timeout and --interval need --wait"
+    from clanforge_async.cli.show import Show  # noqa: PLC0415 - the rest is loaded when there is work to do
+    from clanforge_async.cli.watching import retry  # noqa: PLC0415 - as above
+
+    if not wait and (pace != Pace() or report):
+        msg = "--timeout, --interval, --fail-fast and --report need --wait"
         raise UsageError(msg)
-    access = Access(base_url=base_url, account_service_id=account_service_id)
-    return retry(access, diff_id, Pace(timeout=timeout, interval=interval) if wait else None, as_json=as_json)
+    show = Show(as_json=as_json, quiet=voice.quiet, report=report)
+    return logged(retry(access, diff_id, pace if wait else None, show), voice.verbose)
 
 
-@app.command("watch")
+@app.command("watch", epilog=args.STATUSES)
+@with_options
 def _watch(
     refs: args.Refs,
     *,
-    timeout: args.Timeout = None,
-    interval: args.Interval = None,
-    base_url: args.BaseUrl = None,
-    account_service_id: args.AccountServiceId = None,
+    pace: Pace,
+    report: args.Report = None,
+    access: Access,
+    voice: Voice,
     as_json: args.Json = False,
 ) -> Command:
     """Wait until all of some jobs have ended."""
-    access = Access(base_url=base_url, account_service_id=account_service_id)
-    return watch(access, refs, Pace(timeout=timeout, interval=interval), as_json=as_json)
+    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
+    from clanforge_async.cli.watching import watch  # noqa: PLC0415 - as above
+
+    show = Show(as_json=as_json, quiet=voice.quiet, report=report)
+    return logged(watch(access, refs, pace, show), voice.verbose)
 
 
 @app.command("simulate")
+@with_options
 def _simulate(host: args.Host = "127.0.0.1", port: args.Port = 8080, speed: args.Speed = 1.0) -> Command:
     """Serve a simulated API with a few jobs, until Ctrl-C."""
     from clanforge_async.cli.simulation import simulate  # noqa: PLC0415 - needs another extra
@@ -129,8 +130,17 @@ def _simulate(host: args.Host = "127.0.0.1", port: args.Port = 8080, speed: args
 
 
 @app.command("demo")
-def _demo() -> Command:
+@with_options
+def _demo(voice: Voice, report: args.Report = None) -> Command:
     """Watch a dozen simulated jobs at once. There is nothing to configure."""
     from clanforge_async.cli.demo import demonstrate  # noqa: PLC0415 - needs another extra
+    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
 
-    return demonstrate()
+    return logged(demonstrate(show=Show(quiet=voice.quiet, report=report)), voice.verbose)
+
+
+def _status(ref: JobRef, access: Access, voice: Voice, *, as_json: bool) -> Command:
+    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
+    from clanforge_async.cli.watching import show_status  # noqa: PLC0415 - as above
+
+    return logged(show_status(access, ref, Show(as_json=as_json, quiet=voice.quiet)), voice.verbose)

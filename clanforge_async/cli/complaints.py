@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from clanforge_async import (
     AuthenticationError,
     BadRequestError,
     ClanforgeError,
+    ConfigurationError,
     ImageLockedError,
     JobFailedError,
     JobRef,
@@ -20,6 +20,7 @@ from clanforge_async import (
     WatchResult,
 )
 from clanforge_async.cli.outcomes import by_class, outcome
+from clanforge_async.cli.tally import jobs, tally
 from clanforge_async.cli.text import brief, say
 
 _ADVICE: dict[type[Exception], str] = {
@@ -33,6 +34,11 @@ _ADVICE: dict[type[Exception], str] = {
     TransportError: "check the network and the base URL",
     Exception: "",
 }
+_ARGUMENTS = {
+    "account_service_id": "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID",
+    "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
+}
+"""What the arguments of a client are called on the command line."""
 _FINAL = JobFailedError | BadRequestError | NotFoundError
 """Errors after which nothing is left to watch."""
 
@@ -43,18 +49,23 @@ def complaint(error: Exception) -> str:
     return "; ".join(filter(None, [f"error: {brief(str(error))}{cause}", _advice(error)]))
 
 
-def complain(results: Sequence[WatchResult]) -> None:
-    """Tell that not all jobs have completed, what to do about it, and how to watch on."""
+def complain(results: Sequence[WatchResult], left: Sequence[JobRef] = ()) -> None:
+    """Tell that not all jobs have completed, what to do about it, and how to watch on.
+
+    Args:
+        results: How watches ended.
+        left: What was watched and had not ended when the rest no longer mattered.
+    """
     errors = [result.error for result in results if result.error is not None]
     if not errors:
         return
-    if len(results) == 1:
+    outcomes = [*(outcome(result.error) for result in results), *("unfinished" for _ in left)]
+    if len(outcomes) == 1:
         say(complaint(errors[0]))
     else:
-        tally = Counter(outcome(result.error) for result in results)
-        ended = ", ".join(f"{count} {word}" for word, count in tally.items())
-        say("; ".join(filter(None, [f"error: of {len(results)} jobs {ended}", *dict.fromkeys(map(_advice, errors))])))
-    say_how_to_resume("unfinished", [r.ref for r in results if r.error and not isinstance(r.error, _FINAL)])
+        told = f"error: of {jobs(len(outcomes))} {tally(outcomes)}"
+        say("; ".join(filter(None, [told, *dict.fromkeys(map(_advice, errors))])))
+    say_how_to_resume("unfinished", [*left, *(r.ref for r in results if r.error and not isinstance(r.error, _FINAL))])
 
 
 def say_how_to_resume(what: str, refs: Sequence[JobRef]) -> None:
@@ -64,4 +75,6 @@ def say_how_to_resume(what: str, refs: Sequence[JobRef]) -> None:
 
 
 def _advice(error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return next((advice for name, advice in _ARGUMENTS.items() if name in str(error)), "")
     return by_class(_ADVICE, error).format(error=error)

@@ -6,24 +6,26 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from clanforge_async import AccessKeyAuth, ClanforgeClient, JobRef, JobWatcher
+from clanforge_async import AccessKeyAuth, ClanforgeClient, JobRef, WatchResult
+from clanforge_async.cli.options import Pace
 from clanforge_async.cli.outcomes import COMPLETED
-from clanforge_async.cli.presenters import choose_presenter
+from clanforge_async.cli.show import Show
 from clanforge_async.cli.sightings import Sighting, summarise, tabulate
 from clanforge_async.cli.text import write
-from clanforge_async.cli.watching import Pace, follow
+from clanforge_async.cli.watching import follow
 from clanforge_async.simulator import DEMO_ACCOUNT, Outcome, Run, Simulator, serve
 
 _NOT_AS_PLANNED = 1
 _FAILED_BEFORE = 5005
 
 
-async def demonstrate(speed: float = 1.0, pace: Pace | None = None) -> int:
+async def demonstrate(speed: float = 1.0, pace: Pace | None = None, show: Show | None = None) -> int:
     """Run the demonstration.
 
     Args:
         speed: How many times as fast the jobs run.
         pace: How they are watched; None: as by anybody who leaves it to the watcher.
+        show: What is shown of them; None: all that stdout can show.
 
     Returns:
         0 if every job was seen to end as planned. One is planned to fail and one to be squashed.
@@ -35,7 +37,8 @@ async def demonstrate(speed: float = 1.0, pace: Pace | None = None) -> int:
         write(f"image-diff/{_FAILED_BEFORE} has failed there: retrying it, and watching {len(planned)} jobs at once.")
         retried = (await client.image_diffs.retry(_FAILED_BEFORE)).ref
         refs = [retried if (ref.kind, ref.id) == (retried.kind, retried.id) else ref for ref in planned]
-        sightings = await _watch(simulator, watcher, refs, planned)
+        ends = follow(watcher, refs, (show or Show()).presenter(refs))
+        sightings = [_sighting(simulator, planned, result) async for result in ends]
     console = Console(highlight=False)
     console.print(tabulate(sightings))
     console.print(summarise(sightings))
@@ -67,15 +70,9 @@ def _client(base_url: str) -> ClanforgeClient:
     return ClanforgeClient(auth, account_service_id=DEMO_ACCOUNT.account_service_id, base_url=base_url)
 
 
-async def _watch(
-    simulator: Simulator, watcher: JobWatcher, refs: list[JobRef], planned: Mapping[JobRef, Outcome]
-) -> list[Sighting]:
-    presenter = choose_presenter(as_json=False, live=refs)
-    return [
-        Sighting(
-            result=result,
-            planned=planned[JobRef(result.ref.kind, result.ref.id)],
-            late=simulator.clock() - simulator.ended_at(result.ref),
-        )
-        async for result in follow(watcher, refs, presenter)
-    ]
+def _sighting(simulator: Simulator, planned: Mapping[JobRef, Outcome], result: WatchResult) -> Sighting:
+    return Sighting(
+        result=result,
+        planned=planned[JobRef(result.ref.kind, result.ref.id)],
+        late=simulator.clock() - simulator.ended_at(result.ref),
+    )

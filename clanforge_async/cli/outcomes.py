@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from clanforge_async import (
+from clanforge_async.errors import (
     AuthenticationError,
     ConfigurationError,
     JobFailedError,
     JobSquashedError,
     PermissionDeniedError,
-    WatchResult,
     WatchTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from clanforge_async import WatchResult
 
 T = TypeVar("T")
 

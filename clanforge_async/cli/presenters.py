@@ -1,10 +1,8 @@
-"""What a command shows while jobs run: one interface, and the choice between its implementations."""
+"""What a command shows while jobs run: the interface of all that can be shown."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -37,21 +35,33 @@ class Presenter(Protocol):
         """Show how the watch of a job ended."""
 
 
-def choose_presenter(*, as_json: bool, live: Sequence[JobRef] = ()) -> Presenter:
-    """Return the presenter for the stdout that there is.
+class Together:
+    """Several presenters as one.
 
     Args:
-        as_json: Whether a program reads it.
-        live: What will be watched, and deserves a live view where a terminal can show one.
+        *presenters: They are shown everything in this order.
     """
-    if as_json:
-        from clanforge_async.cli.records import Records  # noqa: PLC0415 - what is not used is not loaded
 
-        return Records()
-    if live and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
-        from clanforge_async.cli.bars import Bars  # noqa: PLC0415 - rich takes its time
+    def __init__(self, *presenters: Presenter) -> None:
+        self._presenters = presenters
+        self._entered = ExitStack()
 
-        return Bars(live)
-    from clanforge_async.cli.lines import Lines  # noqa: PLC0415 - as above
+    def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            for presenter in self._presenters:
+                entered.enter_context(presenter)
+            self._entered = entered.pop_all()
+        return self
 
-    return Lines()
+    def __exit__(self, *exc: object) -> None:
+        self._entered.close()
+
+    def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
+        """Show a job to all."""
+        for presenter in self._presenters:
+            presenter.snapshot(event, ref, job)
+
+    def result(self, result: WatchResult) -> None:
+        """Show the end of a watch to all."""
+        for presenter in self._presenters:
+            presenter.result(result)

@@ -11,7 +11,14 @@ from clanforge_async.cli.text import instant, write
 
 
 class Records:
-    """A presenter that writes each event as an object of its own."""
+    """A presenter that writes each event as an object of its own.
+
+    Args:
+        quiet: Whether to write nothing but results.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
 
     def __enter__(self) -> Self:
         return self
@@ -21,7 +28,8 @@ class Records:
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Write what is known of a job."""
-        _write({"event": event, **_identity(ref), **_facts(job), "error": job.error})
+        if not self._quiet:
+            _write({"event": event, **_identity(ref), **_facts(job), "error": job.error})
 
     def result(self, result: WatchResult) -> None:
         """Write how a watch ended, with the last that was seen of the job."""

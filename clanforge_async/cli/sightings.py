@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -11,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from clanforge_async import WatchResult
+from clanforge_async.cli.colours import style_of
 from clanforge_async.cli.outcomes import outcome
+from clanforge_async.cli.tally import jobs, tally
 from clanforge_async.simulator import Outcome
-
-_STYLES = {"completed": "green", "failed": "red", "squashed": "yellow"}
 
 
 @frozen(kw_only=True)
@@ -60,19 +59,18 @@ def tabulate(sightings: Sequence[Sighting]) -> Table:
 
 def summarise(sightings: Sequence[Sighting]) -> str:
     """Return the whole in a sentence or two."""
-    tally = Counter(sighting.outcome for sighting in sightings)
-    ended = ", ".join(f"{count} {word}" for word, count in tally.items())
+    ended = tally(sighting.outcome for sighting in sightings)
     surprises = sum(not sighting.is_as_planned for sighting in sightings)
     verdict = f"{surprises} NOT as planned" if surprises else "all as planned"
     late = [sighting.late for sighting in sightings]
     polls = sum(sighting.result.polls for sighting in sightings)
     return (
-        f"{len(sightings)} jobs: {ended}, {verdict}. {polls} polls; "
+        f"{jobs(len(sightings))}: {ended}, {verdict}. {polls} polls; "
         f"ends noticed after {statistics.median(late):.2f} s in the median, {max(late):.2f} s at most."
     )
 
 
 def _verdict(sighting: Sighting) -> Text:
     if sighting.is_as_planned:
-        return Text(sighting.outcome, style=_STYLES[sighting.planned])
+        return Text(sighting.outcome, style=style_of(sighting.outcome))
     return Text(f"{sighting.outcome}, not {sighting.planned}", style="bold red")

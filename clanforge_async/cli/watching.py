@@ -4,80 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from contextlib import aclosing
 
-from attrs import frozen
-
-from clanforge_async import ClanforgeClient, ImageDiffJob, Job, JobKind, JobRef, JobWatcher, WatchResult
+from clanforge_async import ClanforgeClient, ImageDiffJob, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
 from clanforge_async.cli.complaints import complain, say_how_to_resume
+from clanforge_async.cli.options import Access, Pace
 from clanforge_async.cli.outcomes import COMPLETED, worst_status
-from clanforge_async.cli.presenters import Presenter, choose_presenter
+from clanforge_async.cli.presenters import Presenter
+from clanforge_async.cli.show import Show
 from clanforge_async.cli.text import say
 
 
-@frozen(kw_only=True)
-class Access:
-    """What overrides the environment in how the API is reached.
-
-    Attributes:
-        base_url: Where it is.
-        account_service_id: Whose account is meant.
-    """
-
-    base_url: str | None = None
-    account_service_id: int | None = None
-
-    def client(self) -> ClanforgeClient:
-        """Return a client with the credentials that the environment holds."""
-        given = {"base_url": self.base_url, "account_service_id": self.account_service_id}
-        return ClanforgeClient.from_env(**{name: value for name, value in given.items() if value is not None})
-
-
-@frozen(kw_only=True)
-class Pace:
-    """How patiently jobs are watched.
-
-    Attributes:
-        timeout: Seconds to watch, at the most; None: no limit.
-        interval: Seconds between polls; None: left to the watcher, which goes by the server's estimates.
-    """
-
-    timeout: float | None = None
-    interval: float | None = None
-
-    def watcher(self, client: ClanforgeClient) -> JobWatcher:
-        """Return a watcher of this pace."""
-        options: dict[str, Any] = {} if self.interval is None else {"interval": self.interval}
-        return JobWatcher(client, timeout=self.timeout, **options)
-
-
-async def show_status(access: Access, ref: JobRef, *, as_json: bool) -> int:
+async def show_status(access: Access, ref: JobRef, show: Show) -> int:
     """Read a job once and show it."""
     async with access.client() as client:
         calls = client.image_diffs if ref.kind is JobKind.IMAGE_DIFF else client.image_versions
         job: Job = await calls.status(ref.id)
-    with choose_presenter(as_json=as_json) as presenter:
+    with show.presenter() as presenter:
         presenter.snapshot("status", ref, job)
     job.raise_for_failure()
     return COMPLETED
 
 
-async def retry(access: Access, diff_id: int, pace: Pace | None, *, as_json: bool) -> int:
+async def retry(access: Access, diff_id: int, pace: Pace | None, show: Show) -> int:
     """Ask once for a retry of an image diff and, given a pace, watch the run that it starts."""
     async with access.client() as client:
         job = await _retried(client, diff_id)
-        with choose_presenter(as_json=as_json) as presenter:
+        with show.presenter() as presenter:
             presenter.snapshot("retry", job.ref, job)
         if pace is not None:
-            return await _watched(client, [job.ref], pace, as_json=as_json)
+            return await _watched(client, [job.ref], pace, show)
     say_how_to_resume("asked for", [job.ref])
     return COMPLETED
 
 
-async def watch(access: Access, refs: Sequence[JobRef], pace: Pace, *, as_json: bool) -> int:
+async def watch(access: Access, refs: Sequence[JobRef], pace: Pace, show: Show) -> int:
     """Watch jobs until all of them have ended."""
     async with access.client() as client:
-        return await _watched(client, refs, pace, as_json=as_json)
+        return await _watched(client, refs, pace, show)
 
 
 async def follow(
@@ -113,18 +77,19 @@ async def follow(
         await asyncio.wait({watching})
 
 
-async def _watched(client: ClanforgeClient, refs: Sequence[JobRef], pace: Pace, *, as_json: bool) -> int:
+async def _watched(client: ClanforgeClient, refs: Sequence[JobRef], pace: Pace, show: Show) -> int:
     unfinished, results = list(refs), list[WatchResult]()
-    presenter = choose_presenter(as_json=as_json, live=refs)
     try:
-        async with pace.watcher(client) as watcher:
-            async for result in follow(watcher, refs, presenter):
+        async with pace.watcher(client) as watcher, aclosing(follow(watcher, refs, show.presenter(refs))) as ends:
+            async for result in ends:
                 unfinished.remove(result.ref)
                 results.append(result)
+                if pace.fail_fast and isinstance(result.error, JobFailedError):
+                    break
     except asyncio.CancelledError:
         say_how_to_resume("interrupted", unfinished)
         raise
-    complain(results)
+    complain(results, left=unfinished)
     return worst_status(results)
 
 

@@ -3,13 +3,13 @@
 #
 #     gate.sh image-version/9002 image-diff/5003@1763769600
 #
-# The keys are read from the environment, like GATE_TIMEOUT: the seconds to wait, 5400 unless it is set. The exit
-# status is that of `clanforge watch`.
+# The keys are read from the environment, like GATE_TIMEOUT, the time to wait: 90m unless it is set. The exit status is
+# that of `clanforge watch`, and image-jobs.html shows how each job went.
 set -eu
 
 watch() {
     status=0
-    clanforge watch --timeout "${GATE_TIMEOUT:-5400}" "$@" || status=$?
+    clanforge watch --timeout "${GATE_TIMEOUT:-90m}" --fail-fast --report image-jobs.html "$@" || status=$?
 }
 
 watch "$@"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from cli.harness import Clanforge
 
 from clanforge_async import JobRef
 from clanforge_async.cli import demo
-from clanforge_async.cli.watching import Pace
+from clanforge_async.cli.options import Pace
 from clanforge_async.simulator import Outcome, Simulator
 
 
@@ -33,6 +34,15 @@ def test_the_demo_ends_as_planned(clanforge: Clanforge, monkeypatch: pytest.Monk
     assert summary.startswith("12 jobs: ")
     assert "all as planned" in summary
     assert all(len(line) <= 80 for line in finished.lines if not line.startswith("image-"))
+
+
+def test_the_demo_shows_what_a_report_is(clanforge: Clanforge, tmp_path: Path) -> None:
+    """With --quiet the demo keeps to its table, and with --report it leaves a page."""
+    page = tmp_path / "demo.html"
+    finished = clanforge("demo", "--quiet", "--report", str(page))
+    assert finished.status == 0
+    assert not [line for line in finished.lines if line.startswith("image-version/")]
+    assert "12 jobs: 1 failed, 1 squashed, 10 completed" in page.read_text("utf-8")
 
 
 def test_the_demo_admits_what_is_not_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,16 +50,20 @@ def test_access_is_an_option_of_every_command_and_keys_of_none(clanforge: Clanfo
         (["watch", "image-diff/5", "image-dif/6"], "not a job reference: 'image-dif/6'"),
         (["watch", "image-diff/0"], "must be positive"),
         (["watch", "image-diff/5\x1b[31m"], r"'image-diff/5\x1b[31m'"),
-        (["watch", "image-diff/5", "--timeout", "soon"], "'soon' is not a positive number of seconds"),
-        (["watch", "image-diff/5", "--timeout", "-1"], "'-1' is not a positive number of seconds"),
-        (["watch", "image-diff/5", "--interval", "nan"], "'nan' is not a positive number of seconds"),
-        (["watch", "image-diff/5", "--interval", "inf"], "'inf' is not a positive number of seconds"),
+        (["watch", "image-diff/5", "--timeout", "soon"], "'soon' is not a duration such as 45s, 90m, 1h30m"),
+        (["watch", "image-diff/5", "--timeout", "-1"], "'-1' is not a duration such as 45s, 90m, 1h30m"),
+        (["watch", "image-diff/5", "--interval", "nan"], "'nan' is not a duration such as 45s, 90m, 1h30m"),
+        (["watch", "image-diff/5", "--interval", "inf"], "'inf' is not a duration such as 45s, 90m, 1h30m"),
         (["watch", "image-diff/5", "--access-key", "k"], "No such option"),
         (["image-diff"], "Missing command"),
         (["image-diff", "status", "five"], "'ID'"),
         (["image-diff", "retry", "0"], "'ID'"),
         (["image-version", "retry", "5"], "No such command 'retry'"),
         (["simulate", "--port", "70000"], "--port"),
+        (["simulate", "--speed", "fast"], "'fast' is not a positive number"),
+        (["simulate", "--speed", "-1"], "'-1' is not a positive number"),
+        (["watch", "image-diff/5", "--report", "/no/such/folder/page.html"], "there is no folder /no/such/folder"),
+        (["watch", "image-diff/5", "--report", "/dev/null"], "/dev/null is not a regular file"),
     ],
 )
 def test_misuse_is_one_sentence_and_status_2(clanforge: Clanforge, argv: list[str], complaint: str) -> None:
@@ -82,3 +86,31 @@ def test_no_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.M
     assert finished.err == (
         "error: no credentials: set CLANFORGE_ACCESS_KEY and CLANFORGE_SECRET_KEY, or CLANFORGE_TOKEN\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "advice"),
+    [
+        ("CLANFORGE_ACCOUNT_SERVICE_ID", "", "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID"),
+        ("CLANFORGE_BASE_URL", "nonsense", "pass --base-url or set CLANFORGE_BASE_URL"),
+    ],
+)
+def test_a_wrong_setting_says_how_to_set_it(
+    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, advice: str
+) -> None:
+    """Whoever has to mend a setting is told the names that it has here."""
+    for name in ("CLANFORGE_TOKEN", "CLANFORGE_BASE_URL", "CLANFORGE_ACCOUNT_SERVICE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLANFORGE_ACCESS_KEY", "key")
+    monkeypatch.setenv("CLANFORGE_SECRET_KEY", "secret")
+    if value:
+        monkeypatch.setenv(variable, value)
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 2
+    [line] = finished.err.splitlines()
+    assert line.endswith(advice)
+
+
+def test_help_tells_the_exit_statuses(clanforge: Clanforge) -> None:
+    """Whoever writes a pipeline need not look for another document."""
+    assert "Exit status: 0 all completed, 1 failed" in " ".join(clanforge("watch", "--help").out.split())

@@ -17,13 +17,15 @@ def test_completed_jobs_are_status_0(simulator: Simulator, clanforge: Clanforge)
     simulator.faults.add(Says.running(40), id=9, times=3)
     finished = clanforge("watch", "image-version/9", "image-diff/5", *QUICK)
     assert finished.status == 0
-    assert len(finished.lines) == 3
-    assert [line.split("  ")[:2] for line in finished.lines if "completed" in line] == [
+    *lines, summary = finished.lines
+    assert len(lines) == 3
+    assert [line.split("  ")[:2] for line in lines if "completed" in line] == [
         ["image-diff/5", "completed"],
         ["image-version/9", "completed"],
     ]
-    [change] = [line for line in finished.lines if "Running" in line]
+    [change] = [line for line in lines if "Running" in line]
     assert change.startswith("image-version/9  Running  40 %  eta 2030-03-17T17:46:40Z  updated ")
+    assert re.fullmatch(r"2 jobs: 2 completed; \d+s, 5 polls", summary)
     assert finished.err == ""
 
 
@@ -123,17 +125,17 @@ def test_of_several_the_highest_status_counts(simulator: Simulator, clanforge: C
     finished = clanforge("watch", *refs, "--timeout", "1")
     assert finished.status == 3
     assert finished.err.splitlines() == [
-        "error: of 3 jobs 1 completed, 1 failed, 1 timeout",
+        "error: of 3 jobs 1 failed, 1 timeout, 1 completed",
         "unfinished; to watch on: clanforge watch image-version/3",
     ]
     assert clanforge("watch", *refs[:2], "image-version/4").status == 5
 
 
-def test_each_of_two_equal_references_has_its_result(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The same job given twice is shown twice, and polled once."""
+def test_a_reference_given_twice_is_watched_once(simulator: Simulator, clanforge: Clanforge) -> None:
+    """The same job given twice has one result."""
     simulator.add_image_version(1, duration=0)
     finished = clanforge("watch", "image-version/1", "image-version/1", "--json")
-    assert [record["event"] for record in finished.records].count("result") == 2
+    assert [record["event"] for record in finished.records].count("result") == 1
     assert simulator.requests.count() == 1
 
 

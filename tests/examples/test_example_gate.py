@@ -47,31 +47,33 @@ async def env(simulator: Simulator, tmp_path: Path) -> AsyncIterator[dict[str, s
         yield environment(CLANFORGE_BASE_URL=base_url, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", DIFF_ID="5678")
 
 
-async def gate(*refs: str, env: dict[str, str], **more: str) -> tuple[int, str]:
+async def gate(*refs: str, env: dict[str, str], checkout: Path, **more: str) -> tuple[int, str]:
     """Return the gate's exit status and its own last word."""
-    finished = await run(PIPELINE / "gate.sh", *refs, env=env | more)
+    finished = await run(PIPELINE / "gate.sh", *refs, env=env | more, cwd=checkout)
     said = re.findall("^gate: (.*)", finished.err + finished.out, re.MULTILINE)
     return finished.status, said[-1]
 
 
-async def test_a_failed_job_keeps_the_gate_shut(env: dict[str, str]) -> None:
+async def test_a_failed_job_keeps_the_gate_shut(env: dict[str, str], tmp_path: Path) -> None:
     """One job that has failed stops the pipeline, although another has completed."""
-    assert await gate("image-version/9012", "image-diff/5678", env=env) == (
+    assert await gate("image-version/9012", "image-diff/5678", env=env, checkout=tmp_path) == (
         1,
         "a job has failed, see above; nothing is rolled out",
     )
 
 
-async def test_a_timeout_is_told_apart(env: dict[str, str]) -> None:
+async def test_a_timeout_is_told_apart(env: dict[str, str], tmp_path: Path) -> None:
     """A job that is not done in time is no failed one: the gate says how to go on."""
-    status, said = await gate("image-version/9013", env=env, GATE_TIMEOUT="0.3")
+    status, said = await gate("image-version/9013", env=env, checkout=tmp_path, GATE_TIMEOUT="0.3")
     assert (status, said.partition(";")[0]) == (3, "not done in time")
 
 
-async def test_a_failure_of_the_api_is_tried_once_more(simulator: Simulator, env: dict[str, str]) -> None:
+async def test_a_failure_of_the_api_is_tried_once_more(
+    simulator: Simulator, env: dict[str, str], tmp_path: Path
+) -> None:
     """What ends a watch without saying anything of the job is no reason to stop the pipeline if it passes."""
     simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
-    assert await gate("image-version/9012", env=env) == (0, "all jobs have completed")
+    assert await gate("image-version/9012", env=env, checkout=tmp_path) == (0, "all jobs have completed")
 
 
 async def script(lines: str, env: Mapping[str, str], checkout: Path) -> None:
@@ -114,7 +116,9 @@ async def test_the_gitlab_pipeline_runs(simulator: Simulator, env: dict[str, str
         [job] = [job for job in pipeline.values() if isinstance(job, dict) and job.get("stage") == stage]
         await script("\n".join([*before, *job["script"]]), variables | job.get("variables", {}), tmp_path)
         if "artifacts" in job:
-            dotenv = (tmp_path / job["artifacts"]["reports"]["dotenv"]).read_text("utf-8")
+            reports, paths = (job["artifacts"].get(kind, {}) for kind in ("reports", "paths"))
+            assert all((tmp_path / path).exists() for path in [*reports.values(), *paths])
+            dotenv = (tmp_path / reports["dotenv"]).read_text("utf-8") if reports else ""
             variables |= dict(line.split("=", 1) for line in dotenv.splitlines())
     assert re.fullmatch(r"image-diff/5678@\d+", variables["REF"])
     assert simulator.retries_of(5678) == 1

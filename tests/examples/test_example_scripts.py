@@ -15,7 +15,8 @@ from examples.running import EXAMPLES, environment, run_script
 from clanforge_async.simulator import Simulator, serve
 
 INDEX = (EXAMPLES / "README.md").read_text("utf-8")
-PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+PROGRAMS = [name for name in FILES if not name.startswith("test_")]
 
 
 def docstring(name: str) -> str:
@@ -51,7 +52,7 @@ def test_the_index_lists_every_example() -> None:
     """Whatever there is has its line in the index."""
     listed = re.findall(r"^\| \[(.+)\]\((.+)\) \| .+ \|$", INDEX, re.MULTILINE)
     pipeline = [f"pipeline/{path.name}" for path in (EXAMPLES / "pipeline").iterdir()]
-    assert sorted(name for name, _ in listed) == sorted([*PROGRAMS, *pipeline, "service/"])
+    assert sorted(name for name, _ in listed) == sorted([*FILES, *pipeline, "service/"])
     assert all((EXAMPLES / target).exists() for _, target in listed)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import redirect_stdout
 from typing import Any
 
 import pytest
 from cli.conftest import one_authority, servers, simulator
 from cli.harness import Says
-from cli.test_cli_terminal import Terminal, terminal
+from cli.terminals import Terminal
+from cli.test_cli_terminal import terminal
 from faults.body_faults import LARGE, MEBIBYTE
 from faults.deeds import answers, repeats
 from faults.fault import unreadable
@@ -120,7 +120,7 @@ def test_plain_output_is_escaped(
 def test_live_output_is_escaped(simulator: Simulator, terminal: Terminal, field: str) -> None:
     """Of what a live view sends to its terminal, nothing but the view's own sequences is obeyed."""
     befall(simulator, field)
-    with open(terminal.fd, "w") as stdout, redirect_stdout(stdout):  # noqa: PTH123 - no path of anybody's
+    with terminal.as_stdout():
         main(["watch", "image-version/1", "--interval", "0.4"])
     terminal.wait_for(r"\x1b[31m")
     assert not any(sign in terminal.shown for sign in ("\x1b[31m\x1b", "\x1b]0", "\x07", "\x9b", "\x08", "\u202e"))

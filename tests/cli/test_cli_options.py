@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+from cli.harness import Clanforge, Says
+
+from clanforge_async.simulator import Run, Simulator
+
+QUICK = ("--interval", "0.05")
+
+
+@pytest.fixture
+def mixed(simulator: Simulator) -> tuple[str, ...]:
+    """References of a job that completes, one that fails and one that would take too long."""
+    simulator.add_image_version(1, duration=0)
+    simulator.add_image_version(2, duration=0, outcome="failed", error="disk full")
+    simulator.add_image_version(3, duration=1000)
+    simulator.faults.add(Says.running(40), id=2, times=2)
+    return "image-version/1", "image-version/2", "image-version/3"
+
+
+def test_fail_fast_ends_with_the_first_failure(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --fail-fast the first job that fails ends it, with status 1 and how to watch the others on."""
+    finished = clanforge("watch", *mixed, "--fail-fast", *QUICK)
+    assert finished.status == 1
+    assert finished.err.splitlines() == [
+        "error: of 3 jobs 1 failed, 1 unfinished, 1 completed",
+        "unfinished; to watch on: clanforge watch image-version/3",
+    ]
+    assert re.fullmatch(r"3 jobs: 1 failed, 1 unfinished, 1 completed; \d+s, \d+ polls", finished.lines[-1])
+
+
+def test_fail_fast_minds_no_other_error(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """What is no job's failure, such as one that does not exist, leaves the others to be watched."""
+    finished = clanforge("watch", mixed[0], "image-version/9", mixed[1], "--fail-fast", *QUICK)
+    assert finished.status == 5
+    assert "1 failed, 1 error, 1 completed" in finished.err
+
+
+def test_quiet_tells_of_failures_alone(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --quiet there is nothing on stdout, and on stderr what failed and how it ended."""
+    finished = clanforge("watch", *mixed[:2], "--quiet", *QUICK)
+    assert finished.status == 1
+    assert finished.out == ""
+    failure, summary = finished.err.splitlines()
+    assert re.fullmatch(r"image-version/2  failed  [0-9.]+ s, 3 polls: disk full", failure)
+    assert summary == "error: of 2 jobs 1 failed, 1 completed"
+
+
+@pytest.mark.parametrize("argv", [("watch", "image-version/1"), ("image-version", "status", "1")])
+def test_quiet_success_is_silent(simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...]) -> None:
+    """With --quiet a success says nothing."""
+    simulator.add_image_version(1, duration=0)
+    finished = clanforge(*argv, "-q")
+    assert (finished.status, finished.out, finished.err) == (0, "", "")
+
+
+def test_quiet_json_is_results_alone(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --quiet a program gets results and no updates."""
+    finished = clanforge("watch", *mixed[:2], "--quiet", "--json", *QUICK)
+    assert [record["event"] for record in finished.records] == ["result", "result"]
+
+
+def test_verbose_shows_the_log(simulator: Simulator, clanforge: Clanforge) -> None:
+    """The package's log goes to stderr as far as it is asked for, with the time of day."""
+    simulator.add_image_version(1, duration=0)
+    logger = logging.getLogger("clanforge_async")
+    before = logger.level
+    assert "GET" not in clanforge("watch", "image-version/1", "-v").err
+    finished = clanforge("watch", "image-version/1", "-vv", "--json")
+    assert re.search(r"^\d\d:\d\d:\d\d debug: GET /cfp/v1/imageversion/1/status: HTTP 200", finished.err, re.MULTILINE)
+    assert [record["event"] for record in finished.records] == ["update", "result"]
+    assert "GET" in clanforge("image-version", "status", "1", "-vvv").err
+    assert (logger.level, logger.handlers) == (before, [])
+
+
+@pytest.mark.parametrize("argv", [("--timeout", "5"), ("--interval", "5"), ("--fail-fast",), ("--report", "page.html")])
+def test_options_of_the_wait_need_it(clanforge: Clanforge, argv: tuple[str, ...]) -> None:
+    """An option of a retry that would have no effect is refused before anything is sent."""
+    finished = clanforge("image-diff", "retry", "5", *argv)
+    assert finished.status == 2
+    assert "need --wait" in finished.err
+
+
+def test_a_wait_takes_the_options_of_a_watch(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --wait a retry is watched like any other job, and as quietly."""
+    simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=0.1)])
+    finished = clanforge("image-diff", "retry", "5", "--wait", "--quiet", "--timeout", "1m", *QUICK)
+    assert (finished.status, finished.out, finished.err) == (0, "", "")
+
+
+def test_colours_can_be_forced_into_a_pipe(
+    mixed: tuple[str, ...], clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FORCE_COLOR colours the words for what becomes of jobs, and makes no live view of plain lines."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    finished = clanforge("watch", *mixed[:2], *QUICK)
+    assert "image-version/1  \x1b[32mcompleted\x1b[0m  " in finished.out
+    assert "\x1b[36mRunning\x1b[0m  40 %" in finished.out
+    assert "\x1b[1;31mfailed\x1b[0m" in finished.out
+    assert "\x1b[?25l" not in finished.out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in clanforge("watch", *mixed[:2], *QUICK).out
