@@ -116,8 +116,12 @@ class JobRef:
         """Read what ``str()`` of a reference wrote: ``image-diff/5678`` or ``image-diff/5678@1763769600``.
 
         Raises:
+            TypeError: It is no text.
             ValueError: The text is not of that form.
         """
+        if not isinstance(text, str):
+            msg = f"a job reference is read from text, not from {type(text).__name__}"
+            raise TypeError(msg)
         match = _REF.fullmatch(text)
         if match is None or match["kind"] not in set(JobKind):
             msg = f"not a job reference: {text!r} (expected image-diff/ID or image-version/ID, with @SINCE at will)"

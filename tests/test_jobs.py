@@ -279,6 +279,12 @@ def test_other_text_is_no_reference(text: str) -> None:
         JobRef.parse(text)
 
 
+def test_a_reference_is_read_from_text_alone() -> None:
+    """A bare id, or one in bytes, is a mistake that is named."""
+    with pytest.raises(TypeError, match="read from text, not from int"):
+        JobRef.parse(5678)  # type: ignore[arg-type] # the mistake in question
+
+
 @given(st.text())
 def test_arbitrary_text_is_a_reference_or_a_value_error(text: str) -> None:
     """Nothing but a ``ValueError`` comes of text that is no reference."""

@@ -25,7 +25,6 @@ from clanforge_async.cli.text import brief, say
 
 _ADVICE: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
-    BadRequestError: "check the ID and the account service ID",
     ImageLockedError: "accept or reject image diff {error.diff_id} first",
     NotFoundError: "check the ID and the account service ID",
     PermissionDeniedError: "check that these credentials may use this account service ID",

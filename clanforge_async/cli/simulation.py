@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
-from clanforge_async import ConfigurationError, JobRef
+from clanforge_async import ConfigurationError, JobKind, JobRef
 from clanforge_async.cli.text import write
 from clanforge_async.simulator import DEMO_ACCOUNT, Run, Simulator, serve
 
@@ -34,10 +34,12 @@ def _fill(simulator: Simulator) -> list[JobRef]:
         simulator.add_image_version(9003, duration=600, queued_for=30),
         simulator.add_image_version(9004, duration=60, outcome="failed"),
         simulator.add_image_version(9005, duration=0, outcome="squashed"),
+        simulator.add_image_version(9012, duration=30),
         simulator.add_image_diff(5001, duration=0),
         simulator.add_image_diff(5002, duration=90),
         simulator.add_image_diff(5003, duration=0, outcome="failed", retries=[Run(duration=30, queued_for=5)]),
         simulator.add_image_diff(5004, duration=0, locked_by=5001),
+        simulator.add_image_diff(5678, duration=0, outcome="failed", retries=[Run(duration=30, queued_for=5)]),
     ]
 
 
@@ -49,7 +51,7 @@ def _introduction(base_url: str, refs: list[JobRef]) -> Iterator[str]:
     yield f"  export CLANFORGE_SECRET_KEY={DEMO_ACCOUNT.secret_key}"
     yield f"  export CLANFORGE_ACCOUNT_SERVICE_ID={DEMO_ACCOUNT.account_service_id}"
     yield ""
-    yield f"  clanforge watch {' '.join(map(str, refs[:5]))}"
-    yield f"  clanforge watch {' '.join(map(str, refs[5:]))}"
+    for kind in reversed(JobKind):
+        yield f"  clanforge watch {' '.join(str(ref) for ref in refs if ref.kind is kind)}"
     yield "  clanforge image-diff retry 5003 --wait"
     yield "  clanforge image-diff retry 5004   # is refused: its image is locked"

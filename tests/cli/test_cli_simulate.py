@@ -9,7 +9,7 @@ from cli.harness import Clanforge, Spawn
 
 
 def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The printed variables and references work as they stand, and Ctrl-C ends the server."""
+    """The printed variables and references work as they stand, those of the documentation too; Ctrl-C ends the server."""
     process = spawn("simulate", "--port", "0", "--speed", "1000")
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(11)]
@@ -17,6 +17,8 @@ def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monk
     for name, value in re.findall(r"export (\w+)=(\S+)", "".join(printed)):
         monkeypatch.setenv(name, value)
     versions, diffs, retry, locked = [line.split("#")[0].split()[1:] for line in printed if "  clanforge " in line]
+    assert "image-version/9012" in versions
+    assert "image-diff/5678" in diffs
     assert clanforge(*versions, "--interval", "0.05", "--timeout", "10").status == 1
     assert clanforge(*diffs, "--timeout", "10", "--interval", "0.05").status == 1
     assert clanforge(*retry, "--interval", "0.05").status == 0
