@@ -9,7 +9,7 @@ from cli.harness import Clanforge, Spawn
 
 
 def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The printed variables and references work as they stand, those of the documentation too; Ctrl-C ends the server."""
+    """What is printed works as it stands, with the references that the documents use; Ctrl-C ends the server."""
     process = spawn("simulate", "--port", "0", "--speed", "1000")
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(11)]
