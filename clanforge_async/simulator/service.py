@@ -147,6 +147,13 @@ class Simulator:
         found = {"listing": drawn if listing is None else listing, "details": details, "locked_by": locked_by}
         return self._add(ref, (run, *retries), account, habits, failures=failures, **found)
 
+    def created_at(self, target: JobRef | Job | int) -> float:
+        """Return when the latest run of a job was created, in Unix seconds of the server's clock.
+
+        That is when the job was added or last retried. Arguments and errors are those of `ended_at`.
+        """
+        return self._record(target).plans[-1].created
+
     def ended_at(self, target: JobRef | Job | int) -> float:
         """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
 
@@ -190,8 +197,8 @@ class Simulator:
         return random.Random(f"{self._seed}/{ref}/{what}")  # noqa: S311 - it is to be the same every time
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
-        wanted = {(kind, target) for kind in JobKind} if isinstance(target, int) else {(target.kind, target.id)}
-        found = [record for ref, record in self._ledger.records.items() if (ref.kind, ref.id) in wanted]
+        kinds, job_id = (tuple(JobKind), target) if isinstance(target, int) else ((target.kind,), target.id)
+        found = [record for kind in kinds if (record := self._ledger.find(kind, job_id)) is not None]
         if len(found) != 1:
             msg = f"{len(found)} jobs are called {target!r}"
             raise LookupError(msg)
