@@ -1,0 +1,75 @@
+"""The course of a soak: lanes that are watched to their ends, a server that is killed meanwhile, and samples."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+
+from attrs import define
+
+from clanforge_async import ClanforgeClient, JobWatcher
+from soak.endings import Ending
+from soak.far_side import FarSide
+from soak.journal import Journal
+from soak.lookout import Lookout
+from soak.samples import Sample
+from soak.schedule import lane
+from soak.settings import Settings
+from soak.verdict import STALE_AFTER
+
+_KILLED_AFTER = (1 / 3, 2 / 3)
+"""Parts of the whole after which the server is killed."""
+
+_SAMPLES = 300
+_OVERTIME = 120.0
+"""Seconds beyond its own for which a soak waits for the last watches."""
+
+
+@define
+class Course:
+    """What happens while there are watches.
+
+    Attributes:
+        settings: What is to happen.
+        endings: Where it is written down how watches end.
+        samples: Where it is written down what the client's process holds.
+    """
+
+    settings: Settings
+    endings: Journal[Ending]
+    samples: Journal[Sample]
+
+    async def run(self, client: ClanforgeClient, far_side: FarSide) -> int:
+        """Watch every lane to its end, and return how many watches there were.
+
+        Raises:
+            TimeoutError: Some lanes have not come to their end.
+        """
+        settings = self.settings
+        async with JobWatcher(client, stale_after=STALE_AFTER) as watcher:
+            lookout = Lookout(client, watcher, self.endings, settings.start)
+            async with asyncio.timeout(settings.seconds + _OVERTIME), asyncio.TaskGroup() as meanwhile:
+                sampling = meanwhile.create_task(self._sample(lookout))
+                meanwhile.create_task(self._kill(far_side))
+                await _all(lookout.keep(lane(settings, number)) for number in range(1, settings.watches + 1))
+                sampling.cancel()
+        return lookout.begun
+
+    async def _kill(self, far_side: FarSide) -> None:
+        for part in _KILLED_AFTER:
+            await asyncio.sleep(self.settings.start + part * self.settings.seconds - time.time())
+            await far_side.kill()
+            await asyncio.sleep(self.settings.down_time)
+            await far_side.start()
+
+    async def _sample(self, lookout: Lookout) -> None:
+        while True:
+            self.samples.write(Sample(at=time.time() - self.settings.start, under_way=lookout.under_way))
+            await asyncio.sleep(self.settings.seconds / _SAMPLES)
+
+
+async def _all(lanes: Iterable[Coroutine[object, object, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for lane_kept in lanes:
+            group.create_task(lane_kept)

@@ -1,0 +1,114 @@
+"""A soak from its beginning to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import time
+from collections import Counter
+from pathlib import Path
+
+from attrs import define, field
+
+from soak.complaints import listening
+from soak.course import Course
+from soak.endings import Ending
+from soak.far_side import FarSide
+from soak.figures import Figures
+from soak.journal import Journal, breakdowns_in, retries_in
+from soak.near_side import NearSide
+from soak.samples import Sample, open_files, trend
+from soak.schedule import STEADY, every_target
+from soak.settings import Settings
+from soak.slots import most_in_flight
+from soak.truth import restored
+from soak.verdict import Judge
+
+_TURNS = 20
+"""Turns of the loop in which what was closed is gone."""
+
+
+@define
+class _Notes:
+    """What is noted on the way, beside what goes into journals."""
+
+    complaints: list[str]
+    took: float = 0.0
+    begun: int = 0
+    starts: int = 0
+    files_idle: int = 0
+    files_left: int = 0
+    tasks_left: list[str] = field(factory=list[str])
+    most_in_flight: int = 0
+    cpu: tuple[float, float] = (0.0, 0.0)
+
+
+async def soak(settings: Settings, near_side: NearSide, directory: Path) -> Figures:
+    """Watch all lanes to their ends, and judge.
+
+    Args:
+        settings: What to do.
+        near_side: Makes the client.
+        directory: Where the journals go; empty.
+    """
+    with (
+        Journal(directory / "endings.jsonl", Ending) as endings,
+        Journal(directory / "samples.jsonl", Sample) as samples,
+        listening() as complaints,
+    ):
+        notes = _Notes(complaints)
+        await _go(Course(settings, endings, samples), near_side, directory, notes)
+        with retries_in(directory) as retries, breakdowns_in(directory) as breakdowns:
+            judge = Judge(await restored(settings, retries), retries, breakdowns)
+            targets = list(every_target(settings))
+            steady = [sample for sample in samples if 0.5 <= sample.at / settings.seconds < STEADY]
+            return Figures(
+                settings=settings,
+                took=notes.took,
+                starts=notes.starts,
+                jobs=len(targets),
+                retried=sum(target.is_retried for target in targets),
+                begun=notes.begun,
+                least_under_way=min(sample.under_way for sample in steady),
+                breakdowns=Counter(breakdown.kind for breakdown in breakdowns),
+                verdict=judge.judge(targets, endings),
+                resident=trend(steady, lambda sample: sample.resident),
+                traced=trend(steady, lambda sample: sample.traced),
+                files=trend(steady, lambda sample: sample.files - notes.files_idle),
+                max_concurrency=near_side.max_concurrency,
+                most_in_flight=notes.most_in_flight,
+                files_left=notes.files_left,
+                tasks_left=notes.tasks_left,
+                complaints=complaints,
+                cpu=notes.cpu,
+            )
+
+
+async def _go(course: Course, near_side: NearSide, directory: Path, notes: _Notes) -> None:
+    files_before, cpu_before = open_files(), _cpu()
+    async with FarSide(course.settings, directory) as far_side:
+        notes.files_idle = open_files()
+        async with near_side.client(far_side.url) as client:
+            notes.begun = await course.run(client, far_side)
+            notes.took = time.time() - course.settings.start
+            await far_side.kill()
+            notes.cpu = _since(cpu_before)
+            notes.most_in_flight = await most_in_flight(client, far_side.port)
+        notes.starts = far_side.starts
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    gc.collect()  # what was forgotten says so now
+    notes.files_left = open_files() - files_before
+    notes.tasks_left += [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+
+
+def _cpu() -> tuple[float, float]:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    near, far = (usage.ru_utime + usage.ru_stime for usage in usages)
+    return near, far
+
+
+def _since(before: tuple[float, float]) -> tuple[float, float]:
+    near, far = _cpu()
+    return near - before[0], far - before[1]
