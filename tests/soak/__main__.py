@@ -6,13 +6,12 @@ import argparse
 import asyncio
 import sys
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
+from bench.machine import Machine
 from rich.console import Console
 
-from bench.machine import Machine
 from soak.figures import table
 from soak.near_side import TRANSPORTS, NearSide
 from soak.run import soak
@@ -26,11 +25,11 @@ def main() -> None:
     console.print(str(Machine()))
     near_side = NearSide(max_rate=asked.max_rate, max_concurrency=asked.max_concurrency, transport=asked.transport)
     settings = Settings(
-        start=time.time(), seconds=asked.seconds, watches=asked.watches, fault_rate=asked.fault_rate, seed=asked.seed
+        seconds=asked.seconds, watches=asked.watches, fault_rate=asked.fault_rate, kills=asked.kills, seed=asked.seed
     )
-    tracemalloc.start()
-    directory = tempfile.mkdtemp(); print(directory)
-    if 1:
+    if asked.trace:
+        tracemalloc.start()
+    with tempfile.TemporaryDirectory() as directory:
         figures = asyncio.run(soak(settings, near_side, Path(directory)))
     console.print(table(figures))
     for wrong in figures.wrong:
@@ -42,12 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m soak", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=300.0, help="how long new watches begin")
+    parser.add_argument("--seconds", type=float, default=300.0, help="seconds that it takes")
     parser.add_argument("--watches", type=int, default=2_000, help="how many there are at a time")
     parser.add_argument("--fault-rate", type=float, default=0.1, help="how likely a request is to meet a fault")
+    parser.add_argument("--kills", type=int, default=2, help="how often the server is killed")
     parser.add_argument("--transport", choices=TRANSPORTS, default="default", help="what carries requests")
     parser.add_argument("--max-rate", type=float, default=400.0, help="requests per second")
     parser.add_argument("--max-concurrency", type=int, default=48, help="requests in flight at a time")
+    parser.add_argument("--trace", action="store_true", help="count objects' bytes too, at four times the CPU")
     parser.add_argument("--seed", type=int, default=4, help="what chance is drawn from")
     return parser
 

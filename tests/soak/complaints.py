@@ -30,18 +30,16 @@ def listening() -> Iterator[list[str]]:
     def hear_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         complaints.append(f"asyncio: {context['message']}: {context.get('exception')!r}")
 
-    def hear_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        complaints.append(f"{category.__name__}: {message}")
-
     root.addHandler(ear)
     loop.set_exception_handler(hear_loop)
     sys.unraisablehook = lambda unraisable: complaints.append(f"unraisable: {unraisable.exc_value!r}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = hear_warning
+            logging.captureWarnings(True)
             yield complaints
     finally:
+        logging.captureWarnings(False)
         sys.unraisablehook = hook
         loop.set_exception_handler(handler)
         root.removeHandler(ear)

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 
 from attrs import define
 
-from clanforge_async import ClanforgeClient, JobWatcher
+from clanforge_async import ClanforgeClient, JobWatcher, until_eta
 from soak.endings import Ending
 from soak.far_side import FarSide
 from soak.journal import Journal
@@ -16,10 +16,6 @@ from soak.lookout import Lookout
 from soak.samples import Sample
 from soak.schedule import lane
 from soak.settings import Settings
-from soak.verdict import STALE_AFTER
-
-_KILLED_AFTER = (1 / 3, 2 / 3)
-"""Parts of the whole after which the server is killed."""
 
 _SAMPLES = 300
 _OVERTIME = 120.0
@@ -47,7 +43,9 @@ class Course:
             TimeoutError: Some lanes have not come to their end.
         """
         settings = self.settings
-        async with JobWatcher(client, stale_after=STALE_AFTER) as watcher:
+        shortest, longest = settings.pauses
+        interval = until_eta(min=shortest, max=longest)
+        async with JobWatcher(client, interval=interval, stale_after=settings.stale_after) as watcher:
             lookout = Lookout(client, watcher, self.endings, settings.start)
             async with asyncio.timeout(settings.seconds + _OVERTIME), asyncio.TaskGroup() as meanwhile:
                 sampling = meanwhile.create_task(self._sample(lookout))
@@ -56,12 +54,16 @@ class Course:
                 sampling.cancel()
         return lookout.begun
 
+    async def _until(self, part: float) -> None:
+        await asyncio.sleep(self.settings.start + part * self.settings.seconds - time.time())
+
     async def _kill(self, far_side: FarSide) -> None:
-        for part in _KILLED_AFTER:
-            await asyncio.sleep(self.settings.start + part * self.settings.seconds - time.time())
+        kills = self.settings.kills
+        for number in range(1, kills + 1):
+            await self._until(number / (kills + 1))
             await far_side.kill()
             await asyncio.sleep(self.settings.down_time)
-            await far_side.start()
+            await far_side.take_over(self.settings)
 
     async def _sample(self, lookout: Lookout) -> None:
         while True:

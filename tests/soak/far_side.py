@@ -1,4 +1,4 @@
-"""The server's process: started, killed and started again on the same port."""
+"""The server's process, which can be killed, and those that stand by to take its port over."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,18 +18,24 @@ _TESTS = Path(__file__).parent.parent
 
 
 class FarSide:
-    """The server's process, while there is one.
+    """Servers, one after the other.
+
+    Args:
+        directory: Where their journals are.
+        number: How many there are to be.
 
     Attributes:
-        starts: How many there ever were.
-        url: Where it listens, when it does.
+        servers: How many have served.
+        port: Where they listen.
+        url: The same as an address.
     """
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
-        self.starts = 0
-        self._settings = settings
+    def __init__(self, directory: Path, number: int) -> None:
+        self.servers = 0
         self._directory = directory
-        self._process: asyncio.subprocess.Process | None = None
+        self._number = number
+        self._serving: Process | None = None
+        self._standing_by: deque[Process] = deque()
 
     async def __aenter__(self) -> Self:
         # Bound for as long as this lasts, so that nobody else takes the port while no server has it: not even one of
@@ -37,7 +45,7 @@ class FarSide:
         self._claim.bind(("127.0.0.1", 0))
         self.port: int = self._claim.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        await self.start()
+        self._standing_by.extend(await asyncio.gather(*map(self._ready, range(self._number))))
         return self
 
     async def __aexit__(
@@ -47,24 +55,41 @@ class FarSide:
         traceback: TracebackType | None,
     ) -> None:
         await self.kill()
+        for process in self._standing_by:
+            await _killed(process)
         self._claim.close()
 
-    async def start(self) -> None:
-        """Start a server that knows what those before it have written down."""
-        told = [self._settings.to_json(), str(self._directory), str(self.port), str(self.starts)]
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "soak.server", *told),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])},
-        )
-        self.starts += 1
-        assert self._process.stdout is not None
-        assert await self._process.stdout.readline() == b"listening\n", "the server has not started"
+    async def take_over(self, settings: Settings) -> None:
+        """Have the next server serve the jobs of these settings."""
+        self._serving = self._standing_by.popleft()
+        assert self._serving.stdin is not None
+        self._serving.stdin.write(settings.to_json().encode() + b"\n")
+        await _says(self._serving, b"listening\n")
+        self.servers += 1
 
     async def kill(self) -> None:
-        """Kill the server, if there is one, in the middle of whatever it does."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            await process.communicate()
+        """Kill the server that serves, if one does, in the middle of whatever it does."""
+        if self._serving is not None:
+            serving, self._serving = self._serving, None
+            await _killed(serving)
+
+    async def _ready(self, predecessors: int) -> Process:
+        told = [str(self._directory), str(self.port), str(predecessors)]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "soak.server", *told),
+            stdin=PIPE,
+            stdout=PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])},
+        )
+        await _says(process, b"ready\n")
+        return process
+
+
+async def _says(process: Process, line: bytes) -> None:
+    assert process.stdout is not None
+    assert await process.stdout.readline() == line, "the server has not started"
+
+
+async def _killed(process: Process) -> None:
+    process.kill()
+    await process.communicate()

@@ -6,10 +6,10 @@ import statistics
 from collections import Counter
 
 from attrs import frozen
-
 from bench.bars import Bar
 from bench.tables import text
-from soak.kinds import KINDS
+
+from soak.kinds import every_kind
 from soak.samples import Trend
 from soak.settings import Settings
 from soak.verdict import Verdict
@@ -27,15 +27,14 @@ class Figures:
     Attributes:
         settings: What it was told.
         took: Seconds from its beginning to the end of the last watch.
-        starts: How many servers there were, one after the other was killed.
-        jobs: How many jobs were watched.
-        retried: How many of them are diffs that were retried first.
+        servers: How many servers there were, one after the other was killed.
         begun: How many watches there were.
         least_under_way: The fewest at a time, in the second half.
         breakdowns: How often each kind of fault has befallen a request.
         verdict: Whether the watches have ended as they had to.
         resident: The memory of the client's process in the second half, in bytes.
-        traced: What of it Python's objects take.
+        objects: The blocks that Python's objects take of it.
+        traced: The bytes that they take; all 0 where nobody counts them.
         files: Its open files in the second half, less those that it had before.
         max_concurrency: How many requests the client may have in flight.
         most_in_flight: How many it could have in the end.
@@ -47,14 +46,13 @@ class Figures:
 
     settings: Settings
     took: float
-    starts: int
-    jobs: int
-    retried: int
+    servers: int
     begun: int
     least_under_way: int
     breakdowns: Counter[str]
     verdict: Verdict
     resident: Trend
+    objects: Trend
     traced: Trend
     files: Trend
     max_concurrency: int
@@ -76,7 +74,8 @@ class Figures:
         if self.settings.seconds >= _LONG_ENOUGH:
             ceilings += [
                 ("growth of the memory in the second half", 100 * self.resident.growth, _MOST_GROWTH, "%"),
-                ("growth of what Python's objects take", 100 * self.traced.growth, _MOST_GROWTH, "%"),
+                ("growth of the blocks that objects take", 100 * self.objects.growth, _MOST_GROWTH, "%"),
+                ("growth of the bytes that objects take", 100 * self.traced.growth, _MOST_GROWTH, "%"),
             ]
         return [
             Bar(what="requests in flight in the end", figure=self.most_in_flight, bar=self.max_concurrency, unit=""),
@@ -109,28 +108,29 @@ def _rows(figures: Figures) -> list[list[str]]:
     middle, *_, late = statistics.quantiles(verdict.notices, n=20)[9:] if len(verdict.notices) > 1 else [0.0, 0.0]
     return [
         ["took", f"{figures.took:.0f} s"],
-        ["jobs seen to their end", f"{len(verdict.notices):,} of {figures.jobs:,}"],
-        ["of them diffs that were retried first", f"{figures.retried:,}"],
+        ["jobs seen to their ends", f"{len(verdict.seen):,}"],
+        ["of them diffs that were retried first", f"{verdict.retried:,}"],
         ["watches", f"{figures.begun:,}"],
         ["of them ended by a refusal, and begun again", f"{verdict.refused:,}"],
         ["of them ended without news of a retry, and it was asked for again", f"{verdict.doubts:,}"],
         ["fewest under way in the second half, until lanes end", f"{figures.least_under_way:,}"],
         ["polls", f"{verdict.polls:,}"],
         ["requests that a fault befell", f"{faults.total():,}"],
-        ["kinds of fault that were met", f"{len(faults)} of {len(KINDS)}"],
+        ["kinds of fault that were met", f"{len(faults)} of {len(every_kind(figures.settings.timeout))}"],
         ["times that each was met", f"{min(faults.values(), default=0)} to {max(faults.values(), default=0)}"],
-        ["servers killed meanwhile", str(figures.starts - 1)],
+        ["servers killed meanwhile", str(figures.servers - 1)],
         ["notice of an end, median", f"{middle:.1f} s"],
         ["notice of an end, 95th percentile", f"{late:.1f} s"],
         ["notice of an end, last", f"{max(verdict.notices, default=0.0):.1f} s"],
         ["CPU of the client", f"{near:.0f} %"],
         ["CPU of the servers", f"{far:.0f} %"],
-        ["memory in the second half", _memory(figures.resident)],
-        ["of it Python's objects", _memory(figures.traced)],
+        ["memory in the second half, MiB", _moved(figures.resident, _MIB)],
+        ["objects' blocks, thousands", _moved(figures.objects, 1000)],
+        ["objects' bytes, MiB, if traced", _moved(figures.traced, _MIB)],
         ["files opened, in the second half", f"{figures.files.least:.0f} to {figures.files.most:.0f}"],
     ]
 
 
-def _memory(trend: Trend) -> str:
-    least, most, rise = (figure / _MIB for figure in (trend.least, trend.most, trend.per_minute))
-    return f"{least:.1f} to {most:.1f} MiB, {rise:+.3f} MiB/min, {100 * trend.growth:+.2f} %"
+def _moved(trend: Trend, unit: float) -> str:
+    least, most, rise = (figure / unit for figure in (trend.least, trend.most, trend.per_minute))
+    return f"{least:.2f} to {most:.2f}, {rise:+.3f} a minute, {100 * trend.growth:+.2f} %"

@@ -22,9 +22,6 @@ from clanforge_async import APIError
 from clanforge_async.simulator import Drop, Envelope, GatewayError, Latency, Stale, Truncate, Unreadable
 from clanforge_async.simulator import Fault as SimulatorFault
 
-TIMEOUT = 2.0
-"""Seconds that the client gives a request."""
-
 LARGEST_BODY = 2**16
 """Bytes that the client takes: a large body is a fault of the server's, and is not to be one of the memory's."""
 
@@ -93,19 +90,21 @@ _OF_SIMULATOR: list[SimulatorFault] = [
     GatewayError(502),
     GatewayError(503, retry_after=1, as_date=True),
     GatewayError(504, after_acting=True),
-    Latency(TIMEOUT / 4),
-    Latency(TIMEOUT / 4, after_acting=True),
-    Latency(2 * TIMEOUT),
-    Latency(2 * TIMEOUT, after_acting=True),
     Envelope("maintenance", status=503),
     Stale(),
     Stale(retry_answer=True),
 ]
 
-KINDS = [
-    *map(_of_bytes, _OF_BYTES),
-    Kind("closed once answered", closes_when_answered),
-    *(Kind(str(fault), fault) for fault in _OF_SIMULATOR),
-    Kind("Envelope(message='maintenance')", Envelope("maintenance"), APIError.__name__, 200),
-]
-"""All of them, each by a name of its own."""
+
+def every_kind(timeout: float) -> list[Kind]:
+    """Return all of them, each by a name of its own, for a client that gives a request so many seconds."""
+    return [
+        *map(_of_bytes, _OF_BYTES),
+        Kind("closed once answered", closes_when_answered),
+        *(Kind(str(fault), fault) for fault in _OF_SIMULATOR),
+        Kind("slow to act", Latency(timeout / 4)),
+        Kind("slow to answer", Latency(timeout / 4, after_acting=True)),
+        Kind("too slow to act", Latency(1.5 * timeout)),
+        Kind("too slow to answer", Latency(1.5 * timeout, after_acting=True)),
+        Kind("maintenance", Envelope("maintenance"), APIError.__name__, 200),
+    ]

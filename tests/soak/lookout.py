@@ -50,8 +50,10 @@ class Lookout:
     begun: int = 0
 
     async def keep(self, lane: Iterable[Target]) -> None:
-        """See the targets of a lane through, one after the other."""
+        """See the targets of a lane through, one after the other; what has ended before its turn is left out."""
         for target in lane:
+            if time.time() >= self.start + target.created + target.takes:
+                continue
             # A reference from before any retry: what the diff's first run shows is no news to it.
             since = datetime.fromtimestamp(int(self.start - LONG_AGO), UTC) + timedelta(seconds=2)
             ref = evolve(target.ref, newer_than=since) if target.is_retried else target.ref

@@ -10,7 +10,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from clanforge_async import ClanforgeClient
 from clanforge_async.simulator import DEMO_ACCOUNT
-from soak.kinds import LARGEST_BODY, TIMEOUT
+from soak.kinds import LARGEST_BODY
 
 
 def _aiohttp(concurrency: int) -> httpx.AsyncBaseTransport:
@@ -38,13 +38,13 @@ class NearSide:
     max_concurrency: int
     transport: str
 
-    def client(self, url: str) -> ClanforgeClient:
-        """Return a client of a server."""
+    def client(self, url: str, timeout: float) -> ClanforgeClient:
+        """Return a client of a server, which gives each request so many seconds."""
         return ClanforgeClient(
             (DEMO_ACCOUNT.access_key, DEMO_ACCOUNT.secret_key),
             account_service_id=DEMO_ACCOUNT.account_service_id,
             base_url=url,
-            timeout=TIMEOUT,
+            timeout=timeout,
             max_rate=self.max_rate,
             max_concurrency=self.max_concurrency,
             max_response_bytes=LARGEST_BODY,

@@ -22,8 +22,8 @@ from soak.samples import Sample, open_files, trend
 from soak.schedule import STEADY, every_target
 from soak.settings import Settings
 from soak.slots import most_in_flight
-from soak.truth import restored
-from soak.verdict import Judge
+from soak.truth import truth
+from soak.verdict import Judge, Verdict
 
 _TURNS = 20
 """Turns of the loop in which what was closed is gone."""
@@ -33,10 +33,11 @@ _TURNS = 20
 class _Notes:
     """What is noted on the way, beside what goes into journals."""
 
-    complaints: list[str]
+    settings: Settings
+    complaints: list[str] = field(factory=list[str])
     took: float = 0.0
     begun: int = 0
-    starts: int = 0
+    servers: int = 0
     files_idle: int = 0
     files_left: int = 0
     tasks_left: list[str] = field(factory=list[str])
@@ -55,52 +56,69 @@ async def soak(settings: Settings, near_side: NearSide, directory: Path) -> Figu
     with (
         Journal(directory / "endings.jsonl", Ending) as endings,
         Journal(directory / "samples.jsonl", Sample) as samples,
-        listening() as complaints,
     ):
-        notes = _Notes(complaints)
-        await _go(Course(settings, endings, samples), near_side, directory, notes)
-        with retries_in(directory) as retries, breakdowns_in(directory) as breakdowns:
-            judge = Judge(await restored(settings, retries), retries, breakdowns)
-            targets = list(every_target(settings))
-            steady = [sample for sample in samples if 0.5 <= sample.at / settings.seconds < STEADY]
-            return Figures(
-                settings=settings,
-                took=notes.took,
-                starts=notes.starts,
-                jobs=len(targets),
-                retried=sum(target.is_retried for target in targets),
-                begun=notes.begun,
-                least_under_way=min(sample.under_way for sample in steady),
-                breakdowns=Counter(breakdown.kind for breakdown in breakdowns),
-                verdict=judge.judge(targets, endings),
-                resident=trend(steady, lambda sample: sample.resident),
-                traced=trend(steady, lambda sample: sample.traced),
-                files=trend(steady, lambda sample: sample.files - notes.files_idle),
-                max_concurrency=near_side.max_concurrency,
-                most_in_flight=notes.most_in_flight,
-                files_left=notes.files_left,
-                tasks_left=notes.tasks_left,
-                complaints=complaints,
-                cpu=notes.cpu,
-            )
+        with listening() as complaints:
+            notes = await _go(settings, near_side, directory, endings, samples)
+        notes.complaints += complaints
+        verdict = await _judged(notes.settings, directory, endings)
+        with breakdowns_in(directory) as breakdowns:
+            kinds = Counter(breakdown.kind for breakdown in breakdowns)
+        return _figures(notes, near_side, verdict, kinds, list(samples))
 
 
-async def _go(course: Course, near_side: NearSide, directory: Path, notes: _Notes) -> None:
+async def _go(
+    settings: Settings, near_side: NearSide, directory: Path, endings: Journal[Ending], samples: Journal[Sample]
+) -> _Notes:
     files_before, cpu_before = open_files(), _cpu()
-    async with FarSide(course.settings, directory) as far_side:
+    async with FarSide(directory, 1 + settings.kills) as far_side:
+        notes = _Notes(settings.begun())
+        await far_side.take_over(notes.settings)
         notes.files_idle = open_files()
-        async with near_side.client(far_side.url) as client:
-            notes.begun = await course.run(client, far_side)
-            notes.took = time.time() - course.settings.start
+        async with near_side.client(far_side.url, settings.timeout) as client:
+            notes.begun = await Course(notes.settings, endings, samples).run(client, far_side)
+            notes.took = time.time() - notes.settings.start
             await far_side.kill()
             notes.cpu = _since(cpu_before)
             notes.most_in_flight = await most_in_flight(client, far_side.port)
-        notes.starts = far_side.starts
+        notes.servers = far_side.servers
     for _ in range(_TURNS):
         await asyncio.sleep(0)
     gc.collect()  # what was forgotten says so now
     notes.files_left = open_files() - files_before
     notes.tasks_left += [repr(task) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+    return notes
+
+
+async def _judged(settings: Settings, directory: Path, endings: Journal[Ending]) -> Verdict:
+    with retries_in(directory) as retries, breakdowns_in(directory) as breakdowns:
+        judge = Judge(await truth(settings, retries), settings.stale_after, retries, breakdowns)
+    return judge.judge(every_target(settings), endings)
+
+
+def _figures(
+    notes: _Notes, near_side: NearSide, verdict: Verdict, kinds: Counter[str], samples: list[Sample]
+) -> Figures:
+    seconds = notes.settings.seconds
+    steady = [sample for sample in samples if seconds / 2 <= sample.at < STEADY * seconds] or samples[-1:]
+    return Figures(
+        settings=notes.settings,
+        took=notes.took,
+        servers=notes.servers,
+        begun=notes.begun,
+        least_under_way=min(sample.under_way for sample in steady),
+        breakdowns=kinds,
+        verdict=verdict,
+        resident=trend(steady, lambda sample: sample.resident),
+        objects=trend(steady, lambda sample: sample.objects),
+        traced=trend(steady, lambda sample: sample.traced),
+        files=trend(steady, lambda sample: sample.files - notes.files_idle),
+        max_concurrency=near_side.max_concurrency,
+        most_in_flight=notes.most_in_flight,
+        files_left=notes.files_left,
+        tasks_left=notes.tasks_left,
+        complaints=notes.complaints,
+        cpu=notes.cpu,
+    )
 
 
 def _cpu() -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ def resident_memory() -> int:
 
 
 def traced_memory() -> int:
-    """Return the bytes that Python's objects take, as far as `tracemalloc` has been told to count them."""
+    """Return the bytes that Python's objects take, if `tracemalloc` has been told to count them."""
     return tracemalloc.get_traced_memory()[0]
 
 
 def open_files() -> int:
     """Return how many files and sockets this process has open."""
-    return len(os.listdir("/dev/fd")) - 1  # less the one that is open for looking
+    return sum(1 for _ in Path("/dev/fd").iterdir()) - 1  # less the one that is open for looking
 
 
 @frozen(kw_only=True)
@@ -36,13 +36,15 @@ class Sample:
         at: When, in seconds from the beginning.
         under_way: How many watches there are.
         resident: Bytes of memory that the system has given it.
-        traced: Bytes that Python's objects take.
+        objects: Blocks of memory that Python's objects take, large ones aside.
+        traced: Bytes that they take; 0 where `tracemalloc` does not count them.
         files: How many files and sockets are open.
     """
 
     at: float
     under_way: int
     resident: int = field(factory=resident_memory)
+    objects: int = field(factory=sys.getallocatedblocks)
     traced: int = field(factory=traced_memory)
     files: int = field(factory=open_files)
 
@@ -67,10 +69,10 @@ class Trend:
 
 
 def trend(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Trend:
-    """Fit a line through a figure of at least two samples."""
+    """Fit a line through a figure of some samples; through that of one, a level one."""
     values = [figure(sample) for sample in samples]
     moments = [sample.at for sample in samples]
-    slope, _ = statistics.linear_regression(moments, values)
+    slope = statistics.linear_regression(moments, values).slope if len(values) > 1 else 0.0
     mean = statistics.fmean(values)
     return Trend(
         mean=mean,

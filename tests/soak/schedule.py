@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterator
 
 from attrs import frozen
-from soak.settings import Settings
 
 from clanforge_async import JobKind, JobRef
 from clanforge_async.simulator import Outcome
+from soak.settings import Settings
 
 SHORTEST, LONGEST = 1 / 15, 2 / 5
 """What a job takes, as a part of the whole."""

@@ -1,4 +1,4 @@
-"""What the soak's server does: it serves a simulator, breaks what it is told to, and writes down what must not be lost."""
+"""What the server does: it serves a simulator, breaks what it is told to, and writes down what must not be lost."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterable
 
 from simulator.calling import caller
-from soak.journal import Retry
-from soak.schedule import Target, every_target
-from soak.settings import Settings
 
 from clanforge_async import JobKind
 from clanforge_async.simulator import Run, Simulator
+from soak.journal import Retry
+from soak.schedule import Target, every_target
+from soak.settings import Settings
 
 LONG_AGO = 60.0
 """Seconds before the beginning at which the diffs failed that are to be retried."""
@@ -27,8 +27,8 @@ class Clock:
         return time.time() if self.moment is None else self.moment
 
 
-async def restored(settings: Settings, retries: Iterable[Retry]) -> Simulator:
-    """Return a simulator that has had these retries."""
+async def truth(settings: Settings, retries: Iterable[Retry]) -> Simulator:
+    """Return a simulator with all jobs of a schedule, which has carried out these retries when it did before."""
     clock = Clock()
     simulator = Simulator(seed=settings.seed, clock=clock, quirks=True)
     for target in every_target(settings):

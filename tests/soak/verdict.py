@@ -11,14 +11,16 @@ from clanforge_async import JobKind, JobRef, JobState
 from clanforge_async.simulator import Outcome, Simulator
 from soak.endings import Ending
 from soak.journal import Breakdown, Retry
-from soak.kinds import KINDS
+from soak.kinds import every_kind
 from soak.schedule import Target
 
-STALE_AFTER = 15.0
-"""Seconds without news of a retry after which a watch gives up."""
-
 _ERRORS: dict[Outcome, str] = {"completed": "", "failed": "JobFailedError", "squashed": "JobSquashedError"}
-_REFUSALS = {kind.name: (kind.ends_watch, kind.status) for kind in KINDS if kind.ends_watch is not None}
+_REFUSALS = {kind.name: (kind.ends_watch, kind.status) for kind in every_kind(1.0) if kind.ends_watch is not None}
+
+
+def _job(ending: Ending) -> JobRef:
+    ref = JobRef.parse(ending.ref)
+    return JobRef(ref.kind, ref.id)
 
 
 def _path(ref: JobRef) -> str:
@@ -31,6 +33,8 @@ class Verdict:
 
     Attributes:
         wrong: What was wrong, in words.
+        seen: The jobs that were seen to end.
+        retried: How many of these were retried first.
         notices: Seconds from each job's end, or from the watch's beginning if that came later, to the watch's end.
         refused: How many watches ended because of a refusal.
         doubts: How many retries were watched for without news.
@@ -38,6 +42,8 @@ class Verdict:
     """
 
     wrong: list[str] = field(factory=list[str])
+    seen: set[JobRef] = field(factory=set[JobRef])
+    retried: int = 0
     notices: list[float] = field(factory=list[float])
     refused: int = 0
     doubts: int = 0
@@ -49,35 +55,45 @@ class Judge:
 
     Args:
         simulator: The server's jobs as they are at the end.
+        stale_after: Seconds without news of a retry after which a watch gives up.
         retries: What the server carried out.
         breakdowns: What befell requests.
     """
 
-    def __init__(self, simulator: Simulator, retries: Iterable[Retry], breakdowns: Iterable[Breakdown]) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        stale_after: float,
+        retries: Iterable[Retry],
+        breakdowns: Iterable[Breakdown],
+    ) -> None:
         self._simulator = simulator
+        self._stale_after = stale_after
         self._retried_at: dict[int, list[float]] = defaultdict(list)
         for retry in retries:
             self._retried_at[retry.diff_id].append(retry.at)
-        self._refusals = Counter(
-            (each.path, *_REFUSALS[each.kind]) for each in breakdowns if each.kind in _REFUSALS
-        )
+        self._refusals = Counter((each.path, *_REFUSALS[each.kind]) for each in breakdowns if each.kind in _REFUSALS)
 
     def judge(self, targets: Iterable[Target], endings: Iterable[Ending]) -> Verdict:
-        """Hold every ending against the truth, and see that each target has the one that it is to have."""
+        """Hold every ending against the truth; the last of each target, and only that, has to show its end."""
         verdict = Verdict()
-        due = {target.ref: target for target in targets}
+        by_ref = {target.ref: target for target in targets}
+        open_refs: set[JobRef] = set()
         for ending in endings:
             verdict.polls += ending.polls
-            parsed = JobRef.parse(ending.ref)
-            ref = JobRef(parsed.kind, parsed.id)
-            if not ending.shows_end:
-                self._judge_without_end(verdict, ref, ending)
-            elif (target := due.pop(ref, None)) is None:
-                verdict.wrong.append(f"{ref} has ended twice")
-            else:
-                verdict.wrong += self._wrong_with(target, ending)
+            ref = _job(ending)
+            if ref in verdict.seen:
+                verdict.wrong.append(f"{ref} was watched after its end")
+            elif ending.shows_end:
+                open_refs.discard(ref)
+                verdict.seen.add(ref)
+                verdict.wrong += self._wrong_with(by_ref[ref], ending)
                 verdict.notices.append(ending.at - max(ending.began, self._simulator.ended_at(ref)))
-        verdict.wrong += [f"the end of {ref} was never seen" for ref in due]
+            else:
+                open_refs.add(ref)
+                self._judge_without_end(verdict, ref, ending)
+        verdict.wrong += [f"the end of {ref} was never seen" for ref in open_refs]
+        verdict.retried = sum(by_ref[ref].is_retried for ref in verdict.seen)
         return verdict
 
     def _judge_without_end(self, verdict: Verdict, ref: JobRef, ending: Ending) -> None:
@@ -85,7 +101,7 @@ class Judge:
         if self._refusals[refusal] > 0:
             self._refusals[refusal] -= 1
             verdict.refused += 1
-        elif ending.error == "StaleJobError" and not self._has_been_news(ref, ending.at - STALE_AFTER):
+        elif ending.error == "StaleJobError" and not self._has_been_news(ref, ending.at - self._stale_after):
             verdict.doubts += 1
         else:
             verdict.wrong.append(f"a watch of {ref} ended with {ending.error} {ending.status or ''}, for no reason")

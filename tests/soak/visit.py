@@ -71,7 +71,8 @@ class AppVisit(Visit):
 
 async def _nothing_more() -> Message:
     # What the simulator waits for is that the client leaves; a fault that takes its time takes all of it.
-    return await asyncio.get_running_loop().create_future()
+    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 def _scope(head: str, hang_up: Callable[[], object]) -> dict[str, Any]:
