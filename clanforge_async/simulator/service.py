@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from clanforge_async.jobs import Job, JobKind, JobRef
+from clanforge_async.jobs import Job, JobRef
 from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
 from clanforge_async.simulator.habits import Habits
@@ -197,8 +197,11 @@ class Simulator:
         return random.Random(f"{self._seed}/{ref}/{what}")  # noqa: S311 - it is to be the same every time
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
-        kinds, job_id = (tuple(JobKind), target) if isinstance(target, int) else ((target.kind,), target.id)
-        found = [record for kind in kinds if (record := self._ledger.find(kind, job_id)) is not None]
+        if isinstance(target, int):
+            found = [record for record in self._ledger.records.values() if record.ref.id == target]
+        else:
+            record = self._ledger.find(target.kind, target.id)
+            found = [] if record is None else [record]
         if len(found) != 1:
             msg = f"{len(found)} jobs are called {target!r}"
             raise LookupError(msg)

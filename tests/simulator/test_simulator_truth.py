@@ -56,8 +56,9 @@ def test_an_id_that_two_jobs_have_is_refused() -> None:
     simulator.add_image_diff(1, duration=10)
     with pytest.raises(LookupError, match="2 jobs are called 1"):
         simulator.ended_at(1)
-    with pytest.raises(LookupError, match="0 jobs"):
-        simulator.retries_of(2)
+    for unknown in (2, 0, JobRef.image_diff(2)):
+        with pytest.raises(LookupError, match="0 jobs"):
+            simulator.retries_of(unknown)
 
 
 async def test_requests_are_counted() -> None:

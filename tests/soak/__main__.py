@@ -29,8 +29,9 @@ def main() -> None:
     )
     if asked.trace:
         tracemalloc.start()
-    with tempfile.TemporaryDirectory() as directory:
-        figures = asyncio.run(soak(settings, near_side, Path(directory)))
+    with tempfile.TemporaryDirectory() as passing:
+        directory = Path(tempfile.mkdtemp(dir=asked.journals or passing))
+        figures = asyncio.run(soak(settings, near_side, directory))
     console.print(table(figures))
     for wrong in figures.wrong:
         console.print(f"WRONG: {wrong}")
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-rate", type=float, default=400.0, help="requests per second")
     parser.add_argument("--max-concurrency", type=int, default=48, help="requests in flight at a time")
     parser.add_argument("--trace", action="store_true", help="count objects' bytes too, at four times the CPU")
+    parser.add_argument("--journals", type=Path, metavar="DIR", help="keep what was written down in a new folder there")
     parser.add_argument("--seed", type=int, default=4, help="what chance is drawn from")
     return parser
 

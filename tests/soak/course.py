@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 
 from attrs import define
 
@@ -18,8 +19,8 @@ from soak.schedule import lane
 from soak.settings import Settings
 
 _SAMPLES = 300
-_OVERTIME = 120.0
-"""Seconds beyond its own for which a soak waits for the last watches."""
+_OVERTIME = 300.0
+"""Seconds beyond its own for which a soak waits for the last watches: a busy machine makes them late."""
 
 
 @define
@@ -36,23 +37,20 @@ class Course:
     endings: Journal[Ending]
     samples: Journal[Sample]
 
-    async def run(self, client: ClanforgeClient, far_side: FarSide) -> int:
-        """Watch every lane to its end, and return how many watches there were.
-
-        Raises:
-            TimeoutError: Some lanes have not come to their end.
-        """
+    async def run(self, client: ClanforgeClient, far_side: FarSide) -> Lookout:
+        """Watch every lane to its end, or until there is no sense in waiting any longer."""
         settings = self.settings
         shortest, longest = settings.pauses
         interval = until_eta(min=shortest, max=longest)
         async with JobWatcher(client, interval=interval, stale_after=settings.stale_after) as watcher:
             lookout = Lookout(client, watcher, self.endings, settings.start)
-            async with asyncio.timeout(settings.seconds + _OVERTIME), asyncio.TaskGroup() as meanwhile:
-                sampling = meanwhile.create_task(self._sample(lookout))
-                meanwhile.create_task(self._kill(far_side))
-                await _all(lookout.keep(lane(settings, number)) for number in range(1, settings.watches + 1))
-                sampling.cancel()
-        return lookout.begun
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.seconds + _OVERTIME), asyncio.TaskGroup() as meanwhile:
+                    sampling = meanwhile.create_task(self._sample(lookout))
+                    meanwhile.create_task(self._kill(far_side))
+                    await _all(lookout.keep(lane(settings, number)) for number in range(1, settings.watches + 1))
+                    sampling.cancel()
+        return lookout
 
     async def _until(self, part: float) -> None:
         await asyncio.sleep(self.settings.start + part * self.settings.seconds - time.time())
@@ -67,7 +65,7 @@ class Course:
 
     async def _sample(self, lookout: Lookout) -> None:
         while True:
-            self.samples.write(Sample(at=time.time() - self.settings.start, under_way=lookout.under_way))
+            self.samples.write(Sample(at=time.time() - self.settings.start, under_way=len(lookout.under_way)))
             await asyncio.sleep(self.settings.seconds / _SAMPLES)
 
 

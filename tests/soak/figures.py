@@ -29,6 +29,8 @@ class Figures:
         took: Seconds from its beginning to the end of the last watch.
         servers: How many servers there were, one after the other was killed.
         begun: How many watches there were.
+        lanes_left: How many lanes had not come to their end when there was no sense in waiting any longer.
+        unending: What was still watched then.
         least_under_way: The fewest at a time, in the second half.
         breakdowns: How often each kind of fault has befallen a request.
         verdict: Whether the watches have ended as they had to.
@@ -48,6 +50,8 @@ class Figures:
     took: float
     servers: int
     begun: int
+    lanes_left: int
+    unending: list[str]
     least_under_way: int
     breakdowns: Counter[str]
     verdict: Verdict
@@ -66,6 +70,8 @@ class Figures:
         """Return what is demanded."""
         ceilings: list[tuple[str, float, float, str]] = [
             ("watches that ended wrong", len(self.verdict.wrong), 0, ""),
+            ("lanes that did not come to their end", self.lanes_left, 0, ""),
+            ("watches that did not end", self.begun - self.verdict.endings, 0, ""),
             ("most open files", self.files.most, self.max_concurrency, ""),
             ("files left", self.files_left, 0, ""),
             ("tasks left", len(self.tasks_left), 0, ""),
@@ -91,6 +97,7 @@ class Figures:
         return [
             *self.verdict.wrong,
             *self.complaints,
+            *(f"a watch of {ref} did not end" for ref in self.unending),
             *(f"left behind: {task}" for task in self.tasks_left),
             *(str(bar) for bar in self.bars() if not bar.holds),
         ]
@@ -127,7 +134,10 @@ def _rows(figures: Figures) -> list[list[str]]:
         ["memory in the second half, MiB", _moved(figures.resident, _MIB)],
         ["objects' blocks, thousands", _moved(figures.objects, 1000)],
         ["objects' bytes, MiB, if traced", _moved(figures.traced, _MIB)],
-        ["files opened, in the second half", f"{figures.files.least:.0f} to {figures.files.most:.0f}"],
+        [
+            "files that the client has open, in the second half",
+            f"{figures.files.least:.0f} to {figures.files.most:.0f}",
+        ],
     ]
 
 

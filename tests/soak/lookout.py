@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from clanforge_async import (
     APIError,
@@ -38,7 +38,8 @@ class Lookout:
         watcher: Watches.
         endings: Where it is written down how watches end.
         start: When it all begins, in Unix seconds.
-        under_way: How many watches there are now.
+        under_way: What is watched now.
+        lanes: How many lanes have not come to their end.
         begun: How many there ever were.
     """
 
@@ -46,11 +47,13 @@ class Lookout:
     watcher: JobWatcher
     endings: Journal[Ending]
     start: float
-    under_way: int = 0
+    under_way: set[JobRef] = field(factory=set[JobRef])
+    lanes: int = 0
     begun: int = 0
 
     async def keep(self, lane: Iterable[Target]) -> None:
         """See the targets of a lane through, one after the other; what has ended before its turn is left out."""
+        self.lanes += 1
         for target in lane:
             if time.time() >= self.start + target.created + target.takes:
                 continue
@@ -58,6 +61,7 @@ class Lookout:
             since = datetime.fromtimestamp(int(self.start - LONG_AGO), UTC) + timedelta(seconds=2)
             ref = evolve(target.ref, newer_than=since) if target.is_retried else target.ref
             await self._see_through(ref, is_retried=target.is_retried)
+        self.lanes -= 1
 
     async def _see_through(self, ref: JobRef, *, is_retried: bool) -> None:
         error: Exception | None = None
@@ -87,10 +91,8 @@ class Lookout:
     async def _watch(self, ref: JobRef, retries: int) -> Exception | None:
         told: list[Job] = []
         self.begun += 1
-        self.under_way += 1
-        try:
-            (result,) = await self.watcher.wait_all([ref], on_update=told.append)
-        finally:
-            self.under_way -= 1
+        self.under_way.add(ref)
+        (result,) = await self.watcher.wait_all([ref], on_update=told.append)
+        self.under_way.remove(ref)
         self.endings.write(ending(result, told, retries, time.time()))
         return result.error

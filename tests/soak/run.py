@@ -37,6 +37,8 @@ class _Notes:
     complaints: list[str] = field(factory=list[str])
     took: float = 0.0
     begun: int = 0
+    lanes_left: int = 0
+    unending: list[str] = field(factory=list[str])
     servers: int = 0
     files_idle: int = 0
     files_left: int = 0
@@ -75,7 +77,9 @@ async def _go(
         await far_side.take_over(notes.settings)
         notes.files_idle = open_files()
         async with near_side.client(far_side.url, settings.timeout) as client:
-            notes.begun = await Course(notes.settings, endings, samples).run(client, far_side)
+            lookout = await Course(notes.settings, endings, samples).run(client, far_side)
+            notes.begun, notes.lanes_left = lookout.begun, lookout.lanes
+            notes.unending += sorted(map(str, lookout.under_way))
             notes.took = time.time() - notes.settings.start
             await far_side.kill()
             notes.cpu = _since(cpu_before)
@@ -105,6 +109,8 @@ def _figures(
         took=notes.took,
         servers=notes.servers,
         begun=notes.begun,
+        lanes_left=notes.lanes_left,
+        unending=notes.unending,
         least_under_way=min(sample.under_way for sample in steady),
         breakdowns=kinds,
         verdict=verdict,

@@ -39,6 +39,7 @@ class Verdict:
         refused: How many watches ended because of a refusal.
         doubts: How many retries were watched for without news.
         polls: How many polls there were.
+        endings: How many watches have ended.
     """
 
     wrong: list[str] = field(factory=list[str])
@@ -48,6 +49,7 @@ class Verdict:
     refused: int = 0
     doubts: int = 0
     polls: int = 0
+    endings: int = 0
 
 
 class Judge:
@@ -81,6 +83,7 @@ class Judge:
         open_refs: set[JobRef] = set()
         for ending in endings:
             verdict.polls += ending.polls
+            verdict.endings += 1
             ref = _job(ending)
             if ref in verdict.seen:
                 verdict.wrong.append(f"{ref} was watched after its end")
