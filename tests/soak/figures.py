@@ -81,8 +81,9 @@ class Figures:
             ceilings += [
                 ("growth of the memory in the second half", 100 * self.resident.growth, _MOST_GROWTH, "%"),
                 ("growth of the blocks that objects take", 100 * self.objects.growth, _MOST_GROWTH, "%"),
-                ("growth of the bytes that objects take", 100 * self.traced.growth, _MOST_GROWTH, "%"),
             ]
+            if self.traced.most:
+                ceilings.append(("growth of the bytes that objects take", 100 * self.traced.growth, _MOST_GROWTH, "%"))
         return [
             Bar(what="requests in flight in the end", figure=self.most_in_flight, bar=self.max_concurrency, unit=""),
             *(
@@ -133,7 +134,7 @@ def _rows(figures: Figures) -> list[list[str]]:
         ["CPU of the servers", f"{far:.0f} %"],
         ["memory in the second half, MiB", _moved(figures.resident, _MIB)],
         ["objects' blocks, thousands", _moved(figures.objects, 1000)],
-        ["objects' bytes, MiB, if traced", _moved(figures.traced, _MIB)],
+        ["objects' bytes, MiB", _moved(figures.traced, _MIB) if figures.traced.most else "not traced"],
         [
             "files that the client has open, in the second half",
             f"{figures.files.least:.0f} to {figures.files.most:.0f}",
