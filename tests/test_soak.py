@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from loopback import nobody_listens
 from soak.endings import Ending
 from soak.journal import Breakdown, Retry
 from soak.near_side import NearSide
@@ -14,6 +15,7 @@ from soak.run import soak
 from soak.samples import Sample, trend
 from soak.schedule import Target, every_target
 from soak.settings import Settings
+from soak.slots import most_in_flight
 from soak.truth import truth
 from soak.verdict import Judge
 
@@ -114,6 +116,17 @@ async def test_a_refusal_ends_a_watch_only_if_there_was_one() -> None:
 async def test_a_retry_is_carried_out_once(retried_at: tuple[float, ...]) -> None:
     """A diff is retried as often as it was asked for, at the most, and once at the least."""
     assert await judged(target_that(is_retried=True), {}, retried_at=retried_at)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_lost_slot_is_found(is_lost: bool) -> None:
+    """As many requests as may be are in flight together, unless there is a slot that nobody has given back."""
+    with nobody_listens() as url:
+        port = int(url.rpartition(":")[2])
+    async with NearSide(max_rate=200.0, max_concurrency=3, transport="default").client(url, timeout=0.1) as client:
+        if is_lost:
+            await client._transport._gate._slots.acquire()
+        assert (await most_in_flight(client, port) == 3) is not is_lost
 
 
 def test_growth_is_measured_along_a_line() -> None:

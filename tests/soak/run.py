@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -83,6 +84,7 @@ async def _go(
             notes.took = time.time() - notes.settings.start
             await far_side.kill()
             notes.cpu = _since(cpu_before)
+            tracemalloc.stop()  # it has told what it had to, and what follows must not be late
             notes.most_in_flight = await most_in_flight(client, far_side.port)
         notes.servers = far_side.servers
     for _ in range(_TURNS):
