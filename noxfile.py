@@ -87,6 +87,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Watch thousands of jobs for minutes while everything fails; arguments go to the soak."""
+    session.install(".[all]")
+    session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change the code in small ways and see that tests fail; arguments name mutants: `clanforge_async.rules*`."""
     session.install(".[all]", *_group("tests"), *_group("mutants"))

@@ -11,7 +11,7 @@ import httpx
 
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.jobs import Job, JobKind, JobRef
+from clanforge_async.jobs import Job, JobRef
 from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
 from clanforge_async.simulator.habits import Habits
@@ -176,6 +176,13 @@ class Simulator:
         }
         return ClanforgeClient(auth, **(usual | options))
 
+    def created_at(self, target: JobRef | Job | int) -> float:
+        """Return when the latest run of a job was created, in Unix seconds of the server's clock.
+
+        That is when the job was added or last retried. Arguments and errors are those of `ended_at`.
+        """
+        return self._record(target).plans[-1].created
+
     def ended_at(self, target: JobRef | Job | int) -> float:
         """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
 
@@ -221,8 +228,11 @@ class Simulator:
         return random.Random(f"{self._seed}/{ref}/{what}")  # noqa: S311 - it is to be the same every time
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
-        wanted = {(kind, target) for kind in JobKind} if isinstance(target, int) else {(target.kind, target.id)}
-        found = [record for ref, record in self._ledger.records.items() if (ref.kind, ref.id) in wanted]
+        if isinstance(target, int):
+            found = [record for record in self._ledger.records.values() if record.ref.id == target]
+        else:
+            record = self._ledger.find(target.kind, target.id)
+            found = [] if record is None else [record]
         if len(found) != 1:
             msg = f"{len(found)} jobs are called {target!r}"
             raise LookupError(msg)

@@ -38,6 +38,17 @@ async def test_the_end_is_that_of_the_latest_run() -> None:
     assert simulator.retries_of(ref) == 1
 
 
+async def test_the_creation_is_that_of_the_latest_run() -> None:
+    """``created_at`` tells to the fraction of a second when a job was added, and after a retry when that was."""
+    clock = FakeClock()
+    simulator = Simulator(clock=clock)
+    ref = simulator.add_image_diff(1, duration=10)
+    assert simulator.created_at(ref) == simulator.created_at(1) == START
+    clock.advance(20)
+    await job(simulator, "imagediff/1/retry")
+    assert simulator.created_at(ref) == START + 20
+
+
 def test_an_id_that_two_jobs_have_is_refused() -> None:
     """A bare id names a job only where it is the only one; an unknown one names none."""
     simulator = Simulator()
@@ -45,8 +56,9 @@ def test_an_id_that_two_jobs_have_is_refused() -> None:
     simulator.add_image_diff(1, duration=10)
     with pytest.raises(LookupError, match="2 jobs are called 1"):
         simulator.ended_at(1)
-    with pytest.raises(LookupError, match="0 jobs"):
-        simulator.retries_of(2)
+    for unknown in (2, 0, JobRef.image_diff(2)):
+        with pytest.raises(LookupError, match="0 jobs"):
+            simulator.retries_of(unknown)
 
 
 async def test_requests_are_counted() -> None:

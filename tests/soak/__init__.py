@@ -1,0 +1,1 @@
+"""Thousands of watches for minutes over a failing network, and nothing lost, wrong or left over."""
