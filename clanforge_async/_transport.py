@@ -133,7 +133,7 @@ class Transport:
             raise error from (None if may_quote_credentials(exc) else exc)
         logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
         try:
-            reading = interpret(call.kind, reply)
+            reading = interpret(call.job, reply)
         except APIError as error:
             if error.status_code == _TOO_MANY_REQUESTS or (
                 error.status_code == _UNAVAILABLE and error.retry_after is not None

@@ -13,7 +13,7 @@ from faults.faulty_server import FaultyServer
 from faults.harness import DIFF, READS, VERSION, check, client_of, completed, running
 from scripts import wire
 
-from clanforge_async import JobKind, JobRef, JobState, JobWatcher
+from clanforge_async import Job, JobKind, JobRef, JobState, JobWatcher
 
 ABSENT: Any = object()
 NO_NUMBER: list[Any] = [{}, [], "soon", 1.5, "1.5", ""]
@@ -32,10 +32,10 @@ SHAPES: dict[str, list[Any]] = {
 }
 OWN_SHAPES: dict[JobKind, dict[str, list[Any]]] = {
     JobKind.IMAGE_DIFF: {
-        "diffid": [*NO_NUMBER, *REQUIRED, True, 0, -5],
+        "diffid": [*NO_NUMBER, *REQUIRED, True, 0, -5, 6],
         **{name: ["x", 5, [1]] for name in ("added", "modified", "removed", "game", "machine", "image")},
     },
-    JobKind.IMAGE_VERSION: {"imageversionid": [*NO_NUMBER, *REQUIRED, True, 0, -5], "success": ["maybe", {}, 2]},
+    JobKind.IMAGE_VERSION: {"imageversionid": [*NO_NUMBER, *REQUIRED, True, 0, -5, 6], "success": ["maybe", {}, 2]},
 }
 
 
@@ -81,3 +81,20 @@ async def test_a_misshapen_field_is_named(ref: JobRef, fault: Fault) -> None:
             await server.listen()
             assert (await client.image_diffs.retry(5)).state is JobState.RUNNING
             assert [path.rpartition("/")[2] for path in server.paths] == ["retry", "status"]
+
+
+@pytest.mark.parametrize(("ref", "field"), [(DIFF, "diffid"), (VERSION, "imageversionid")], ids=str)
+async def test_no_watch_ends_with_another_jobs_end(ref: JobRef, field: str) -> None:
+    """An answer that shows how another job has ended is an outage like any other, and in the end the error."""
+    another = unreadable("another job", answers(json.dumps(wire(6, JobState.COMPLETED)).encode()))
+    told: list[Job] = []
+    async with (
+        FaultyServer(another.deed, 2**31, completed) as server,
+        client_of(server, another) as client,
+        JobWatcher(client, interval=0.001, outage_tolerance=0.01) as watcher,
+    ):
+        await server.listen()
+        [result] = await watcher.wait_all([ref], on_update=told.append)
+    check(result.error, evolve(another, attributes={"fields": (field,)}))
+    assert result.job is None
+    assert told == []
