@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trustme
 from attrs import evolve, frozen
+from faults.authorities import Authorities, server_context
 from faults.deeds import closes_at_once, hangs
 from faults.fault import Fault, unsent
 from faults.faulty_server import FaultyServer
@@ -28,20 +29,6 @@ MENDED = [NOBODY_LISTENS, NO_SUCH_NAME, NOT_TRUSTED, ANOTHERS_NAME]
 FAULTS = [*MENDED, NO_TLS, NO_HANDSHAKE]
 
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=str)
-Authorities = tuple[trustme.CA, trustme.CA]
-
-
-@pytest.fixture(scope="module")
-def authorities() -> Authorities:
-    """Make an authority that the client trusts, and one that nobody knows."""
-    return trustme.CA(), trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def trust(authorities: Authorities, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with authorities[0].cert_pem.tempfile() as file:
-        monkeypatch.setenv("SSL_CERT_FILE", file)
-        yield
 
 
 @frozen
@@ -74,10 +61,10 @@ async def unreachable(
     fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch, **options: int
 ) -> AsyncIterator[Place]:
     """Serve in a way that no connection comes of, and give a client that tries."""
-    resolver, tls = Resolver(monkeypatch), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    resolver = Resolver(monkeypatch)
     resolver.knows = fault is not NO_SUCH_NAME
     authority = authorities[1 if fault is NOT_TRUSTED else 0]
-    authority.issue_cert("example.org" if fault is ANOTHERS_NAME else NAME).configure_cert(tls)
+    tls = server_context(authority, "example.org" if fault is ANOTHERS_NAME else NAME)
     spoken, times = (tls, 0) if fault in MENDED else (None, 2**31)
     async with FaultyServer(fault.deed, times, completed, spoken) as server:
         if fault is not NOBODY_LISTENS:
