@@ -18,6 +18,7 @@ import pytest
 from loopback import LoopbackServer, http_answer, nobody_listens
 from marked import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, TOKEN, assert_hidden, shown_by
 from scripts import envelope, wire
+from virtual_time import virtual_time_on_loopback
 
 from clanforge_async import (
     AccessKeyAuth,
@@ -115,6 +116,7 @@ async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 @pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
+@virtual_time_on_loopback
 async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> None:
     """However a call or a watch ends, no secret stands in what it returns, raises, pickles or logs."""
     async with (
