@@ -31,7 +31,7 @@ from clanforge_async._options import Options
 from clanforge_async._pool import FRESH, make_pool
 from clanforge_async._replies import PATIENCE, interpret, may_repeat
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError
+from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError, TransportError
 from clanforge_async.jobs import Reading
 
 logger = logging.getLogger("clanforge_async")
@@ -121,16 +121,10 @@ class Transport:
         self._open()
         call.sent_at = -math.inf
         try:
-            reply = await self._signed(call, patience)
-        except InvalidResponseError as unreadable:
-            logger.debug("GET %s: %s", call.path, unreadable)
+            reply = await self._replied(call, patience)
+        except (TransportError, InvalidResponseError) as failure:
+            logger.debug("GET %s: %s", call.path, failure)
             raise
-        except Exception as exc:
-            if not is_of_the_network(exc):
-                raise
-            error = translated(exc, call)
-            logger.debug("GET %s: %s", call.path, error)
-            raise error from (None if may_quote_credentials(exc) else exc)
         logger.debug("GET %s: HTTP %d, %d bytes", call.path, reply.status, len(reply.body))
         try:
             reading = interpret(call.job, reply)
@@ -142,6 +136,14 @@ class Transport:
             raise
         self._gate.settle()
         return reading
+
+    async def _replied(self, call: Call, patience: float) -> Reply:
+        try:
+            return await self._signed(call, patience)
+        except Exception as exc:
+            if not is_of_the_network(exc):
+                raise
+            raise translated(exc, call) from (None if may_quote_credentials(exc) else exc)
 
     async def _signed(self, call: Call, patience: float) -> Reply:
         auth = self._options.auth

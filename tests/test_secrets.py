@@ -8,6 +8,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -31,7 +32,10 @@ from clanforge_async import (
     JobRef,
     JobState,
     JobWatcher,
+    StaleJobError,
     TransportError,
+    WatchClosedError,
+    WatchTimeoutError,
 )
 
 Transports = Callable[[], httpx.AsyncBaseTransport | None]
@@ -136,6 +140,31 @@ async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> No
     assert len(server.requests) > len(ANSWERS)
     sent = [head.lower() for head in server.requests]
     assert all("\r\nauthorization: " in head or "\r\nx-api-key: marked" in head for head in sent)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
+@pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
+@virtual_time_on_loopback
+async def test_no_unfinished_watch_shows_a_secret(auth: Any, transport: Transports) -> None:
+    """A watch that saw no news, that ran out of time or whose watcher was closed shows no secret either."""
+    stale = JobRef.image_diff(1, newer_than=datetime.max.replace(tzinfo=UTC, microsecond=0))
+    async with (
+        LoopbackServer(_answer) as server,
+        ClanforgeClient(auth, base_url=server.url, transport=transport(), max_rate=None) as client,
+        JobWatcher(client, stale_after=0) as watcher,
+    ):
+        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, SILENT)]))
+        results = await watcher.wait_all([stale, JobRef.image_diff(1)], timeout=3)
+        await watcher.aclose()
+        results += await left
+        kinds = [type(result.error) for result in results]
+        assert kinds == [StaleJobError, WatchTimeoutError, WatchClosedError, WatchClosedError]
+        for result in results:
+            assert result.error is not None
+            assert_hidden(repr(result) + shown_by(result.error))
+        with pytest.raises(WatchClosedError) as closed:
+            await watcher.wait(stale)
+        assert_hidden(shown_by(closed.value))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
