@@ -10,7 +10,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition
+from model.chronicle import assert_all_has_happened, chronicled, happens
 from model.limits import Pace, assert_able, assert_ends, assert_leaves_nothing
 from model.truth import Subject, diff_of, version_of
 from model.watches import ALONE, TOGETHER, Form
@@ -77,49 +78,63 @@ class Clanforge(RuleBasedStateMachine):
             self.w.break_down(fault, probability=0.2)
         return multiple(*(self._diff([run]) for run in first))
 
-    @rule(target=targets, run=runs)
+    @chronicled(target=targets, run=runs)
     def add_a_version(self, run: dict[str, Any]) -> Target:
         return self._added(version_of(self.w.simulator, len(self.w.subjects) + 1, run))
 
-    @rule(target=diffs, several=st.lists(runs, min_size=1, max_size=3))
+    @chronicled(target=diffs, several=st.lists(runs, min_size=1, max_size=3))
     def add_a_diff(self, several: list[dict[str, Any]]) -> Subject:
         return self._diff(several)
 
-    @rule(
+    @chronicled(
         target=targets,
         subject=diffs,
         fault=st.none() | stale | faults,
-        times=st.sampled_from([1, 2, 8]),
-        rush=st.booleans(),
+        times=st.sampled_from([1, 2, 8, None]),
+        rush=st.sampled_from([False, False, False, True]),
+        rivals=st.sampled_from([0, 0, 1, 2]),
         wait=waits,
         form=st.none() | st.sampled_from(ALONE),
     )
     def retry(
-        self, *, subject: Subject, fault: Fault | None, times: int, rush: bool, wait: float, form: Form | None
+        self,
+        *,
+        subject: Subject,
+        fault: Fault | None,
+        times: int | None,
+        rush: bool,
+        rivals: int,
+        wait: float,
+        form: Form | None,
     ) -> Any:
-        if self.w.is_being_retried(subject):
-            return multiple()
         if not rush and not subject.has_ended():
             self.w.pass_time(subject.simulator.ended_at(subject.ref) - subject.simulator.clock())
         if fault is not None:
             self.w.break_down(fault, id=subject.ref.id, times=times)
-        attempt = self.w.retry(subject)
+        attempt, *_ = [self.w.retry(subject) for _ in range(1 + rivals)]
         self.w.pass_time(wait)
-        if attempt.ref is None:
+        if attempt.answer is None or attempt.ref is None:
             return multiple()
+        self.w.seen.append((subject, attempt.answer, attempt.run))
         if form is not None:
             self.w.watch(form, [(subject, attempt.ref, attempt.run)], None)
         return subject, attempt.ref, attempt.run
 
-    @rule(subject=diffs, form=st.sampled_from(ALONE), seconds=patience)
+    @chronicled(subject=diffs, form=st.sampled_from(ALONE), seconds=patience)
     def watch_whatever_runs(self, subject: Subject, form: Form, seconds: float | None) -> None:
         self.w.watch(form, [(subject, subject.ref, 0)], seconds)
 
-    @rule(chosen=targets, form=st.sampled_from(ALONE), seconds=patience)
+    @chronicled(chosen=targets, form=st.sampled_from(ALONE), seconds=patience)
     def watch(self, chosen: Target, form: Form, seconds: float | None) -> None:
         self.w.watch(form, [chosen], seconds)
 
-    @rule(
+    @chronicled(which=st.integers(0, 99), is_over=st.booleans(), form=st.sampled_from(ALONE), seconds=patience)
+    def watch_a_job_that_was_seen(self, *, which: int, is_over: bool, form: Form, seconds: float | None) -> None:
+        if seen := [each for each in self.w.seen if each[1].is_terminal is is_over]:
+            happens(f"target: a job that is {'over' if is_over else 'not over'}")
+            self.w.watch(form, [seen[which % len(seen)]], seconds)
+
+    @chronicled(
         chosen=st.lists(targets, min_size=1, max_size=5, unique_by=lambda target: target[0].ref),
         form=st.sampled_from(TOGETHER),
         seconds=patience,
@@ -127,28 +142,26 @@ class Clanforge(RuleBasedStateMachine):
     def watch_several(self, chosen: list[Target], form: Form, seconds: float | None) -> None:
         self.w.watch(form, chosen, seconds)
 
-    @rule(seconds=waits)
-    def pass_time(self, seconds: float) -> None:
+    @chronicled(seconds=waits, mended=st.booleans())
+    def pass_time(self, *, seconds: float, mended: bool) -> None:
+        if mended:
+            self.w.mend()
         self.w.pass_time(seconds)
 
-    @rule(
+    @chronicled(
         fault=faults,
         route=routes,
         probability=st.sampled_from([0.3, 1.0]),
         times=st.sampled_from([1, 2, 5, None]),
+        refused=st.sampled_from([0, 0, 1, 4]),
     )
-    def break_down(self, fault: Fault, route: str | None, probability: float, times: int | None) -> None:
+    def break_down(
+        self, *, fault: Fault, route: str | None, probability: float, times: int | None, refused: int
+    ) -> None:
         self.w.break_down(fault, route=route, probability=probability, times=times)
+        self.w.refuse(refused)
 
-    @rule(connections=st.integers(1, 4))
-    def refuse_connections(self, connections: int) -> None:
-        self.w.refuse(connections)
-
-    @rule()
-    def recover(self) -> None:
-        self.w.simulator.faults.clear()
-
-    @rule(which=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
+    @chronicled(which=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
     def lose_patience(self, which: int, wait: float) -> None:
         tasks = [party.task for party in self.w.parties]
         tasks += [attempt.task for attempt in self.w.attempts if attempt.task is not None]
@@ -156,11 +169,13 @@ class Clanforge(RuleBasedStateMachine):
             tasks[which % len(tasks)].cancel()
         self.w.pass_time(wait)
 
-    @rule(seconds=patience)
+    @precondition(lambda self: self.w.parties)
+    @chronicled(seconds=patience)
     def start_anew(self, seconds: float | None) -> None:
         for watch in self.w.close_watcher():
             ref = JobRef.parse(str(watch.ref))
             assert ref == watch.ref
+            happens("watch: taken up again")
             self.w.watch(ALONE[0], [(watch.subject, ref, watch.first_run)], seconds)
 
     @invariant()
@@ -197,12 +212,18 @@ class Clanforge(RuleBasedStateMachine):
         return subject, subject.ref, 0
 
 
-TestClanforge = Clanforge.TestCase
-TestClanforge.settings = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=120,
-    phases=[Phase.generate],  # what fails is shown as it is: to make it smaller can take minutes
-    stateful_step_count=40,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class TestClanforge(Clanforge.TestCase):  # type: ignore[misc, valid-type] # made when the machine is
+    """The machine, run over many worlds; and that all of it has run."""
+
+    settings = settings(
+        derandomize=True,
+        deadline=None,
+        max_examples=120,
+        phases=[Phase.generate],  # what fails is shown as it is: to make it smaller can take minutes
+        stateful_step_count=40,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+    def runTest(self) -> None:  # noqa: N802 - unittest's name for it
+        super().runTest()
+        assert_all_has_happened()

@@ -55,8 +55,7 @@ def assert_able(world: World) -> None:
 
 def assert_ends(world: World) -> None:
     """Hold that once nothing goes wrong any more, every call and every watch comes to its end."""
-    world.simulator.faults.clear()
-    world.network.refusing = 0
+    world.mend()
     world.pass_time(_A_LONG_TIME)
     world.do(world.network.drain())
     world.see()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import httpx
-from attrs import define
+from attrs import define, field
 from virtual_time import now
 
 from clanforge_async.simulator import Simulator
+
+SENDER: ContextVar[object] = ContextVar("SENDER", default=None)
+"""On whose behalf requests are sent, for whoever wants to tell theirs from others."""
 
 
 @define(eq=False)
@@ -22,6 +26,7 @@ class Passage:
         status: The status of that answer.
         arrived: Whether it has reached the server.
         served: Whether the server is done with it.
+        sender: On whose behalf it was sent.
     """
 
     path: str
@@ -30,6 +35,7 @@ class Passage:
     status: int | None = None
     arrived: bool = False
     served: bool = False
+    sender: object = field(factory=SENDER.get)
 
 
 class Network(httpx.AsyncBaseTransport):
