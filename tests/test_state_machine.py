@@ -6,11 +6,12 @@ again from their printed references, requests fail in every way, callers lose pa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition
+from model.attempts import Attempt
 from model.chronicle import assert_all_has_happened, chronicled, happens
 from model.limits import Pace, assert_able, assert_ends, assert_leaves_nothing
 from model.truth import Subject, diff_of, version_of
@@ -22,6 +23,14 @@ from clanforge_async.simulator import Drop, Envelope, Fault, GatewayError, Laten
 
 Target = tuple[Subject, JobRef, int]
 
+T = TypeVar("T")
+
+
+def perhaps(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    """Draw nothing every other time; of ``none() | strategy`` the first would be one of all alternatives."""
+    return st.booleans().flatmap(lambda drawn: strategy if drawn else st.none())
+
+
 settings_of_a_world = st.builds(
     Settings,
     max_rate=st.sampled_from([None, 0.5, 2.0, 7.3, 20.0]),
@@ -29,7 +38,7 @@ settings_of_a_world = st.builds(
     max_retries=st.sampled_from([0, 1, 3]),
     interval=st.sampled_from([until_eta(), until_eta(0.5, 8.0), 5.0]),
     outage_tolerance=st.sampled_from([0.0, 20.0, 300.0]),
-    stale_after=st.sampled_from([10.0, 120.0]),
+    stale_after=st.sampled_from([5.0, 60.0]),
     skew=st.sampled_from([0.0, -3600.4, 900.7]),
     quirks=st.booleans(),
 )
@@ -41,7 +50,7 @@ runs = st.fixed_dictionaries(
         "estimate": st.booleans(),
     }
 )
-stale: st.SearchStrategy[Fault] = st.builds(Stale, st.sampled_from([None, 5.0, 40.0]), retry_answer=st.booleans())
+earlier_run: st.SearchStrategy[Fault] = st.builds(Stale, st.sampled_from([None, 5.0, 40.0]), retry_answer=st.booleans())
 faults: st.SearchStrategy[Fault] = st.one_of(
     st.builds(Drop, after_acting=st.booleans()),
     st.builds(Latency, st.sampled_from([0.3, 8.0, 29.9, 45.0]), after_acting=st.booleans()),
@@ -51,7 +60,7 @@ faults: st.SearchStrategy[Fault] = st.one_of(
     st.just(Truncate()),
     st.builds(Unreadable, html=st.booleans()),
     st.builds(Envelope, st.sampled_from(["image locked by diffid: 5", "no"])),
-    stale,
+    earlier_run,
 )
 routes = st.sampled_from([None, "image-diff retry", "image-diff status", "image-version status"])
 patience = st.sampled_from([None, None, 0.0, 0.04, 3.0, 47.0, 600.0])
@@ -68,7 +77,7 @@ class Clanforge(RuleBasedStateMachine):
     @initialize(
         target=diffs,
         options=settings_of_a_world,
-        usual=st.lists(faults, max_size=2),
+        usual=st.lists(faults, max_size=1),
         first=st.lists(runs, min_size=2, max_size=2),
     )
     def begin(self, options: Settings, usual: list[Fault], first: list[dict[str, Any]]) -> Any:
@@ -89,12 +98,12 @@ class Clanforge(RuleBasedStateMachine):
     @chronicled(
         target=targets,
         subject=diffs,
-        fault=st.none() | stale | faults,
+        fault=perhaps(faults),
         times=st.sampled_from([1, 2, 8, None]),
         rush=st.sampled_from([False, False, False, True]),
+        refused=st.sampled_from([0, 0, 1, 9]),
         rivals=st.sampled_from([0, 0, 1, 2]),
         wait=waits,
-        form=st.none() | st.sampled_from(ALONE),
     )
     def retry(
         self,
@@ -103,22 +112,34 @@ class Clanforge(RuleBasedStateMachine):
         fault: Fault | None,
         times: int | None,
         rush: bool,
+        refused: int,
         rivals: int,
         wait: float,
-        form: Form | None,
     ) -> Any:
-        if not rush and not subject.has_ended():
-            self.w.pass_time(subject.simulator.ended_at(subject.ref) - subject.simulator.clock())
+        if not rush:
+            self.w.outlast(subject)
         if fault is not None:
             self.w.break_down(fault, id=subject.ref.id, times=times)
+        self.w.refuse(refused)
         attempt, *_ = [self.w.retry(subject) for _ in range(1 + rivals)]
         self.w.pass_time(wait)
-        if attempt.answer is None or attempt.ref is None:
-            return multiple()
-        self.w.seen.append((subject, attempt.answer, attempt.run))
-        if form is not None:
-            self.w.watch(form, [(subject, attempt.ref, attempt.run)], None)
-        return subject, attempt.ref, attempt.run
+        return self._retried(attempt)
+
+    @chronicled(
+        target=targets, subject=diffs, fault=earlier_run, form=st.sampled_from(ALONE), seconds=patience, wait=waits
+    )
+    def retry_and_see_the_run_before(
+        self, *, subject: Subject, fault: Fault, form: Form, seconds: float | None, wait: float
+    ) -> Any:
+        self.w.mend()
+        self.w.outlast(subject)
+        self.w.break_down(fault, id=subject.ref.id)
+        attempt = self.w.retry(subject)
+        self.w.pass_time(2)
+        if attempt.answer is not None:
+            self.w.watch(form, [(subject, attempt.answer.ref, attempt.run)], seconds)
+        self.w.pass_time(wait)
+        return self._retried(attempt)
 
     @chronicled(subject=diffs, form=st.sampled_from(ALONE), seconds=patience)
     def watch_whatever_runs(self, subject: Subject, form: Form, seconds: float | None) -> None:
@@ -161,12 +182,12 @@ class Clanforge(RuleBasedStateMachine):
         self.w.break_down(fault, route=route, probability=probability, times=times)
         self.w.refuse(refused)
 
+    @precondition(lambda self: self.w.parties or self.w.attempts)
     @chronicled(which=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
     def lose_patience(self, which: int, wait: float) -> None:
-        tasks = [party.task for party in self.w.parties]
-        tasks += [attempt.task for attempt in self.w.attempts if attempt.task is not None]
-        if tasks:
-            tasks[which % len(tasks)].cancel()
+        tasks = [attempt.task for attempt in self.w.attempts if attempt.task is not None]
+        tasks += [party.task for party in self.w.parties]
+        tasks[which % len(tasks)].cancel()
         self.w.pass_time(wait)
 
     @precondition(lambda self: self.w.parties)
@@ -205,6 +226,12 @@ class Clanforge(RuleBasedStateMachine):
         subject = diff_of(self.w.simulator, len(self.w.subjects) + 1, several)
         self._added(subject)
         return subject
+
+    def _retried(self, attempt: Attempt) -> Any:
+        if attempt.answer is None:
+            return multiple()
+        self.w.seen.append((attempt.subject, attempt.answer, attempt.run))
+        return attempt.subject, attempt.answer.ref, attempt.run
 
     def _added(self, subject: Subject) -> Target:
         self.w.subjects.append(subject)

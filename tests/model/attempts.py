@@ -10,7 +10,7 @@ from model.chronicle import happens
 from model.network import SENDER, Network, Passage
 from model.truth import Subject
 
-from clanforge_async import ClanforgeClient, ClanforgeError, ImageDiffJob, JobRef, RetryOutcomeUnknownError
+from clanforge_async import ClanforgeClient, ClanforgeError, ImageDiffJob, RetryOutcomeUnknownError
 
 _TOO_MANY_REQUESTS = 429
 
@@ -52,11 +52,6 @@ class Attempt:
             self.error = error
         self.run = self.before + self.had_ended if self.others else self.subject.last_run
 
-    @property
-    def ref(self) -> JobRef | None:
-        """What to watch from here on, where the call has returned."""
-        return None if self.answer is None else self.answer.ref
-
     def is_settled(self, network: Network) -> bool:
         """Whether the call is over on both sides."""
         is_over = self.task is not None and self.task.done()
@@ -86,7 +81,9 @@ def assert_acted_well(attempts: Sequence[Attempt], network: Network) -> None:
     acts = subject.last_run - min(attempt.before for attempt in attempts)
     for attempt in attempts:
         attempt.assert_sent_well(network)
-        happens(f"retry: {_outcome(attempt)}{', not alone' if attempt.others else ''}")
+        happens(f"retry: {_outcome(attempt)}")
+    if len(attempts) > 1:
+        happens("retry: not alone")
     assert acts <= sum(attempt.may_have_acted for attempt in attempts), f"{subject.ref}: {acts} by {attempts}"
     if any(attempt.answer is not None and attempt.had_ended for attempt in attempts):
         assert acts, f"{subject.ref} was not retried, although retry() returned: {attempts}"

@@ -42,7 +42,8 @@ class Circumstances:
         faults: The kinds of faults that there have been.
         server_ahead: Seconds that the server's clock shows more than the loop's.
         calm_since: When the last of them was mended; None: they go on.
-        seconds_per_request: How long requests wait for each other, by the client's rate.
+        seconds_per_request: How long one request makes the next one wait, by the client's rate.
+        crowd: How many there may have been to wait for each other.
         outage_tolerance: The watchers'.
         stale_after: The watchers'.
         closed_at: When watchers were closed.
@@ -52,6 +53,7 @@ class Circumstances:
     server_ahead: float
     calm_since: float | None
     seconds_per_request: float
+    crowd: int
     outage_tolerance: float
     stale_after: float
     closed_at: dict[JobWatcher, float]
@@ -73,7 +75,7 @@ def assert_ended_well(party: Party, network: Network, circumstances: Circumstanc
             happens(f"watch: {_name(ending)}")
             if ending.job is None:
                 _assert_given_up_well(watch, ending, party.watcher, circumstances)
-                _assert_not_in_vain(watch, ending, network, circumstances)
+                _assert_not_in_vain(watch, ending, circumstances)
             else:
                 _assert_true(watch, ending, ending.job, network, circumstances)
 
@@ -124,14 +126,13 @@ def _assert_given_up_well(watch: Watch, ending: Ending, watcher: JobWatcher, cir
         assert "Envelope" in circumstances.faults
 
 
-def _assert_not_in_vain(watch: Watch, ending: Ending, network: Network, circumstances: Circumstances) -> None:
+def _assert_not_in_vain(watch: Watch, ending: Ending, circumstances: Circumstances) -> None:
     """Hold that no watch has run out of time whose job had ended by its last poll, while nothing went wrong."""
     since, deadline = circumstances.calm_since, ending.at
     if not isinstance(ending.error, WatchTimeoutError) or since is None or watch.began < since + _AFTERMATH:
         return
     happens("watch: timed out in calm")
-    asked = sum(watch.began <= each.sent <= deadline for each in network.log)
-    in_time = deadline - _LAST_POLL_BEFORE - 3 * circumstances.seconds_per_request * (asked + 1)
+    in_time = deadline - _LAST_POLL_BEFORE - 3 * circumstances.seconds_per_request * circumstances.crowd
     if in_time > watch.began:
         ended = watch.subject.end_shown(watch.first_run, in_time, deadline, circumstances.server_ahead)
         assert ended is None, f"{watch.ref} timed out at {deadline}, but had ended: {ended}"

@@ -58,6 +58,7 @@ class World:
             server_ahead=START + settings.skew,
             calm_since=-math.inf,
             seconds_per_request=1 / settings.max_rate if settings.max_rate else 0.0,
+            crowd=0,
             outage_tolerance=settings.outage_tolerance,
             stale_after=settings.stale_after,
             closed_at={},
@@ -79,6 +80,7 @@ class World:
 
     def see(self) -> None:
         """Hold of everything that is over by now what has to hold of it."""
+        self.circumstances.crowd = max(self.circumstances.crowd, len(self.subjects) + len(self.attempts))
         for subject in self.subjects:
             subject.take_note(self.loop.time())
         for attempts in [self._attempts_on(subject) for subject in self.subjects]:
@@ -109,6 +111,11 @@ class World:
         self.network.refusing = 0
         if self.circumstances.calm_since is None:
             self.circumstances.calm_since = self.loop.time()
+
+    def outlast(self, subject: Subject) -> None:
+        """Let time pass until a job's last run is over."""
+        if not subject.has_ended():
+            self.pass_time(self.simulator.ended_at(subject.ref) - self.simulator.clock() + 0.01)
 
     def retry(self, subject: Subject) -> Attempt:
         """Have somebody retry a diff."""
