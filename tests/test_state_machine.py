@@ -99,7 +99,8 @@ class Clanforge(RuleBasedStateMachine):
         target=targets,
         subject=diffs,
         fault=perhaps(faults),
-        times=st.sampled_from([1, 2, 8, None]),
+        route=st.sampled_from([None, "image-diff retry"]),
+        times=st.sampled_from([1, 2, None]),
         rush=st.sampled_from([False, False, False, True]),
         refused=st.sampled_from([0, 0, 1, 9]),
         rivals=st.sampled_from([0, 0, 1, 2]),
@@ -110,6 +111,7 @@ class Clanforge(RuleBasedStateMachine):
         *,
         subject: Subject,
         fault: Fault | None,
+        route: str | None,
         times: int | None,
         rush: bool,
         refused: int,
@@ -119,7 +121,7 @@ class Clanforge(RuleBasedStateMachine):
         if not rush:
             self.w.outlast(subject)
         if fault is not None:
-            self.w.break_down(fault, id=subject.ref.id, times=times)
+            self.w.break_down(fault, id=subject.ref.id, route=route, times=times)
         self.w.refuse(refused)
         attempt, *_ = [self.w.retry(subject) for _ in range(1 + rivals)]
         self.w.pass_time(wait)
