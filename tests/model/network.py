@@ -46,7 +46,7 @@ class Network(httpx.AsyncBaseTransport):
         in_flight: How many requests the client waits for now.
         most_in_flight: The most that it ever waited for at a time.
         refusing: How many connections more are refused.
-        barrier: Where set, requests wait there for each other before they are carried on.
+        barrier: Where set, the next requests wait there for each other before they are carried on.
         times_closed: How often the client has closed its transport.
     """
 
@@ -83,6 +83,7 @@ class Network(httpx.AsyncBaseTransport):
     async def _carried(self, request: httpx.Request, passage: Passage) -> httpx.Response:
         if self.barrier is not None:
             await self.barrier.wait()
+            self.barrier = None
         if self.refusing:
             self.refusing -= 1
             msg = "connection refused"
