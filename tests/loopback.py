@@ -8,7 +8,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,6 +62,8 @@ class Listener(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
+        for _ in range(3):
+            await asyncio.sleep(0)  # whoever is being accepted arrives
         await self.hang_up()
 
     async def listen(self) -> None:
@@ -78,15 +80,13 @@ class Listener(ABC):
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._serving.add(asyncio.create_task(self._serve(reader, writer)))
+        serving = asyncio.create_task(self._serve(reader, writer))
+        serving.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has begun
+        self._serving.add(serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, OSError):  # the client has gone
             await self.serve(reader, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            return  # the client has gone
-        finally:
-            writer.close()
 
 
 class LoopbackServer(Listener):

@@ -29,4 +29,4 @@ class Resolver:
             return await self._system(host, port, **options)
         if not self.knows:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return await self._system("127.0.0.1", port, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", int(port)))]

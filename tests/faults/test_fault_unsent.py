@@ -16,6 +16,7 @@ from faults.fault import Fault, unsent
 from faults.faulty_server import FaultyServer
 from faults.harness import DIFF, READS, VERSION, Attempts, ask_for_retry, check, client_of, completed, running
 from faults.resolver import NAME, Resolver
+from virtual_time import virtual_time_on_loopback
 
 from clanforge_async import ClanforgeClient, Job, JobState, JobWatcher, RequestTimeoutError
 
@@ -74,6 +75,7 @@ async def unreachable(
 
 
 @each_fault
+@virtual_time_on_loopback
 async def test_what_was_never_sent_is_tried_again_and_told(
     fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
@@ -89,6 +91,7 @@ async def test_what_was_never_sent_is_tried_again_and_told(
 
 
 @each_fault
+@virtual_time_on_loopback
 async def test_a_watch_gives_up_what_it_never_reached(
     fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +106,7 @@ async def test_a_watch_gives_up_what_it_never_reached(
 
 
 @pytest.mark.parametrize("fault", MENDED, ids=str)
+@virtual_time_on_loopback
 async def test_what_is_mended_is_reached(
     fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch, attempts: Attempts
 ) -> None:
