@@ -9,6 +9,8 @@ connection is at risk. Transports that report nothing are given the same turns.
 The exchange runs in the task of whoever awaits it, since a task of its own would cost a tenth of a whole request. It
 is driven the way a task drives a coroutine, with one difference: while a connection is at risk, the task waits for a
 stand-in of the future that the exchange waits for, so that a cancellation hits nothing but the stand-in.
+
+Being driven step by step, an exchange also shows whether it has waited for its answer, or found it there.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import asyncio
 import types
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar, cast
+
+import httpx
 
 T = TypeVar("T")
 Awaited = asyncio.Future[Any] | None
@@ -34,6 +38,7 @@ _AT_RISK_FROM = (
     "start_tls.complete",
     "response_closed.started",
 )
+_LISTENS, _HEARD = "http11.receive_response_headers.started", "http11.receive_response_headers.complete"
 
 
 class Handover:
@@ -42,7 +47,17 @@ class Handover:
     To be made in the task that carries.
     """
 
-    __slots__ = ("_at_risk", "_cancelled_at", "_cancelled_before", "_has_expired", "_held", "_task", "_turns")
+    __slots__ = (
+        "_at_risk",
+        "_cancelled_at",
+        "_cancelled_before",
+        "_has_expired",
+        "_held",
+        "_listens_since",
+        "_steps",
+        "_task",
+        "_turns",
+    )
 
     def __init__(self) -> None:
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -52,10 +67,22 @@ class Handover:
         self._turns = 0
         self._cancelled_at: float | None = None
         self._has_expired = False
+        self._steps = 0
+        self._listens_since = 0
 
     async def trace(self, event: str, _info: dict[str, Any]) -> None:
-        """Take note of where the exchange is; to be given to httpcore as the request's `trace` extension."""
+        """Take note of where the exchange is; to be given to httpcore as the request's `trace` extension.
+
+        Raises:
+            httpx.RemoteProtocolError: The answer was there before its request. The server had sent more than the
+                answer before, and httpcore, which never looks for that, has kept it and would take it for this one.
+        """
         self._at_risk = event.endswith(_AT_RISK_FROM)
+        if event == _LISTENS:
+            self._listens_since = self._steps
+        elif event == _HEARD and self._listens_since == self._steps:  # whoever reads from the network waits for it
+            msg = "more was sent than the answer before"
+            raise httpx.RemoteProtocolError(msg)
 
     async def carry(self, exchange: Coroutine[Any, Any, T], seconds: float | None) -> T:
         """Await an exchange. Whoever cancels this has it cancelled, and ended, when the cancellation comes through.
@@ -103,6 +130,7 @@ class Handover:
                 awaited: Awaited = exchange.send(None) if error is None else exchange.throw(error)
             except StopIteration as end:
                 return cast("T", end.value)
+            self._steps += 1
             if not self._is_cancelled():
                 self._held = self._cancelled_at = None
             is_exposed = not self._at_risk and self._held is None and self._cancelled_at is None

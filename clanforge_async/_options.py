@@ -67,17 +67,18 @@ def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
         raise ConfigurationError(msg)
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL:
+        host = url.host
+    except (httpx.InvalidURL, UnicodeError):  # the latter from idna, which reads internationalised hosts
         msg = "base_url is not an address"
         raise ConfigurationError(msg) from None
-    if url.scheme not in {"http", "https"} or not url.host or not 0 < (url.port or 443) < _PORTS:
+    if url.scheme not in {"http", "https"} or not host or not 0 < (url.port or 443) < _PORTS:
         msg = "base_url must be an absolute https address"
         raise ConfigurationError(msg)
     if url.userinfo or url.query or url.fragment:
         msg = "base_url must hold neither credentials nor a query nor a fragment"
         raise ConfigurationError(msg)
-    if url.scheme == "http" and not is_loopback(url.host):
-        msg = f"plain http would send the credentials to {url.host} in the clear: use https"
+    if url.scheme == "http" and not is_loopback(host):
+        msg = f"plain http would send the credentials to {host} in the clear: use https"
         raise ConfigurationError(msg)
     return url
 

@@ -32,7 +32,7 @@ from clanforge_async._pool import FRESH, make_pool
 from clanforge_async._replies import PATIENCE, interpret, may_repeat
 from clanforge_async._traces import Traced
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError
+from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError, TransportError
 from clanforge_async.jobs import Reading
 
 _HEADERS = {
@@ -120,19 +120,13 @@ class Transport:
         self._open()
         call.sent_at = -math.inf
         try:
-            reply = await self._signed(call, patience)
-        except InvalidResponseError as unreadable:
-            log_failure(call, unreadable)
+            reply = await self._replied(call, patience)
+        except (TransportError, InvalidResponseError) as failure:
+            log_failure(call, failure)
             raise
-        except Exception as exc:
-            if not is_of_the_network(exc):
-                raise
-            error = translated(exc, call)
-            log_failure(call, error)
-            raise error from (None if may_quote_credentials(exc) else exc)
         log_answer(call, reply)
         try:
-            reading = interpret(call.kind, reply)
+            reading = interpret(call.job, reply)
         except APIError as error:
             if error.status_code == _TOO_MANY_REQUESTS or (
                 error.status_code == _UNAVAILABLE and error.retry_after is not None
@@ -141,6 +135,14 @@ class Transport:
             raise
         self._gate.settle()
         return reading
+
+    async def _replied(self, call: Call, patience: float) -> Reply:
+        try:
+            return await self._signed(call, patience)
+        except Exception as exc:
+            if not is_of_the_network(exc):
+                raise
+            raise translated(exc, call) from (None if may_quote_credentials(exc) else exc)
 
     async def _signed(self, call: Call, patience: float) -> Reply:
         auth = self._options.auth

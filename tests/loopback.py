@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,31 +24,35 @@ def http_answer(body: Mapping[str, Any] | bytes, status: str = "200 OK", **heade
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
-class LoopbackServer:
-    """Speaks as much HTTP as it takes to test a client of it.
+class Listener(ABC):
+    """Listens on loopback, has each connection served by a task of its own, and leaves none of them behind.
+
+    Args:
+        port: Where; 0: wherever there is room.
+        tls: Has it speak TLS.
+        waits: Has it refuse connections until it is told to listen.
 
     Attributes:
-        url: Where it listens.
-        requests: The heads of all requests, as they came.
+        port: Where it listens.
         connections: How many connections it has accepted.
     """
 
-    def __init__(self, answer: Answerer, port: int = 0) -> None:
-        self.requests: list[str] = []
-        self.connections = 0
-        self.answer = answer
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, *, waits: bool = False) -> None:
         self.port = port
-        self._conversations: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self._tls = tls
+        self._waits = waits
+        self._serving: set[asyncio.Task[None]] = set()
 
-    @property
-    def request_lines(self) -> list[str]:
-        """What was asked for, without the query: ``GET /path``."""
-        return [" ".join(head.partition("?")[0].split()[:2]) for head in self.requests]
+    @abstractmethod
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection; that the client goes is no error."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, ssl=self._tls, start_serving=not self._waits
+        )
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(
@@ -56,34 +62,68 @@ class LoopbackServer:
         traceback: TracebackType | None,
     ) -> None:
         self._server.close()
-        for conversation in self._conversations:
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-        await self._server.wait_closed()
+        for _ in range(3):
+            await asyncio.sleep(0)  # whoever is being accepted arrives
+        await self.hang_up()
+
+    async def listen(self) -> None:
+        """Accept connections, where it has waited for that."""
+        await self._server.start_serving()
+
+    async def hang_up(self) -> None:
+        """Close every connection."""
+        for serving in self._serving:
+            serving.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        self._serving.clear()
         await asyncio.sleep(0)  # what was closed just now closes at the next turn
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._conversations.add(asyncio.create_task(self._converse(reader, writer)))
+        serving = asyncio.create_task(self._serve(reader, writer))
+        serving.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has begun
+        self._serving.add(serving)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                self.requests.append(head)
-                content = self.answer(head)
-                if isinstance(content, Awaitable):
-                    content = await content
-                if content is None:
-                    return
-                writer.write(content)
-                await writer.drain()
-                if b"\r\nConnection: close\r\n" in content:
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):  # the client has gone
+            await self.serve(reader, writer)
+
+
+class LoopbackServer(Listener):
+    """Speaks as much HTTP as it takes to test a client of it.
+
+    Attributes:
+        requests: The heads of all requests, as they came.
+    """
+
+    def __init__(self, answer: Answerer, port: int = 0) -> None:
+        super().__init__(port)
+        self.requests: list[str] = []
+        self.answer = answer
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def request_lines(self) -> list[str]:
+        """What was asked for, without the query: ``GET /path``."""
+        return [" ".join(head.partition("?")[0].split()[:2]) for head in self.requests]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.requests.append(head)
+            content = self.answer(head)
+            if isinstance(content, Awaitable):
+                content = await content
+            if content is None:
+                return
+            writer.write(content)
+            await writer.drain()
+            if b"\r\nConnection: close\r\n" in content:
+                return
 
 
 @contextmanager

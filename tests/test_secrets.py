@@ -8,6 +8,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from loopback import LoopbackServer, http_answer, nobody_listens
 from marked import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, TOKEN, assert_hidden, shown_by
 from scripts import ScriptedServer, envelope, wire
 from telemetry.collected import Collected
-from virtual_time import virtual_time
+from virtual_time import virtual_time, virtual_time_on_loopback
 
 from clanforge_async import (
     AccessKeyAuth,
@@ -32,7 +33,10 @@ from clanforge_async import (
     JobRef,
     JobState,
     JobWatcher,
+    StaleJobError,
     TransportError,
+    WatchClosedError,
+    WatchTimeoutError,
 )
 
 Transports = Callable[[], httpx.AsyncBaseTransport | None]
@@ -117,6 +121,7 @@ async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 @pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
+@virtual_time_on_loopback
 async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> None:
     """However a call or a watch ends, no secret stands in what it returns, raises, pickles or logs."""
     async with (
@@ -177,6 +182,31 @@ async def test_no_span_or_figure_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
     reported = [span.to_json() for span in collected.spans()]
     assert len(reported) == len(ANSWERS)
     assert_hidden("\n".join([*reported, *map(repr, collected.figures().values())]))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
+@pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
+@virtual_time_on_loopback
+async def test_no_unfinished_watch_shows_a_secret(auth: Any, transport: Transports) -> None:
+    """A watch that saw no news, that ran out of time or whose watcher was closed shows no secret either."""
+    stale = JobRef.image_diff(1, newer_than=datetime.max.replace(tzinfo=UTC, microsecond=0))
+    async with (
+        LoopbackServer(_answer) as server,
+        ClanforgeClient(auth, base_url=server.url, transport=transport(), max_rate=None) as client,
+        JobWatcher(client, stale_after=0) as watcher,
+    ):
+        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, SILENT)]))
+        results = await watcher.wait_all([stale, JobRef.image_diff(1)], timeout=3)
+        await watcher.aclose()
+        results += await left
+        kinds = [type(result.error) for result in results]
+        assert kinds == [StaleJobError, WatchTimeoutError, WatchClosedError, WatchClosedError]
+        for result in results:
+            assert result.error is not None
+            assert_hidden(repr(result) + shown_by(result.error))
+        with pytest.raises(WatchClosedError) as closed:
+            await watcher.wait(stale)
+        assert_hidden(shown_by(closed.value))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)

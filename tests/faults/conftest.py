@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import trustme
+from faults.authorities import Authorities
 from faults.harness import LONGEST_LINE, Attempts
 from tenacity import wait_none
 
@@ -16,6 +18,22 @@ from clanforge_async import _gate, _transport
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_BACKOFF", wait_none())
     monkeypatch.setattr(_gate, "_LONGEST_GUESS", 0.01)
+
+
+@pytest.fixture(scope="session")
+def authorities() -> Authorities:
+    return trustme.CA(), trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def trusted(authorities: Authorities) -> Iterator[str]:
+    with authorities[0].cert_pem.tempfile() as file:
+        yield file
+
+
+@pytest.fixture(autouse=True)
+def trust(trusted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", trusted)
 
 
 @pytest.fixture(autouse=True)

@@ -90,7 +90,7 @@ def late(name: str, deed: Deed) -> Fault:
         attributes={"request_sent": True},
         is_repeated=True,
         retried=Retried.DOUBTED,
-        timeout=0.2,
+        timeout=1.0,
         max_response_bytes=2**30,
     )
 

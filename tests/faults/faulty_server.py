@@ -7,10 +7,9 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from loopback import http_answer
+from loopback import Listener, http_answer
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -54,8 +53,8 @@ Deed = Callable[[Visit], Awaitable[bool]]
 """What a server does on a visit; returns whether the connection stays open."""
 
 
-class FaultyServer:
-    """Misbehaves on its first visits; listens, if asked to, only later.
+class FaultyServer(Listener):
+    """Misbehaves on its first visits; listens only when it is told to.
 
     Args:
         deed: How it misbehaves.
@@ -75,49 +74,23 @@ class FaultyServer:
         job: Callable[[str], dict[str, Any]],
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        super().__init__(tls=tls, waits=True)
         self.paths: list[str] = []
         self.sent = 0
         self.job = job
         self._deed = deed
         self._left = times
-        self._tls = tls
-        self._visitors: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        bound = socket.socket()
-        bound.bind(("127.0.0.1", 0))
-        self.port: int = bound.getsockname()[1]
-        self._server = await asyncio.start_server(self._accept, sock=bound, ssl=self._tls, start_serving=False)
-        return self
+    async def misbehave(self, times: float) -> None:
+        """Do so again, over other connections."""
+        await self.hang_up()
+        self._left = times
+        self.paths.clear()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.close()
-        for visitor in self._visitors:
-            visitor.cancel()
-        await asyncio.gather(*self._visitors, return_exceptions=True)
-        await asyncio.sleep(0)  # what was closed just now closes at the next turn
-
-    async def listen(self) -> None:
-        """Accept connections, which are refused until then."""
-        await self._server.start_serving()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._visitors.add(asyncio.create_task(self._serve(reader, writer)))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visit = Visit(self, reader, writer)
-        try:
-            while await self._is_to_go_on(visit):
-                pass
-        except (asyncio.IncompleteReadError, OSError):
-            return  # the client has gone
-        finally:
-            writer.close()
+        while await self._is_to_go_on(visit):
+            pass
 
     async def _is_to_go_on(self, visit: Visit) -> bool:
         if self._left > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 from collections.abc import Awaitable, Callable
@@ -46,11 +47,19 @@ class Attempts(logging.Handler):
         super().__init__()
         self.count = 0
         self.longest = 0
+        self._more = asyncio.Event()
+
+    async def reach(self, count: int) -> None:
+        """Wait until so many have been made."""
+        while self.count < count:
+            self._more.clear()
+            await self._more.wait()
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         self.longest = max(self.longest, len(message))
         self.count += message.startswith("GET ")
+        self._more.set()
 
 
 def running(_head: str) -> dict[str, Any]:

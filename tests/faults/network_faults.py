@@ -41,7 +41,7 @@ NETWORK_FAULTS = [
     late("silent after half a header", stalls(b"HTTP/1.1 200 OK\r\nContent-Le")),
     late("silent after half a body", stalls(ANSWER[:-40])),
     late("silent amid chunks", stalls(CHUNKED + b"1\r\n{\r\n")),
-    late("chunks that never end", repeats(CHUNKED, b"1\r\n \r\n", pause=0.02)),
-    late("a body that drips", repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" ", pause=0.02)),
-    late("headers that drip", repeats(b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n", pause=0.02)),
+    late("chunks that never end", repeats(CHUNKED, b"1\r\n \r\n", pause=0.3)),
+    late("a body that drips", repeats(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" ", pause=0.3)),
+    late("headers that drip", repeats(b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n", pause=0.3)),
 ]

@@ -17,6 +17,7 @@ from faults.fault import unreadable
 from faults.faulty_server import FaultyServer
 from faults.harness import LONGEST_LINE, VERSION, assert_bounded, check, client_of, running
 from scripts import envelope, wire
+from virtual_time import virtual_time_on_loopback
 
 from clanforge_async import APIError, InvalidResponseError, JobFailedError, JobState, JobWatcher, WatchTimeoutError
 from clanforge_async.cli import main
@@ -78,6 +79,7 @@ async def test_an_error_keeps_little_of_a_long_answer(status: str, body: bytes) 
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.SQUASHED, None])
+@virtual_time_on_loopback
 async def test_a_job_keeps_what_its_error_does_not_quote(
     state: JobState | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,7 +93,7 @@ async def test_a_job_keeps_what_its_error_does_not_quote(
     ):
         await server.listen()
         with pytest.raises((JobFailedError, WatchTimeoutError)) as raised:
-            await watcher.wait(VERSION, timeout=0.1)
+            await watcher.wait(VERSION, timeout=1)
     error: Any = raised.value
     last = error.job if isinstance(error, JobFailedError) else error.last_job
     assert last is not None

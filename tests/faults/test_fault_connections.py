@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+import httpx
 import pytest
 from faults.harness import Attempts
 from loopback import LoopbackServer, http_answer
@@ -15,7 +16,14 @@ from scripts import wire
 from clanforge_async import ClanforgeClient, InvalidResponseError, Job, JobRef, JobState, JobWatcher
 
 RETRY, STATUS = "GET /cfp/v1/imagediff/5/retry", "GET /cfp/v1/imagediff/5/status"
-SURPLUS = http_answer(wire(5)) + b"\r\nsurplus"
+ANSWER = http_answer(wire(5))
+FORGED = http_answer(wire(5, JobState.COMPLETED))
+SURPLUS = {
+    "junk": b"\r\nsurplus",
+    "an answer": FORGED,
+    "an answer without a body": http_answer(b""),
+    "half": FORGED[:99],
+}
 
 
 class Impatient:
@@ -105,13 +113,24 @@ async def test_a_watch_outlives_connections_that_are_being_closed(attempts: Atte
     assert attempts.count == result.polls == 3
 
 
-@pytest.mark.parametrize(("call", "paths"), [("status", [STATUS] * 3), ("retry", [STATUS, RETRY])])
-async def test_what_comes_after_an_answer_is_nobodys_answer(call: str, paths: list[str]) -> None:
-    """Bytes beyond an answer's length are never read as the next call's answer, and leave no retry in doubt."""
-    answers = [SURPLUS]
+@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize(
+    ("transport", "call", "paths"),
+    [
+        pytest.param(lambda: None, "status", [STATUS] * 3, id="status"),
+        pytest.param(lambda: None, "retry", [STATUS, RETRY], id="retry"),
+        pytest.param(httpx.AsyncHTTPTransport, "status", [STATUS] * 3, id="status over a transport of the user's"),
+        pytest.param(httpx.AsyncHTTPTransport, "retry", [STATUS, RETRY, STATUS], id="retry over such a transport"),
+    ],
+)
+async def test_what_comes_after_an_answer_is_nobodys_answer(
+    transport: Callable[[], httpx.AsyncBaseTransport | None], call: str, paths: list[str], surplus: bytes
+) -> None:
+    """Bytes beyond an answer's length are never read as the next call's answer, be it a job, be it half of one."""
+    answers = [ANSWER + surplus]
     async with (
         LoopbackServer(lambda _: answers.pop() if answers else http_answer(wire(5, jobprogress=77))) as server,
-        ClanforgeClient(("key", "secret"), base_url=server.url) as client,
+        ClanforgeClient(("key", "secret"), base_url=server.url, transport=transport()) as client,
     ):
         await client.image_diffs.status(5)
         assert (await getattr(client.image_diffs, call)(5)).progress == 77

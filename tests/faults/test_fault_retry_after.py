@@ -8,6 +8,7 @@ from faults.deeds import answers
 from faults.fault import Fault, Retried, failure, refusal
 from faults.faulty_server import FaultyServer
 from faults.harness import READS, VERSION, Attempts, ask_for_retry, check, client_of, completed, running
+from virtual_time import virtual_time_on_loopback
 
 from clanforge_async import JobWatcher, RateLimitError, RetryOutcomeUnknownError, WatchTimeoutError
 
@@ -51,6 +52,7 @@ each_short_wait = pytest.mark.parametrize("form", [form for form, seconds in FOR
 
 @each_form
 @each_status
+@virtual_time_on_loopback
 async def test_a_call_tells_how_long_to_wait(form: str, status: int) -> None:
     """The error holds the seconds, counted on the server's clock; nonsense is None."""
     fault = told(form, status)
@@ -64,6 +66,7 @@ async def test_a_call_tells_how_long_to_wait(form: str, status: int) -> None:
 
 @each_short_wait
 @each_status
+@virtual_time_on_loopback
 async def test_a_short_wait_is_waited_out(form: str, status: int, attempts: Attempts) -> None:
     """Calls and watches go on after it; a retry is sent again only after 429."""
     fault = told(form, status)
@@ -85,6 +88,7 @@ async def test_a_short_wait_is_waited_out(form: str, status: int, attempts: Atte
 
 @each_wait
 @each_status
+@virtual_time_on_loopback
 async def test_nothing_is_asked_before_the_named_time(form: str, status: int) -> None:
     """A single call does not wait so long, a watch does; and neither sends anything before that time."""
     fault = told(form, status)

@@ -35,7 +35,7 @@ class Pace:
 
 
 def assert_able(world: World) -> None:
-    """Hold that as many requests as ever go out at once after a rest: no slot is lost, nor any of the rate."""
+    """Hold that as many requests as ever go out at once after a rest, and no more: no slot or pace is lost or won."""
     world.pass_time(120)
     subject = world.simulator.add_image_version(10**6, duration=60)
     count = world.settings.max_concurrency
@@ -43,20 +43,19 @@ def assert_able(world: World) -> None:
     asked = len(world.network.log)
 
     async def ask_together() -> None:
-        await asyncio.gather(*(world.client.image_versions.status(subject.id) for _ in range(count)))
+        await asyncio.gather(*(world.client.image_versions.status(subject.id) for _ in range(count + 1)))
 
     world.do(ask_together())
-    world.network.barrier = None
     at_once = count if world.settings.max_rate is None else min(count, max(int(world.settings.max_rate), 1))
     moments = [passage.sent for passage in world.network.log[asked:]]
-    assert len(moments) == count
+    assert len(moments) == count + 1
+    assert world.network.most_in_flight <= count
     assert moments[at_once - 1] == moments[0]
 
 
 def assert_ends(world: World) -> None:
     """Hold that once nothing goes wrong any more, every call and every watch comes to its end."""
-    world.simulator.faults.clear()
-    world.network.refusing = 0
+    world.mend()
     world.pass_time(_A_LONG_TIME)
     world.do(world.network.drain())
     world.see()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import httpx
-from attrs import define
+from attrs import define, field
 from virtual_time import now
 
 from clanforge_async.simulator import Simulator
+
+SENDER: ContextVar[object] = ContextVar("SENDER", default=None)
+"""On whose behalf requests are sent, for whoever wants to tell theirs from others."""
 
 
 @define(eq=False)
@@ -22,6 +26,7 @@ class Passage:
         status: The status of that answer.
         arrived: Whether it has reached the server.
         served: Whether the server is done with it.
+        sender: On whose behalf it was sent.
     """
 
     path: str
@@ -30,6 +35,7 @@ class Passage:
     status: int | None = None
     arrived: bool = False
     served: bool = False
+    sender: object = field(factory=SENDER.get)
 
 
 class Network(httpx.AsyncBaseTransport):
@@ -40,7 +46,7 @@ class Network(httpx.AsyncBaseTransport):
         in_flight: How many requests the client waits for now.
         most_in_flight: The most that it ever waited for at a time.
         refusing: How many connections more are refused.
-        barrier: Where set, requests wait there for each other before they are carried on.
+        barrier: Where set, the next requests wait there for each other before they are carried on.
         times_closed: How often the client has closed its transport.
     """
 
@@ -77,6 +83,7 @@ class Network(httpx.AsyncBaseTransport):
     async def _carried(self, request: httpx.Request, passage: Passage) -> httpx.Response:
         if self.barrier is not None:
             await self.barrier.wait()
+            self.barrier = None
         if self.refusing:
             self.refusing -= 1
             msg = "connection refused"

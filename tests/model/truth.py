@@ -19,7 +19,7 @@ class End:
     """How one run of a job ends.
 
     Attributes:
-        known: When the run was known to have begun, by the loop's clock.
+        known: When the run was known to have begun, by the loop's clock; it may have begun before.
         at: When it ends, in Unix seconds of the server's clock.
         state: In which state.
     """
@@ -68,6 +68,21 @@ class Subject:
             outcome = self.outcomes[self.last_run] if self.last_run < len(self.outcomes) else "completed"
             self.ends.append(End(moment, self.simulator.ended_at(self.ref), _ENDS[outcome]))
         assert len(self.ends) == self.last_run + 1, f"{self.ref} was retried more often than once"
+
+    def end_shown(self, first_run: int, since: float, until: float, server_ahead: float) -> End | None:
+        """Return the end, of that run or of a later one, that the server has shown from one moment to another.
+
+        Args:
+            first_run: The number of the run.
+            since: By the loop's clock.
+            until: Likewise.
+            server_ahead: Seconds that the server's clock shows more.
+        """
+        follows = [end.known for end in self.ends[1:]] + [math.inf]
+        for end, next_known in list(zip(self.ends, follows, strict=True))[first_run:]:
+            if end.at - server_ahead <= since and next_known >= until:
+                return end
+        return None
 
     def run_shown_by(self, job: Job) -> int:
         """Return the number of the run whose end a snapshot shows."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from attrs import define
-from model.attempts import Attempt
+from model.attempts import Attempt, assert_acted_well
+from model.endings import Circumstances, assert_ended_well
 from model.network import Network
 from model.truth import Subject
-from model.watches import Circumstances, Form, Party, Watch, assert_ended_well, glance
+from model.watches import Form, Party, Watch, glance
 from scripts import START
 
-from clanforge_async import ClanforgeClient, JobRef, JobWatcher
+from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
 from clanforge_async.polling import Interval
 from clanforge_async.simulator import DEMO_ACCOUNT, Fault, Simulator
 from clanforge_async.testing import VirtualTimeLoop
@@ -51,7 +53,17 @@ class World:
         self.subjects: list[Subject] = []
         self.attempts: list[Attempt] = []
         self.parties: list[Party] = []
-        self.circumstances = Circumstances(set(), settings.outage_tolerance, settings.stale_after, {})
+        self.circumstances = Circumstances(
+            faults=set(),
+            server_ahead=START + settings.skew,
+            calm_since=-math.inf,
+            seconds_per_request=1 / settings.max_rate if settings.max_rate else 0.0,
+            crowd=0,
+            outage_tolerance=settings.outage_tolerance,
+            stale_after=settings.stale_after,
+            closed_at={},
+        )
+        self.seen: list[tuple[Subject, Job, int]] = []
         self.client = self.do(self._open_client())
         self.watcher = self.do(self._open_watcher())
 
@@ -68,39 +80,56 @@ class World:
 
     def see(self) -> None:
         """Hold of everything that is over by now what has to hold of it."""
+        self.circumstances.crowd = max(self.circumstances.crowd, len(self.subjects) + len(self.attempts))
         for subject in self.subjects:
             subject.take_note(self.loop.time())
-        for attempt in [each for each in self.attempts if each.is_settled(self.network)]:
-            attempt.assert_acted_well(self.network)
-            self.attempts.remove(attempt)
+        for attempts in [self._attempts_on(subject) for subject in self.subjects]:
+            if attempts and all(each.is_settled(self.network) for each in attempts):
+                assert_acted_well(attempts, self.network)
+                self.attempts = [each for each in self.attempts if each not in attempts]
         for party in [each for each in self.parties if each.task.done()]:
             assert_ended_well(party, self.network, self.circumstances)
+            self._remember(party)
             self.parties.remove(party)
 
     def break_down(self, fault: Fault, **when: Any) -> None:
         """Switch a fault on."""
         self.circumstances.faults.add(type(fault).__name__)
+        self.circumstances.calm_since = None
         self.simulator.faults.add(fault, **when)
 
     def refuse(self, connections: int) -> None:
         """Refuse the next connections."""
-        self.circumstances.faults.add("refused")
-        self.network.refusing = connections
+        if connections:
+            self.circumstances.faults.add("refused")
+            self.circumstances.calm_since = None
+            self.network.refusing = connections
+
+    def mend(self) -> None:
+        """Switch all faults off."""
+        self.simulator.faults.clear()
+        self.network.refusing = 0
+        if self.circumstances.calm_since is None:
+            self.circumstances.calm_since = self.loop.time()
+
+    def outlast(self, subject: Subject) -> None:
+        """Let time pass until a job's last run is over."""
+        if not subject.has_ended():
+            self.pass_time(self.simulator.ended_at(subject.ref) - self.simulator.clock() + 0.01)
 
     def retry(self, subject: Subject) -> Attempt:
         """Have somebody retry a diff."""
-        attempt = Attempt(subject)
+        others = self._attempts_on(subject)
+        attempt = Attempt(subject, others=len(others))
+        for other in others:
+            other.others += 1
         attempt.task = self.loop.create_task(attempt.make(self.client, self.network))
         self.attempts.append(attempt)
         self.pass_time(0)
         return attempt
 
-    def is_being_retried(self, subject: Subject) -> bool:
-        """Whether somebody retries a diff now, so that nobody could tell whose retry has acted."""
-        return any(attempt.subject is subject for attempt in self.attempts)
-
-    def watch(self, form: Form, targets: Iterable[tuple[Subject, JobRef, int]], seconds: float | None) -> None:
-        """Have somebody watch jobs, each by a reference that lets the watch end with a run of at least that number."""
+    def watch(self, form: Form, targets: Iterable[tuple[Subject, JobRef | Job, int]], seconds: float | None) -> None:
+        """Have somebody watch jobs, each by a target that lets the watch end with a run of at least that number."""
         watches = [Watch(*target, timeout=seconds, began=self.loop.time()) for target in targets]
         task = self.loop.create_task(_waiting(form, self.watcher, watches))
         self.parties.append(Party(watches, self.watcher, task, leaves=form is glance))
@@ -124,6 +153,13 @@ class World:
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
+
+    def _remember(self, party: Party) -> None:
+        for watch in party.watches:
+            self.seen += [(watch.subject, job, watch.first_run) for job in watch.updates[-1:]]
+
+    def _attempts_on(self, subject: Subject) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.subject is subject]
 
     async def _open_client(self) -> ClanforgeClient:
         return ClanforgeClient(

@@ -1,0 +1,32 @@
+"""Names that an event loop cannot resolve until it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+NAME = "api.clanforge.test"
+
+
+class Resolver:
+    """Answers for `NAME` in place of the system, in the loop that runs.
+
+    Attributes:
+        knows: Whether the name is that of this machine; else there is no such name.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.knows = False
+        self._system = loop.getaddrinfo
+        monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
+
+    async def _resolve(self, host: Any, port: Any, **options: Any) -> Any:
+        if host not in (NAME, NAME.encode()):
+            return await self._system(host, port, **options)
+        if not self.knows:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", int(port)))]
