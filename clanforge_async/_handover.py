@@ -38,6 +38,7 @@ _AT_RISK_FROM = (
     "start_tls.complete",
     "response_closed.started",
 )
+_CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete")
 _LISTENS, _HEARD = "http11.receive_response_headers.started", "http11.receive_response_headers.complete"
 
 
@@ -55,6 +56,7 @@ class Handover:
         "_held",
         "_listens_since",
         "_steps",
+        "_stream",
         "_task",
         "_turns",
     )
@@ -67,10 +69,11 @@ class Handover:
         self._turns = 0
         self._cancelled_at: float | None = None
         self._has_expired = False
+        self._stream: Any = None
         self._steps = 0
         self._listens_since = 0
 
-    async def trace(self, event: str, _info: dict[str, Any]) -> None:
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Take note of where the exchange is; to be given to httpcore as the request's `trace` extension.
 
         Raises:
@@ -78,7 +81,11 @@ class Handover:
                 answer before, and httpcore, which never looks for that, has kept it and would take it for this one.
         """
         self._at_risk = event.endswith(_AT_RISK_FROM)
-        if event == _LISTENS:
+        if event.endswith(_CONNECTED):
+            self._stream = info["return_value"]
+        elif event.endswith("start_tls.failed"):
+            await self._stream.aclose()  # httpcore does so after an error, but not after a cancellation
+        elif event == _LISTENS:
             self._listens_since = self._steps
         elif event == _HEARD and self._listens_since == self._steps:  # whoever reads from the network waits for it
             msg = "more was sent than the answer before"

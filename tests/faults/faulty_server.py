@@ -28,6 +28,10 @@ class Visit:
         self._server.paths.append(head.split()[1].partition("?")[0].removeprefix("/cfp/v1/"))
         return head
 
+    async def begun(self) -> None:
+        """Read what comes first, whatever it is."""
+        await self._reader.read(65536)
+
     async def say(self, content: bytes) -> None:
         """Send bytes, whatever they are."""
         self._writer.write(content)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import httpx
 import pytest
 import trustme
 from attrs import evolve, frozen
 from faults.authorities import Authorities, server_context
 from faults.deeds import closes_at_once, hangs
 from faults.fault import Fault, unsent
-from faults.faulty_server import FaultyServer
+from faults.faulty_server import FaultyServer, Visit
 from faults.harness import DIFF, READS, VERSION, Attempts, ask_for_retry, check, client_of, completed, running
 from faults.resolver import NAME, Resolver
 from virtual_time import virtual_time_on_loopback
@@ -59,7 +62,7 @@ class Place:
 
 @asynccontextmanager
 async def unreachable(
-    fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch, **options: int
+    fault: Fault, authorities: Authorities, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> AsyncIterator[Place]:
     """Serve in a way that no connection comes of, and give a client that tries."""
     resolver = Resolver(monkeypatch)
@@ -127,3 +130,30 @@ async def test_what_is_mended_is_reached(
         assert sum(result.polls for result in results) >= 4
         place.server.job = running
         assert (await ask_for_retry(place.client)).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("transport", [lambda: None, httpx.AsyncHTTPTransport], ids=["default", "httpx"])
+@virtual_time_on_loopback
+async def test_a_handshake_that_is_given_up_closes_its_connection(
+    transport: Callable[[], httpx.AsyncBaseTransport | None], authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is cancelled while TLS is agreed upon leaves no socket to the collector: the server sees it close."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def waits(visit: Visit) -> bool:
+        await visit.begun()
+        begun.set()
+        await visit.hang()
+        gone.set()
+        return False
+
+    fault = evolve(NO_HANDSHAKE, deed=waits, timeout=10.0)
+    async with unreachable(fault, authorities, monkeypatch, transport=transport()) as place:
+        asking = asyncio.ensure_future(ask_for_retry(place.client))
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        del asking
+        gc.collect()  # and it would complain
+        await asyncio.wait_for(gone.wait(), 1)
