@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 from attrs import define, frozen
 
-from clanforge_async.jobs import JobRef
+from clanforge_async.jobs import JobKind
 
 
 @define(eq=False)
@@ -16,7 +16,7 @@ class Call:
     """One call of the API, from the public method to the wire and back.
 
     Attributes:
-        job: Which job it answers with.
+        kind: What kind of job it answers with.
         path: The path below the base URL.
         params: The query, without what every call carries.
         repeatable: Whether sending it twice does no more than sending it once.
@@ -24,7 +24,7 @@ class Call:
         request: As it was built when it was first sent, so that a call that is sent again builds nothing.
     """
 
-    job: JobRef
+    kind: JobKind
     path: str
     params: Mapping[str, str] = {}
     repeatable: bool = True

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from clanforge_async._calls import Call, Reply
-from clanforge_async._wire import Complaint, answered_job, complaint_in, excerpt, is_error
+from clanforge_async._wire import Complaint, complaint_in, excerpt, is_error, job_from_dict
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     APIError,
@@ -28,7 +28,7 @@ from clanforge_async.errors import (
     ServerError,
     TransportError,
 )
-from clanforge_async.jobs import Job, JobRef, Reading
+from clanforge_async.jobs import Job, JobKind, Reading
 
 PATIENCE = 60.0
 """Seconds that a single call waits, at the most, because the server asks for it."""
@@ -46,16 +46,16 @@ _LOCKED = re.compile(r"image locked by diffid:\s*([0-9]{1,19})(?![0-9])", re.IGN
 _A_YEAR = timedelta(days=366).total_seconds()
 
 
-def interpret(asked: JobRef, reply: Reply) -> Reading:
-    """Return what a reply says about the job that was asked for.
+def interpret(kind: JobKind, reply: Reply) -> Reading:
+    """Return what a reply says about a job.
 
     Raises:
         APIError: It says that something is wrong; the class tells what.
-        InvalidResponseError: It says nothing that can be read, or shows another job.
+        InvalidResponseError: It says nothing that can be read.
     """
     payload = _object(reply.body)
     if reply.status in _SUCCESS and not is_error(payload or {}):
-        return Reading(_job(asked, payload, reply.body), _date(reply.headers.get("Date")))
+        return Reading(_job(kind, payload, reply.body), _date(reply.headers.get("Date")))
     complaint = complaint_in(payload or {})
     circumstances: dict[str, Any] = {
         "status_code": reply.status,
@@ -79,12 +79,12 @@ def _object(body: bytes) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
 
 
-def _job(asked: JobRef, payload: Mapping[str, Any] | None, body: bytes) -> Job:
+def _job(kind: JobKind, payload: Mapping[str, Any] | None, body: bytes) -> Job:
     if payload is None:
         msg = "the answer is not a JSON object"
         raise InvalidResponseError(msg, body=excerpt(body))
     try:
-        return answered_job(asked, payload)
+        return job_from_dict(kind, payload)
     except InvalidResponseError as error:
         error.body = excerpt(body)
         raise

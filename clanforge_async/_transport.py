@@ -126,7 +126,7 @@ class Transport:
             raise
         log_answer(call, reply)
         try:
-            reading = interpret(call.job, reply)
+            reading = interpret(call.kind, reply)
         except APIError as error:
             if error.status_code == _TOO_MANY_REQUESTS or (
                 error.status_code == _UNAVAILABLE and error.retry_after is not None

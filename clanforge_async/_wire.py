@@ -26,7 +26,6 @@ from clanforge_async.jobs import (
     ImageVersionJob,
     Job,
     JobKind,
-    JobRef,
     JobState,
     positive_id,
 )
@@ -223,20 +222,6 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
         fields = tuple(dict.fromkeys(_faults(error, cls)))
     msg = f"not a readable {cls.kind} job: {', '.join(fields)} missing or malformed"
     raise InvalidResponseError(msg, fields=fields, body=excerpt(_written(mapping)))
-
-
-def answered_job(asked: JobRef, mapping: Mapping[str, Any]) -> Job:
-    """Read the job that was asked for from the object that the API sends for it.
-
-    Raises:
-        InvalidResponseError: As `job_from_dict`, or a gateway has mixed its answers up and it is another job.
-    """
-    job = job_from_dict(asked.kind, mapping)
-    if job.id != asked.id:
-        field = _FIELDS[type(job)]["id"].rename
-        msg = f"not the {job.kind} job that was asked for: {field} is another's"
-        raise InvalidResponseError(msg, fields=(field,))
-    return job
 
 
 def _written(mapping: Mapping[str, Any]) -> bytes:

@@ -26,18 +26,17 @@ _LATEST = datetime.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
 
 
 def _diff_status(diff_id: int, **params: str) -> Call:
-    path = f"{_API}/imagediff/{positive_id(diff_id, 'diff_id')}/status"
-    return Call(JobRef.image_diff(diff_id), path, params)
+    return Call(JobKind.IMAGE_DIFF, f"{_API}/imagediff/{positive_id(diff_id, 'diff_id')}/status", params)
 
 
 def _diff_retry(diff_id: int) -> Call:
     path = f"{_API}/imagediff/{positive_id(diff_id, 'diff_id')}/retry"
-    return Call(JobRef.image_diff(diff_id), path, repeatable=False)
+    return Call(JobKind.IMAGE_DIFF, path, repeatable=False)
 
 
 def _version_status(image_version_id: int) -> Call:
     path = f"{_API}/imageversion/{positive_id(image_version_id, 'image_version_id')}/status"
-    return Call(JobRef.image_version(image_version_id), path)
+    return Call(JobKind.IMAGE_VERSION, path)
 
 
 class ImageDiffs:

@@ -14,7 +14,7 @@ from faults.harness import DIFF, READS, VERSION, check, client_of, completed, ru
 from scripts import wire
 from virtual_time import virtual_time_on_loopback
 
-from clanforge_async import Job, JobKind, JobRef, JobState, JobWatcher
+from clanforge_async import JobKind, JobRef, JobState, JobWatcher
 
 ABSENT: Any = object()
 NO_NUMBER: list[Any] = [{}, [], "soon", 1.5, "1.5", ""]
@@ -33,10 +33,10 @@ SHAPES: dict[str, list[Any]] = {
 }
 OWN_SHAPES: dict[JobKind, dict[str, list[Any]]] = {
     JobKind.IMAGE_DIFF: {
-        "diffid": [*NO_NUMBER, *REQUIRED, True, 0, -5, 6],
+        "diffid": [*NO_NUMBER, *REQUIRED, True, 0, -5],
         **{name: ["x", 5, [1]] for name in ("added", "modified", "removed", "game", "machine", "image")},
     },
-    JobKind.IMAGE_VERSION: {"imageversionid": [*NO_NUMBER, *REQUIRED, True, 0, -5, 6], "success": ["maybe", {}, 2]},
+    JobKind.IMAGE_VERSION: {"imageversionid": [*NO_NUMBER, *REQUIRED, True, 0, -5], "success": ["maybe", {}, 2]},
 }
 
 
@@ -81,21 +81,3 @@ async def test_a_misshapen_field_is_named(ref: JobRef, fault: Fault) -> None:
         [result] = await watcher.wait_all([ref])
         assert result.ok
         assert result.polls == 3
-
-
-@pytest.mark.parametrize(("ref", "field"), [(DIFF, "diffid"), (VERSION, "imageversionid")], ids=str)
-@virtual_time_on_loopback
-async def test_no_watch_ends_with_another_jobs_end(ref: JobRef, field: str) -> None:
-    """An answer that shows how another job has ended is an outage like any other, and in the end the error."""
-    another = unreadable("another job", answers(json.dumps(wire(6, JobState.COMPLETED)).encode()))
-    told: list[Job] = []
-    async with (
-        FaultyServer(another.deed, 2**31, completed) as server,
-        client_of(server, another) as client,
-        JobWatcher(client, interval=0.001, outage_tolerance=0.01) as watcher,
-    ):
-        await server.listen()
-        [result] = await watcher.wait_all([ref], on_update=told.append)
-    check(result.error, evolve(another, attributes={"fields": (field,)}))
-    assert result.job is None
-    assert told == []
