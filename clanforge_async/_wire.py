@@ -118,7 +118,7 @@ def _state(id_and_name: tuple[object, object]) -> JobState | None:
 
 def _read(rename: str, read: Callable[[Any], Any] | None = None, *, omit_if_default: bool | None = None) -> Any:
     if read is None:
-        return override(rename=rename, omit_if_default=omit_if_default)
+        return override(rename=rename)
     return override(rename=rename, omit_if_default=omit_if_default, struct_hook=lambda value, _type: read(value))
 
 
@@ -157,7 +157,6 @@ def _converter(*, detailed_validation: bool) -> Converter:
     converter = Converter(detailed_validation=detailed_validation)
     converter.register_structure_hook(int, lambda value, _type: _integer(value))
     converter.register_structure_hook(str, lambda value, _type: _text(value))
-    converter.register_structure_hook(bool, lambda value, _type: _flag(value))
     converter.register_structure_hook(datetime, lambda value, _type: _moment(value))
     parts: dict[str, Any] = {name: _read(name, _optional_mapping) for name in _DETAILS}
     converter.register_structure_hook(ImageDiffDetails, make_dict_structure_fn(ImageDiffDetails, converter, **parts))

@@ -70,7 +70,7 @@ JOB = ImageDiffJob(
 REF = JobRef.image_diff(5, MOMENT)
 ANSWER: dict[str, Any] = {
     "error_code": 12,
-    "method": "GET",
+    "method": "POST",
     "url": "https://api.example/cfp/v1/imagediff/5/status",
     "body": '{"success": false}',
     "retry_after": 1.5,
@@ -232,7 +232,10 @@ def test_a_message_says_what_failed(error: ClanforgeError, text: str) -> None:
 def test_what_an_answer_did_not_say_is_empty() -> None:
     """An error made of an answer that says little holds None or empty text for the rest."""
     error = APIError("teapot", status_code=418)
-    assert (error.error_code, error.retry_after, error.body) == (None, None, "")
+    locked = ImageLockedError("locked", diff_id=9, status_code=200)
+    for silent in (error, locked):
+        assert (silent.error_code, silent.retry_after) == (None, None)
+        assert (silent.method, silent.url, silent.body) == ("GET", "", "")
     unreadable = InvalidResponseError("not a JSON object")
     assert (unreadable.fields, unreadable.body) == ((), "")
 
