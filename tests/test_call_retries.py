@@ -161,6 +161,20 @@ async def test_a_call_that_backs_off_holds_no_slot() -> None:
     assert server.polls(9) == [0.0]
 
 
+@virtual_time
+async def test_a_call_that_is_repeated_tells_when(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the log at DEBUG sees which attempt has failed, and when the next one is made."""
+    server = ScriptedServer()
+    server.diff(5, answer({}, 503, **{"Retry-After": "20"}), answer({}, 503, **{"Retry-After": "30"}), answer(wire(5)))
+    with caplog.at_level("DEBUG", "clanforge_async"):
+        async with server.client() as client:
+            await client.image_diffs.status(5)
+    assert [record.getMessage() for record in caplog.records if "attempt" in record.msg] == [
+        "attempt 1 failed, the next in 20.00 s",
+        "attempt 2 failed, the next in 30.00 s",
+    ]
+
+
 # What the server asks for
 
 

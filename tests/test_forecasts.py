@@ -441,6 +441,13 @@ def test_the_moment_of_a_step_is_taken_from_the_server() -> None:
     assert told.scale < untold.scale / 2
 
 
+def test_a_progress_is_not_missed_before_its_time() -> None:
+    """Until the next step of a progress is due, by the way that it speeds up, nothing is learned from its absence."""
+    seen = [at(seconds, progress=math.floor(4 * (seconds / 1000) ** 2) * 25) for seconds in range(20, 860, 20)]
+    ends = {round(START + seconds + forecast_of(*seen[: seconds // 20]).seconds, 3) for seconds in range(720, 860, 20)}
+    assert len(ends) == 1
+
+
 def test_a_progress_that_stalls_puts_off_the_end() -> None:
     """A progress that has not moved for long has done less than was thought: its end moves away, and is less sure."""
     seen = [at(50 * k, progress=5 * k) for k in range(1, 9)]

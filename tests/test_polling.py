@@ -369,6 +369,19 @@ def test_a_pause_holds_as_much_hazard_as_a_poll_is_worth(
     assert due == pytest.approx(1, abs=0.01)
 
 
+@unhurried
+@given(st.integers(1, 100_000), st.floats(0.01, 10))
+def test_a_job_that_foretells_nothing_is_polled_by_the_same_sum(age: int, worth: float) -> None:
+    """The rate at which such jobs end is unknown, but lower the older they are; one that waits has yet to start."""
+    wait = until_eta(0.001, 1e9, poll_worth=worth)
+    hazard = 2 / (age + 480)
+    due = math.sqrt(2 * worth / hazard)
+    assert pause_after(wait, (running(started=0), age)) == pytest.approx(max(due, 0.005 * age))
+    pause = pause_after(wait, (running(state=JobState.QUEUED), age))
+    growth = 2 / 480 / (age + 10)  # of the hazard, in every second
+    assert math.sqrt(growth / (2 * worth)) * pause**1.5 / 1.5 == pytest.approx(1)
+
+
 def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
     """Far from the end that the server foretells the pauses are long, though not beyond it; near it they are short."""
     wait, seen, pauses = until_eta(1, 3600), list[tuple[ImageVersionJob, float]](), list[float]()
@@ -470,6 +483,13 @@ def test_without_a_sighting_the_pauses_grow() -> None:
         state.attempt_number = attempt
         pauses.append(wait(state))
     assert pauses == [2, 4, 8, 16, 20, 20]
+
+
+def test_until_eta_waits_for_a_second_at_least_and_a_minute_at_most() -> None:
+    """Told nothing else, `until_eta` keeps between one and sixty seconds."""
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    assert until_eta()(state) == 1
+    assert pause_after(until_eta(), (running(started=0, eta=100_000), 0.0)) == 60
 
 
 def test_a_failure_says_nothing_of_the_job() -> None:

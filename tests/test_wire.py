@@ -363,9 +363,12 @@ def test_any_mapping_is_an_object() -> None:
 
 
 def test_keys_need_not_be_text() -> None:
-    """A mapping whose other keys no JSON object could have is refused for its faults alone."""
+    """A mapping whose other keys no JSON object could have is refused for its faults alone, and is no body to keep."""
     body: dict[Any, Any] = {("a", "b"): 1}
     assert faults(JobKind.IMAGE_VERSION, body) == REQUIRED[JobKind.IMAGE_VERSION]
+    with pytest.raises(InvalidResponseError) as refused:
+        job_from_dict(JobKind.IMAGE_VERSION, body)
+    assert refused.value.body == ""
 
 
 def test_the_error_keeps_the_start_of_the_body() -> None:
@@ -374,6 +377,13 @@ def test_the_error_keeps_the_start_of_the_body() -> None:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": 5, "padding": "x" * 5000})
     assert len(refused.value.body) == 2048
     assert refused.value.body.startswith('{"diffid": 5')
+
+
+def test_the_error_keeps_what_json_cannot_say_as_text() -> None:
+    """A mapping that did not come from JSON is kept with the text of whatever JSON has no form for."""
+    with pytest.raises(InvalidResponseError) as refused:
+        job_from_dict(JobKind.IMAGE_DIFF, {"diffid": at(0)})
+    assert refused.value.body == '{"diffid": "1970-01-01 00:00:00+00:00"}'
 
 
 def test_a_kind_may_be_given_as_text() -> None:

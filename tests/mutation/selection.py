@@ -6,6 +6,7 @@ would cost minutes, and what is noticed a long way off is as good as not noticed
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -25,7 +26,6 @@ _WATCHES = (
     "test_watch_outages",
     "test_watch_stale",
     "test_watch_closing",
-    "test_watch_scale",
 )
 ABOUT: dict[str, tuple[str, ...]] = {
     "errors": ("test_errors",),
@@ -40,12 +40,12 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "_polls": _WATCHES,
     "watcher": _WATCHES,
 }
-"""For each module that is changed, the tests that are to notice: the cheapest first."""
+"""For each module that is changed, the tests that are to notice."""
 
-_USED_AT_IMPORT = ("errors.", "_wire.x__read", "_wire.x__converter")
+_USED_AT_IMPORT = ("errors.", "_wire.x__read", "_wire.x__converter", "polling.xǁuntil_etaǁ__init__")
 """What is called while modules are imported, and is changed too late in a process that has imported them."""
 
-_ENDLESS = 20.0
+_ENDLESS = 8.0
 """Seconds of computing after which a test is taken for one that would never end; none takes more than three."""
 
 # An example that fails is found, and that is all: to find the smallest takes longer than everything else.
@@ -55,13 +55,15 @@ settings.register_profile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the tests that are about the module, should a mutant be under test."""
+    """Of the tests that reach a mutant take those that are about its module, the quickest first."""
     mutant = os.environ.get("MUTANT_UNDER_TEST", "").removeprefix("clanforge_async.")
-    module = mutant.partition(".")[0]
-    if module in ABOUT:
-        config.args = [f"tests/{name}.py" for name in ABOUT[module]]
+    about = [f"tests/{name}.py" for name in ABOUT.get(mutant.partition(".")[0], ())]
     if mutant.startswith(_USED_AT_IMPORT):
+        config.args = about
         _forget_imports()
+    elif reached := [test for test in config.args if test.startswith(tuple(about))]:
+        took = json.loads(Path("mutmut-stats.json").read_text())["duration_by_test"]
+        config.args = sorted(reached, key=lambda test: took.get(test, 0.0))
 
 
 def pytest_runtest_setup() -> None:
