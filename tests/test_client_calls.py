@@ -296,6 +296,7 @@ async def test_a_status_tells_without_an_envelope(status: int, error: type[APIEr
         ({"success": "false", "error_message": "no"}, "no", None),
         ({"success": 0, "message": "no"}, "no", None),
         ({"error": "true", "error_code": "12", "error_message": "no"}, "no", 12),
+        ({"success": False, "error": "no such thing"}, "no such thing", None),
         ({"error": 1, "messages": ["no", "never"]}, "no", None),
         ({"error": True, "error_message": "", "messages": [5, None, "no"]}, "no", None),
         ({"error": True, "error_message": 5, "messages": "no", "error_code": [1]}, "OK", None),

@@ -212,6 +212,8 @@ def test_notes_are_pickled_too() -> None:
             ServerError("Bad Gateway", status_code=502, url="https://api.example/x"),
             "Bad Gateway (HTTP 502: GET https://api.example/x)",
         ),
+        (TransportError("refused", request_sent=False), "refused"),
+        (InvalidResponseError("not a JSON object", body="<html>"), "not a JSON object"),
         (JobFailedError(JOB), "image-diff/5 failed: no space left"),
         (JobSquashedError(JOB), "image-diff/5 was squashed by a newer job: no space left"),
         (

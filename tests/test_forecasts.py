@@ -160,13 +160,37 @@ def test_an_estimate_that_is_not_revised_gets_no_better() -> None:
     """What was said of an end an hour ahead is as uncertain ten minutes before it; said anew, it is surer."""
     stood = [at(600 * k, eta=3600) for k in range(6)]
     assert forecast_of(*stood).scale == forecast_of(stood[0]).scale > 100
-    assert forecast_of(*stood[:5], at(3000, eta=3590)).scale < forecast_of(*stood).scale / 3
+    assert 0.5 < forecast_of(*stood[:5], at(3000, eta=3590)).scale < forecast_of(*stood).scale / 3
 
 
 def test_an_estimate_speaks_for_the_moment_at_which_it_was_made() -> None:
     """One that is always off by a fifth, and seldom revised, is seen through where its moments are told."""
     seen = [at(k, eta=made + 0.8 * (1000 - made), updated=made) for k in range(0, 600, 40) for made in [k - k % 150]]
     assert forecast_of(*seen).seconds == pytest.approx(1000 - 560, abs=30)
+
+
+def test_an_estimate_is_the_less_sure_the_more_remains() -> None:
+    """What is left open of how an estimate errs is a part of what remains."""
+    revised = [(at(0, eta=end), at(10, eta=end + 1)) for end in (400, 4000, 40_000)]
+    near, far, farthest = (forecast_of(*seen).scale for seen in revised)
+    assert 0.5 < 4 * near < far < farthest / 8
+
+
+def test_two_estimates_in_a_row_tell_little_of_how_they_err() -> None:
+    """What one second more may mean is not drawn on over an hour: both are taken for about right."""
+    assert forecast_of(at(0, eta=3600), at(10, eta=3601)).seconds == pytest.approx(3591, rel=0.1)
+
+
+def test_an_estimate_of_a_moment_that_has_passed_means_now() -> None:
+    """A server that revises its estimate to a moment before its own clock expects the end at any moment."""
+    assert forecast_of(at(0, eta=100), at(110, eta=105)).seconds == 0
+
+
+def test_how_an_estimate_erred_long_ago_does_not_count() -> None:
+    """One that was too late by less and less, and has been right for as long as remains, is right."""
+    erring = [at(k, eta=1400 - 0.4 * k) for k in range(0, 500, 50)]
+    right = [at(k, eta=1200 + k // 50 % 2) for k in range(500, 1101, 50)]
+    assert forecast_of(*erring, *right).seconds == pytest.approx(100, abs=3)
 
 
 @pytest.mark.parametrize("duration", [120, 3600, 86_400])
@@ -214,6 +238,20 @@ def test_a_stable_progress_outweighs_an_eta_that_leaps() -> None:
     etas = [3000, 300, 5000, 900, 4000, 600]
     seen = [at(100 * k, eta=eta, progress=9.6 * k) for k, eta in enumerate(etas)]
     assert 400 < forecast_of(*seen).seconds < 600  # the progress says 540, the eta 100
+
+
+@pytest.mark.parametrize("end", [900, 1000, 1300])
+def test_two_sources_make_one_of_what_each_says_alone(end: float) -> None:
+    """Each counts by how narrow it is, and the square of what they disagree by adds to that of the doubt."""
+    etas, progresses = [end + k for k in range(6)], [10 * k for k in range(6)]
+    eta = forecast_of(*(at(100 * k, eta=etas[k]) for k in range(6)))
+    progress = forecast_of(*(at(100 * k, progress=progresses[k]) for k in range(6)))
+    both = forecast_of(*(at(100 * k, eta=etas[k], progress=progresses[k]) for k in range(6)))
+    narrow = 1 / (eta.scale**-2 + progress.scale**-2)
+    weight = narrow / eta.scale**2
+    assert both.seconds == pytest.approx(weight * eta.seconds + (1 - weight) * progress.seconds)
+    apart = math.pi**-2 * 3 * weight * (1 - weight) * (eta.seconds - progress.seconds) ** 2
+    assert both.scale == pytest.approx(math.sqrt(narrow + apart))
 
 
 def test_who_disagree_are_less_sure() -> None:
@@ -277,6 +315,9 @@ def test_two_answers_within_one_moment_are_one() -> None:
     ahead = forecast_of(at(100, eta=900), at(100, eta=1100))
     assert ahead.seconds == 1000
     assert ahead == forecast_of(at(100, eta=1100))
+    progress = memory_of([at(100, progress=41), at(100, progress=47)]).progress
+    assert progress is not None
+    assert progress.drift == 0
 
 
 def test_leaving_the_queue_keeps_what_the_eta_has_shown() -> None:
@@ -424,6 +465,15 @@ def test_a_progress_in_coarse_steps_is_drawn_on(duration: int, step: int, power:
     polls = [duration * part / 60 for part in range(58)]
     ahead = forecast_of(*(at(seconds, progress=percents(seconds)) for seconds in polls))
     assert abs(polls[-1] + ahead.seconds - duration) < 3 * ahead.scale + 0.05 * duration
+
+
+@pytest.mark.parametrize("power", [0.5, 0.7])
+def test_a_progress_that_is_seen_through_is_as_sure_as_its_last_percent(power: float) -> None:
+    """Half a percent of the work leaves open so much of the end, and how the progress follows time a little more."""
+    seen = [at(k, progress=100 * (k / 1000) ** power) for k in range(10, 601, 10)]
+    half_a_percent = 0.005 / math.sqrt(3)
+    by_work = 1000 / power * half_a_percent / 0.6**power
+    assert 1.3 < forecast_of(*seen).scale / (math.sqrt(3) / math.pi * (1 + by_work)) < 1.7
 
 
 def test_a_coarse_step_is_less_sure_than_a_fine_one() -> None:

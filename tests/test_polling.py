@@ -382,6 +382,19 @@ def test_a_job_that_foretells_nothing_is_polled_by_the_same_sum(age: int, worth:
     assert math.sqrt(growth / (2 * worth)) * pause**1.5 / 1.5 == pytest.approx(1)
 
 
+@pytest.mark.parametrize("ahead", [300, 30, 1])
+def test_no_pause_outlasts_the_end_that_is_forecast_by_more_than_a_second(ahead: int) -> None:
+    """However dear a poll is, one is made a second after the very end that is forecast."""
+    assert pause_after(until_eta(0.1, 3600, poll_worth=1e5), (running(started=0, eta=600), 600.0 - ahead)) == ahead + 1
+
+
+def test_what_is_long_overdue_is_polled_by_how_long() -> None:
+    """However cheap a poll is, a job that is overdue may end unnoticed for half a percent of what it is overdue."""
+    wait, late = until_eta(0.001, 1e6, poll_worth=1e-6), running(started=0, eta=500)
+    pauses = [pause_after(wait, (late, 490.0), (late, 500.0 + overdue)) for overdue in (10_000, 100_000)]
+    assert pauses == pytest.approx([50, 500], rel=0.15)
+
+
 def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
     """Far from the end that the server foretells the pauses are long, though not beyond it; near it they are short."""
     wait, seen, pauses = until_eta(1, 3600), list[tuple[ImageVersionJob, float]](), list[float]()

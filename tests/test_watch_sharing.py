@@ -309,3 +309,17 @@ async def test_the_news_of_one_is_the_news_of_all() -> None:
     await asyncio.gather(first, watcher.wait(REF, on_update=lambda job: late.append(job.progress)))
     assert early == [0, 10, 15, 25, 35, 100]
     assert late == [progress for progress in early if progress >= 15]
+
+
+@virtual_time
+async def test_the_end_of_one_watch_holds_up_no_other() -> None:
+    """Where one watch has its end and another of the same job waits for a later run, the polls go on as they were."""
+    server = ScriptedServer()
+
+    def run() -> Answer:
+        return wire(5678, JobState.COMPLETED, jobupdated=START + (0 if now() < 0.6 else 10))
+
+    server.on("imagediff/status", 5678, run)
+    results = await JobWatcher(server.client(), interval=0.25).wait_all([JobRef.image_diff(5678), newer_than(5)])
+    assert all(result.ok for result in results)
+    assert server.polls(5678, JobKind.IMAGE_DIFF) == [0, 0.25, 0.5, 0.75]

@@ -31,13 +31,20 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "errors": ("test_errors",),
     "_wire": ("test_wire", "test_wire_properties", "test_client_calls"),
     "_replies": _CALLS,
-    "_transport": (*_CALLS, "test_auth", "test_limits", "test_transport_errors", "test_cancellation"),
+    "_transport": (
+        *_CALLS,
+        "test_auth",
+        "test_limits",
+        "test_transport_errors",
+        "test_cancellation",
+        "test_watch_closing",
+    ),
     "_sources": ("test_forecasts", "test_polling"),
     "forecasts": ("test_forecasts", "test_polling"),
     "polling": ("test_polling", "test_rules"),
     "rules": ("test_rules", "test_rules_properties", "test_watch_outages", "test_watch_stale"),
     "_watch": _WATCHES,
-    "_polls": _WATCHES,
+    "_polls": (*_WATCHES, "test_polling"),
     "watcher": _WATCHES,
 }
 """For each module that is changed, the tests that are to notice."""
