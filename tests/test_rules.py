@@ -344,6 +344,7 @@ def test_a_strategy_is_told_what_tenacity_promises() -> None:
 
     def strategy_under_test(state: RetryCallState) -> float:
         assert state.retry_object is rules.retrying
+        assert (state.args, state.kwargs) == ((), {})
         assert state.outcome is not None
         outcome = state.outcome.exception() if state.outcome.failed else state.outcome.result()
         told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))

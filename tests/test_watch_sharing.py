@@ -323,3 +323,20 @@ async def test_the_end_of_one_watch_holds_up_no_other() -> None:
     results = await JobWatcher(server.client(), interval=0.25).wait_all([JobRef.image_diff(5678), newer_than(5)])
     assert all(result.ok for result in results)
     assert server.polls(5678, JobKind.IMAGE_DIFF) == [0, 0.25, 0.5, 0.75]
+
+
+@virtual_time
+async def test_a_poll_that_follows_another_stops_with_its_last_watch_too() -> None:
+    """Where one task makes the polls of several jobs in turn, each of them is cancelled with the watch of its job."""
+    server = ScriptedServer()
+    server.version(1, wire(1, JobState.COMPLETED))
+    server.on("imageversion/status", 9012, hang)
+    watcher = JobWatcher(server.client(timeout=600, max_concurrency=1))
+    first = asyncio.create_task(watcher.wait(JobRef.image_version(1)))
+    last = asyncio.create_task(watcher.wait(REF))
+    await first
+    await asyncio.sleep(5)
+    assert server.in_flight == 1
+    last.cancel()
+    await asyncio.gather(last, return_exceptions=True)
+    assert server.in_flight == 0
