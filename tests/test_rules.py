@@ -253,6 +253,7 @@ def test_a_stale_status_is_no_news(state: JobState) -> None:
     assert isinstance(outcome, Again)
     assert outcome.news is None
     assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, Memory())
+    assert (outcome.state.polls, outcome.state.fruitless) == (1, 1)
 
 
 @pytest.mark.parametrize("updated", [0, 1])

@@ -188,6 +188,21 @@ def test_a_server_that_never_answers_is_given_up(timeout: Any, seconds: float) -
     run()
 
 
+async def test_a_transport_is_told_what_each_phase_may_take() -> None:
+    """The phases of a ``timeout`` reach the transport, as those of httpx's own client do."""
+    told: list[Any] = []
+
+    def remember(request: httpx.Request) -> httpx.Response:
+        told.append(request.extensions["timeout"])
+        return httpx.Response(200, json=wire(5))
+
+    timeout = httpx.Timeout(5.0, connect=1.0)
+    transport = httpx.MockTransport(remember)
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, timeout=timeout) as client:
+        await client.image_diffs.status(5)
+    assert told == [timeout.as_dict()]
+
+
 @virtual_time
 async def test_no_timeout_at_all_is_possible() -> None:
     """With an ``httpx.Timeout`` that leaves a phase open a request may take as long as it likes."""

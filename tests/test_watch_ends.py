@@ -163,7 +163,7 @@ async def test_what_is_no_target_is_refused(target: Any) -> None:
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher = JobWatcher(server.client())
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match=f"a target is a JobRef or a Job, not {type(target).__name__}"):
         await watcher.wait(target)
     with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
         await anext(watcher.updates(target))
@@ -180,7 +180,7 @@ async def test_what_is_no_target_is_refused(target: Any) -> None:
 @virtual_time
 async def test_tolerances_that_cannot_hold_are_refused(name: str, seconds: Any) -> None:
     """A tolerance is a number of seconds, and not negative."""
-    with pytest.raises(ConfigurationError, match=name):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds"):
         JobWatcher(ScriptedServer().client(), **{name: seconds})
 
 

@@ -33,6 +33,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "_replies": _CALLS,
     "_transport": (
         *_CALLS,
+        "test_client_setup",
         "test_auth",
         "test_limits",
         "test_transport_errors",
