@@ -298,7 +298,7 @@ async def test_watches_do_not_share_what_a_strategy_counts() -> None:
 @virtual_time
 async def test_what_is_no_interval_is_refused(interval: Any) -> None:
     """An interval is a positive, finite number or a strategy; a strategy's class, uncalled, is neither."""
-    with pytest.raises(ConfigurationError, match="^interval must be a positive number of seconds or"):
+    with pytest.raises(ConfigurationError, match=r"^interval must be a positive number of seconds or"):
         JobWatcher(ScriptedServer().client(), interval=interval)
 
 
@@ -308,7 +308,7 @@ async def test_what_is_no_interval_is_refused(interval: Any) -> None:
 )
 def test_bounds_that_cannot_hold_are_refused(least: float, most: float) -> None:
     """`until_eta` needs bounds that are positive, finite and in their order."""
-    with pytest.raises(ConfigurationError, match="^until_eta needs 0 < min <= max"):
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs 0 < min <= max"):
         until_eta(least, most)
 
 
@@ -348,7 +348,7 @@ def test_until_eta_stays_within_its_bounds_when_it_has_seen_nothing(least_and_mo
 @pytest.mark.parametrize("worth", [0, -0.35, math.nan, math.inf])
 def test_a_poll_that_is_worth_nothing_is_refused(worth: float) -> None:
     """``poll_worth`` is a positive, finite number of seconds."""
-    with pytest.raises(ConfigurationError, match="^until_eta needs a positive poll_worth"):
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs a positive poll_worth"):
         until_eta(poll_worth=worth)
 
 

@@ -340,3 +340,21 @@ async def test_a_poll_that_follows_another_stops_with_its_last_watch_too() -> No
     last.cancel()
     await asyncio.gather(last, return_exceptions=True)
     assert server.in_flight == 0
+
+
+@virtual_time
+async def test_who_joins_a_job_that_waits_for_its_turn_has_it_polled_once() -> None:
+    """A job in front of which others are polled is in line once, however many watches it has by then."""
+    server = ScriptedServer()
+
+    async def slowly() -> Answer:
+        await asyncio.sleep(10)
+        return wire(1, JobState.COMPLETED)
+
+    server.on("imageversion/status", 1, slowly)
+    server.version(9012, wire(9012), wire(9012, JobState.COMPLETED))
+    watcher = JobWatcher(server.client(max_concurrency=1), interval=30)
+    watches = [asyncio.create_task(watcher.wait(ref)) for ref in (JobRef.image_version(1), REF)]
+    await asyncio.sleep(5)
+    await asyncio.gather(*watches, watcher.wait(REF))
+    assert server.polls(9012) == [10, 40]

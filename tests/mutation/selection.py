@@ -45,7 +45,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "polling": ("test_polling", "test_rules"),
     "rules": ("test_rules", "test_rules_properties", "test_watch_outages", "test_watch_stale"),
     "_watch": _WATCHES,
-    "_polls": (*_WATCHES, "test_polling"),
+    "_polls": (*_WATCHES, "test_watch_scale", "test_polling"),
     "watcher": _WATCHES,
 }
 """For each module that is changed, the tests that are to notice."""
