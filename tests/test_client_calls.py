@@ -340,6 +340,7 @@ async def test_a_locked_image_is_known_under_any_status(status: int, body: Any) 
     refused = await refusal(httpx.Response(status, json=body))
     assert type(refused) is ImageLockedError
     assert (refused.diff_id, refused.status_code) == (218595, status)
+    assert refused.message == body["error_message"]
 
 
 async def test_a_lock_by_no_id_is_an_error_like_any_other() -> None:

@@ -349,7 +349,7 @@ def test_a_diff_with_several_faults_in_its_details_names_them() -> None:
 @pytest.mark.parametrize("body", [None, [], "text", 5, True, [wire(5)]])
 def test_only_an_object_is_a_job(body: Any) -> None:
     """Something that is no mapping is refused as an answer that cannot be read."""
-    with pytest.raises(InvalidResponseError, match="object") as refused:
+    with pytest.raises(InvalidResponseError, match=f"^expected an object, not {type(body).__name__}$") as refused:
         job_from_dict(JobKind.IMAGE_DIFF, body)
     assert refused.value.fields == ()
 
