@@ -204,6 +204,15 @@ async def test_an_unknown_state_is_no_end_and_is_logged_once(caplog: pytest.LogC
 
 
 @virtual_time
+async def test_a_job_that_is_first_seen_in_an_unknown_state_is_watched_on(caplog: pytest.LogCaptureFixture) -> None:
+    """A state that is not known is no end and is logged, also where nothing was seen before."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, None, jobstateid=8, jobstatename="Musing"), wire(9012, JobState.COMPLETED))
+    assert (await JobWatcher(server.client()).wait(REF)).is_completed
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@virtual_time
 async def test_a_watch_logs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     """However long a watch and however often its polls fail, nothing above DEBUG is logged."""
     server = ScriptedServer()
