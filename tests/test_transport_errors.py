@@ -373,6 +373,20 @@ async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: p
     assert record.getMessage() == "GET /cfp/v1/imagediff/5/status: the answer is larger than 49 bytes"
 
 
+@virtual_time
+async def test_every_attempt_leaves_a_line_of_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG each attempt is logged with its path and with its error, or the status and the size of its answer."""
+    server = ScriptedServer()
+    server.diff(5, httpx.ConnectError("nobody listens"), httpx.Response(200, json=wire(5)))
+    size = len(httpx.Response(200, json=wire(5)).content)
+    with caplog.at_level("DEBUG", "clanforge_async"):
+        async with server.client() as client:
+            await client.image_diffs.status(5)
+    failed, answered = [line for line in caplog.messages if line.startswith("GET /cfp/v1/imagediff/5/status: ")]
+    assert "nobody listens" in failed
+    assert answered.endswith(f": HTTP 200, {size} bytes")
+
+
 AIOHTTP_ERRORS = [
     aiohttp.ClientError("x"),
     aiohttp.ClientConnectionError("x"),
