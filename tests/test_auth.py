@@ -27,6 +27,7 @@ from clanforge_async import (
     ClanforgeError,
     ConfigurationError,
     JobState,
+    RateLimitError,
     ServerError,
 )
 
@@ -222,6 +223,19 @@ async def test_each_request_of_a_flow_counts_in_the_limits() -> None:
     async with ClanforgeClient(ChallengeAuth(), account_service_id=7, transport=transport, max_rate=1.0) as client:
         await client.image_diffs.status(5)
     assert seen == [pytest.approx(0.0), pytest.approx(1.0)]
+
+
+@virtual_time
+async def test_a_signer_is_told_of_a_long_cool_down_at_once() -> None:
+    """Whoever signs the requests, none waits for longer than a single call does when the server asks for more."""
+    server = ScriptedServer()
+    server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
+    async with server.client(auth=Signer("Custom x")) as client:
+        for _ in range(2):
+            with pytest.raises(RateLimitError):
+                await client.image_diffs.status(5)
+    assert now() == 0
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])

@@ -380,6 +380,23 @@ async def test_a_call_in_front_of_a_long_cool_down_is_told_at_once() -> None:
 
 
 @virtual_time
+async def test_a_call_that_backs_off_into_a_long_cool_down_is_told_too() -> None:
+    """A call that is to be repeated is not kept waiting for more than 60 s either, should others be told to wait."""
+    server = ScriptedServer()
+    server.diff(5, answer({}, 502, **{"Retry-After": "20"}))
+    server.version(9, answer({}, 429, **{"Retry-After": "300"}))
+    async with server.client() as client:
+        backing_off = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(9)
+        with pytest.raises(RateLimitError):
+            await client.image_versions.status(9)
+        with pytest.raises(RateLimitError) as raised:
+            await backing_off
+    assert now() < 21
+    assert raised.value.retry_after == pytest.approx(309 - now())
+
+
+@virtual_time
 async def test_observing_waits_for_any_cool_down() -> None:
     """What a watch polls with waits for as long as the server asks, also beyond 60 s."""
     server = ScriptedServer()
