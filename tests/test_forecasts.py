@@ -176,6 +176,12 @@ def test_an_estimate_is_the_less_sure_the_more_remains() -> None:
     assert 0.5 < 4 * near < far < farthest / 8
 
 
+def test_an_estimate_that_stood_for_some_polls_was_revised_between_two_of_them() -> None:
+    """What has moved by 100 s since it was made, halfway between the last two polls, goes on moving as fast."""
+    stood = [at(100 * k, eta=1000) for k in range(3)]
+    assert forecast_of(*stood, at(300, eta=1100)).seconds == pytest.approx(250 + 850 / (1 - 100 / 250) - 300, abs=20)
+
+
 def test_two_estimates_in_a_row_tell_little_of_how_they_err() -> None:
     """What one second more may mean is not drawn on over an hour: both are taken for about right."""
     assert forecast_of(at(0, eta=3600), at(10, eta=3601)).seconds == pytest.approx(3591, rel=0.1)
@@ -294,6 +300,13 @@ def test_a_job_that_has_done_all_its_work_may_end_at_any_moment() -> None:
     just, long = forecast_of(*seen), forecast_of(*seen, *(at(500 + 60 * k, progress=100) for k in range(1, 12)))
     assert just.seconds == long.seconds == 0
     assert long.scale > 10 * just.scale
+
+
+def test_a_job_that_shows_a_hundred_per_cent_for_long_is_judged_by_its_estimate() -> None:
+    """The longer all the work is said to be done, the more an estimate of an end that lies ahead counts again."""
+    assert forecast_of(at(50, eta=100, progress=50), at(60, eta=100, progress=100)).seconds < 2
+    late = [at(50, eta=100, progress=50), at(60, eta=100, progress=100), at(90, eta=100, progress=100)]
+    assert forecast_of(*late).seconds == pytest.approx(10, abs=1)
 
 
 def test_progress_that_falls_begins_anew() -> None:
@@ -416,6 +429,12 @@ def test_a_waiting_job_grows_old_however_often_it_is_updated() -> None:
     assert memory.last.age == 580
 
 
+def test_a_waiting_job_is_foretold_by_its_estimate_however_often_it_is_updated() -> None:
+    """An update of a job that waits takes nothing from what the server expects of it."""
+    seen = [Sighting(now, now, is_running=False, progress=0, eta=1600, updated=now) for now in range(1000, 1200, 20)]
+    assert forecast_of(*seen).seconds == 1600 - 1180
+
+
 def test_a_waiting_job_is_not_about_to_end() -> None:
     """A retried diff that waits and still shows the progress of its last run foretells nothing."""
     waiting = Sighting(now=1000.0, since=900.0, is_running=False, progress=100, eta=None, updated=900.0)
@@ -481,6 +500,12 @@ def test_a_step_that_was_taken_between_two_polls_was_taken_halfway() -> None:
     ahead = forecast_of(at(900, progress=50), at(1000, progress=75))
     assert ahead.seconds == pytest.approx(950 / 0.75 - 1000, abs=5)
     assert ahead.scale < 55
+
+
+@pytest.mark.parametrize(("progress", "middle"), [(44, 44.5), (45, 47.5), (40, 50)])
+def test_steps_of_five_percents_or_more_are_believed(progress: int, middle: float) -> None:
+    """Whoever is seen at 45 may move in fives and be anywhere up to 50; who is seen at 44 does not move in fours."""
+    assert forecast_of(at(450, progress=progress)).seconds == pytest.approx(45_000 / middle - 450)
 
 
 def test_a_coarse_step_is_less_sure_than_a_fine_one() -> None:
