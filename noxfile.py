@@ -97,8 +97,9 @@ def soak(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the code in small ways and see that tests fail; arguments name mutants: `clanforge_async.rules*`."""
     session.install(".[all]", *_group("tests"), *_group("mutants"))
-    session.run("mutmut", "run", *session.posargs)
-    session.run("mutmut", "results")
+    env = {"PYTHONPATH": "tests"}
+    session.run("mutmut", "run", *session.posargs, env=env)
+    session.run("python", "-m", "mutation", env=env)
 
 
 @nox.session

@@ -156,7 +156,7 @@ class Watch:
         if last <= at:
             # That was to be the last poll, or polls take so long that half of what remains must do.
             last = self._deadline - min(margin, (self._deadline - at) / 2)
-        return max(last, at + again.at_least) if last < due and last - at >= _LAST_POLL_BEFORE else due
+        return last if last < due and last - at >= _LAST_POLL_BEFORE else due
 
     def _expire(self) -> None:
         self._end(WatchTimeoutError(self.ref, self._state.last_job))

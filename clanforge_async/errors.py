@@ -44,7 +44,7 @@ def _rebuild(
     attributes: dict[str, Any],
     cause: ClanforgeError | None,
 ) -> ClanforgeError:
-    error = cls.__new__(cls, *args)
+    error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(attributes)
     error.__cause__ = cause

@@ -119,7 +119,7 @@ def remember(memory: Memory, seen: Sighting) -> Memory:
     if last is not None and seen.now < last.now:  # the server's clock was set back: what was seen before has no place
         memory, last = Memory(), None
     if last is not None and (last.is_running != seen.is_running or (seen.is_running and last.since != seen.since)):
-        memory = Memory(last, memory.eta)  # another run, of which the progress so far tells nothing
+        memory = Memory(eta=memory.eta)  # another run, of which the progress so far tells nothing
     elif last is not None and not seen.is_running and last.since < seen.since:
         seen = Sighting(seen.now, last.since, seen.is_running, seen.progress, seen.eta, seen.updated)
     eta = _followed_eta(memory.eta, last, seen)

@@ -157,10 +157,9 @@ def _sum(ahead: Forecast, early: float, seconds: float) -> tuple[float, float]:
     near = math.log1p(math.exp(-abs(z)))
     before, after = max(z, 0.0) + near, max(-z, 0.0) + near
     low, high, y = math.sqrt(early), math.sqrt(early + peak), math.sqrt(early + peak * math.exp(-after))
-    # Written so that no difference of nearly equal numbers is taken: y^2 - low^2 and high^2 - y^2 are known.
-    log_peak = math.log(peak)
-    rising = high * (2 * math.log(high + y) - log_peak + before)
-    return ahead.scale * (rising + low * (log_peak - after - 2 * math.log(y + low))), y
+    # Written so that no difference of nearly equal numbers is taken: but for a constant factor, the logarithms of
+    # y^2 - low^2 and of high^2 - y^2 are those two.
+    return ahead.scale * (high * (2 * math.log(high + y) + before) - low * (2 * math.log(y + low) + after)), y
 
 
 def strategy(interval: Interval) -> AsyncRetrying:

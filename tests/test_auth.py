@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import gzip
 import logging
 import pickle
 import traceback
@@ -26,6 +27,7 @@ from clanforge_async import (
     ClanforgeError,
     ConfigurationError,
     JobState,
+    RateLimitError,
     ServerError,
 )
 
@@ -129,6 +131,27 @@ async def test_a_third_partys_signer_signs() -> None:
     assert await authorization_sent(httpx.BasicAuth("key", SECRET)) == f"Basic {BASIC}"
 
 
+async def test_a_signer_sees_all_that_is_sent() -> None:
+    """A signature can cover the address with its query, and every header that goes with it."""
+    signed: list[tuple[httpx.URL, httpx.Headers]] = []
+    sent: list[tuple[httpx.URL, httpx.Headers]] = []
+
+    class Covering(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            signed.append((request.url, request.headers.copy()))
+            yield request
+
+    def remember(request: httpx.Request) -> httpx.Response:
+        sent.append((request.url, request.headers))
+        return httpx.Response(200, json=wire(5))
+
+    transport = httpx.MockTransport(remember)
+    async with ClanforgeClient(Covering(), account_service_id=7, transport=transport) as client:
+        await client.image_diffs.status(5)
+    assert sent == signed
+    assert sent[0][1]["Content-Type"] == "application/x-www-form-urlencoded"
+
+
 @pytest.mark.parametrize("over_aiohttp", [False, True])
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_challenge_is_answered(call: str, over_aiohttp: bool) -> None:
@@ -147,6 +170,20 @@ async def test_a_challenge_is_answered(call: str, over_aiohttp: bool) -> None:
         job = await getattr(client.image_diffs, call)(5)
     assert job.state is JobState.RUNNING
     assert server.request_lines == [f"GET /cfp/v1/imagediff/5/{call}"] * 2
+
+
+async def test_a_compressed_challenge_is_read() -> None:
+    """What a signer is shown of an answer is decoded, and no longer says that it is not."""
+
+    def challenge(request: httpx.Request) -> httpx.Response:
+        if "Authorization" in request.headers:
+            return httpx.Response(200, json=wire(5))
+        stream = httpx.ByteStream(gzip.compress(b'{"nonce": "n"}'))
+        return httpx.Response(401, stream=stream, headers={"Content-Encoding": "gzip"})
+
+    transport = httpx.MockTransport(challenge)
+    async with ClanforgeClient(ChallengeAuth(), account_service_id=7, transport=transport) as client:
+        assert (await client.image_diffs.status(5)).id == 5
 
 
 async def test_httpxs_digest_auth_works() -> None:
@@ -186,6 +223,19 @@ async def test_each_request_of_a_flow_counts_in_the_limits() -> None:
     async with ClanforgeClient(ChallengeAuth(), account_service_id=7, transport=transport, max_rate=1.0) as client:
         await client.image_diffs.status(5)
     assert seen == [pytest.approx(0.0), pytest.approx(1.0)]
+
+
+@virtual_time
+async def test_a_signer_is_told_of_a_long_cool_down_at_once() -> None:
+    """Whoever signs the requests, none waits for longer than a single call does when the server asks for more."""
+    server = ScriptedServer()
+    server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
+    async with server.client(auth=Signer("Custom x")) as client:
+        for _ in range(2):
+            with pytest.raises(RateLimitError):
+                await client.image_diffs.status(5)
+    assert now() == 0
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])

@@ -239,6 +239,8 @@ def test_a_wait_that_is_too_long_is_raised(status: int, header: str) -> None:
     [
         ("120", 120.0),
         ("0", 0.0),
+        ("31622400", 366 * 86400.0),
+        ("31622401", None),
         (http_date(START - 3600), 0.0),
         (http_date(START), 0.0),
         ("soon", None),
@@ -361,6 +363,23 @@ async def test_a_call_in_front_of_a_long_cool_down_is_told_at_once() -> None:
     assert second.value.retry_after == pytest.approx(200)
     assert second.value is not first.value
     assert server.polls(9) == [pytest.approx(300)]
+
+
+@virtual_time
+async def test_a_call_that_backs_off_into_a_long_cool_down_is_told_too() -> None:
+    """A call that is to be repeated is not kept waiting for more than 60 s either, should others be told to wait."""
+    server = ScriptedServer()
+    server.diff(5, answer({}, 502, **{"Retry-After": "20"}))
+    server.version(9, answer({}, 429, **{"Retry-After": "300"}))
+    async with server.client() as client:
+        backing_off = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(9)
+        with pytest.raises(RateLimitError):
+            await client.image_versions.status(9)
+        with pytest.raises(RateLimitError) as raised:
+            await backing_off
+    assert now() < 21
+    assert raised.value.retry_after == pytest.approx(309 - now())
 
 
 @virtual_time

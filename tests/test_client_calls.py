@@ -296,6 +296,7 @@ async def test_a_status_tells_without_an_envelope(status: int, error: type[APIEr
         ({"success": "false", "error_message": "no"}, "no", None),
         ({"success": 0, "message": "no"}, "no", None),
         ({"error": "true", "error_code": "12", "error_message": "no"}, "no", 12),
+        ({"success": False, "error": "no such thing"}, "no such thing", None),
         ({"error": 1, "messages": ["no", "never"]}, "no", None),
         ({"error": True, "error_message": "", "messages": [5, None, "no"]}, "no", None),
         ({"error": True, "error_message": 5, "messages": "no", "error_code": [1]}, "OK", None),
@@ -339,6 +340,7 @@ async def test_a_locked_image_is_known_under_any_status(status: int, body: Any) 
     refused = await refusal(httpx.Response(status, json=body))
     assert type(refused) is ImageLockedError
     assert (refused.diff_id, refused.status_code) == (218595, status)
+    assert refused.message == body["error_message"]
 
 
 async def test_a_lock_by_no_id_is_an_error_like_any_other() -> None:
@@ -385,6 +387,7 @@ async def test_a_success_without_an_object_is_unreadable(status: int, content: b
     refused = await refusal(httpx.Response(status, content=content))
     assert type(refused) is InvalidResponseError
     assert (refused.fields, refused.body) == ((), content[:2048].decode(errors="replace"))
+    assert str(refused) == "the answer is not a JSON object"
 
 
 async def test_an_object_that_is_no_job_is_unreadable() -> None:

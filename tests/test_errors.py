@@ -70,7 +70,7 @@ JOB = ImageDiffJob(
 REF = JobRef.image_diff(5, MOMENT)
 ANSWER: dict[str, Any] = {
     "error_code": 12,
-    "method": "GET",
+    "method": "POST",
     "url": "https://api.example/cfp/v1/imagediff/5/status",
     "body": '{"success": false}',
     "retry_after": 1.5,
@@ -212,6 +212,8 @@ def test_notes_are_pickled_too() -> None:
             ServerError("Bad Gateway", status_code=502, url="https://api.example/x"),
             "Bad Gateway (HTTP 502: GET https://api.example/x)",
         ),
+        (TransportError("refused", request_sent=False), "refused"),
+        (InvalidResponseError("not a JSON object", body="<html>"), "not a JSON object"),
         (JobFailedError(JOB), "image-diff/5 failed: no space left"),
         (JobSquashedError(JOB), "image-diff/5 was squashed by a newer job: no space left"),
         (
@@ -232,7 +234,10 @@ def test_a_message_says_what_failed(error: ClanforgeError, text: str) -> None:
 def test_what_an_answer_did_not_say_is_empty() -> None:
     """An error made of an answer that says little holds None or empty text for the rest."""
     error = APIError("teapot", status_code=418)
-    assert (error.error_code, error.retry_after, error.body) == (None, None, "")
+    locked = ImageLockedError("locked", diff_id=9, status_code=200)
+    for silent in (error, locked):
+        assert (silent.error_code, silent.retry_after) == (None, None)
+        assert (silent.method, silent.url, silent.body) == ("GET", "", "")
     unreadable = InvalidResponseError("not a JSON object")
     assert (unreadable.fields, unreadable.body) == ((), "")
 

@@ -184,6 +184,16 @@ async def test_an_end_in_the_very_second_of_the_call_is_in_doubt() -> None:
 
 
 @virtual_time
+async def test_an_end_in_the_second_after_the_call_is_news() -> None:
+    """An end in the next second, by the server's clock, can only be of the run that was asked for."""
+    diff = Diff()
+    diff.on("retry", diff.says(JobState.COMPLETED, 1), takes=8)
+    async with diff.client() as client:
+        job = await client.image_diffs.retry(5)
+    assert job.ref == JobRef.image_diff(5, diff.at(1))
+
+
+@virtual_time
 async def test_without_a_date_the_local_clock_tells() -> None:
     """An answer without ``Date`` is judged by the local clock, the only one there is."""
     server = ScriptedServer()

@@ -304,7 +304,7 @@ async def test_watches_do_not_share_what_a_strategy_counts() -> None:
 @virtual_time
 async def test_what_is_no_interval_is_refused(interval: Any) -> None:
     """An interval is a positive, finite number or a strategy; a strategy's class, uncalled, is neither."""
-    with pytest.raises(ConfigurationError, match="interval must be"):
+    with pytest.raises(ConfigurationError, match=r"^interval must be a positive number of seconds or"):
         JobWatcher(ScriptedServer().client(), interval=interval)
 
 
@@ -314,7 +314,7 @@ async def test_what_is_no_interval_is_refused(interval: Any) -> None:
 )
 def test_bounds_that_cannot_hold_are_refused(least: float, most: float) -> None:
     """`until_eta` needs bounds that are positive, finite and in their order."""
-    with pytest.raises(ConfigurationError, match="0 < min <= max"):
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs 0 < min <= max"):
         until_eta(least, most)
 
 
@@ -354,7 +354,7 @@ def test_until_eta_stays_within_its_bounds_when_it_has_seen_nothing(least_and_mo
 @pytest.mark.parametrize("worth", [0, -0.35, math.nan, math.inf])
 def test_a_poll_that_is_worth_nothing_is_refused(worth: float) -> None:
     """``poll_worth`` is a positive, finite number of seconds."""
-    with pytest.raises(ConfigurationError, match="positive poll_worth"):
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs a positive poll_worth"):
         until_eta(poll_worth=worth)
 
 
@@ -373,6 +373,32 @@ def test_a_pause_holds_as_much_hazard_as_a_poll_is_worth(
         away = (seconds - knee - (n + 0.5) * width) / scale
         due += math.sqrt((early + 1 / (scale * (1 + math.exp(min(away, 500))))) / (2 * worth)) * width
     assert due == pytest.approx(1, abs=0.01)
+
+
+@unhurried
+@given(st.integers(1, 100_000), st.floats(0.01, 10))
+def test_a_job_that_foretells_nothing_is_polled_by_the_same_sum(age: int, worth: float) -> None:
+    """The rate at which such jobs end is unknown, but lower the older they are; one that waits has yet to start."""
+    wait = until_eta(0.001, 1e9, poll_worth=worth)
+    hazard = 2 / (age + 480)
+    due = math.sqrt(2 * worth / hazard)
+    assert pause_after(wait, (running(started=0), age)) == pytest.approx(max(due, 0.005 * age))
+    pause = pause_after(wait, (running(state=JobState.QUEUED), age))
+    growth = 2 / 480 / (age + 10)  # of the hazard, in every second
+    assert math.sqrt(growth / (2 * worth)) * pause**1.5 / 1.5 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ahead", [300, 30, 1])
+def test_no_pause_outlasts_the_end_that_is_forecast_by_more_than_a_second(ahead: int) -> None:
+    """However dear a poll is, one is made a second after the very end that is forecast."""
+    assert pause_after(until_eta(0.1, 3600, poll_worth=1e5), (running(started=0, eta=600), 600.0 - ahead)) == ahead + 1
+
+
+def test_what_is_long_overdue_is_polled_by_how_long() -> None:
+    """However cheap a poll is, a job that is overdue may end unnoticed for half a percent of what it is overdue."""
+    wait, late = until_eta(0.001, 1e6, poll_worth=1e-6), running(started=0, eta=500)
+    pauses = [pause_after(wait, (late, 490.0), (late, 500.0 + overdue)) for overdue in (10_000, 100_000)]
+    assert pauses == pytest.approx([50, 500], rel=0.15)
 
 
 def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
@@ -476,6 +502,13 @@ def test_without_a_sighting_the_pauses_grow() -> None:
         state.attempt_number = attempt
         pauses.append(wait(state))
     assert pauses == [2, 4, 8, 16, 20, 20]
+
+
+def test_until_eta_waits_for_a_second_at_least_and_a_minute_at_most() -> None:
+    """Told nothing else, `until_eta` keeps between one and sixty seconds."""
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    assert until_eta()(state) == 1
+    assert pause_after(until_eta(), (running(started=0, eta=100_000), 0.0)) == 60
 
 
 def test_a_failure_says_nothing_of_the_job() -> None:

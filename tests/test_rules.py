@@ -149,6 +149,13 @@ def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[Jo
     assert outcome.error.job is job
 
 
+def test_the_end_of_a_job_is_the_end_of_an_outage() -> None:
+    """Whoever is shown the state in which a watch has ended sees no failure that goes on."""
+    outcome = step(beginning(failing_since=BEGAN, fruitless=2), seen(version(JobState.COMPLETED), 120.0), every(60))
+    assert isinstance(outcome, Ended)
+    assert outcome.state.failing_since is None
+
+
 @pytest.mark.parametrize("error", PASSING)
 def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
     """A failure that can pass makes no news, takes nothing back, and is followed by another poll a second later."""
@@ -177,6 +184,14 @@ def test_an_outage_is_given_up_after_the_tolerance(error: ClanforgeError) -> Non
     assert times == [100, 101, 103, 107, 115, 130, 145, 150]
     assert end.error is error
     assert end.state.polls == len(times)
+
+
+def test_patience_lasts_to_its_last_moment() -> None:
+    """However little of it is left, failures and stale answers are borne until the tolerance is over."""
+    rules, old = every(60, outage_tolerance=15.5, stale_after=15.5), diff(JobState.COMPLETED, updated=-1)
+    for answer in (ServerError("broken", status_code=500), old):
+        times, _ = followed(for_ever(answer), rules, RETRIED)
+        assert times == [100, 101, 103, 107, 115, 115.5]
 
 
 def test_failed_polls_are_no_rarer_than_good_ones() -> None:
@@ -238,6 +253,7 @@ def test_a_stale_status_is_no_news(state: JobState) -> None:
     assert isinstance(outcome, Again)
     assert outcome.news is None
     assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, Memory())
+    assert (outcome.state.polls, outcome.state.fruitless) == (1, 1)
 
 
 @pytest.mark.parametrize("updated", [0, 1])
@@ -324,17 +340,19 @@ def test_a_strategy_that_raises_is_heard() -> None:
 
 
 def test_a_strategy_is_told_what_tenacity_promises() -> None:
-    """A strategy sees the attempt, its outcome, the seconds since the start and those spent idle, as with tenacity."""
+    """A strategy sees the attempt, its outcome, the seconds since the start, those spent idle, and its controller."""
     told: list[tuple[int, Any, float | None, float]] = []
 
     def strategy_under_test(state: RetryCallState) -> float:
+        assert state.retry_object is rules.retrying
+        assert (state.args, state.kwargs) == ((), {})
         assert state.outcome is not None
         outcome = state.outcome.exception() if state.outcome.failed else state.outcome.result()
         told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
         return 5.0
 
-    job, broken = version(), ServerError("broken", status_code=500)
-    followed([job, broken, job, version(JobState.COMPLETED)], every(strategy_under_test))
+    job, broken, rules = version(), ServerError("broken", status_code=500), every(strategy_under_test)
+    followed([job, broken, job, version(JobState.COMPLETED)], rules)
     assert told == [(1, job, 0.0, 0.0), (2, broken, 5.0, 5.0), (3, job, 6.0, 6.0)]
 
 

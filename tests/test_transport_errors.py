@@ -188,6 +188,21 @@ def test_a_server_that_never_answers_is_given_up(timeout: Any, seconds: float) -
     run()
 
 
+async def test_a_transport_is_told_what_each_phase_may_take() -> None:
+    """The phases of a ``timeout`` reach the transport, as those of httpx's own client do."""
+    told: list[Any] = []
+
+    def remember(request: httpx.Request) -> httpx.Response:
+        told.append(request.extensions["timeout"])
+        return httpx.Response(200, json=wire(5))
+
+    timeout = httpx.Timeout(5.0, connect=1.0)
+    transport = httpx.MockTransport(remember)
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, timeout=timeout) as client:
+        await client.image_diffs.status(5)
+    assert told == [timeout.as_dict()]
+
+
 @virtual_time
 async def test_no_timeout_at_all_is_possible() -> None:
     """With an ``httpx.Timeout`` that leaves a phase open a request may take as long as it likes."""
@@ -358,6 +373,20 @@ async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: p
     assert record.getMessage() == (
         "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the answer is larger than 49 bytes')"
     )
+
+
+@virtual_time
+async def test_every_attempt_leaves_a_line_of_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG each attempt is logged with its path and with its error, or the status and the size of its answer."""
+    server = ScriptedServer()
+    server.diff(5, httpx.ConnectError("nobody listens"), httpx.Response(200, json=wire(5)))
+    size = len(httpx.Response(200, json=wire(5)).content)
+    with caplog.at_level("DEBUG", "clanforge_async"):
+        async with server.client() as client:
+            await client.image_diffs.status(5)
+    failed, answered = [line for line in caplog.messages if line.startswith("GET /cfp/v1/imagediff/5/status: ")]
+    assert "nobody listens" in failed
+    assert answered.endswith(f": HTTP 200, {size} bytes")
 
 
 AIOHTTP_ERRORS = [

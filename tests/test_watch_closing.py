@@ -227,18 +227,22 @@ async def test_a_listener_that_closes_the_watcher_at_the_end_of_the_job() -> Non
     """A job that has ended has ended: whoever closes the watcher upon that news takes nothing from it."""
     watcher = JobWatcher(server_with(lambda: COMPLETED if now() >= 20 else RUNNING).client(), interval=10)
 
+    closed: list[float] = []
+
     async def close(job: Job) -> None:
         if job.is_terminal:
             await watcher.aclose()
+            closed.append(now())
 
     assert (await watcher.wait(REF, on_update=close)).is_completed
+    assert closed == [20]
     with pytest.raises(WatchClosedError):
         await watcher.wait(REF)
 
 
 @virtual_time
-async def test_closing_ends_a_listener() -> None:
-    """An ``on_update`` that is still busy is cancelled with its watch, and has ended when `aclose` returns."""
+async def test_closing_ends_a_listener(caplog: pytest.LogCaptureFixture) -> None:
+    """A busy ``on_update`` is cancelled with its watch, which is no fault, and has ended when `aclose` returns."""
     ended: list[float] = []
 
     async def dawdle(_: Job) -> None:
@@ -253,6 +257,7 @@ async def test_closing_ends_a_listener() -> None:
     await watcher.aclose()
     assert ended == [15]
     assert isinstance(await outcome_of(waiting), WatchClosedError)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("script", [pytest.param(lambda: RUNNING, id="between"), pytest.param(hang, id="during")])
@@ -303,6 +308,22 @@ async def test_somebody_cancels_every_task_but_the_waiters(turns: int) -> None:
     await watcher.aclose()
     assert isinstance(await outcome_of(waiting), ClanforgeError)
     assert now() == 100
+
+
+@virtual_time
+async def test_somebody_cancels_a_task_that_has_polled_for_others_before() -> None:
+    """Where one task makes the polls of several jobs in turn, whoever waits for the last of them does not hang."""
+    server = server_with(hang)
+    server.version(1, wire(1, JobState.COMPLETED))
+    watcher = JobWatcher(server.client(timeout=600, max_concurrency=1))
+    first = asyncio.create_task(watcher.wait(JobRef.image_version(1)))
+    last = asyncio.create_task(watcher.wait(REF))
+    await first
+    await asyncio.sleep(5)
+    for task in asyncio.all_tasks() - {asyncio.current_task(), last}:
+        task.cancel()
+    assert isinstance(await outcome_of(last), WatchClosedError)
+    assert now() == 5
 
 
 @virtual_time

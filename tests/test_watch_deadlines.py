@@ -154,18 +154,16 @@ async def test_there_is_one_last_poll() -> None:
     server = server_with(lambda: RUNNING)
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), interval=20, timeout=30).wait(REF)
-    first, second, last = server.polls(9012)
-    assert (first, second) == (0, 20)
-    assert 29 < last < 30
+    assert server.polls(9012) == [0, 20, 29.95]
     assert now() == 30
 
 
 @virtual_time
 async def test_the_last_poll_leaves_time_for_its_answer() -> None:
-    """The slower the server, the earlier the last poll, so that its answer comes before the deadline."""
+    """The slower the server, the earlier the last poll: twice the time that it takes to answer before the deadline."""
     server = server_with(ends_at(25, takes=lambda _: 2.0))
     assert (await JobWatcher(server.client(), interval=100, timeout=30).wait(REF)).is_completed
-    assert now() < 30
+    assert server.polls(9012) == [0, 26]
 
 
 @pytest.mark.parametrize("interval", [1.0, 1000.0])
@@ -175,6 +173,14 @@ async def test_one_slow_answer_does_not_stop_the_polls(seconds: float, interval:
     """After a poll that took most of the timeout the watch polls on, its last poll included: the end may be in time."""
     server = server_with(ends_at(39, takes=lambda at: 0.0 if at else seconds))
     assert (await JobWatcher(server.client(timeout=600), interval=interval, timeout=40).wait(REF)).is_completed
+
+
+@virtual_time
+async def test_after_a_slow_answer_half_of_what_remains_must_do() -> None:
+    """Where twice the time of a poll is more than what remains, the next one has half of that to be answered in."""
+    server = server_with(ends_at(39, takes=lambda at: 0.0 if at else 20.0))
+    await JobWatcher(server.client(timeout=600), interval=1000, timeout=40).wait(REF)
+    assert server.polls(9012) == [0, 30, 39.95]
 
 
 @pytest.mark.parametrize("interval", [10.0, 1000.0])
@@ -212,6 +218,23 @@ async def test_many_jobs_with_one_deadline_have_a_last_poll_each(interval: float
     results = await watcher.wait_all([JobRef.image_version(job_id) for job_id in range(1, 101)], timeout=100)
     late = [result for result in results if not result.ok]
     assert not late, f"{len(late)} jobs completed 30 s before the deadline and are said to have missed it"
+
+
+@pytest.mark.parametrize(("rate", "last"), [(10.0, 58.95), (None, 59.95)])
+def test_last_polls_begin_no_earlier_than_all_of_them_take(rate: float | None, last: float) -> None:
+    """Eleven jobs with one deadline are polled for the last time a second earlier where a second takes ten of them."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        for job_id in range(1, 12):
+            server.version(job_id, wire(job_id))
+        watcher = JobWatcher(server.client(max_rate=rate), interval=1000)
+        await watcher.wait_all([JobRef.image_version(job_id) for job_id in range(1, 12)], timeout=60)
+        seconds = [server.polls(job_id)[1] for job_id in range(1, 12)]
+        assert min(seconds) == pytest.approx(last)
+
+    run()
 
 
 @virtual_time

@@ -309,3 +309,52 @@ async def test_the_news_of_one_is_the_news_of_all() -> None:
     await asyncio.gather(first, watcher.wait(REF, on_update=lambda job: late.append(job.progress)))
     assert early == [0, 10, 15, 25, 35, 100]
     assert late == [progress for progress in early if progress >= 15]
+
+
+@virtual_time
+async def test_the_end_of_one_watch_holds_up_no_other() -> None:
+    """Where one watch has its end and another of the same job waits for a later run, the polls go on as they were."""
+    server = ScriptedServer()
+
+    def run() -> Answer:
+        return wire(5678, JobState.COMPLETED, jobupdated=START + (0 if now() < 0.6 else 10))
+
+    server.on("imagediff/status", 5678, run)
+    results = await JobWatcher(server.client(), interval=0.25).wait_all([JobRef.image_diff(5678), newer_than(5)])
+    assert all(result.ok for result in results)
+    assert server.polls(5678, JobKind.IMAGE_DIFF) == [0, 0.25, 0.5, 0.75]
+
+
+@virtual_time
+async def test_a_poll_that_follows_another_stops_with_its_last_watch_too() -> None:
+    """Where one task makes the polls of several jobs in turn, each of them is cancelled with the watch of its job."""
+    server = ScriptedServer()
+    server.version(1, wire(1, JobState.COMPLETED))
+    server.on("imageversion/status", 9012, hang)
+    watcher = JobWatcher(server.client(timeout=600, max_concurrency=1))
+    first = asyncio.create_task(watcher.wait(JobRef.image_version(1)))
+    last = asyncio.create_task(watcher.wait(REF))
+    await first
+    await asyncio.sleep(5)
+    assert server.in_flight == 1
+    last.cancel()
+    await asyncio.gather(last, return_exceptions=True)
+    assert server.in_flight == 0
+
+
+@virtual_time
+async def test_who_joins_a_job_that_waits_for_its_turn_has_it_polled_once() -> None:
+    """A job in front of which others are polled is in line once, however many watches it has by then."""
+    server = ScriptedServer()
+
+    async def slowly() -> Answer:
+        await asyncio.sleep(10)
+        return wire(1, JobState.COMPLETED)
+
+    server.on("imageversion/status", 1, slowly)
+    server.version(9012, wire(9012), wire(9012, JobState.COMPLETED))
+    watcher = JobWatcher(server.client(max_concurrency=1), interval=30)
+    watches = [asyncio.create_task(watcher.wait(ref)) for ref in (JobRef.image_version(1), REF)]
+    await asyncio.sleep(5)
+    await asyncio.gather(*watches, watcher.wait(REF))
+    assert server.polls(9012) == [10, 40]

@@ -93,6 +93,16 @@ async def test_stale_for_too_long_is_an_error(stale_after: float) -> None:
 
 
 @virtual_time
+async def test_two_minutes_of_nothing_new_are_borne() -> None:
+    """A watcher that is told nothing else gives up after 120 s of stale answers."""
+    server = ScriptedServer()
+    server.diff(5678, OLD_END)
+    with pytest.raises(StaleJobError):
+        await JobWatcher(server.client()).wait(REF)
+    assert now() == 120
+
+
+@virtual_time
 async def test_a_stale_job_that_runs_is_stale_too() -> None:
     """It is the time of the status that counts, not its state."""
     server = ScriptedServer()

@@ -230,9 +230,10 @@ def test_unknown_fields_are_ignored(kind: JobKind) -> None:
 
 @pytest.mark.parametrize("empty", [None, [], {}])
 def test_no_files_are_an_empty_mapping(empty: object) -> None:
-    """File listings that are null, empty or, as some servers write an empty map, an empty list are empty mappings."""
+    """Listings that are null, empty or, as some servers write it, an empty list are empty, and are not written."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, added=empty, modified=empty, removed=empty))
     assert (job.added, job.modified, job.removed) == ({}, {}, {})
+    assert not {"added", "modified", "removed"} & job_to_dict(job).keys()
 
 
 def test_details_are_there_where_the_answer_has_any() -> None:
@@ -263,7 +264,10 @@ def test_a_malformed_field_is_named(kind: JobKind, field: str, value: object) ->
 )
 @pytest.mark.parametrize(
     "value",
-    [1.5, "1.5", "1e3", "0x10", "1_000", "", "soon", "٤", math.nan, math.inf, -math.inf, "nan", "9" * 5000],
+    [
+        *[1.5, "1.5", "1e3", "0x10", "1_000", "", "soon", math.nan, math.inf, -math.inf, "nan", "9" * 5000],
+        pytest.param("٤", id="arabic"),  # which pytest would escape, and in one process never twice alike
+    ],
     ids=lambda value: repr(value)[:10],
 )
 def test_a_number_that_is_none_is_named(field: str, value: object) -> None:
@@ -345,7 +349,7 @@ def test_a_diff_with_several_faults_in_its_details_names_them() -> None:
 @pytest.mark.parametrize("body", [None, [], "text", 5, True, [wire(5)]])
 def test_only_an_object_is_a_job(body: Any) -> None:
     """Something that is no mapping is refused as an answer that cannot be read."""
-    with pytest.raises(InvalidResponseError, match="object") as refused:
+    with pytest.raises(InvalidResponseError, match=f"^expected an object, not {type(body).__name__}$") as refused:
         job_from_dict(JobKind.IMAGE_DIFF, body)
     assert refused.value.fields == ()
 
@@ -359,9 +363,12 @@ def test_any_mapping_is_an_object() -> None:
 
 
 def test_keys_need_not_be_text() -> None:
-    """A mapping whose other keys no JSON object could have is refused for its faults alone."""
+    """A mapping whose other keys no JSON object could have is refused for its faults alone, and is no body to keep."""
     body: dict[Any, Any] = {("a", "b"): 1}
     assert faults(JobKind.IMAGE_VERSION, body) == REQUIRED[JobKind.IMAGE_VERSION]
+    with pytest.raises(InvalidResponseError) as refused:
+        job_from_dict(JobKind.IMAGE_VERSION, body)
+    assert refused.value.body == ""
 
 
 def test_the_error_keeps_the_start_of_the_body() -> None:
@@ -370,6 +377,13 @@ def test_the_error_keeps_the_start_of_the_body() -> None:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": 5, "padding": "x" * 5000})
     assert len(refused.value.body) == 2048
     assert refused.value.body.startswith('{"diffid": 5')
+
+
+def test_the_error_keeps_what_json_cannot_say_as_text() -> None:
+    """A mapping that did not come from JSON is kept with the text of whatever JSON has no form for."""
+    with pytest.raises(InvalidResponseError) as refused:
+        job_from_dict(JobKind.IMAGE_DIFF, {"diffid": at(0)})
+    assert refused.value.body == '{"diffid": "1970-01-01 00:00:00+00:00"}'
 
 
 def test_a_kind_may_be_given_as_text() -> None:
