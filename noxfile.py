@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ nox.options.error_on_external_run = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 OLDEST = (3, 11)
 NEWEST = (3, 15)
+MEASURED = bool(os.environ.get("MEASURE_COVERAGE"))
+"""Whether one run of the tests is to do what the session `coverage` does, so that CI needs no second one."""
 
 
 def _works(interpreter: str) -> bool:
@@ -41,13 +44,20 @@ def _group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the tests against the built package, on every supported Python that is found."""
     session.install(".[all]", *_group("tests"))
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    if MEASURED and session.python == _interpreters()[0] and not session.posargs:
+        _measure(session)
+    else:
+        session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests once more, and demand that they reach every line and branch."""
+    """Run the tests, and demand that they reach every line and branch."""
     session.install(".[all]", *_group("tests"))
+    _measure(session)
+
+
+def _measure(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(Path(session.create_tmp()).resolve() / "coverage")}
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", "--numprocesses=auto", env=env)
