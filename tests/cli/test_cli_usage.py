@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import runpy
-import sys
 from importlib import metadata
 
 import pytest
-from cli.harness import Clanforge
+from cli.harness import Clanforge, Spawn
 
 COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
 
@@ -16,13 +14,12 @@ def test_version(clanforge: Clanforge) -> None:
     assert (finished.status, finished.out) == (0, f"clanforge {metadata.version('clanforge-async')}\n")
 
 
-def test_the_package_can_be_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_package_can_be_run(spawn: Spawn) -> None:
     """``python -m clanforge_async`` is ``clanforge``, with the process's own arguments."""
-    monkeypatch.setattr(sys, "argv", ["clanforge", "--version"])
-    with pytest.raises(SystemExit) as exited:
-        runpy.run_module("clanforge_async", run_name="__main__")
-    assert exited.value.code == 0
-    assert capsys.readouterr().out.startswith("clanforge ")
+    process = spawn("--version")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("clanforge ")
 
 
 def test_no_command_is_help_and_status_2(clanforge: Clanforge) -> None:
