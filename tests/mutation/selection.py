@@ -81,6 +81,11 @@ def pytest_runtest_setup() -> None:
     signal.setitimer(signal.ITIMER_VIRTUAL, _ENDLESS)
 
 
+def pytest_runtest_teardown() -> None:
+    """Let the time of whatever follows be its own: mutmut itself goes on in the process of its first runs."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Count a test that cannot even be imported as one that has failed, which mutmut takes for an interruption."""
     if session.testsfailed:
