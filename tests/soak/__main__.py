@@ -30,7 +30,9 @@ def main() -> None:
     if asked.trace:
         tracemalloc.start()
     with tempfile.TemporaryDirectory() as passing:
-        directory = Path(tempfile.mkdtemp(dir=asked.journals or passing))
+        journals = asked.journals or Path(passing)
+        journals.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(dir=journals))
         figures = asyncio.run(soak(settings, near_side, directory))
     console.print(table(figures))
     for wrong in figures.wrong:
