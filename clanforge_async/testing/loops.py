@@ -81,6 +81,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the seconds that have passed by the clock."""
         return self.clock.elapsed
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncio's
+        """Wait until its threads have ended, without the usual limit: it would be virtual, and they keep real time."""
+        await super().shutdown_default_executor()
+
 
 def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None) -> T:
     """Run a coroutine in virtual time, as ``asyncio.run`` does in real time.

@@ -104,6 +104,15 @@ def test_a_loop_without_timers_waits_for_threads() -> None:
     assert run(asyncio.to_thread(lambda: "done")) == "done"
 
 
+def test_a_thread_may_outlast_its_loop() -> None:
+    """Threads keep real time, so the time that they are given in the end is none that can be jumped over."""
+
+    async def leave_a_thread() -> None:
+        asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 0.05)
+
+    run(leave_a_thread())
+
+
 def test_a_hopeless_wait_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that would hang for ever ends with an error."""
     monkeypatch.setattr("clanforge_async.testing.loops._HOPELESS", 0.001)
