@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from clanforge_async._results import outcome_of
 from clanforge_async.errors import (
     AuthenticationError,
     ConfigurationError,
     JobFailedError,
-    JobSquashedError,
     PermissionDeniedError,
     WatchTimeoutError,
 )
@@ -34,12 +34,6 @@ _STATUSES: dict[type[Exception], int] = {
     PermissionDeniedError: 4,
     Exception: 5,
 }
-_OUTCOMES: dict[type[Exception], str] = {
-    JobSquashedError: "squashed",
-    JobFailedError: "failed",
-    WatchTimeoutError: "timeout",
-    Exception: "error",
-}
 
 
 def exit_status(error: Exception) -> int:
@@ -54,7 +48,7 @@ def worst_status(results: Iterable[WatchResult]) -> int:
 
 def outcome(error: Exception | None) -> str:
     """Return in a word how a watch ended that ended with this error, or without one."""
-    return "completed" if error is None else by_class(_OUTCOMES, error)
+    return outcome_of(error).value
 
 
 def by_class(table: Mapping[type[Exception], T], error: Exception) -> T:
