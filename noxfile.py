@@ -105,7 +105,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Change the code in small ways and see that tests fail; arguments name mutants: `clanforge_async.rules*`."""
+    """Change the code in small ways and see that tests fail; arguments are patterns of mutant names."""
     session.install(".[all]", *_group("tests"), *_group("mutants"))
     env = {"PYTHONPATH": "tests"}
     session.run("mutmut", "run", *session.posargs, env=env)

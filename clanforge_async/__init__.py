@@ -5,9 +5,10 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from clanforge_async._options import CLANFORGE_URL, MULTIPLAY_URL
-    from clanforge_async._results import WatchResult
-    from clanforge_async._wire import job_from_dict, job_to_dict
+    from clanforge_async._codec import job_from_dict, job_to_dict
+    from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
+    from clanforge_async._polling.strategy import until_eta
+    from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
     from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async.client import ClanforgeClient
     from clanforge_async.errors import (
@@ -18,21 +19,24 @@ if typing.TYPE_CHECKING:
         ConfigurationError,
         ImageLockedError,
         InvalidResponseError,
-        JobFailedError,
-        JobSquashedError,
         NotFoundError,
         PermissionDeniedError,
         RateLimitError,
         RequestTimeoutError,
         RetryOutcomeUnknownError,
         ServerError,
-        StaleJobError,
         TransportError,
-        WatchClosedError,
-        WatchTimeoutError,
     )
-    from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobKind, JobRef, JobState
-    from clanforge_async.polling import until_eta
+    from clanforge_async.jobs import (
+        ImageDiffJob,
+        ImageVersionJob,
+        Job,
+        JobFailedError,
+        JobKind,
+        JobRef,
+        JobSquashedError,
+        JobState,
+    )
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -87,8 +91,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CLANFORGE_URL": "_options",
-    "MULTIPLAY_URL": "_options",
+    "CLANFORGE_URL": "_http.config",
+    "MULTIPLAY_URL": "_http.config",
     "APIError": "errors",
     "AccessKeyAuth": "auth",
     "AuthenticationError": "errors",
@@ -102,10 +106,10 @@ _HOMES = {
     "ImageVersionJob": "jobs",
     "InvalidResponseError": "errors",
     "Job": "jobs",
-    "JobFailedError": "errors",
+    "JobFailedError": "jobs",
     "JobKind": "jobs",
     "JobRef": "jobs",
-    "JobSquashedError": "errors",
+    "JobSquashedError": "jobs",
     "JobState": "jobs",
     "JobWatcher": "watcher",
     "NotFoundError": "errors",
@@ -114,12 +118,12 @@ _HOMES = {
     "RequestTimeoutError": "errors",
     "RetryOutcomeUnknownError": "errors",
     "ServerError": "errors",
-    "StaleJobError": "errors",
+    "StaleJobError": "_watching.results",
     "TransportError": "errors",
-    "WatchClosedError": "errors",
-    "WatchResult": "_results",
-    "WatchTimeoutError": "errors",
-    "job_from_dict": "_wire",
-    "job_to_dict": "_wire",
-    "until_eta": "polling",
+    "WatchClosedError": "_watching.results",
+    "WatchResult": "_watching.results",
+    "WatchTimeoutError": "_watching.results",
+    "job_from_dict": "_codec",
+    "job_to_dict": "_codec",
+    "until_eta": "_polling.strategy",
 }

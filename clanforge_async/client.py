@@ -13,10 +13,10 @@ from typing import Any, NoReturn, Self, cast
 import httpx
 from attrs import evolve
 
-from clanforge_async._calls import Call
-from clanforge_async._options import Options, options_from
-from clanforge_async._replies import is_of_an_earlier_run, may_have_been_acted_upon
-from clanforge_async._transport import Transport
+from clanforge_async._http.config import Options, options_from
+from clanforge_async._http.request import Call
+from clanforge_async._http.response import is_of_an_earlier_run, may_have_been_acted_upon
+from clanforge_async._http.session import Transport
 from clanforge_async.auth import auth_from
 from clanforge_async.errors import ClanforgeError, RetryOutcomeUnknownError
 from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, JobKind, JobRef, Reading, positive_id

@@ -32,8 +32,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clanforge_async.jobs import Job, JobRef
-
 LONGEST_MESSAGE = 500
 """How many characters of the server's words an error's message quotes."""
 
@@ -197,76 +195,3 @@ class RetryOutcomeUnknownError(ClanforgeError):
     def __init__(self, diff_id: int) -> None:
         super().__init__(f"the retry of image diff {diff_id} may or may not have happened")
         self.diff_id = diff_id
-
-
-class JobFailedError(ClanforgeError):
-    """A job ended without success.
-
-    Attributes:
-        job: The job's last snapshot.
-    """
-
-    _verb = "failed"
-
-    def __init__(self, job: Job) -> None:
-        reason = f": {job.error[:LONGEST_MESSAGE]}" if job.error else ""
-        super().__init__(f"{job.kind}/{job.id} {self._verb}{reason}")
-        self.job = job
-
-
-class JobSquashedError(JobFailedError):
-    """A newer job replaced this one before it could complete."""
-
-    _verb = "was squashed by a newer job"
-
-
-class _UnfinishedWatchError(ClanforgeError):
-    """A watch that ended before its job did.
-
-    Attributes:
-        ref: What was watched.
-        last_job: The last snapshot seen, if any.
-    """
-
-    _reason: str
-
-    def __init__(self, ref: JobRef, last_job: Job | None = None) -> None:
-        seen = "never seen"
-        if last_job is not None:
-            seen = f"last seen {last_job.state_name[:LONGEST_MESSAGE]} at {last_job.progress} %"
-        super().__init__(f"{self._reason}: {ref} ({seen})")
-        self.ref = ref
-        self.last_job = last_job
-
-
-class StaleJobError(_UnfinishedWatchError):
-    """The server kept showing the run before the one that is watched.
-
-    Attributes:
-        ref: What was watched; its ``newer_than`` is the moment before which no status is news.
-        last_job: The last snapshot seen, if any.
-    """
-
-    _reason = "no status of the awaited run"
-
-
-class WatchClosedError(_UnfinishedWatchError):
-    """The watcher was closed while somebody still waited.
-
-    Attributes:
-        ref: What was watched.
-        last_job: The last snapshot seen, if any.
-    """
-
-    _reason = "the watcher was closed"
-
-
-class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
-    """The watch's ``timeout`` passed before the job ended.
-
-    Attributes:
-        ref: What was watched.
-        last_job: The last snapshot seen, if any.
-    """
-
-    _reason = "timed out"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 from attrs import Attribute, Factory, field, frozen
 
-from clanforge_async.errors import JobFailedError, JobSquashedError
+from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 _SECOND = timedelta(seconds=1)
@@ -214,6 +214,27 @@ class Job:
         if self.state is JobState.FAILED:
             raise JobFailedError(self)
         return self
+
+
+class JobFailedError(ClanforgeError):
+    """A job ended without success.
+
+    Attributes:
+        job: The job's last snapshot.
+    """
+
+    _verb = "failed"
+
+    def __init__(self, job: Job) -> None:
+        reason = f": {job.error[:LONGEST_MESSAGE]}" if job.error else ""
+        super().__init__(f"{job.kind}/{job.id} {self._verb}{reason}")
+        self.job = job
+
+
+class JobSquashedError(JobFailedError):
+    """A newer job replaced this one before it could complete."""
+
+    _verb = "was squashed by a newer job"
 
 
 def _count_files(files: Mapping[str, Any]) -> str:

@@ -11,16 +11,16 @@ from collections.abc import AsyncGenerator, Iterable
 from types import EllipsisType, TracebackType
 from typing import Self
 
-from clanforge_async._listeners import listeners_of
-from clanforge_async._numbers import is_number
-from clanforge_async._polls import Polls
-from clanforge_async._results import WatchResult
-from clanforge_async._watch import OnUpdate, Watch
+from clanforge_async._polling.strategy import Interval, strategy, until_eta
+from clanforge_async._validation import is_number
+from clanforge_async._watching.decisions import Rules, WatchState
+from clanforge_async._watching.observers import listeners_of
+from clanforge_async._watching.results import WatchClosedError, WatchResult
+from clanforge_async._watching.scheduler import Polls
+from clanforge_async._watching.watch import OnUpdate, Watch
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.errors import ConfigurationError, JobFailedError, WatchClosedError
-from clanforge_async.jobs import Job, JobRef
-from clanforge_async.polling import Interval, strategy, until_eta
-from clanforge_async.rules import Rules, WatchState
+from clanforge_async.errors import ConfigurationError
+from clanforge_async.jobs import Job, JobFailedError, JobRef
 
 _UNTIL_ETA = until_eta()
 

@@ -17,7 +17,7 @@ from scripts import ScriptedServer, wire
 from virtual_time import now, virtual_time
 
 from clanforge_async import ClanforgeClient, ClanforgeError, RequestTimeoutError
-from clanforge_async._pool import Pool
+from clanforge_async._http.connection_pool import Pool
 
 SLOTS = 4
 LIMITS = httpx.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
-from clanforge_async.forecasts import Forecast, Memory, Sighting, forecast, remember
+from clanforge_async._polling.forecast import Forecast, Memory, Sighting, forecast, remember
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 START = NOW.timestamp()

@@ -58,7 +58,7 @@ async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     simulated = Simulator(clock=server_now)
     _fill(simulated)
     await asyncio.sleep(1)  # virtually: nobody is so quick as to call at the moment at which the jobs are made
-    monkeypatch.setattr("clanforge_async._transport.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
+    monkeypatch.setattr("clanforge_async._http.session.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
     monkeypatch.delenv("CLANFORGE_TOKEN", raising=False)
     for name, value in EXPORTS.items():
         monkeypatch.setenv(name, value)

@@ -13,7 +13,7 @@ import pytest
 from scripts import ScriptedServer, answer, envelope, wire
 from virtual_time import virtual_time
 
-from clanforge_async import JobRef, JobState, JobWatcher, _log
+from clanforge_async import JobRef, JobState, JobWatcher, _logging
 
 REF = JobRef.image_version(9012)
 ABOUT = {"ref": "image-version/9012", "kind": "image-version", "id": 9012}
@@ -228,7 +228,7 @@ async def test_the_fields_are_the_documented_ones(caplog: pytest.LogCaptureFixtu
 
 def _documented() -> dict[str, tuple[set[str], set[str]]]:
     """Return the levels and the fields of each event that the module's documentation lists."""
-    entries = re.findall(r"^- ``(\w+)`` \(([^)]*)\): ((?:.|\n(?!- |\n))*)", _log.__doc__ or "", re.MULTILINE)
+    entries = re.findall(r"^- ``(\w+)`` \(([^)]*)\): ((?:.|\n(?!- |\n))*)", _logging.__doc__ or "", re.MULTILINE)
     return {
         event: (set(re.findall("[A-Z]{4,}", levels)), set(re.findall(r"[a-z_]+", fields)))
         for event, levels, fields in entries

@@ -39,9 +39,9 @@ from clanforge_async import (
     WatchTimeoutError,
     until_eta,
 )
-from clanforge_async.forecasts import Forecast
-from clanforge_async.polling import _EARLY_ENDS, Interval, _spread_pause, strategy
-from clanforge_async.rules import Again, Observation, Rules, WatchState, step
+from clanforge_async._polling.forecast import Forecast
+from clanforge_async._polling.strategy import _EARLY_ENDS, Interval, _spread_pause, strategy
+from clanforge_async._watching.decisions import Again, Observation, Rules, WatchState, step
 from clanforge_async.testing import VirtualTimeLoop
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from virtual_time import virtual_time
 
-from clanforge_async._pool import FRESH, Pool
+from clanforge_async._http.connection_pool import FRESH, Pool
 
 REQUEST = httpx.Request("GET", "https://api.multiplay.co.uk/")
 

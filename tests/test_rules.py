@@ -35,9 +35,9 @@ from clanforge_async import (
     TransportError,
     job_from_dict,
 )
-from clanforge_async.forecasts import Memory
-from clanforge_async.polling import Interval, strategy
-from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
+from clanforge_async._polling.forecast import Memory
+from clanforge_async._polling.strategy import Interval, strategy
+from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, failure_of, step
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 BEGAN = 100.0

@@ -29,8 +29,8 @@ from clanforge_async import (
     TransportError,
     until_eta,
 )
-from clanforge_async.polling import strategy
-from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, step
+from clanforge_async._polling.strategy import strategy
+from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, step
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 REF = JobRef.image_version(9012, newer_than=NOW)

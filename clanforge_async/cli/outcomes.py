@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from clanforge_async._results import outcome_of
-from clanforge_async.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    JobFailedError,
-    PermissionDeniedError,
-    WatchTimeoutError,
-)
+from clanforge_async._watching.results import WatchTimeoutError, outcome_of
+from clanforge_async.errors import AuthenticationError, ConfigurationError, PermissionDeniedError
+from clanforge_async.jobs import JobFailedError
 
 if TYPE_CHECKING:
     from clanforge_async import WatchResult

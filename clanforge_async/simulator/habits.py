@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 from attrs import frozen
 
-from clanforge_async._wire import job_to_dict
+from clanforge_async._codec import job_to_dict
 from clanforge_async.jobs import Job, JobState
 
 if TYPE_CHECKING:

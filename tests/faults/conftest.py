@@ -11,13 +11,13 @@ from faults.authorities import Authorities
 from faults.harness import LONGEST_LINE, Attempts
 from tenacity import wait_none
 
-from clanforge_async import _gate, _transport
+from clanforge_async._http import limiter, session
 
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "_BACKOFF", wait_none())
-    monkeypatch.setattr(_gate, "_LONGEST_GUESS", 0.01)
+    monkeypatch.setattr(session, "_BACKOFF", wait_none())
+    monkeypatch.setattr(limiter, "_LONGEST_GUESS", 0.01)
 
 
 @pytest.fixture(scope="session")

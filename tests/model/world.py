@@ -16,7 +16,7 @@ from model.watches import Form, Party, Watch, glance
 from scripts import START
 
 from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
-from clanforge_async.polling import Interval
+from clanforge_async._polling.strategy import Interval
 from clanforge_async.simulator import DEMO_ACCOUNT, Fault, Simulator
 from clanforge_async.testing import VirtualTimeLoop
 

@@ -28,9 +28,9 @@ _WATCHES = (
 )
 ABOUT: dict[str, tuple[str, ...]] = {
     "errors": ("test_errors",),
-    "_wire": ("test_wire", "test_wire_properties", "test_client_calls"),
+    "_codec": ("test_wire", "test_wire_properties", "test_client_calls"),
     "_replies": _CALLS,
-    "_transport": (
+    "_http.session": (
         *_CALLS,
         "test_client_setup",
         "test_auth",
@@ -39,18 +39,18 @@ ABOUT: dict[str, tuple[str, ...]] = {
         "test_cancellation",
         "test_watch_closing",
     ),
-    "_sources": ("test_forecasts", "test_polling"),
-    "forecasts": ("test_forecasts", "test_polling"),
-    "polling": ("test_polling", "test_rules"),
-    "rules": ("test_rules", "test_rules_properties", "test_watch_outages", "test_watch_stale"),
+    "_polling.estimators": ("test_forecasts", "test_polling"),
+    "_polling.forecast": ("test_forecasts", "test_polling"),
+    "_polling.strategy": ("test_polling", "test_rules"),
+    "_watching.decisions": ("test_rules", "test_rules_properties", "test_watch_outages", "test_watch_stale"),
     "_results": _WATCHES,
     "_watch": _WATCHES,
-    "_polls": (*_WATCHES, "test_watch_scale", "test_polling"),
+    "_watching.scheduler": (*_WATCHES, "test_watch_scale", "test_polling"),
     "watcher": _WATCHES,
 }
 """For each module that is changed, the tests that are to notice."""
 
-_USED_AT_IMPORT = ("errors.", "_wire.x__read", "_wire.x__converter", "polling.xǁuntil_etaǁ__init__")
+_USED_AT_IMPORT = ("errors.", "_codec.x__read", "_codec.x__converter", "_polling.strategy.xǁuntil_etaǁ__init__")
 """What is called while modules are imported, and is changed too late in a process that has imported them."""
 
 _ENDLESS = 8.0

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from clanforge_async import _listeners
-from clanforge_async._telemetry import Telemetry
+from clanforge_async._watching import observers
+from clanforge_async._watching.opentelemetry import Telemetry
 
 
 class Collected:
@@ -27,7 +27,7 @@ class Collected:
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         telemetry = Telemetry(self.tracers, MeterProvider([self._reader]))
-        monkeypatch.setattr(_listeners, "_telemetry", lambda: telemetry)
+        monkeypatch.setattr(observers, "_telemetry", lambda: telemetry)
 
     def spans(self, name: str = "clanforge.watch") -> list[ReadableSpan]:
         """Return the spans of a name, in the order in which they ended."""

@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pytest
 
-from clanforge_async import _listeners
+from clanforge_async._watching import observers
 
 WATCH = """
 import asyncio, json, sys
@@ -71,5 +71,5 @@ def test_an_sdk_may_come_late() -> None:
 def test_an_old_release_counts_as_none(release: str, serves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A release of the API that lacks what is used of it is not used at all."""
     monkeypatch.setattr(metadata, "version", lambda _: release)
-    monkeypatch.delitem(sys.modules, "clanforge_async._telemetry", raising=False)
-    assert (_listeners._telemetry.__wrapped__() is not None) is serves
+    monkeypatch.delitem(sys.modules, "clanforge_async._watching.opentelemetry", raising=False)
+    assert (observers._telemetry.__wrapped__() is not None) is serves

@@ -14,20 +14,19 @@ from typing import Any, Self
 from attrs import evolve, field, frozen
 from tenacity import AsyncRetrying
 
-from clanforge_async._wire import job_from_dict, job_to_dict
+from clanforge_async._codec import job_from_dict, job_to_dict
+from clanforge_async._polling.forecast import Memory, Sighting, remember
+from clanforge_async._polling.strategy import PollState, strategy, until_eta
+from clanforge_async._watching.results import StaleJobError
 from clanforge_async.errors import (
     APIError,
     ClanforgeError,
     InvalidResponseError,
-    JobFailedError,
     RateLimitError,
     ServerError,
-    StaleJobError,
     TransportError,
 )
-from clanforge_async.forecasts import Memory, Sighting, remember
-from clanforge_async.jobs import Job, JobRef
-from clanforge_async.polling import PollState, strategy, until_eta
+from clanforge_async.jobs import Job, JobFailedError, JobRef
 
 _TRANSIENT = (TransportError, RateLimitError, ServerError, InvalidResponseError)
 _FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)

@@ -12,7 +12,7 @@ import math
 
 from aiolimiter import AsyncLimiter
 
-from clanforge_async._log import tell
+from clanforge_async._logging import tell
 from clanforge_async.errors import APIError
 
 _LONGEST_GUESS = 32.0

@@ -6,7 +6,7 @@ from typing import Protocol, TypeGuard
 
 import httpx
 
-from clanforge_async._calls import Call
+from clanforge_async._http.request import Call
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     ClanforgeError,

@@ -16,7 +16,14 @@ from typing import Any, Self
 
 from attrs import asdict, frozen
 
-from clanforge_async._sources import ROUNDING, Mark, Track, follow_estimate, follow_progress, should_have_done
+from clanforge_async._polling.estimators import (
+    ROUNDING,
+    Mark,
+    Track,
+    follow_estimate,
+    follow_progress,
+    should_have_done,
+)
 from clanforge_async.jobs import Job, JobState
 
 _SCALE_OF_DEVIATION = math.sqrt(3) / math.pi

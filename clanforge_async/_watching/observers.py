@@ -8,12 +8,12 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from clanforge_async._job_log import JobLog
-from clanforge_async._results import Outcome, WatchResult
+from clanforge_async._watching.job_log import JobLog
+from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job, JobRef
 
 if TYPE_CHECKING:
-    from clanforge_async._telemetry import Telemetry
+    from clanforge_async._watching.opentelemetry import Telemetry
 
 
 class Listener(Protocol):
@@ -59,7 +59,7 @@ def context_of_polls() -> contextvars.Context:
 @cache
 def _telemetry() -> Telemetry | None:
     try:
-        from clanforge_async._telemetry import Telemetry  # noqa: PLC0415 - nobody has to have what it imports
+        from clanforge_async._watching.opentelemetry import Telemetry  # noqa: PLC0415 - nobody has to have what it imports
     except ImportError:
         return None
     return Telemetry()

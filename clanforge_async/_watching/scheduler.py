@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import cast
 
-from clanforge_async._listeners import context_of_polls, listeners_of
-from clanforge_async._watch import Watch
+from clanforge_async._watching.decisions import Observation
+from clanforge_async._watching.observers import context_of_polls, listeners_of
+from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import Job, JobKind, JobRef, Reading
-from clanforge_async.rules import Observation
 
 Observe = Callable[[], Awaitable[Reading]]
 

@@ -12,8 +12,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from clanforge_async._calls import Call, Reply
-from clanforge_async._wire import Complaint, complaint_in, excerpt, is_error, job_from_dict
+from clanforge_async._codec import Complaint, complaint_in, excerpt, is_error, job_from_dict
+from clanforge_async._http.request import Call, Reply
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     APIError,

@@ -6,8 +6,8 @@ import logging
 
 from tenacity import RetryCallState
 
-from clanforge_async._calls import Call, Reply
-from clanforge_async._log import logger, tell
+from clanforge_async._http.request import Call, Reply
+from clanforge_async._logging import logger, tell
 from clanforge_async.errors import ClanforgeError
 
 

@@ -25,9 +25,9 @@ from types import EllipsisType
 
 from opentelemetry import context, metrics, propagate, trace
 
-from clanforge_async._log import state_word
-from clanforge_async._results import Outcome, WatchResult
-from clanforge_async._traces import TRACE_HEADERS
+from clanforge_async._http.tracing import TRACE_HEADERS
+from clanforge_async._logging import state_word
+from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import EPOCH, Job, JobKind, JobRef, JobState
 
 _NAME = "clanforge_async"

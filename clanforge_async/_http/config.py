@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from attrs import Attribute, Factory, field, frozen
 
-from clanforge_async._numbers import is_positive
+from clanforge_async._validation import is_positive
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import positive_id

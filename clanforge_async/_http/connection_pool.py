@@ -10,7 +10,7 @@ from typing import cast
 
 import httpx
 
-from clanforge_async._options import Options, is_loopback
+from clanforge_async._http.config import Options, is_loopback
 from clanforge_async.errors import ConfigurationError
 
 _KEPT_ALIVE = 55.0

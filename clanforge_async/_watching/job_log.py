@@ -7,8 +7,8 @@ from collections.abc import Hashable
 from datetime import datetime
 from types import EllipsisType
 
-from clanforge_async._log import state_word, tell
-from clanforge_async._results import Outcome, WatchResult
+from clanforge_async._logging import state_word, tell
+from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.errors import LONGEST_MESSAGE
 from clanforge_async.jobs import Job, JobRef, JobState
 

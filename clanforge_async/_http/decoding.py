@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 import httpx
 
-from clanforge_async._wire import EXCERPT, excerpt
+from clanforge_async._codec import EXCERPT, excerpt
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
 B = TypeVar("B", bytes, bytearray)

@@ -11,12 +11,11 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from clanforge_async._listeners import Listeners
-from clanforge_async._log import tell
-from clanforge_async._results import Outcome, WatchResult, outcome_of
-from clanforge_async.errors import WatchClosedError, WatchTimeoutError
+from clanforge_async._logging import tell
+from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, failure_of, step
+from clanforge_async._watching.observers import Listeners
+from clanforge_async._watching.results import Outcome, WatchClosedError, WatchResult, WatchTimeoutError, outcome_of
 from clanforge_async.jobs import Job, JobRef
-from clanforge_async.rules import Again, Ended, Observation, Rules, WatchState, failure_of, step
 
 OnUpdate = Callable[[Job], Awaitable[object] | object]
 

@@ -21,16 +21,16 @@ from urllib.parse import urlencode
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from clanforge_async._bodies import ACCEPTED_ENCODINGS, read_body
-from clanforge_async._call_log import log_answer, log_failure, log_repetition
-from clanforge_async._calls import Call, Reply
-from clanforge_async._gate import Gate
-from clanforge_async._handover import Handover
-from clanforge_async._network_errors import is_of_the_network, may_quote_credentials, translated
-from clanforge_async._options import Options
-from clanforge_async._pool import FRESH, make_pool
-from clanforge_async._replies import PATIENCE, interpret, may_repeat
-from clanforge_async._traces import Traced
+from clanforge_async._http.cancellation import Handover
+from clanforge_async._http.config import Options
+from clanforge_async._http.connection_pool import FRESH, make_pool
+from clanforge_async._http.decoding import ACCEPTED_ENCODINGS, read_body
+from clanforge_async._http.exception_mapping import is_of_the_network, may_quote_credentials, translated
+from clanforge_async._http.limiter import Gate
+from clanforge_async._http.request import Call, Reply
+from clanforge_async._http.request_log import log_answer, log_failure, log_repetition
+from clanforge_async._http.response import PATIENCE, interpret, may_repeat
+from clanforge_async._http.tracing import Traced
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError, TransportError
 from clanforge_async.jobs import Reading

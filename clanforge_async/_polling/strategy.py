@@ -15,9 +15,9 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._numbers import is_positive
+from clanforge_async._polling.forecast import Forecast, Memory, Sighting, forecast
+from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.forecasts import Forecast, Memory, Sighting, forecast
 from clanforge_async.jobs import Job
 
 Interval = float | wait_base | Callable[[RetryCallState], float]

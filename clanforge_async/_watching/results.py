@@ -6,8 +6,60 @@ import enum
 
 from attrs import frozen
 
-from clanforge_async.errors import ClanforgeError, JobFailedError, JobSquashedError, WatchTimeoutError
-from clanforge_async.jobs import Job, JobRef
+from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
+from clanforge_async.jobs import Job, JobFailedError, JobRef, JobSquashedError
+
+
+class _UnfinishedWatchError(ClanforgeError):
+    """A watch that ended before its job did.
+
+    Attributes:
+        ref: What was watched.
+        last_job: The last snapshot seen, if any.
+    """
+
+    _reason: str
+
+    def __init__(self, ref: JobRef, last_job: Job | None = None) -> None:
+        seen = "never seen"
+        if last_job is not None:
+            seen = f"last seen {last_job.state_name[:LONGEST_MESSAGE]} at {last_job.progress} %"
+        super().__init__(f"{self._reason}: {ref} ({seen})")
+        self.ref = ref
+        self.last_job = last_job
+
+
+class StaleJobError(_UnfinishedWatchError):
+    """The server kept showing the run before the one that is watched.
+
+    Attributes:
+        ref: What was watched; its ``newer_than`` is the moment before which no status is news.
+        last_job: The last snapshot seen, if any.
+    """
+
+    _reason = "no status of the awaited run"
+
+
+class WatchClosedError(_UnfinishedWatchError):
+    """The watcher was closed while somebody still waited.
+
+    Attributes:
+        ref: What was watched.
+        last_job: The last snapshot seen, if any.
+    """
+
+    _reason = "the watcher was closed"
+
+
+class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
+    """The watch's ``timeout`` passed before the job ended.
+
+    Attributes:
+        ref: What was watched.
+        last_job: The last snapshot seen, if any.
+    """
+
+    _reason = "timed out"
 
 
 @frozen(kw_only=True)

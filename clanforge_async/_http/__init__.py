@@ -1,0 +1,1 @@
+"""Everything between a method of the client and the network."""

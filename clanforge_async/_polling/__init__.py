@@ -1,0 +1,1 @@
+"""When to poll next: no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""What happens between a watcher and its jobs."""
