@@ -27,16 +27,8 @@ if typing.TYPE_CHECKING:
         ServerError,
         TransportError,
     )
-    from clanforge_async.jobs import (
-        ImageDiffJob,
-        ImageVersionJob,
-        Job,
-        JobFailedError,
-        JobKind,
-        JobRef,
-        JobSquashedError,
-        JobState,
-    )
+    from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError, JobSquashedError, JobState
+    from clanforge_async.refs import JobKind, JobRef
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -107,8 +99,8 @@ _HOMES = {
     "InvalidResponseError": "errors",
     "Job": "jobs",
     "JobFailedError": "jobs",
-    "JobKind": "jobs",
-    "JobRef": "jobs",
+    "JobKind": "refs",
+    "JobRef": "refs",
     "JobSquashedError": "jobs",
     "JobState": "jobs",
     "JobWatcher": "watcher",

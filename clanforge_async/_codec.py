@@ -18,17 +18,10 @@ from attrs import frozen
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from clanforge_async._validation import positive_id
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
-from clanforge_async.jobs import (
-    EPOCH,
-    ImageDiffDetails,
-    ImageDiffJob,
-    ImageVersionJob,
-    Job,
-    JobKind,
-    JobState,
-    positive_id,
-)
+from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, Job, JobState
+from clanforge_async.refs import EPOCH, JobKind
 
 EXCERPT = 2048
 """How many bytes of a body an error keeps."""

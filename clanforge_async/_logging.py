@@ -24,7 +24,8 @@ from __future__ import annotations
 import logging
 
 from clanforge_async.errors import LONGEST_MESSAGE, APIError, ClanforgeError
-from clanforge_async.jobs import Job, JobRef, JobState
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import JobRef
 
 logger = logging.getLogger("clanforge_async")
 

@@ -17,9 +17,11 @@ from clanforge_async._http.config import Options, options_from
 from clanforge_async._http.request import Call
 from clanforge_async._http.response import is_of_an_earlier_run, may_have_been_acted_upon
 from clanforge_async._http.session import Transport
+from clanforge_async._validation import positive_id
 from clanforge_async.auth import auth_from
 from clanforge_async.errors import ClanforgeError, RetryOutcomeUnknownError
-from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, JobKind, JobRef, Reading, positive_id
+from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Reading
+from clanforge_async.refs import JobKind, JobRef
 
 _API = "/cfp/v1"
 _LATEST = datetime.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)

@@ -20,7 +20,8 @@ from clanforge_async._watching.scheduler import Polls
 from clanforge_async._watching.watch import OnUpdate, Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import Job, JobFailedError, JobRef
+from clanforge_async.jobs import Job, JobFailedError
+from clanforge_async.refs import JobRef
 
 _UNTIL_ETA = until_eta()
 

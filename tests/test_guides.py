@@ -28,7 +28,7 @@ from clanforge_async import ImageVersionJob, JobFailedError, JobState, WatchResu
 from clanforge_async.cli.app import parse
 from clanforge_async.cli.records import Records
 from clanforge_async.cli.simulation import _fill
-from clanforge_async.jobs import EPOCH
+from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
 FAILURES = Document("docs/failures.md")

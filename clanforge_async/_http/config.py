@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 from attrs import Attribute, Factory, field, frozen
 
-from clanforge_async._validation import is_positive
+from clanforge_async._validation import is_positive, positive_id
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import positive_id
 
 CLANFORGE_URL = "https://api.multiplay.co.uk"
 """The host that the API's documents name; takes access keys."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 from attrs import define, frozen
 
-from clanforge_async.jobs import JobKind
+from clanforge_async.refs import JobKind
 
 
 @define(eq=False)

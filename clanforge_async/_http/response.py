@@ -28,7 +28,8 @@ from clanforge_async.errors import (
     ServerError,
     TransportError,
 )
-from clanforge_async.jobs import Job, JobKind, Reading
+from clanforge_async.jobs import Job, Reading
+from clanforge_async.refs import JobKind
 
 PATIENCE = 60.0
 """Seconds that a single call waits, at the most, because the server asks for it."""

@@ -26,7 +26,8 @@ from clanforge_async.errors import (
     ServerError,
     TransportError,
 )
-from clanforge_async.jobs import Job, JobFailedError, JobRef
+from clanforge_async.jobs import Job, JobFailedError
+from clanforge_async.refs import JobRef
 
 _TRANSIENT = (TransportError, RateLimitError, ServerError, InvalidResponseError)
 _FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)

@@ -10,7 +10,8 @@ from types import EllipsisType
 from clanforge_async._logging import state_word, tell
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.errors import LONGEST_MESSAGE
-from clanforge_async.jobs import Job, JobRef, JobState
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import JobRef
 
 
 class JobLog:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from clanforge_async._watching.job_log import JobLog
 from clanforge_async._watching.results import Outcome, WatchResult
-from clanforge_async.jobs import Job, JobRef
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobRef
 
 if TYPE_CHECKING:
     from clanforge_async._watching.opentelemetry import Telemetry

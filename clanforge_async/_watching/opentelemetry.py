@@ -28,7 +28,8 @@ from opentelemetry import context, metrics, propagate, trace
 from clanforge_async._http.tracing import TRACE_HEADERS
 from clanforge_async._logging import state_word
 from clanforge_async._watching.results import Outcome, WatchResult
-from clanforge_async.jobs import EPOCH, Job, JobKind, JobRef, JobState
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import EPOCH, JobKind, JobRef
 
 _NAME = "clanforge_async"
 _OLDEST = (1, 30)

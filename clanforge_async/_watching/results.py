@@ -7,7 +7,8 @@ import enum
 from attrs import frozen
 
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
-from clanforge_async.jobs import Job, JobFailedError, JobRef, JobSquashedError
+from clanforge_async.jobs import Job, JobFailedError, JobSquashedError
+from clanforge_async.refs import JobRef
 
 
 class _UnfinishedWatchError(ClanforgeError):

@@ -14,7 +14,8 @@ from clanforge_async._watching.decisions import Observation
 from clanforge_async._watching.observers import context_of_polls, listeners_of
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
-from clanforge_async.jobs import Job, JobKind, JobRef, Reading
+from clanforge_async.jobs import Job, Reading
+from clanforge_async.refs import JobKind, JobRef
 
 Observe = Callable[[], Awaitable[Reading]]
 

@@ -15,7 +15,8 @@ from clanforge_async._logging import tell
 from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, failure_of, step
 from clanforge_async._watching.observers import Listeners
 from clanforge_async._watching.results import Outcome, WatchClosedError, WatchResult, WatchTimeoutError, outcome_of
-from clanforge_async.jobs import Job, JobRef
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobRef
 
 OnUpdate = Callable[[Job], Awaitable[object] | object]
 

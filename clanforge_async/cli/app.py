@@ -12,7 +12,7 @@ from clanforge_async.cli.logs import logged
 from clanforge_async.cli.options import Access, Pace, Voice, with_options
 from clanforge_async.cli.outcomes import MISUSED
 from clanforge_async.cli.text import write
-from clanforge_async.jobs import JobRef
+from clanforge_async.refs import JobRef
 
 Command: TypeAlias = Coroutine[Any, Any, int]
 

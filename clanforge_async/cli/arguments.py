@@ -11,7 +11,7 @@ import typer
 from clanforge_async.cli.durations import seconds_of
 from clanforge_async.cli.files import writable_file
 from clanforge_async.cli.references import flattened, kinds_of, refs_of
-from clanforge_async.jobs import JobRef
+from clanforge_async.refs import JobRef
 
 
 def _duration(text: str) -> float:

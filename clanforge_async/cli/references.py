@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from clanforge_async.jobs import JobKind, JobRef
+from clanforge_async.refs import JobKind, JobRef
 
 STDIN = "-"
 """What stands for the references that stdin gives, one a line."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from clanforge_async.jobs import JobRef
+from clanforge_async.refs import JobRef
 from clanforge_async.simulator.accounts import identify
 from clanforge_async.simulator.refusals import RequestRefusedError
 from clanforge_async.simulator.routes import Route
@@ -14,7 +14,7 @@ from clanforge_async.simulator.routes import Route
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clanforge_async.jobs import JobKind
+    from clanforge_async.refs import JobKind
     from clanforge_async.simulator.accounts import Account
     from clanforge_async.simulator.records import JobRecord
 

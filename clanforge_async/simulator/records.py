@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define, field
 
-from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobKind, JobState
+from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobState
+from clanforge_async.refs import JobKind
 from clanforge_async.simulator import plans
 from clanforge_async.simulator.courses import completing
 from clanforge_async.simulator.habits import Habits
@@ -18,7 +19,7 @@ from clanforge_async.simulator.refusals import RequestRefusedError
 from clanforge_async.simulator.snapshots import snapshot
 
 if TYPE_CHECKING:
-    from clanforge_async.jobs import JobRef
+    from clanforge_async.refs import JobRef
     from clanforge_async.simulator.accounts import Account
     from clanforge_async.simulator.plans import Plan, Run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from clanforge_async.jobs import JobKind
+from clanforge_async.refs import JobKind
 
 
 class Route(enum.StrEnum):

@@ -11,7 +11,8 @@ import httpx
 
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.jobs import Job, JobRef
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobRef
 from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
 from clanforge_async.simulator.habits import Habits

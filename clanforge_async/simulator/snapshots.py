@@ -6,7 +6,8 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from clanforge_async.jobs import EPOCH, Job, JobState
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import plans
 
 if TYPE_CHECKING:
