@@ -176,6 +176,9 @@ def _try_installed(session: nox.Session, wheel: Path, extra: str | None = None) 
     python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
     wanted = f"{wheel}[{extra}]" if extra else str(wheel)
     session.run("python", "-m", "pip", "--python", python, "install", "--quiet", wanted)
-    check = (Path("tests") / "installed_package.py").resolve()
+    tests = Path("tests").resolve()
+    check = tests / "packaging" / "installed_package.py"
     with session.chdir(home):
-        session.run(python, "-W", "error", str(check), *filter(None, [extra]), external=True)
+        session.run(
+            python, "-W", "error", str(check), *filter(None, [extra]), env={"PYTHONPATH": str(tests)}, external=True
+        )

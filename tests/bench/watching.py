@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from attrs import field, frozen
-from virtual_time import now, run_in_virtual_time
+from support.virtual_time import now, run_in_virtual_time
 
 from bench.planned import PlannedJob
 from bench.planned_server import PlannedServer

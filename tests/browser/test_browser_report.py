@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from cli.scenes import BEGAN, NOW, ended, histories, history, job
+from support.cli.scenes import BEGAN, NOW, ended, histories, history, job
 
 from clanforge_async import JobRef, JobState
 from clanforge_async.cli import report

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import pytest_asyncio
-from cli.harness import Says
-from examples.running import environment
-from examples.served import service
+from support.cli.harness import Says
+from support.examples.running import environment
+from support.examples.served import service
 
 from clanforge_async.simulator import Simulator, serve
 

@@ -5,9 +5,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from cli.scenes import BEGAN, NOW, ago, deployment, ended, over, timed_out, version
 from rich.console import Console
 from rich.text import Text
+from support.cli.scenes import BEGAN, NOW, ago, deployment, ended, over, timed_out, version
 
 from clanforge_async import ImageVersionJob, JobRef, JobState
 from clanforge_async.cli.board import frame

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cli.harness import Clanforge
+from support.cli.harness import Clanforge
 
 from clanforge_async import JobRef
 from clanforge_async.cli import demo

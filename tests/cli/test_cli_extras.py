@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from cli.harness import Spawn
+from support.cli.harness import Spawn
 
 from clanforge_async.cli import main
 

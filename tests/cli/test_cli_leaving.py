@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli.harness import Calls, Clanforge, Spawn
+from support.cli.harness import Calls, Clanforge, Spawn
 
 from clanforge_async.simulator import Latency, Run, Simulator
 

@@ -4,7 +4,7 @@ import logging
 import re
 
 import pytest
-from cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, Says
 
 from clanforge_async.simulator import Run, Simulator
 

@@ -4,7 +4,7 @@ import re
 from html import unescape
 
 import pytest
-from cli.live_picture import PICTURE, scene, svg
+from support.cli.live_picture import PICTURE, scene, svg
 
 
 def words(picture: str) -> list[str]:

@@ -4,7 +4,7 @@ import io
 import sys
 
 import pytest
-from cli.harness import Clanforge
+from support.cli.harness import Clanforge
 
 from clanforge_async.cli import main
 from clanforge_async.simulator import Simulator

@@ -8,8 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from cli.harness import Calls, Clanforge
-from cli.scenes import BEGAN, NOW, ago, ended, histories, history, job, timed_out
+from support.cli.harness import Calls, Clanforge
+from support.cli.scenes import BEGAN, NOW, ago, ended, histories, history, job, timed_out
 
 from clanforge_async import JobRef, JobState
 from clanforge_async.cli.axis import Axis

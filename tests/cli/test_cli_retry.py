@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from cli.harness import Clanforge
+from support.cli.harness import Clanforge
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import Drop, GatewayError, Run, Simulator, Stale

@@ -8,9 +8,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from cli.harness import Calls, Clanforge, Servers
-from loopback import nobody_listens
-from marked import ACCESS_KEY, SECRET_KEY, TOKEN, assert_hidden
+from support.cli.harness import Calls, Clanforge, Servers
+from support.loopback_server import nobody_listens
+from support.secrets import ACCESS_KEY, SECRET_KEY, TOKEN, assert_hidden
 
 from clanforge_async.simulator import Account, Simulator
 

@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from cli.harness import Clanforge, Spawn
+from support.cli.harness import Clanforge, Spawn
 
 
 def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:

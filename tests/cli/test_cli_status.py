@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, Says
 
 from clanforge_async.simulator import Simulator
 

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from cli.harness import Clanforge, Finished, Says
-from cli.terminals import IN_A_SESSION_OF_ITS_OWN, Terminal, plain
+from support.cli.harness import Clanforge, Finished, Says
+from support.cli.terminals import IN_A_SESSION_OF_ITS_OWN, Terminal, plain
 
 from clanforge_async.cli import main
 from clanforge_async.simulator import Simulator
@@ -31,16 +29,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """A terminal for what runs in this process, which has no other way to know its width."""
-    terminal = Terminal()
-    monkeypatch.setenv("COLUMNS", "80")
-    yield terminal
-    terminal.let_go()
-    terminal.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import io
 import sys
 
 import pytest
-from cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, Says
 
 from clanforge_async.cli.text import brief, visible
 from clanforge_async.simulator import Envelope, Simulator

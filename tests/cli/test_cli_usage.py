@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import metadata
 
 import pytest
-from cli.harness import Clanforge, Spawn
+from support.cli.harness import Clanforge, Spawn
 
 COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, Says
 
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 

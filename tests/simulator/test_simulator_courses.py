@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from simulator.calling import START, FakeClock
+from support.simulator.calling import START, FakeClock
 
 from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
 from clanforge_async.simulator import Run, Simulator

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator.calling import FakeClock, caller, get, job
+from support.simulator.calling import FakeClock, caller, get, job
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import (

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator.calling import START
+from support.simulator.calling import START
 
 from clanforge_async import ImageVersionJob, JobState
 from clanforge_async.simulator import Run

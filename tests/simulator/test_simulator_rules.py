@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 import pytest
-from simulator.calling import ASID, KEYS, START, FakeClock, caller, get, job
+from support.simulator.calling import ASID, KEYS, START, FakeClock, caller, get, job
 
 from clanforge_async.simulator import DEMO_ACCOUNT, Account, Run, Simulator
 

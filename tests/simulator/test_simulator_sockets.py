@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator.calling import ASID, KEYS, FakeClock
+from support.simulator.calling import ASID, KEYS, FakeClock
 
 from clanforge_async.simulator import Drop, Fault, GatewayError, Latency, Listing, Simulator, Truncate, serve
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator.calling import START, FakeClock, caller, get, job
+from support.simulator.calling import START, FakeClock, caller, get, job
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import DEMO_ACCOUNT, Account, Drop, GatewayError, Latency, Simulator, serve

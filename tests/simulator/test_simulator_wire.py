@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 import pytest
-from simulator.calling import FakeClock, job
+from support.simulator.calling import FakeClock, job
 
 from clanforge_async import JobKind, JobState, job_from_dict
 from clanforge_async.simulator import Habits, Listing, Simulator

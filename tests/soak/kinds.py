@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 
 from attrs import frozen
-from faults.body_faults import BODY_FAULTS
-from faults.deeds import answers, says
-from faults.fault import Fault, failure, refusal, unreadable
-from faults.faulty_server import Deed, Visit
-from faults.network_faults import NETWORK_FAULTS
-from faults.status_faults import STATUS_FAULTS
-from loopback import http_answer
-from scripts import wire
+from support.faults.body_faults import BODY_FAULTS
+from support.faults.deeds import answers, says
+from support.faults.fault import Fault, failure, refusal, unreadable
+from support.faults.faulty_server import Deed, Visit
+from support.faults.network_faults import NETWORK_FAULTS
+from support.faults.status_faults import STATUS_FAULTS
+from support.loopback_server import http_answer
+from support.scripted_server import wire
 
 from clanforge_async import APIError
 from clanforge_async.simulator import Drop, Envelope, GatewayError, Latency, Stale, Truncate, Unreadable

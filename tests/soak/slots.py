@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from loopback import LoopbackServer, http_answer
-from scripts import wire
+from support.loopback_server import LoopbackServer, http_answer
+from support.scripted_server import wire
 
 from clanforge_async import ClanforgeClient, JobRef, JobState
 from clanforge_async.jobs import Reading

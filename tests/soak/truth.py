@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from simulator.calling import caller
+from support.simulator.calling import caller
 
 from clanforge_async import JobKind
 from clanforge_async.simulator import Run, Simulator

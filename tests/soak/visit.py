@@ -7,8 +7,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from faults.faulty_server import Visit
 from starlette.types import ASGIApp, Message
+from support.faults.faulty_server import Visit
 
 from clanforge_async.simulator.answers import HANG_UP
 

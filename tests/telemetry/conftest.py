@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from telemetry.collected import Collected
+from support.telemetry.collected import Collected
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import LoopbackServer, http_answer
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport, HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from scripts import ScriptedServer, wire
-from telemetry.collected import Collected
-from virtual_time import virtual_time
+from support.loopback_server import LoopbackServer, http_answer
+from support.scripted_server import ScriptedServer, wire
+from support.telemetry.collected import Collected
+from support.virtual_time import virtual_time
 
 from clanforge_async import ClanforgeClient, JobRef, JobState, JobWatcher
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import httpx
-from scripts import START, ScriptedServer, server_now, wire
-from telemetry.collected import Collected
-from virtual_time import virtual_time
+from support.scripted_server import START, ScriptedServer, server_now, wire
+from support.telemetry.collected import Collected
+from support.virtual_time import virtual_time
 
 from clanforge_async import JobRef, JobState, JobWatcher
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
-from scripts import ScriptedServer, in_turn, wire
-from telemetry.collected import Collected
-from virtual_time import virtual_time
+from support.scripted_server import ScriptedServer, in_turn, wire
+from support.telemetry.collected import Collected
+from support.virtual_time import virtual_time
 
 from clanforge_async import Job, JobRef, JobState, JobWatcher
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from documents import ROOT, Document
-from testing.projects import run_tests
+from support.documents import ROOT, Document
+from support.testing.projects import run_tests
 
 
 def test_the_guides_code_runs(pytester: pytest.Pytester) -> None:

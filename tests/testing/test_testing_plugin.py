@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from testing.projects import run_tests
+from support.testing.projects import run_tests
 
 NOTICED = """
 import pytest

@@ -1,0 +1,379 @@
+"""Cancelling calls, at any moment: the client is afterwards as able as before, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import httpx
+import httpx_aiohttp
+import pytest
+from support.loopback_server import LoopbackServer, http_answer
+from support.scripted_server import ScriptedServer, wire
+from support.virtual_time import now, virtual_time
+
+from clanforge_async import ClanforgeClient, ClanforgeError, RequestTimeoutError
+from clanforge_async._http.connection_pool import Pool
+
+SLOTS = 4
+LIMITS = httpx.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
+TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
+    "default": lambda: None,
+    "own pool": lambda: httpx.AsyncHTTPTransport(verify=False, limits=LIMITS),
+    "aiohttp": lambda: httpx_aiohttp.AiohttpTransport(verify=False, limits=LIMITS),
+}
+JOB = http_answer(wire(5))
+CLOSING = http_answer(wire(5), Connection="close")
+
+
+async def turns(count: int) -> None:
+    """Let the event loop turn so many times; no time passes that the network does not take."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Moody:
+    """Answers at once, a little later, or with the end of the connection, as a seeded die says."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+
+    async def __call__(self, _head: str) -> bytes:
+        await turns(self.dice.choice([0, 0, 1, 3, 10, 30]))
+        return CLOSING if self.dice.random() < 0.3 else JOB
+
+
+async def churn(client: ClanforgeClient, dice: random.Random, rounds: int) -> int:
+    """Start more calls than there are slots, again and again, and cancel most at random moments."""
+    cancelled = 0
+    for _ in range(rounds):
+        calls = [asyncio.create_task(client.image_diffs.status(5)) for _ in range(3 * SLOTS)]
+        for call in dice.sample(calls, 2 * SLOTS):
+            await turns(dice.randrange(12))
+            cancelled += call.cancel()
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+    return cancelled
+
+
+async def all_at_once(client: ClanforgeClient, server: LoopbackServer) -> None:
+    """Hold that ``max_concurrency`` requests can be under way at a time: the server answers only when all have come."""
+    arrived = 0
+    together = asyncio.Event()
+
+    async def wait_for_the_others(_head: str) -> bytes:
+        nonlocal arrived
+        arrived += 1
+        if arrived == SLOTS:
+            together.set()
+        await together.wait()
+        return JOB
+
+    server.answer = wait_for_the_others
+    await asyncio.gather(*(client.image_diffs.status(5) for _ in range(SLOTS)))
+    assert arrived == SLOTS
+
+
+def assert_whole(transport: httpx.AsyncBaseTransport | None) -> None:
+    """Hold that a pool of httpx has no connection that is neither idle nor closed."""
+    pools = transport.connections if isinstance(transport, Pool) else [transport]
+    for pool in pools:
+        if isinstance(pool, httpx.AsyncHTTPTransport):
+            # Nothing public tells a lost connection from a busy one, and a lost one costs its slot for ever.
+            lost = [each for each in pool._pool.connections if not (each.is_idle() or each.is_closed())]
+            assert lost == []
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.parametrize("seed", range(2))
+async def test_cancelled_calls_cost_nothing(name: str, seed: int) -> None:
+    """After a hundred calls cancelled at any moment under contention, the client does what it did before."""
+    dice = random.Random(seed)
+    before = asyncio.all_tasks()
+    async with LoopbackServer(Moody(dice)) as server:
+        transport = TRANSPORTS[name]()
+        async with ClanforgeClient(
+            ("key", "secret"),
+            base_url=server.url,
+            transport=transport,
+            max_concurrency=SLOTS,
+            max_rate=None,
+            max_retries=0,
+            timeout=10.0,
+        ) as client:
+            cancelled = await churn(client, dice, rounds=15)
+            assert cancelled > 40
+            await all_at_once(client, server)
+            server.answer = lambda _: JOB
+            opened = server.connections
+            await asyncio.gather(*(client.image_diffs.status(5) for _ in range(10 * SLOTS)))
+            assert server.connections - opened <= SLOTS
+            assert_whole(client._transport._inner)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
+    """A call that is cancelled after 0, 1, 2, ... turns of the loop leaves the next one all it needs."""
+    async with LoopbackServer(lambda _: CLOSING) as server:
+        transport = TRANSPORTS[name]()
+        async with ClanforgeClient(
+            ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0
+        ) as client:
+            for moment in range(45):
+                call = asyncio.create_task(client.image_diffs.status(5))
+                await turns(moment)
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+                assert (await client.image_diffs.status(5)).id == 5
+            assert_whole(client._transport._inner)
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
+    """A second cancellation, while the first comes through, costs no more than one does."""
+    before = asyncio.all_tasks()
+    async with LoopbackServer(lambda _: CLOSING) as server:
+        transport = TRANSPORTS[name]()
+        async with ClanforgeClient(
+            ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0
+        ) as client:
+            for moment in range(0, 40, 2):
+                for pause in (0, 1, 3):
+                    call = asyncio.create_task(client.image_diffs.status(5))
+                    await turns(moment)
+                    call.cancel()
+                    await turns(pause)
+                    call.cancel()
+                    await asyncio.gather(call, return_exceptions=True)
+            await all_at_once_alone(client)
+            assert_whole(client._transport._inner)
+    assert asyncio.all_tasks() == before
+
+
+async def all_at_once_alone(client: ClanforgeClient) -> None:
+    for _ in range(3):
+        assert (await client.image_diffs.status(5)).id == 5
+
+
+class Stubborn(httpx.AsyncBaseTransport):
+    """Takes some seconds to notice that it was cancelled."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most_inside = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            await asyncio.sleep(100 if "/5/" in request.url.path else 0)
+        finally:
+            await asyncio.sleep(5)
+            self.inside -= 1
+        return httpx.Response(200, json=wire(9))
+
+
+def stubborn_client(transport: Stubborn, **options: Any) -> ClanforgeClient:
+    return ClanforgeClient(
+        ("key", "secret"), account_service_id=7, transport=transport, max_concurrency=1, max_rate=None, **options
+    )
+
+
+@virtual_time
+async def test_a_cancelled_call_ends_when_its_request_has() -> None:
+    """A cancelled call ends as cancelled when the transport has let go, and only then gives its slot to the next."""
+    transport = Stubborn()
+    async with stubborn_client(transport) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(1)
+        call.cancel()
+        await client.image_versions.status(9)
+        assert call.cancelled()
+        assert now() == pytest.approx(1 + 5 + 5)
+    assert transport.most_inside == 1
+
+
+@virtual_time
+async def test_a_second_cancellation_leaves_no_task_behind() -> None:
+    """A second cancellation while the transport still lets go leaves no task, and no request too many inside it."""
+    transport = Stubborn()
+    async with stubborn_client(transport) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(1)
+        call.cancel()
+        await asyncio.sleep(1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+        await client.image_versions.status(9)
+    assert transport.most_inside == 1
+
+
+@virtual_time
+async def test_a_request_that_is_given_up_lets_go_too() -> None:
+    """After a timeout the slot is free when the transport has let go, and the error is the timeout's."""
+    transport = Stubborn()
+    async with stubborn_client(transport, timeout=10.0, max_retries=0) as client:
+        outcomes = await asyncio.gather(
+            client.image_diffs.status(5), client.image_versions.status(9), return_exceptions=True
+        )
+    assert isinstance(outcomes[0], TimeoutError)
+    assert isinstance(outcomes[0], ClanforgeError)
+    assert not isinstance(outcomes[1], Exception)
+    assert transport.most_inside == 1
+
+
+@virtual_time
+async def test_a_transport_that_fails_while_it_lets_go_changes_nothing() -> None:
+    """What a transport raises after it was cancelled is heard by nobody, and loses nothing."""
+
+    class TooLateError(httpx.CloseError):
+        def __init__(self) -> None:
+            super().__init__("too late")
+
+    class Failing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+            try:
+                await asyncio.sleep(50)
+            except asyncio.CancelledError as cancelled:
+                raise TooLateError from cancelled
+            raise AssertionError
+
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Failing()) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+@virtual_time
+async def test_an_answer_that_comes_while_cancelled_is_let_go() -> None:
+    """A transport that answers in spite of the cancellation changes nothing either."""
+    closed = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"{}"
+
+        async def aclose(self) -> None:
+            closed.append(self)
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(50)
+            return httpx.Response(200, stream=Body())
+
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Deaf(), max_concurrency=1) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert len(closed) == 1
+
+
+class Impatient(httpx.AsyncBaseTransport):
+    """Has timeouts of its own, which cancel its task and take that back: one that helps it on, and one that fails."""
+
+    def __init__(self, timeout: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+        self.timeout = timeout
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with suppress(TimeoutError):
+            async with self.timeout():
+                await asyncio.sleep(100)
+        if "/5/" in request.url.path:
+            message = "too slow"
+            raise httpx.ReadTimeout(message)
+        await asyncio.sleep(1)
+        return httpx.Response(200, json=wire(9))
+
+
+@asynccontextmanager
+async def anyio_timeout() -> AsyncIterator[None]:
+    with anyio.fail_after(2):
+        yield
+
+
+@pytest.mark.parametrize("timeout", [lambda: asyncio.timeout(2), anyio_timeout], ids=["asyncio", "anyio"])
+def test_a_timeout_inside_the_transport_is_no_cancellation(
+    timeout: Callable[[], AbstractAsyncContextManager[object]],
+) -> None:
+    """A transport may cancel its own task for a timeout of its own: the call ends as the transport says."""
+
+    @virtual_time
+    async def run() -> None:
+        async with ClanforgeClient(
+            ("key", "secret"), account_service_id=7, transport=Impatient(timeout), max_retries=0
+        ) as client:
+            with pytest.raises(RequestTimeoutError, match="no answer in time"):
+                await client.image_diffs.status(5)
+            assert (await client.image_versions.status(9)).id == 9
+            assert now() == pytest.approx(2 + 2 + 1)
+            call = asyncio.create_task(client.image_versions.status(9))
+            await asyncio.sleep(2.5)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    run()
+
+
+@virtual_time
+async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
+    """A transport that cleans up is left alone, but not for ever: after ten seconds a second cancellation counts."""
+
+    class Deaf(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            await asyncio.sleep(1000)
+            raise AssertionError
+
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Deaf(), timeout=5000.0) as client:
+        call = asyncio.create_task(client.image_diffs.status(5))
+        for pause in (1, 5, 7):
+            await asyncio.sleep(pause)
+            assert not call.done()
+            call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert call.cancelled()
+        assert now() == pytest.approx(1 + 5 + 7)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 10])
+def test_a_call_that_waits_can_be_cancelled(after: int) -> None:
+    """Calls that wait for a slot, for the rate or to be repeated are cancelled at once, and hand on their turn."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+
+        async def slow() -> dict[str, Any]:
+            await asyncio.sleep(1)
+            return wire(5)
+
+        server.on("imagediff/status", 5, slow)
+        server.diff(6, httpx.Response(500))
+        async with server.client(max_concurrency=2, max_rate=2.0) as client:
+            calls = [asyncio.create_task(client.image_diffs.status(5)) for _ in range(10)]
+            calls += [asyncio.create_task(client.image_diffs.status(6)) for _ in range(2)]
+            await asyncio.sleep(after / 2)
+            for call in calls[1:]:
+                call.cancel()
+            began = now()
+            await asyncio.gather(*calls[1:], return_exceptions=True)
+            assert now() == began
+            await asyncio.gather(calls[0], client.image_diffs.status(5))
+        assert server.in_flight == 0
+        assert server.most_in_flight <= 2
+
+    run()

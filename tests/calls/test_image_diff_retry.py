@@ -1,0 +1,547 @@
+"""``image_diffs.retry``: a GET with a side effect, sent again only where it cannot have been acted upon."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import httpx_aiohttp
+import pytest
+from support.loopback_server import LoopbackServer, http_answer, nobody_listens
+from support.scripted_server import START, Answer, ScriptedServer, answer, envelope, server_now, wire
+from support.virtual_time import now, virtual_time
+
+from clanforge_async import (
+    APIError,
+    ClanforgeClient,
+    ClanforgeError,
+    ImageDiffJob,
+    ImageLockedError,
+    InvalidResponseError,
+    JobRef,
+    JobState,
+    RateLimitError,
+    RequestTimeoutError,
+    RetryOutcomeUnknownError,
+    ServerError,
+    TransportError,
+)
+
+RETRY, STATUS = ("imagediff/retry", 5), ("imagediff/status", 5)
+TERMINAL = [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED]
+UNSENT: dict[str, Exception] = {
+    "refused": httpx.ConnectError("refused"),
+    "connect timeout": httpx.ConnectTimeout("late"),
+    "pool timeout": httpx.PoolTimeout("late"),
+    "proxy": httpx.ProxyError("no"),
+}
+DOUBTFUL: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
+    "read timeout": (lambda: httpx.ReadTimeout("late"), RequestTimeoutError),
+    "write timeout": (lambda: httpx.WriteTimeout("late"), RequestTimeoutError),
+    "dropped": (lambda: httpx.RemoteProtocolError("dropped"), TransportError),
+    "read error": (lambda: httpx.ReadError("reset"), TransportError),
+    "write error": (lambda: httpx.WriteError("reset"), TransportError),
+    "system": (ConnectionResetError, TransportError),
+    "500": (lambda: httpx.Response(500, text="<html>"), ServerError),
+    "501": (lambda: httpx.Response(501), ServerError),
+    "502": (lambda: httpx.Response(502, text="<html>"), ServerError),
+    "503": (lambda: httpx.Response(503, text="<html>"), ServerError),
+    "504": (lambda: httpx.Response(504, text="<html>"), ServerError),
+    "599": (lambda: httpx.Response(599), ServerError),
+    "500 envelope": (lambda: httpx.Response(500, json=envelope("internal")), ServerError),
+    "html": (lambda: httpx.Response(200, text="<html>"), InvalidResponseError),
+    "empty": (lambda: httpx.Response(204), InvalidResponseError),
+    "list": (lambda: httpx.Response(200, json=[]), InvalidResponseError),
+    "no job": (lambda: httpx.Response(200, json={"diffid": 5}), InvalidResponseError),
+    "bad gzip": (
+        lambda: httpx.Response(200, stream=httpx.ByteStream(b"x" * 50), headers={"Content-Encoding": "gzip"}),
+        InvalidResponseError,
+    ),
+    "too large": (lambda: httpx.Response(200, content=b"x" * 5000), InvalidResponseError),
+}
+REFUSED: dict[str, Answer] = {
+    **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418)},
+    "envelope": httpx.Response(200, json=envelope("no")),
+    "locked": httpx.Response(200, json=envelope("image locked by diffid: 6")),
+    "locked under 500": httpx.Response(500, json=envelope("image locked by diffid: 6")),
+}
+# Clocks are told apart once, not for every failure.
+each_doubt_and_clock = pytest.mark.parametrize(
+    ("failure", "skew"), [*((name, 0) for name in DOUBTFUL), ("dropped", -86400), ("dropped", 86400)]
+)
+each_doubt = pytest.mark.parametrize("failure", DOUBTFUL)
+over_both = pytest.mark.parametrize("over_aiohttp", [False, True])
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.fromtimestamp(math.floor(seconds), UTC), usegmt=True)
+
+
+class Diff:
+    """A diff on a server whose clock goes wrong by some seconds, and which takes its time to answer."""
+
+    def __init__(self, skew: int = 0) -> None:
+        self.server = ScriptedServer()
+        self.skew = skew
+        self.began = self.clock()
+
+    def clock(self) -> float:
+        return server_now() + self.skew
+
+    def on(self, call: str, *steps: Callable[[], Answer], takes: float = 0.0) -> None:
+        """Have a call answered by these steps in turn, each after a while."""
+        left = list(steps)
+
+        async def script() -> Answer:
+            await asyncio.sleep(takes)
+            return left.pop(0)()
+
+        self.server.on(f"imagediff/{call}", 5, script)
+
+    def says(self, state: JobState, updated: float, **fields: Any) -> Callable[[], Answer]:
+        """Answer with the diff in a state that it has had since a moment, in seconds from when it all began."""
+
+        def step() -> Answer:
+            body = wire(5, state, jobupdated=math.floor(self.began + updated), **fields)
+            return httpx.Response(200, json=body, headers={"Date": http_date(self.clock())})
+
+        return step
+
+    def at(self, seconds: float) -> datetime:
+        """Return a moment by the server's clock, in seconds from when it all began."""
+        return datetime.fromtimestamp(math.floor(self.began + seconds), UTC)
+
+    def client(self, **options: Any) -> ClanforgeClient:
+        return self.server.client(**({"max_response_bytes": 4000} | options))
+
+
+def fails(answer_: Answer) -> Callable[[], Answer]:
+    return lambda: answer_
+
+
+# When it goes well
+
+
+@virtual_time
+async def test_a_retry_knows_from_when_on_a_status_is_news() -> None:
+    """The job that a retry answers with has a ``ref`` whose ``newer_than`` is its own ``updated_at``."""
+    diff = Diff()
+    diff.on("retry", diff.says(JobState.QUEUED, 0))
+    async with diff.client() as client:
+        job = await client.image_diffs.retry(5)
+    assert isinstance(job, ImageDiffJob)
+    assert job.ref == JobRef.image_diff(5, diff.at(0))
+    assert str(job.ref) == f"image-diff/5@{START}"
+    assert diff.server.asked == {RETRY: [0.0]}
+
+
+@pytest.mark.parametrize("skew", [-86400, 0, 86400])
+@pytest.mark.parametrize("state", TERMINAL)
+def test_the_end_of_the_run_before_is_no_news(state: JobState, skew: int) -> None:
+    """Where a retry answers with the end of the run before, only what is updated a second after that is news."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff(skew)
+        diff.on("retry", diff.says(state, -3600), takes=2)
+        async with diff.client() as client:
+            job = await client.image_diffs.retry(5)
+        assert job.state is state
+        assert job.ref == JobRef.image_diff(5, diff.at(-3599))
+
+    run()
+
+
+@pytest.mark.parametrize("skew", [-86400, 0, 86400])
+@pytest.mark.parametrize("state", TERMINAL)
+def test_a_run_that_ended_while_it_was_asked_for_is_news(state: JobState, skew: int) -> None:
+    """Where the new run has ended before the retry was answered, by the server's clock, that end is news."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff(skew)
+        diff.on("retry", diff.says(state, 5), takes=8)
+        async with diff.client() as client:
+            job = await client.image_diffs.retry(5)
+        assert job.ref == JobRef.image_diff(5, diff.at(5))
+
+    run()
+
+
+@virtual_time
+async def test_an_end_in_the_very_second_of_the_call_is_in_doubt() -> None:
+    """An end in the second in which the call was made may be of the run before, and is not taken for news."""
+    diff = Diff()
+    diff.on("retry", diff.says(JobState.COMPLETED, 0))
+    async with diff.client() as client:
+        job = await client.image_diffs.retry(5)
+    assert job.ref == JobRef.image_diff(5, diff.at(1))
+
+
+@virtual_time
+async def test_an_end_in_the_second_after_the_call_is_news() -> None:
+    """An end in the next second, by the server's clock, can only be of the run that was asked for."""
+    diff = Diff()
+    diff.on("retry", diff.says(JobState.COMPLETED, 1), takes=8)
+    async with diff.client() as client:
+        job = await client.image_diffs.retry(5)
+    assert job.ref == JobRef.image_diff(5, diff.at(1))
+
+
+@virtual_time
+async def test_without_a_date_the_local_clock_tells() -> None:
+    """An answer without ``Date`` is judged by the local clock, the only one there is."""
+    server = ScriptedServer()
+    server.retry(5, httpx.Response(200, json=wire(5, JobState.FAILED, jobupdated=START)))
+    async with server.client() as client:
+        job = await client.image_diffs.retry(5)
+    assert job.ref == JobRef.image_diff(5, datetime.fromtimestamp(START + 1, UTC))
+
+
+# When nothing was sent, or refused for now
+
+
+@pytest.mark.parametrize("failure", UNSENT)
+def test_a_retry_without_a_connection_is_sent_again(failure: str) -> None:
+    """Where no connection was made the retry is sent again, until it is."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff()
+        diff.on("retry", fails(UNSENT[failure]), fails(UNSENT[failure]), diff.says(JobState.CREATED, 0))
+        async with diff.client() as client:
+            assert (await client.image_diffs.retry(5)).state is JobState.CREATED
+        assert len(diff.server.asked[RETRY]) == 3
+        assert STATUS not in diff.server.asked
+
+    run()
+
+
+@pytest.mark.parametrize("failure", UNSENT)
+@pytest.mark.parametrize("max_retries", [0, 2])
+def test_a_retry_that_never_left_says_so(failure: str, max_retries: int) -> None:
+    """Where no connection can be made at all the error says that nothing was sent, and nothing is in doubt."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        server.retry(5, UNSENT[failure])
+        async with server.client(max_retries=max_retries) as client:
+            with pytest.raises(TransportError) as raised:
+                await client.image_diffs.retry(5)
+        assert raised.value.request_sent is False
+        assert len(server.asked[RETRY]) == 1 + max_retries
+        assert STATUS not in server.asked
+
+    run()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "20"}])
+def test_a_retry_that_came_too_soon_is_sent_again(headers: dict[str, str]) -> None:
+    """A 429 was not acted upon: the retry is sent again, never before the time that the server named."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff()
+        diff.on("retry", fails(answer({}, 429, **headers)), diff.says(JobState.CREATED, 30))
+        async with diff.client() as client:
+            await client.image_diffs.retry(5)
+        assert len(diff.server.asked[RETRY]) == 2
+        assert diff.server.asked[RETRY][1] >= float(headers.get("Retry-After", 0))
+        assert STATUS not in diff.server.asked
+
+    run()
+
+
+@pytest.mark.parametrize(("headers", "times"), [({}, 4), ({"Retry-After": "90"}, 1)])
+def test_a_retry_that_is_refused_for_long_is_not_in_doubt(headers: dict[str, str], times: int) -> None:
+    """A 429 to the last, or one that asks for more than 60 s, is raised as such."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        server.retry(5, answer({}, 429, **headers))
+        async with server.client() as client:
+            with pytest.raises(RateLimitError):
+                await client.image_diffs.retry(5)
+        assert len(server.asked[RETRY]) == times
+        assert STATUS not in server.asked
+
+    run()
+
+
+@pytest.mark.parametrize("failure", REFUSED)
+def test_a_refusal_is_no_doubt(failure: str) -> None:
+    """Where the server refuses, the refusal is raised at once: nothing is sent again, and no status is read."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        server.retry(5, REFUSED[failure])
+        async with server.client() as client:
+            with pytest.raises(APIError) as raised:
+                await client.image_diffs.retry(5)
+        assert isinstance(raised.value, ImageLockedError) is failure.startswith("locked")
+        assert server.asked == {RETRY: [0.0]}
+
+    run()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_held_back_by_a_cool_down_is_not_in_doubt(status: int) -> None:
+    """A retry that is not sent, since the server wants no request for longer than 60 s, is raised as what it is."""
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        server.version(9, answer({}, status, **{"Retry-After": "300"}))
+        async with server.client() as client:
+            with pytest.raises(APIError):
+                await client.image_versions.status(9)
+            with pytest.raises(RateLimitError if status == 429 else ServerError) as raised:
+                await client.image_diffs.retry(5)
+        assert raised.value.retry_after == 300
+        assert RETRY not in server.asked
+
+    run()
+
+
+# When nobody knows
+
+
+@each_doubt
+@pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING])
+def test_a_run_under_way_settles_a_doubt(failure: str, state: JobState) -> None:
+    """After a failure that leaves the outcome open, a status that shows a run under way is the answer."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff()
+        diff.on("retry", DOUBTFUL[failure][0])
+        diff.on("status", diff.says(state, -10))
+        async with diff.client() as client:
+            job = await client.image_diffs.retry(5)
+        assert job.state is state
+        assert job.ref == JobRef.image_diff(5, diff.at(-10))
+        assert diff.server.asked == {RETRY: [0.0], STATUS: [0.0]}
+
+    run()
+
+
+@virtual_time
+async def test_a_state_that_nobody_knows_is_no_end() -> None:
+    """A status in an unknown state is not terminal, and settles the doubt."""
+    diff = Diff()
+    diff.on("retry", fails(httpx.ReadTimeout("late")))
+    diff.on("status", diff.says(JobState.RUNNING, -10, jobstateid=99))
+    async with diff.client() as client:
+        assert (await client.image_diffs.retry(5)).state is None
+
+
+@each_doubt_and_clock
+@pytest.mark.parametrize("state", TERMINAL)
+def test_an_end_since_the_call_settles_a_doubt(failure: str, skew: int, state: JobState) -> None:
+    """A status that shows an end since the call, by the server's own clock, is the answer."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff(skew)
+        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("status", diff.says(state, 10))
+        async with diff.client() as client:
+            job = await client.image_diffs.retry(5)
+        assert (job.state, job.ref) == (state, JobRef.image_diff(5, diff.at(10)))
+        assert diff.server.asked == {RETRY: [0.0], STATUS: [20.0]}
+
+    run()
+
+
+@each_doubt_and_clock
+@pytest.mark.parametrize("state", TERMINAL)
+def test_an_end_from_before_settles_nothing(failure: str, skew: int, state: JobState) -> None:
+    """A status that still shows an end from before the call leaves the outcome unknown, with the failure chained."""
+
+    @virtual_time
+    async def run() -> None:
+        diff = Diff(skew)
+        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("status", diff.says(state, -10))
+        async with diff.client() as client:
+            with pytest.raises(RetryOutcomeUnknownError, match="may or may not have happened") as raised:
+                await client.image_diffs.retry(5)
+        assert raised.value.diff_id == 5
+        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert diff.server.asked == {RETRY: [0.0], STATUS: [20.0]}
+
+    run()
+
+
+@each_doubt
+@pytest.mark.parametrize("unread", ["read timeout", "404", "html", "refused"])
+def test_a_status_that_cannot_be_read_settles_nothing(failure: str, unread: str) -> None:
+    """Where the status cannot be read either, the outcome is unknown, and the first failure is the cause."""
+    answers: dict[str, Answer] = {
+        "read timeout": httpx.ReadTimeout("marked"),
+        "404": httpx.Response(404, json=envelope("marked")),
+        "html": httpx.Response(200, text="<html>"),
+        "refused": httpx.ConnectError("marked"),
+    }
+
+    @virtual_time
+    async def run() -> None:
+        server = ScriptedServer()
+        server.retry(5, DOUBTFUL[failure][0]())
+        server.diff(5, answers[unread])
+        async with server.client(max_response_bytes=4000) as client:
+            with pytest.raises(RetryOutcomeUnknownError) as raised:
+                await client.image_diffs.retry(5)
+        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert "status" in raised.value.__cause__.__notes__[0]
+        assert len(server.asked[RETRY]) == 1
+
+    run()
+
+
+@virtual_time
+async def test_a_retry_without_an_answer_is_in_doubt() -> None:
+    """A server that never answers the retry is asked for the status once the request's time is up."""
+    diff = Diff()
+    diff.server.on("imagediff/retry", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
+    diff.on("status", diff.says(JobState.RUNNING, 12))
+    async with diff.client(timeout=25.0) as client:
+        job = await client.image_diffs.retry(5)
+    assert job.ref == JobRef.image_diff(5, diff.at(12))
+    assert diff.server.asked == {RETRY: [0.0], STATUS: [25.0]}
+
+
+@virtual_time
+async def test_the_last_request_is_the_one_in_doubt() -> None:
+    """Where a retry was sent again, an end between the two requests is from before the one that counts."""
+    diff = Diff()
+    diff.on("retry", fails(answer({}, 429, **{"Retry-After": "30"})), fails(httpx.ReadTimeout("late")))
+    diff.on("status", diff.says(JobState.COMPLETED, 20))
+    async with diff.client() as client:
+        with pytest.raises(RetryOutcomeUnknownError):
+            await client.image_diffs.retry(5)
+    assert len(diff.server.asked[RETRY]) == 2
+
+
+@virtual_time
+async def test_a_doubt_is_settled_when_the_server_wants_to_be_asked() -> None:
+    """A 503 with ``Retry-After`` leaves the outcome open too, and the status is not read before that time."""
+    diff = Diff()
+    diff.on("retry", fails(answer({}, 503, **{"Retry-After": "40"})))
+    diff.on("status", diff.says(JobState.RUNNING, 1))
+    async with diff.client() as client:
+        await client.image_diffs.retry(5)
+    assert diff.server.asked == {RETRY: [0.0], STATUS: [40.0]}
+
+
+@virtual_time
+async def test_a_doubt_for_too_long_stays_one() -> None:
+    """A 503 that asks for more than 60 s leaves the outcome unknown at once: no status can be read before."""
+    server = ScriptedServer()
+    server.retry(5, answer({}, 503, **{"Retry-After": "90"}))
+    async with server.client() as client:
+        with pytest.raises(RetryOutcomeUnknownError) as raised:
+            await client.image_diffs.retry(5)
+    assert isinstance(raised.value.__cause__, ServerError)
+    assert server.asked == {RETRY: [0.0]}
+    assert now() == 0
+
+
+@virtual_time
+async def test_a_cancelled_retry_is_cancelled() -> None:
+    """Who cancels a retry gets his cancellation, and no further request is sent."""
+    server = ScriptedServer()
+    server.on("imagediff/retry", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
+    async with server.client() as client:
+        call = asyncio.create_task(client.image_diffs.retry(5))
+        await asyncio.sleep(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.sleep(100)
+    assert server.asked == {RETRY: [0.0]}
+
+
+@virtual_time
+async def test_a_transport_cannot_send_a_retry_again() -> None:
+    """A transport that by itself sends a request again when the connection drops is kept from doing so."""
+    sent: list[str] = []
+
+    class DroppedError(httpx.ReadError):
+        def __init__(self) -> None:
+            super().__init__("dropped")
+
+    class Resending(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            for _ in range(2):
+                async for _part in request.stream:  # type: ignore[union-attr] # a stream that both kinds share
+                    pass
+                sent.append(request.url.path)
+                if "status" in request.url.path:
+                    return answer(wire(5))
+            raise DroppedError
+
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Resending()) as client:
+        await client.image_diffs.retry(5)
+    assert sent == ["/cfp/v1/imagediff/5/retry", "/cfp/v1/imagediff/5/status"]
+
+
+# On real sockets, over httpx's own transport and over aiohttp, which by itself repeats a GET
+
+
+@over_both
+@pytest.mark.parametrize("reused", [False, True])
+async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: bool) -> None:
+    """A server that takes the retry and drops the connection, new or kept alive, sees exactly one retry."""
+
+    def drop_retries(head: str) -> bytes | None:
+        return None if "/retry" in head else http_answer(wire(5), Date=http_date(START))
+
+    transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
+    async with (
+        LoopbackServer(drop_retries) as server,
+        ClanforgeClient(("key", "secret"), base_url=server.url, transport=transport) as client,
+    ):
+        if reused:
+            await client.image_diffs.status(5)
+        job = await client.image_diffs.retry(5)
+    assert job.state is JobState.RUNNING
+    expected = ["GET /cfp/v1/imagediff/5/status"] * reused
+    expected += ["GET /cfp/v1/imagediff/5/retry", "GET /cfp/v1/imagediff/5/status"]
+    assert server.request_lines == expected
+
+
+@over_both
+async def test_a_retry_is_answered_on_a_real_socket(over_aiohttp: bool) -> None:
+    """A retry that goes well takes one request, and a second one after it another.
+
+    The client's own pool gives each a connection of its own, for the server may be about to close an idle one.
+    """
+    transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
+    async with (
+        LoopbackServer(lambda _: http_answer(wire(5), Date=http_date(START))) as server,
+        ClanforgeClient(("key", "secret"), base_url=server.url, transport=transport) as client,
+    ):
+        for _ in range(2):
+            assert (await client.image_diffs.retry(5)).ref == JobRef.image_diff(5, datetime.fromtimestamp(START, UTC))
+    assert server.request_lines == ["GET /cfp/v1/imagediff/5/retry"] * 2
+    assert server.connections == (1 if over_aiohttp else 2)
+
+
+@over_both
+async def test_a_refused_retry_is_not_in_doubt(over_aiohttp: bool) -> None:
+    """Where nobody listens the retry fails as not sent."""
+    transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
+    with nobody_listens() as url:
+        async with ClanforgeClient(("key", "secret"), base_url=url, transport=transport, max_retries=1) as client:
+            with pytest.raises(TransportError) as raised:
+                await client.image_diffs.retry(5)
+    assert raised.value.request_sent is False

@@ -1,0 +1,124 @@
+"""The pipeline gate lets through what has completed, and the pipelines that show it run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped] # its types are a package of their own
+from support.cli.harness import Finished
+from support.examples.running import EXAMPLES, credentials, environment, run
+
+from clanforge_async.simulator import Envelope, Simulator, serve
+
+PIPELINE = EXAMPLES / "pipeline"
+PROGRAMS = {
+    "clanforge": f'exec "{sys.executable}" -m clanforge_async "$@"',
+    "python": f'exec "{sys.executable}" "$@"',
+    "pip": 'test "$*" = "install clanforge-async[cli]"',
+}
+
+
+@pytest.fixture
+async def simulator() -> Simulator:
+    simulator = Simulator(speed=1000)
+    simulator.add_image_diff(5678, duration=0, outcome="failed", error="disk full")
+    simulator.add_image_version(9012, duration=0)
+    simulator.add_image_version(9013, duration=3_600_000)
+    return simulator
+
+
+@pytest.fixture
+async def env(simulator: Simulator, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """Serve the simulator to a checkout that has the gate in ``ci`` and on whose path is what a runner installs."""
+    (tmp_path / "bin").mkdir()
+    for name, line in PROGRAMS.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{line}\n", "utf-8")
+        program.chmod(0o755)
+    (tmp_path / "ci").mkdir()
+    shutil.copy(PIPELINE / "gate.sh", tmp_path / "ci")
+    async with serve(simulator) as base_url:
+        yield environment(CLANFORGE_BASE_URL=base_url, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", DIFF_ID="5678")
+
+
+async def gate(*refs: str, env: dict[str, str], checkout: Path, **more: str) -> tuple[int, str]:
+    """Return the gate's exit status and its own last word."""
+    finished = await run(PIPELINE / "gate.sh", *refs, env=env | more, cwd=checkout)
+    said = re.findall("^gate: (.*)", finished.err + finished.out, re.MULTILINE)
+    return finished.status, said[-1]
+
+
+async def test_a_failed_job_keeps_the_gate_shut(env: dict[str, str], tmp_path: Path) -> None:
+    """One job that has failed stops the pipeline, although another has completed."""
+    assert await gate("image-version/9012", "image-diff/5678", env=env, checkout=tmp_path) == (
+        1,
+        "a job has failed, see above; nothing is rolled out",
+    )
+
+
+async def test_a_timeout_is_told_apart(env: dict[str, str], tmp_path: Path) -> None:
+    """A job that is not done in time is no failed one: the gate says how to go on."""
+    status, said = await gate("image-version/9013", env=env, checkout=tmp_path, GATE_TIMEOUT="0.3")
+    assert (status, said.partition(";")[0]) == (3, "not done in time")
+
+
+async def test_a_failure_of_the_api_is_tried_once_more(
+    simulator: Simulator, env: dict[str, str], tmp_path: Path
+) -> None:
+    """What ends a watch without saying anything of the job is no reason to stop the pipeline if it passes."""
+    simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
+    assert await gate("image-version/9012", env=env, checkout=tmp_path) == (0, "all jobs have completed")
+
+
+async def script(lines: str, env: Mapping[str, str], checkout: Path) -> None:
+    """Run what a runner would, in the plainest of shells, and hold that it succeeds."""
+    finished: Finished = await run("sh", "-e", "-c", lines, env=dict(env), cwd=checkout)
+    assert finished.status == 0, finished.out + finished.err
+
+
+def filled_in(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with GitHub's expressions in it evaluated."""
+    return re.sub(r"\$\{\{ (.*?) \}\}", lambda match: values[match[1]], text)
+
+
+async def test_the_github_workflow_runs(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
+    """The diff is retried, its reference handed to the gate, and the gate opens when the new run has completed."""
+    workflow: Any = yaml.safe_load((PIPELINE / "github-actions.yml").read_text("utf-8"))
+    values = {f"{kind}.{name}": value for name, value in credentials().items() for kind in ("secrets", "vars")}
+    values["inputs.diff_id"] = env["DIFF_ID"]
+    output = tmp_path / "output"
+    bare = {name: value for name, value in env.items() if name not in {*credentials(), "DIFF_ID"}}
+    for name, job in workflow["jobs"].items():
+        for step in job["steps"]:
+            if "run" in step:
+                assert "${{" not in step["run"]  # an input would be run as part of the script
+                given = {key: filled_in(value, values) for key, value in step.get("env", {}).items()}
+                await script(step["run"], bare | given | {"GITHUB_OUTPUT": str(output)}, tmp_path)
+        for key, value in job.get("outputs", {}).items():
+            values |= {f"steps.{name}.outputs.{key}": output.read_text("utf-8").strip().removeprefix(f"{key}=")}
+            values[f"needs.{name}.outputs.{key}"] = filled_in(value, values)
+    assert re.fullmatch(r"image-diff/5678@\d+", values["needs.retry.outputs.ref"])
+    assert simulator.retries_of(5678) == 1
+
+
+async def test_the_gitlab_pipeline_runs(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
+    """It does as the other one does."""
+    pipeline: Any = yaml.safe_load((PIPELINE / "gitlab-ci.yml").read_text("utf-8"))
+    before = pipeline["default"]["before_script"]
+    variables = dict(env)
+    for stage in pipeline["stages"]:
+        [job] = [job for job in pipeline.values() if isinstance(job, dict) and job.get("stage") == stage]
+        await script("\n".join([*before, *job["script"]]), variables | job.get("variables", {}), tmp_path)
+        if "artifacts" in job:
+            reports, paths = (job["artifacts"].get(kind, {}) for kind in ("reports", "paths"))
+            assert all((tmp_path / path).exists() for path in [*reports.values(), *paths])
+            dotenv = (tmp_path / reports["dotenv"]).read_text("utf-8") if reports else ""
+            variables |= dict(line.split("=", 1) for line in dotenv.splitlines())
+    assert re.fullmatch(r"image-diff/5678@\d+", variables["REF"])
+    assert simulator.retries_of(5678) == 1

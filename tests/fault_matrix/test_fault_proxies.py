@@ -1,0 +1,77 @@
+"""A proxy between client and server, which asks for a password before it lets anything through."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import httpx_aiohttp
+import pytest
+from support.faults.authorities import Authorities, server_context
+from support.faults.connect_proxy import ConnectProxy
+from support.faults.deeds import closes_at_once
+from support.faults.faulty_server import FaultyServer
+from support.faults.harness import READS, ask_for_retry, running
+from support.faults.resolver import NAME
+from support.secrets import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, assert_hidden, shown_by
+
+from clanforge_async import ClanforgeClient, JobState, TransportError
+
+TRANSPORTS: dict[str, Callable[[str], httpx.AsyncBaseTransport | None]] = {
+    "environment": lambda _: None,
+    "httpx": lambda address: httpx.AsyncHTTPTransport(proxy=address),
+    "aiohttp": lambda address: httpx_aiohttp.AiohttpTransport(proxy=httpx.Proxy(address)),
+}
+pytestmark = [
+    pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS),
+    # httpx-aiohttp hands a password on the old way
+    pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"),
+]
+Transport = Callable[[str], httpx.AsyncBaseTransport | None]
+
+
+@asynccontextmanager
+async def proxied(
+    transport: Transport, password: str, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[ClanforgeClient, FaultyServer, ConnectProxy]]:
+    """Give a client that reaches a server by a proxy alone, and that believes to know its password."""
+    tls = server_context(authorities[0], NAME)
+    async with ConnectProxy("user", PROXY_PASSWORD) as proxy, FaultyServer(closes_at_once, 0, running, tls) as server:
+        await server.listen()
+        address = proxy.url("user", password)
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        async with ClanforgeClient(
+            (ACCESS_KEY, SECRET_KEY),
+            base_url=f"https://{NAME}:{server.port}",
+            transport=transport(address),
+            max_retries=0,
+        ) as client:
+            yield client, server, proxy
+
+
+async def test_the_right_password_opens_a_proxy(
+    transport: Transport, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call goes through to a server that only the proxy can find, and status calls share a tunnel."""
+    async with proxied(transport, PROXY_PASSWORD, authorities, monkeypatch) as (client, server, proxy):
+        for call in (*READS.values(), ask_for_retry):
+            assert (await call(client)).state is JobState.RUNNING
+        assert set(proxy.targets) == {f"{NAME}:{server.port}"}
+        assert len(proxy.targets) <= 2
+    assert len(server.paths) == 3
+
+
+async def test_the_wrong_password_sends_nothing(
+    transport: Transport, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a proxy refuses is known not to have been sent, a retry too, and no error shows either password."""
+    wrong = PROXY_PASSWORD[::-1]
+    async with proxied(transport, wrong, authorities, monkeypatch) as (client, server, _):
+        for call in (*READS.values(), ask_for_retry):
+            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as refused:
+                await call(client)
+            assert not refused.value.request_sent
+            assert_hidden(shown_by(refused.value))
+            assert wrong not in shown_by(refused.value)
+    assert server.paths == []

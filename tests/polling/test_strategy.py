@@ -1,0 +1,680 @@
+"""When a watch polls next: `until_eta`, every strategy of tenacity's, and what is no strategy at all."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.scripted_server import START, Answer, ScriptedServer, answer, server_now, wire
+from support.virtual_time import now, run_in_virtual_time, virtual_time
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
+from tenacity.wait import (
+    wait_base,
+    wait_chain,
+    wait_combine,
+    wait_exponential,
+    wait_fixed,
+    wait_incrementing,
+    wait_none,
+    wait_random,
+)
+
+from clanforge_async import (
+    ClanforgeClient,
+    ConfigurationError,
+    ImageVersionJob,
+    JobRef,
+    JobState,
+    JobWatcher,
+    ServerError,
+    WatchTimeoutError,
+    until_eta,
+)
+from clanforge_async._polling.forecast import Forecast
+from clanforge_async._polling.strategy import _EARLY_ENDS, Interval, _spread_pause, strategy
+from clanforge_async._watching.decisions import Again, Observation, Rules, WatchState, step
+from clanforge_async.testing import VirtualTimeLoop
+
+NOW = datetime(2025, 11, 22, tzinfo=UTC)
+REF = JobRef.image_version(9012)
+RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
+
+
+async def poll_times(interval: Interval, polls: int, **options: Any) -> list[float]:
+    """Return when a job is polled that completes with its n-th poll."""
+    server = ScriptedServer()
+    server.version(9012, *[RUNNING] * (polls - 1), COMPLETED)
+    await JobWatcher(server.client(**options), interval=interval).wait(REF)
+    return server.polls(9012)
+
+
+def pauses_of(times: list[float]) -> list[float]:
+    return [round(after - before, 6) for before, after in itertools.pairwise(times)]
+
+
+def pause_after(wait: wait_base, *seen: tuple[ImageVersionJob, float]) -> float:
+    """Return the pause after the last of some sightings, each made so many seconds after `NOW`."""
+    state, rules, pause = WatchState(ref=REF, began=0.0), Rules(retrying=strategy(wait)), math.nan
+    for job, at in seen:
+        outcome = step(state, Observation(seen=job, at=at, server_time=NOW + timedelta(seconds=at)), rules)
+        assert isinstance(outcome, Again)
+        state, pause = outcome.state, outcome.after
+    return pause
+
+
+def running(
+    *,
+    created: float = 0.0,
+    started: float | None = None,
+    eta: float | None = None,
+    progress: int = 0,
+    state: JobState | None = JobState.RUNNING,
+) -> ImageVersionJob:
+    def moment(seconds: float) -> datetime:
+        return NOW + timedelta(seconds=seconds)
+
+    return ImageVersionJob(
+        id=9012,
+        state=state,
+        created_at=moment(created),
+        updated_at=NOW,
+        started_at=None if started is None else moment(started),
+        eta=None if eta is None else moment(eta),
+        progress=progress,
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "pauses"),
+    [
+        pytest.param(3, [3, 3, 3, 3], id="int"),
+        pytest.param(0.5, [0.5] * 4, id="float"),
+        pytest.param(wait_fixed(2), [2, 2, 2, 2], id="fixed"),
+        pytest.param(wait_fixed(timedelta(minutes=1)), [60] * 4, id="timedelta"),
+        pytest.param(wait_exponential(multiplier=1, max=6), [1, 2, 4, 6], id="exponential"),
+        pytest.param(wait_incrementing(start=1, increment=2, max=6), [1, 3, 5, 6], id="incrementing"),
+        pytest.param(wait_chain(wait_fixed(1), wait_fixed(5), wait_fixed(9)), [1, 5, 9, 9], id="chain"),
+        pytest.param(wait_fixed(2) + wait_fixed(0.5), [2.5] * 4, id="sum"),
+        pytest.param(wait_combine(wait_fixed(1), wait_incrementing(0, 1)), [1, 2, 3, 4], id="combined"),
+        pytest.param(wait_none() + wait_fixed(4), [4] * 4, id="none-and-fixed"),
+        pytest.param(lambda state: state.attempt_number * 10, [10, 20, 30, 40], id="callable"),
+    ],
+)
+@virtual_time
+async def test_a_watch_polls_by_any_strategy(interval: Interval, pauses: list[float]) -> None:
+    """A number is a fixed interval; a tenacity strategy, a sum of them, or a plain function says the pauses itself."""
+    assert pauses_of(await poll_times(interval, 5)) == pauses
+
+
+@virtual_time
+async def test_a_random_strategy_stays_in_its_bounds() -> None:
+    """Jitter is added by tenacity's own strategies."""
+    jittered = pauses_of(await poll_times(wait_fixed(10) + wait_random(0, 1), 30))
+    assert all(10 <= pause <= 11 for pause in jittered)
+    assert len(set(jittered)) > 20
+
+
+def test_until_eta_shows_its_settings() -> None:
+    """A strategy that is printed, or that stands in a signature as its default, can be read."""
+    assert repr(until_eta(2, 30, poll_worth=0.5)) == "until_eta(2, 30, poll_worth=0.5)"
+
+
+@virtual_time
+async def test_until_eta_adds_up_with_other_strategies() -> None:
+    """``until_eta() + wait_random(0, 1)`` is a strategy too, and both of its parts see what the watch has seen."""
+    known = running(eta=500)
+    for seen in ([(known, 0.0)], [(known, 0.0), (known, 490.0)]):
+        alone = pause_after(until_eta(1, 300), *seen)
+        assert pause_after(until_eta(1, 300) + wait_fixed(2), *seen) == pytest.approx(alone + 2)
+    server = ScriptedServer()
+    server.on(
+        "imageversion/status",
+        9012,
+        lambda: COMPLETED if now() > 500 else wire(9012, jobstart=None, jobeta=START + 500, jobprogress=0),
+    )
+    await JobWatcher(server.client(), interval=until_eta(5, 300) + wait_random(0, 1)).wait(REF)
+    pauses = pauses_of(server.polls(9012))
+    assert max(pauses) > 10
+    assert 5 <= min(pauses) < max(pauses) / 2
+    assert len({pause % 1 for pause in pauses}) > 5
+
+
+@pytest.mark.parametrize("pause", [0.0, -5.0])
+@virtual_time
+async def test_a_strategy_without_pauses_polls_as_fast_as_the_server_answers(pause: float) -> None:
+    """A strategy that names no pause, or less than none, has the next poll made at once, and one at a time."""
+    server = ScriptedServer()
+
+    async def slowly() -> Answer:
+        await asyncio.sleep(2)
+        return COMPLETED if now() > 9 else RUNNING
+
+    server.on("imageversion/status", 9012, slowly)
+    await JobWatcher(server.client(), interval=lambda _: pause).wait(REF)
+    assert server.polls(9012) == [0, 2, 4, 6, 8]
+    assert server.most_in_flight == 1
+
+
+class ImpatientLoop(VirtualTimeLoop):
+    """A virtual loop that takes note when its time stands still for good, and gives it a push."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stood_still = False
+        self._last = (0.0, 0)
+
+    def time(self) -> float:
+        at, (last, asked) = super().time(), self._last
+        self._last = (at, asked + 1 if at == last else 0)
+        if asked > 2_000:
+            self.stood_still = True
+            self.clock.advance(0.001)
+        return at
+
+
+@pytest.mark.parametrize("rate", [3.0, 7.3, 20.0])
+def test_a_strategy_without_pauses_keeps_to_the_rate_limit(rate: float) -> None:
+    """However eager a strategy is, the client's ``max_rate`` holds, by the loop's clock like every other wait."""
+    loop, times = ImpatientLoop(), list[float]()
+
+    async def watch() -> None:
+        times.extend(await poll_times(wait_none(), 100, max_rate=rate))
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(watch())
+    assert times[-1] == pytest.approx((100 - math.floor(rate)) / rate, abs=1 / rate + 0.01)
+    assert all(later - earlier >= 1 - 1e-6 for earlier, later in zip(times, times[int(2 * rate) :], strict=False))
+    assert not loop.stood_still
+
+
+def misjudging(_: RetryCallState) -> float:
+    msg = "no idea"
+    raise LookupError(msg)
+
+
+@virtual_time
+async def test_a_strategy_that_raises_ends_the_watch() -> None:
+    """What a strategy raises is what every waiter gets; nobody hangs, and nothing is polled any more."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    watcher = JobWatcher(server.client(), interval=misjudging)
+    first, second = await watcher.wait_all([REF, REF])
+    assert isinstance(first.error, LookupError)
+    assert isinstance(second.error, LookupError)
+    with pytest.raises(LookupError, match="no idea"):
+        await watcher.wait(REF)
+    await asyncio.sleep(1000)
+    assert server.polls(9012) == [0, 0]
+
+
+@virtual_time
+async def test_a_strategy_that_raises_does_not_take_the_end_of_a_job_away() -> None:
+    """A job that has ended needs no strategy."""
+    server = ScriptedServer()
+    server.version(9012, COMPLETED)
+    assert (await JobWatcher(server.client(), interval=misjudging).wait(REF)).is_completed
+
+
+@pytest.mark.parametrize("said", [None, "soon"])
+@virtual_time
+async def test_a_strategy_that_names_no_number_ends_the_watch(said: Any) -> None:
+    """An answer that is no number is the strategy's fault, and its error reaches the waiter."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    with pytest.raises((TypeError, ValueError)):
+        await JobWatcher(server.client(), interval=lambda _: said).wait(REF)
+
+
+@virtual_time
+async def test_a_strategy_that_says_nan_leaves_nobody_hanging() -> None:
+    """NaN is no pause either: the watch ends with an error at once instead of waiting for a moment that never comes."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    with pytest.raises(ValueError, match=r"(?i)nan|number"):
+        await JobWatcher(server.client(), interval=lambda _: math.nan).wait(REF, timeout=1000)
+    assert now() == 0
+
+
+@virtual_time
+async def test_a_strategy_that_never_wants_another_poll_gets_the_last_one() -> None:
+    """An infinite pause is no fault: what remains is the poll just before the deadline, and the deadline."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, lambda: COMPLETED if now() >= 90 else RUNNING)
+    watcher = JobWatcher(server.client(), interval=lambda _: math.inf)
+    with pytest.raises(WatchTimeoutError):
+        await watcher.wait(REF, timeout=60)
+    assert now() == 60
+    assert (await watcher.wait(REF, timeout=60)).is_completed
+    assert now() < 120
+    assert len(server.polls(9012)) == 4
+
+
+@virtual_time
+async def test_a_strategy_is_told_what_tenacity_promises() -> None:
+    """A strategy sees which attempt it was, what came of it, how long it all takes and how much of that was waiting."""
+    told: list[tuple[int, str, float | None, float]] = []
+
+    def by_what_it_is_told(state: RetryCallState) -> float:
+        assert state.outcome is not None
+        outcome = type(state.outcome.exception() or state.outcome.result()).__name__
+        told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
+        return 10.0
+
+    server = ScriptedServer()
+    answers: list[Answer] = [RUNNING, httpx.Response(502), RUNNING, COMPLETED]
+
+    async def in_three_seconds() -> Answer:
+        await asyncio.sleep(3)
+        return answers.pop(0)
+
+    server.on("imageversion/status", 9012, in_three_seconds)
+    await JobWatcher(server.client(), interval=by_what_it_is_told).wait(REF)
+    assert told == [
+        (1, "ImageVersionJob", 3.0, 0.0),
+        (2, "ServerError", 16.0, 10.0),
+        (3, "ImageVersionJob", 20.0, 11.0),
+    ]
+
+
+@virtual_time
+async def test_watches_do_not_share_what_a_strategy_counts() -> None:
+    """One watcher's strategy counts the attempts of each watch by itself."""
+    server = ScriptedServer()
+    for job_id in (1, 2, 3):
+        server.version(job_id, *[wire(job_id)] * 3, wire(job_id, JobState.COMPLETED))
+    watcher = JobWatcher(server.client(), interval=wait_exponential(multiplier=1))
+    await watcher.wait_all([JobRef.image_version(job_id) for job_id in (1, 2, 3)])
+    for job_id in (1, 2, 3):
+        assert server.polls(job_id) == [0, 1, 3, 7]
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [0, -1, math.nan, math.inf, -math.inf, True, None, "5", timedelta(seconds=5), until_eta, wait_fixed],
+)
+@virtual_time
+async def test_what_is_no_interval_is_refused(interval: Any) -> None:
+    """An interval is a positive, finite number or a strategy; a strategy's class, uncalled, is neither."""
+    with pytest.raises(ConfigurationError, match=r"^interval must be a positive number of seconds or"):
+        JobWatcher(ScriptedServer().client(), interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("least", "most"),
+    [(0, 10), (-1, 10), (10, 5), (math.nan, 10), (1, math.nan), (1, math.inf), (math.inf, math.inf)],
+)
+def test_bounds_that_cannot_hold_are_refused(least: float, most: float) -> None:
+    """`until_eta` needs bounds that are positive, finite and in their order."""
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs 0 < min <= max"):
+        until_eta(least, most)
+
+
+unhurried = settings(deadline=None, max_examples=60)  # a busy machine is no reason to fail
+bounds = st.tuples(st.floats(0.001, 1e6), st.floats(0.001, 1e6)).map(sorted)
+far_and_near = st.integers(-(10**9), 10**9)
+sightings = st.builds(
+    running,
+    created=far_and_near,
+    started=st.none() | far_and_near,
+    eta=st.none() | far_and_near,
+    progress=st.integers(0, 100),
+    state=st.sampled_from([JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING, None]),
+)
+
+
+@unhurried
+@given(bounds, st.lists(st.tuples(sightings, st.integers(0, 10**6)), min_size=1, max_size=12))
+def test_until_eta_stays_within_its_bounds(
+    least_and_most: list[float], seen: list[tuple[ImageVersionJob, int]]
+) -> None:
+    """Whatever the server claims about a job, the pause lies between ``min`` and ``max``."""
+    least, most = least_and_most
+    assert least <= pause_after(until_eta(least, most), *seen) <= most
+
+
+@unhurried
+@given(bounds, st.integers(1, 10**6))
+def test_until_eta_stays_within_its_bounds_when_it_has_seen_nothing(least_and_most: list[float], attempt: int) -> None:
+    """Told of nothing but an attempt's number, however large, `until_eta` keeps to its bounds too."""
+    least, most = least_and_most
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    state.attempt_number = attempt
+    assert least <= until_eta(least, most)(state) <= most
+
+
+@pytest.mark.parametrize("worth", [0, -0.35, math.nan, math.inf])
+def test_a_poll_that_is_worth_nothing_is_refused(worth: float) -> None:
+    """``poll_worth`` is a positive, finite number of seconds."""
+    with pytest.raises(ConfigurationError, match=r"^until_eta needs a positive poll_worth"):
+        until_eta(poll_worth=worth)
+
+
+@unhurried
+@given(st.floats(0, 1e4), st.floats(0.3, 1e3), st.floats(1, 1e5), st.floats(0.01, 10))
+@example(527.0, 1.0, 19_812.0, 1.0)  # an end many scales away
+def test_a_pause_holds_as_much_hazard_as_a_poll_is_worth(
+    seconds: float, scale: float, age: float, worth: float
+) -> None:
+    """Summed up over the pause in small steps, sqrt(hazard / 2 poll_worth) reaches 1, as the method says."""
+    ahead, early = Forecast(seconds, scale), _EARLY_ENDS / (age + seconds)
+    pause = _spread_pause(ahead, age, worth, 1e9)
+    knee = min(max(seconds - 40 * scale, 0.0), pause)  # until there the hazard is that of early ends alone
+    width, due = (pause - knee) / 20_000, knee * math.sqrt(early / (2 * worth))
+    for n in range(20_000):
+        away = (seconds - knee - (n + 0.5) * width) / scale
+        due += math.sqrt((early + 1 / (scale * (1 + math.exp(min(away, 500))))) / (2 * worth)) * width
+    assert due == pytest.approx(1, abs=0.01)
+
+
+@unhurried
+@given(st.integers(1, 100_000), st.floats(0.01, 10))
+def test_a_job_that_foretells_nothing_is_polled_by_the_same_sum(age: int, worth: float) -> None:
+    """The rate at which such jobs end is unknown, but lower the older they are; one that waits has yet to start."""
+    wait = until_eta(0.001, 1e9, poll_worth=worth)
+    hazard = 2 / (age + 480)
+    due = math.sqrt(2 * worth / hazard)
+    assert pause_after(wait, (running(started=0), age)) == pytest.approx(max(due, 0.005 * age))
+    pause = pause_after(wait, (running(state=JobState.QUEUED), age))
+    growth = 2 / 480 / (age + 10)  # of the hazard, in every second
+    assert math.sqrt(growth / (2 * worth)) * pause**1.5 / 1.5 == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ahead", [300, 30, 1])
+def test_no_pause_outlasts_the_end_that_is_forecast_by_more_than_a_second(ahead: int) -> None:
+    """However dear a poll is, one is made a second after the very end that is forecast."""
+    assert pause_after(until_eta(0.1, 3600, poll_worth=1e5), (running(started=0, eta=600), 600.0 - ahead)) == ahead + 1
+
+
+def test_what_is_long_overdue_is_polled_by_how_long() -> None:
+    """However cheap a poll is, a job that is overdue may end unnoticed for half a percent of what it is overdue."""
+    wait, late = until_eta(0.001, 1e6, poll_worth=1e-6), running(started=0, eta=500)
+    pauses = [pause_after(wait, (late, 490.0), (late, 500.0 + overdue)) for overdue in (10_000, 100_000)]
+    assert pauses == pytest.approx([50, 500], rel=0.15)
+
+
+def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
+    """Far from the end that the server foretells the pauses are long, though not beyond it; near it they are short."""
+    wait, seen, pauses = until_eta(1, 3600), list[tuple[ImageVersionJob, float]](), list[float]()
+    for remaining in (3600, 600, 60, 20, 5, 2):
+        seen.append((running(created=0, started=0, eta=3600 + remaining // 50), 3600.0 - remaining))
+        pauses.append(pause_after(wait, *seen))
+        assert 1 <= pauses[-1] < max(remaining, 3)
+    assert min(pauses[:2]) > 60
+    assert pauses[1:] == sorted(pauses[1:], reverse=True)
+    assert pauses[-1] <= 3
+
+
+@pytest.mark.parametrize("progress", [0, 50, 100])
+def test_until_eta_slows_down_when_the_estimate_has_passed(progress: int) -> None:
+    """An estimate that has passed was wrong: the longer ago, the longer the pauses, up to ``max``."""
+    late = running(started=0, eta=500, progress=progress, state=JobState.QUEUED)
+    wait = until_eta(1, 60)
+    pauses = [pause_after(wait, (late, 490.0), (late, at)) for at in (505.0, 520.0, 600.0, 1000.0, 3000.0, 90_000.0)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 5
+    assert pauses[2] > 2 * pauses[0]
+    assert pauses[-1] == 60
+
+
+def test_until_eta_extrapolates_the_progress() -> None:
+    """Without an eta the end is where the progress since the start leads to: the nearer it is, the denser the polls."""
+    far, near, nearest = (
+        pause_after(until_eta(1, 3600), (running(started=0, progress=progress), 1000.0)) for progress in (10, 60, 98)
+    )
+    assert far > near > nearest
+    assert far > 40
+
+
+@virtual_time
+async def test_an_end_is_noticed_soon_by_the_progress_alone() -> None:
+    """A job that tells its progress but no eta is polled a few times, and its end is noticed within seconds."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, script_of_a_job(600, eta=None))
+    await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
+    assert len(server.polls(9012)) < 40
+    assert now() - 600 <= 5
+
+
+def test_progress_before_the_start_foretells_nothing() -> None:
+    """A job that waits in the queue again after a failure may still show a progress; it leads nowhere."""
+    queued = running(started=-100, progress=50, state=JobState.QUEUED)
+    plain = running(started=-100, progress=0, state=JobState.QUEUED)
+    wait = until_eta(1, 3600)
+    assert pause_after(wait, (queued, 100.0)) == pause_after(wait, (plain, 100.0))
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, None])
+def test_until_eta_falls_back_on_the_age(state: JobState | None) -> None:
+    """A job that foretells nothing is polled at intervals that grow with its age, up to ``max``."""
+    wait, job = until_eta(1, 60), running(started=0, state=state)
+    pauses = [pause_after(wait, (job, at)) for at in (0.0, 5.0, 100.0, 1000.0, 10_000.0)]
+    assert pauses == sorted(set(pauses))
+    assert pauses[0] < 10
+    assert pauses[-1] > 35
+    assert pause_after(wait, (job, 100_000.0)) == 60
+
+
+def test_a_job_that_waits_unforetold_is_polled_less_often_than_one_that_runs() -> None:
+    """A job in the queue has yet to start before it can end; the longer it has waited, the longer are the pauses."""
+    waiting, runs = running(state=JobState.QUEUED), running(started=0)
+    seen = [(waiting, at) for at in (0.0, 30.0, 600.0, 3600.0)]
+    pauses = [pause_after(until_eta(1, 3600), *seen[: n + 1]) for n in range(4)]
+    assert pauses == sorted(set(pauses))
+    assert pauses[0] > pause_after(until_eta(1, 3600), (runs, 0.0))
+    assert pauses[-1] < 120
+
+
+@virtual_time
+async def test_the_very_end_that_is_foretold_is_looked_for() -> None:
+    """An estimate that was never revised is unsure, but where it is right its end is noticed within two seconds."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, script_of_a_job(900, progress=False))
+    await JobWatcher(server.client()).wait(REF)
+    assert now() - 900 <= 2
+    assert len(server.polls(9012)) < 60
+
+
+@virtual_time
+async def test_an_eta_that_stays_a_few_seconds_ahead_is_not_chased() -> None:
+    """An estimate that says "in five seconds" whenever one looks is polled as if it said nothing."""
+
+    def show() -> dict[str, Any]:
+        return {"jobprogress": 0, "jobeta": int(server_now()) + 5}
+
+    assert await polls_of_a_job_that_lingers(1200, show) < 1200 / 8
+
+
+def test_without_a_sighting_the_pauses_grow() -> None:
+    """A strategy that was never shown the job, as during stale answers, grows its pauses up to ``max``."""
+    wait = until_eta(2, 20)
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    pauses = []
+    for attempt in range(1, 7):
+        state.attempt_number = attempt
+        pauses.append(wait(state))
+    assert pauses == [2, 4, 8, 16, 20, 20]
+
+
+def test_until_eta_waits_for_a_second_at_least_and_a_minute_at_most() -> None:
+    """Told nothing else, `until_eta` keeps between one and sixty seconds."""
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    assert until_eta()(state) == 1
+    assert pause_after(until_eta(), (running(started=0, eta=100_000), 0.0)) == 60
+
+
+def test_a_failure_says_nothing_of_the_job() -> None:
+    """After a failed poll `until_eta` itself would wait for ``max``: how soon to try again is the watch's to decide."""
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    error = ServerError("broken", status_code=500)
+    state.set_exception((ServerError, error, None))
+    assert until_eta(1, 45)(state) == 45
+
+
+def script_of_a_job(
+    duration: float,
+    *,
+    skew: float = 0.0,
+    progress: bool = True,
+    eta: Callable[[float], float] | None = lambda duration: duration,
+) -> Callable[[], Answer]:
+    """Return the script of a job that starts at once, on a server whose clock is wrong by so many seconds."""
+
+    def script() -> Answer:
+        age, zero = now(), START + int(skew)
+        fields: dict[str, Any] = {"jobcreated": zero, "jobstart": str(zero), "jobupdated": int(zero + age)}
+        fields["jobeta"] = None if eta is None else int(zero + eta(duration))
+        fields["jobprogress"] = min(int(100 * age / duration), 99) if progress else 0
+        date = format_datetime(datetime.fromtimestamp(int(server_now() + skew), UTC), usegmt=True)
+        body = wire(9012, JobState.COMPLETED if age >= duration else JobState.RUNNING, **fields)
+        return httpx.Response(200, json=body, headers={"Date": date})
+
+    return script
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600, 86_400 * 365])
+def test_a_skewed_local_clock_changes_nothing(skew: int) -> None:
+    """Estimates are seen from the clock of the server that made them, so polls fall on the same moments."""
+
+    async def watch(server: ScriptedServer, wrong_by: int) -> None:
+        server.on("imageversion/status", 9012, script_of_a_job(1000, skew=wrong_by))
+        await JobWatcher(server.client()).wait(REF)
+
+    right, wrong = ScriptedServer(), ScriptedServer()
+    run_in_virtual_time(watch(right, 0))
+    run_in_virtual_time(watch(wrong, skew))
+    assert wrong.polls(9012) == right.polls(9012)
+
+
+@virtual_time
+async def test_an_estimated_end_is_noticed_soon_and_with_few_polls() -> None:
+    """A job of an hour that keeps to its estimate is polled a few times, and its end is noticed within seconds."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, script_of_a_job(3600))
+    await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
+    assert len(server.polls(9012)) < 60
+    assert now() - 3600 <= 3
+
+
+@virtual_time
+async def test_an_estimate_that_is_off_costs_little() -> None:
+    """An estimate that has passed a tenth too early makes an end later to notice and dearer, though not by much."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, script_of_a_job(1000, progress=False, eta=lambda duration: 0.9 * duration))
+    await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
+    assert len(server.polls(9012)) < 60
+    assert now() - 1000 <= 20
+
+
+@virtual_time
+async def test_cheaper_polls_are_made_more_often() -> None:
+    """The less lateness a poll less is worth, the more polls are made, and the shorter are the pauses."""
+    polls, late = list[int](), list[float]()
+    for worth in (0.02, 0.35, 6.0):
+        server = ScriptedServer()
+        server.version(9012, *[wire(9012, jobprogress=0)] * 5)
+        with pytest.raises(WatchTimeoutError):
+            await JobWatcher(server.client(), interval=until_eta(0.1, 3600, poll_worth=worth)).wait(REF, timeout=777)
+        polls.append(len(server.polls(9012)))
+        late.append(max(pauses_of(server.polls(9012))))
+    assert polls[0] > 2 * polls[1] > 4 * polls[2]
+    assert late == sorted(late)
+
+
+@virtual_time
+async def test_a_job_without_estimates_is_polled_by_its_age() -> None:
+    """Without any estimate the end is noticed late by a tenth of the job's age at the most."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, script_of_a_job(400, progress=False, eta=None))
+    await JobWatcher(server.client()).wait(REF)
+    assert now() - 400 <= 40
+    assert len(server.polls(9012)) < 60
+
+
+@virtual_time
+async def test_a_server_without_a_date_is_judged_by_the_local_clock() -> None:
+    """An answer that does not say when it was given is taken for given now."""
+    local, pauses = int(datetime.now(UTC).timestamp()), list[float]()
+    for remaining in (5, 2000):
+        server = ScriptedServer()
+        fields: dict[str, Any] = {"jobupdated": local, "jobstart": None, "jobeta": local + remaining}
+        server.version(9012, httpx.Response(200, json=wire(9012, jobprogress=0, **fields)), answer_completed())
+        await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
+        pauses += pauses_of(server.polls(9012))
+    assert pauses[0] <= 6
+    assert 30 < pauses[1] <= 2000
+
+
+def answer_completed() -> httpx.Response:
+    return httpx.Response(200, json=COMPLETED)
+
+
+async def polls_of_a_job_that_lingers(seconds: float, show: Callable[[], dict[str, Any]]) -> int:
+    """Return how often a job is polled that shows the same kind of thing until it ends after so many seconds."""
+    server = ScriptedServer()
+    server.on("imageversion/status", 9012, lambda: answer(COMPLETED if now() > seconds else wire(9012, **show())))
+    await JobWatcher(server.client()).wait(REF)
+    return len(server.polls(9012))
+
+
+@virtual_time
+async def test_a_job_that_stays_at_a_hundred_per_cent_is_not_hammered() -> None:
+    """A running job may show 100 % for long: the end that this foretold has passed by then, and the pauses grow."""
+    assert await polls_of_a_job_that_lingers(600, lambda: {"jobprogress": 100, "jobupdated": int(server_now())}) < 100
+
+
+@virtual_time
+async def test_an_estimate_that_has_passed_is_not_hammered() -> None:
+    """A job may outlast its estimate by hours: the pauses grow up to ``max``."""
+    assert await polls_of_a_job_that_lingers(7200, lambda: {"jobprogress": 0, "jobeta": START + 60}) < 350
+
+
+@virtual_time
+async def test_an_estimate_that_is_always_a_second_away_is_not_hammered() -> None:
+    """An estimate that says "in a second" for minutes has been wrong each time, and is believed ever less."""
+
+    def show() -> dict[str, Any]:
+        return {"jobprogress": 0, "jobeta": int(server_now()) + 1}
+
+    assert await polls_of_a_job_that_lingers(600, show) < 200
+
+
+@virtual_time
+async def test_until_eta_serves_a_loop_of_the_users_own() -> None:
+    """`until_eta` is a strategy like any other: tenacity itself can repeat a status read by it."""
+    server = ScriptedServer()
+    server.version(9012, *[RUNNING] * 5, COMPLETED)
+    retrying = AsyncRetrying(
+        wait=until_eta(1, 6),
+        retry=retry_if_result(lambda job: not job.is_terminal),
+        stop=stop_after_attempt(10),
+        sleep=asyncio.sleep,
+    )
+    job: ImageVersionJob = await retrying(server.client().image_versions.status, 9012)
+    assert job.is_completed
+    assert server.polls(9012) == [0, 1, 3, 7, 13, 19]
+
+
+def test_the_default_is_until_eta() -> None:
+    """A watcher that is told nothing else polls by `until_eta` between one second and one minute."""
+
+    async def watch(server: ScriptedServer, make: Callable[[ClanforgeClient], JobWatcher]) -> None:
+        server.on("imageversion/status", 9012, script_of_a_job(3625, progress=False, eta=lambda _: 3600))
+        with pytest.raises(WatchTimeoutError):
+            await make(server.client()).wait(REF, timeout=3620)
+
+    default, explicit = ScriptedServer(), ScriptedServer()
+    run_in_virtual_time(watch(default, JobWatcher))
+    run_in_virtual_time(watch(explicit, lambda client: JobWatcher(client, interval=until_eta(1, 60))))
+    pauses = pauses_of(default.polls(9012))
+    assert pauses == pauses_of(explicit.polls(9012))
+    assert 1 <= min(pauses[:-1]) < 15
+    assert max(pauses) == 60

@@ -1,0 +1,320 @@
+"""How a watch ends, and what whoever waits gets to see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+from support.scripted_server import START, ScriptedServer, wire
+from support.virtual_time import now, virtual_time
+
+from clanforge_async import (
+    ClanforgeError,
+    ConfigurationError,
+    ImageVersionJob,
+    Job,
+    JobFailedError,
+    JobKind,
+    JobRef,
+    JobSquashedError,
+    JobState,
+    JobWatcher,
+    WatchResult,
+    WatchTimeoutError,
+    job_from_dict,
+)
+
+REF = JobRef.image_version(9012)
+EARLIER = JobRef.image_version(9012, newer_than=datetime.fromtimestamp(START - 10, UTC))
+RUNNING = wire(9012)
+
+
+def ended(state: JobState) -> Job:
+    return job_from_dict(JobKind.IMAGE_VERSION, wire(9012, state))
+
+
+@virtual_time
+async def test_a_completed_job_is_returned() -> None:
+    """`wait` polls until the job has completed, and returns its last snapshot."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, JobState.QUEUED), RUNNING, wire(9012, JobState.COMPLETED))
+    job = await JobWatcher(server.client(), interval=5).wait(REF)
+    assert job == ended(JobState.COMPLETED)
+    assert server.polls(9012) == [0, 5, 10]
+    assert now() == 10
+
+
+@virtual_time
+async def test_an_image_diff_is_watched_likewise() -> None:
+    """A reference to an image diff is polled at the diff's own address."""
+    server = ScriptedServer()
+    server.diff(5678, wire(5678), wire(5678, JobState.COMPLETED, added={"maps/tundra.pak": {}}))
+    job = await JobWatcher(server.client(), interval=5).wait(JobRef.image_diff(5678))
+    assert job.kind is JobKind.IMAGE_DIFF
+    assert server.polls(5678, JobKind.IMAGE_DIFF) == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "text"),
+    [
+        (JobState.FAILED, JobFailedError, "image-version/9012 failed: no space left"),
+        (JobState.SQUASHED, JobSquashedError, "image-version/9012 was squashed by a newer job: no space left"),
+    ],
+)
+@virtual_time
+async def test_a_job_that_ended_without_success_raises(state: JobState, error: type[JobFailedError], text: str) -> None:
+    """A failed job raises `JobFailedError` and a squashed one `JobSquashedError`, each with the job."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING, wire(9012, state, joberror="no space left"))
+    with pytest.raises(error, match=text) as caught:
+        await JobWatcher(server.client(), interval=5).wait(REF)
+    assert type(caught.value) is error
+    assert caught.value.job.state is state
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED])
+@virtual_time
+async def test_unchecked_every_end_is_returned(state: JobState) -> None:
+    """With ``check=False`` the job is returned, however it has ended."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING, wire(9012, state))
+    assert await JobWatcher(server.client(), interval=5).wait(REF, check=False) == ended(state)
+
+
+@virtual_time
+async def test_unchecked_a_watch_that_did_not_see_the_end_raises_all_the_same() -> None:
+    """``check=False`` is about the job's end; a timeout is no end of a job."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    with pytest.raises(WatchTimeoutError):
+        await JobWatcher(server.client(), interval=5).wait(REF, check=False, timeout=12)
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED])
+@virtual_time
+async def test_a_job_that_has_ended_is_not_polled(state: JobState) -> None:
+    """A terminal job whose ref has no ``newer_than`` ends its watch as it is, without a poll or a pause."""
+    server = ScriptedServer()
+    job = ended(state)
+    heard: list[Job] = []
+    watcher = JobWatcher(server.client())
+    assert await watcher.wait(job, check=False, on_update=heard.append) is job
+    if state is not JobState.COMPLETED:
+        with pytest.raises(JobFailedError):
+            await watcher.wait(job, timeout=0)
+    assert heard == [job]
+    assert not server.requests
+    assert now() == 0
+
+
+@virtual_time
+async def test_a_job_that_may_have_ended_in_an_earlier_run_is_polled() -> None:
+    """A terminal job that came from a retry is polled: its ref says that it may speak of the run before."""
+    server = ScriptedServer()
+    server.diff(5678, wire(5678, jobupdated=START + 3), wire(5678, JobState.COMPLETED, jobupdated=START + 5))
+    server.retry(5678, wire(5678, JobState.FAILED, jobupdated=START - 1000))
+    client = server.client()
+    job = await client.image_diffs.retry(5678)
+    assert job.is_terminal
+    assert (await JobWatcher(client, interval=5).wait(job)).is_completed
+    assert server.polls(5678, JobKind.IMAGE_DIFF) == [0, 5]
+
+
+@virtual_time
+async def test_a_job_that_runs_is_polled() -> None:
+    """A job is as good a target as a reference to it; one that runs is polled at once."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, JobState.COMPLETED))
+    running = job_from_dict(JobKind.IMAGE_VERSION, RUNNING)
+    assert (await JobWatcher(server.client()).wait(running)).is_completed
+    assert server.polls(9012) == [0]
+
+
+@virtual_time
+async def test_a_terminal_reference_is_polled() -> None:
+    """A reference alone says nothing of how its job is: it is polled at least once."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, JobState.COMPLETED))
+    await JobWatcher(server.client()).wait(ended(JobState.COMPLETED).ref)
+    assert server.polls(9012) == [0]
+
+
+@virtual_time
+async def test_a_token_resumes_a_watch() -> None:
+    """The text of a reference, kept over a restart, is all that it takes to watch on."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, JobState.COMPLETED, jobupdated=START - 11), wire(9012, JobState.FAILED))
+    with pytest.raises(JobFailedError):
+        await JobWatcher(server.client()).wait(JobRef.parse(str(EARLIER)))
+    assert len(server.polls(9012)) == 2
+
+
+@pytest.mark.parametrize("target", ["image-version/9012", 9012, None, ("image-version", 9012), JobRef])
+@virtual_time
+async def test_what_is_no_target_is_refused(target: Any) -> None:
+    """Anything but a reference or a job is a `TypeError`, before any request, wherever it is passed."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    watcher = JobWatcher(server.client())
+    with pytest.raises(TypeError, match=f"a target is a JobRef or a Job, not {type(target).__name__}"):
+        await watcher.wait(target)
+    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+        await anext(watcher.updates(target))
+    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+        await watcher.wait_all([REF, target])
+    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+        await anext(watcher.as_completed([REF, target]))
+    await asyncio.sleep(1000)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "300", None, True])
+@pytest.mark.parametrize("name", ["outage_tolerance", "stale_after"])
+@virtual_time
+async def test_tolerances_that_cannot_hold_are_refused(name: str, seconds: Any) -> None:
+    """A tolerance is a number of seconds, and not negative."""
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds"):
+        JobWatcher(ScriptedServer().client(), **{name: seconds})
+
+
+@virtual_time
+async def test_an_unknown_state_is_no_end_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A state that this release does not know is watched on, told like any other, and logged once, not once a poll."""
+    server = ScriptedServer()
+    musing = wire(9012, None, jobstateid=8, jobstatename="Musing")
+    server.version(9012, RUNNING, *[musing | {"jobprogress": progress} for progress in range(50, 80)], RUNNING)
+    states: list[JobState | None] = []
+    with caplog.at_level(logging.WARNING), pytest.raises(WatchTimeoutError):
+        await JobWatcher(server.client(), interval=1).wait(
+            REF,
+            timeout=40,
+            on_update=lambda job: states.append(job.state),
+        )
+    assert [record.getMessage() for record in caplog.records] == [
+        "image-version/9012 is in a state that is not known: 8 ('Musing')",
+    ]
+    assert states == [JobState.RUNNING, *[None] * 30, JobState.RUNNING]
+
+
+@virtual_time
+async def test_a_job_that_is_first_seen_in_an_unknown_state_is_watched_on(caplog: pytest.LogCaptureFixture) -> None:
+    """A state that is not known is no end and is logged, also where nothing was seen before."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, None, jobstateid=8, jobstatename="Musing"), wire(9012, JobState.COMPLETED))
+    assert (await JobWatcher(server.client()).wait(REF)).is_completed
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@virtual_time
+async def test_a_watch_logs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """However long a watch and however often its polls fail, nothing is logged that somebody has to look into."""
+    server = ScriptedServer()
+    failing: list[Any] = [TimeoutError(), RUNNING] * 50
+    server.version(9012, *failing, wire(9012, JobState.FAILED))
+    with caplog.at_level(logging.WARNING):
+        await JobWatcher(server.client(), interval=5).wait(REF, check=False)
+    assert not caplog.records
+
+
+@virtual_time
+async def test_a_result_tells_how_a_watch_ended() -> None:
+    """A result holds the reference, the last snapshot, the error, and how many polls and seconds it took."""
+    server = ScriptedServer()
+    server.version(1, *[wire(1)] * 2, wire(1, JobState.COMPLETED))
+    server.version(2, wire(2), wire(2, JobState.FAILED))
+    good, bad = await JobWatcher(server.client(), interval=5).wait_all(
+        [JobRef.image_version(1), JobRef.image_version(2)],
+    )
+    assert (good.ref, good.polls, good.elapsed, good.ok, good.error) == (JobRef.image_version(1), 3, 10.0, True, None)
+    assert good.job is not None
+    assert good.unwrap() is good.job
+    assert good.job.is_completed
+    assert (bad.ref, bad.polls, bad.elapsed, bad.ok) == (JobRef.image_version(2), 2, 5.0, False)
+    assert bad.job is not None
+    assert bad.job.is_failed
+    with pytest.raises(JobFailedError) as caught:
+        bad.unwrap()
+    assert caught.value is bad.error
+    assert caught.value.job is bad.job
+
+
+@virtual_time
+async def test_unwrapping_again_and_again_does_not_grow_the_traceback() -> None:
+    """The error of a result can be raised by any number of readers: each sees its own way to it and no other's."""
+    server = ScriptedServer()
+    server.version(9012, wire(9012, JobState.FAILED))
+    (result,) = await JobWatcher(server.client()).wait_all([REF])
+    assert result.error is not None
+    lengths = set[int]()
+    for _ in range(20):
+        with pytest.raises(JobFailedError):
+            result.unwrap()
+        lengths.add(len(traceback.extract_tb(result.error.__traceback__)))
+    assert len(lengths) == 1
+
+
+if sys.version_info >= (3, 12):
+
+    @virtual_time
+    async def test_a_loop_may_start_its_tasks_eagerly() -> None:
+        """Where the loop runs a new task at once up to its first pause, a watch works as on any other loop."""
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        server = ScriptedServer()
+        server.version(9012, RUNNING, RUNNING, wire(9012, JobState.COMPLETED))
+        heard: list[str] = []
+
+        async def listen(job: Job) -> None:
+            heard.append(job.state_name)
+
+        watcher = JobWatcher(server.client(), interval=5)
+        assert (await watcher.wait(REF, timeout=60, on_update=listen)).is_completed
+        assert server.polls(9012) == [0, 5, 10]
+        assert heard == ["Running", "Completed"]
+
+
+def test_a_result_is_frozen() -> None:
+    """A result is a value: it cannot be changed, is equal to one that says the same, and survives pickling."""
+    job = ended(JobState.COMPLETED)
+    result = WatchResult(ref=REF, job=job, error=None, polls=3, elapsed=12.5)
+    with pytest.raises(FrozenInstanceError):
+        result.polls = 4  # type: ignore[misc]  # the point of the test
+    assert result == WatchResult(ref=REF, job=job, error=None, polls=3, elapsed=12.5)
+    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301 - written a moment ago
+    with pytest.raises(TypeError):
+        WatchResult(REF, job, None, 3, 12.5)  # type: ignore[call-arg]  # keyword-only
+
+
+def test_a_result_without_job_and_error_unwraps_to_an_error() -> None:
+    """`unwrap` returns a job or raises; a result made by hand that holds neither raises."""
+    with pytest.raises(ClanforgeError, match="image-version/9012 has no job"):
+        WatchResult(ref=REF, job=None, error=None, polls=0, elapsed=0.0).unwrap()
+
+
+@virtual_time
+async def test_an_error_remembers_the_last_snapshot() -> None:
+    """A watch that gave up carries its reference and the last snapshot seen, both for the reader and in the text."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING, wire(9012, jobprogress=75))
+    with pytest.raises(WatchTimeoutError, match=r"image-version/9012 .*Running at 75 %") as caught:
+        await JobWatcher(server.client(), interval=5).wait(REF, timeout=8)
+    assert caught.value.ref == REF
+    assert isinstance(caught.value.last_job, ImageVersionJob)
+    assert caught.value.last_job.progress == 75
+
+
+@virtual_time
+async def test_a_job_target_is_the_first_snapshot() -> None:
+    """Where no poll succeeds, the job that was passed as the target is the last snapshot that anybody saw."""
+    server = ScriptedServer()
+    server.version(9012, ConnectionResetError())
+    job = job_from_dict(JobKind.IMAGE_VERSION, RUNNING)
+    with pytest.raises(WatchTimeoutError) as caught:
+        await JobWatcher(server.client()).wait(job, timeout=8)
+    assert caught.value.last_job is job

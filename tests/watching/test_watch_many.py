@@ -1,0 +1,334 @@
+"""Waiting for many jobs: `wait_all` and `as_completed`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from support.scripted_server import Answer, ScriptedServer, wire
+from support.virtual_time import now, virtual_time
+
+from clanforge_async import (
+    Job,
+    JobFailedError,
+    JobKind,
+    JobRef,
+    JobSquashedError,
+    JobState,
+    JobWatcher,
+    NotFoundError,
+    TransportError,
+    WatchResult,
+    WatchTimeoutError,
+    job_from_dict,
+)
+
+
+def ref(job_id: int) -> JobRef:
+    return JobRef.image_version(job_id)
+
+
+def server_of(**ends: tuple[float, JobState]) -> ScriptedServer:
+    """Return a server of jobs ``job_1``, ``job_2``, ...: when each ends, and how."""
+    server = ScriptedServer()
+    for name, (at, state) in ends.items():
+        job_id = int(name.removeprefix("job_"))
+
+        def script(job_id: int = job_id, at: float = at, state: JobState = state) -> Answer:
+            return wire(job_id, state if now() >= at else JobState.RUNNING)
+
+        server.on("imageversion/status", job_id, script)
+    return server
+
+
+THREE: dict[str, tuple[float, JobState]] = {
+    "job_1": (30, JobState.COMPLETED),
+    "job_2": (10, JobState.FAILED),
+    "job_3": (20, JobState.SQUASHED),
+}
+
+
+@virtual_time
+async def test_wait_all_returns_the_results_in_the_targets_order() -> None:
+    """One result for each target, in the targets' order, when all have ended; a failed job raises nothing."""
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    results = await watcher.wait_all([ref(1), ref(2), ref(3)])
+    assert [result.ref for result in results] == [ref(1), ref(2), ref(3)]
+    assert [result.elapsed for result in results] == [30, 10, 20]
+    assert [type(result.error) for result in results] == [type(None), JobFailedError, JobSquashedError]
+    assert now() == 30
+
+
+@virtual_time
+async def test_the_first_polls_are_made_in_the_targets_order() -> None:
+    """Where only one poll fits at a time, who was named first is polled first."""
+    order = [5, 3, 9, 1, 7, 2, 8]
+    server = ScriptedServer()
+    for job_id in order:
+
+        async def slowly(job_id: int = job_id) -> Answer:
+            await asyncio.sleep(2)
+            return wire(job_id, JobState.COMPLETED)
+
+        server.on("imageversion/status", job_id, slowly)
+    results = await JobWatcher(server.client(max_concurrency=1)).wait_all([ref(job_id) for job_id in order])
+    assert [result.elapsed for result in results] == [2, 4, 6, 8, 10, 12, 14]
+    assert [int(request.url.path.split("/")[-2]) for request in server.requests] == order
+
+
+@virtual_time
+async def test_as_completed_yields_the_results_as_they_come() -> None:
+    """Each result is yielded when its job ends."""
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    assert [(now(), result.ref.id) async for result in watcher.as_completed([ref(1), ref(2), ref(3)])] == [
+        (10, 2),
+        (20, 3),
+        (30, 1),
+    ]
+
+
+@virtual_time
+async def test_of_nothing_comes_nothing() -> None:
+    """No targets, no results, no request."""
+    server = ScriptedServer()
+    watcher = JobWatcher(server.client())
+    assert await watcher.wait_all([]) == []
+    assert [result async for result in watcher.as_completed(iter(()))] == []
+    assert not server.requests
+
+
+@virtual_time
+async def test_targets_may_come_from_a_generator() -> None:
+    """Targets may be any iterable, read once."""
+
+    def targets() -> Iterator[JobRef | Job]:
+        yield ref(1)
+        yield job_from_dict(JobKind.IMAGE_VERSION, wire(2))
+
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    assert [result.ref.id for result in await watcher.wait_all(targets())] == [1, 2]
+    assert [result.ref.id async for result in watcher.as_completed(targets())] == [1, 2]
+
+
+@virtual_time
+async def test_the_same_job_twice_has_two_results() -> None:
+    """Duplicates are watched like any other, with a result each, and share their polls."""
+    server = server_of(**THREE)
+    watcher = JobWatcher(server.client(), interval=5)
+    first, second, other, third = await watcher.wait_all([ref(2), ref(2), ref(1), ref(2)])
+    assert first.job is second.job is third.job
+    assert first.polls == second.polls == third.polls == 3
+    assert other.ref == ref(1)
+    assert server.polls(2) == [0, 5, 10]
+    assert len([result async for result in watcher.as_completed([ref(2)] * 4)]) == 4
+
+
+@virtual_time
+async def test_every_kind_of_end_is_a_result() -> None:
+    """Completed, failed, refused, unreachable, timed out: each is a result, and none keeps the others from theirs."""
+    server = server_of(**THREE)
+    server.version(4, httpx.Response(404))
+    server.version(5, httpx.ReadError("reset"))
+    server.version(6, wire(6))
+    terminal = job_from_dict(JobKind.IMAGE_VERSION, wire(7, JobState.COMPLETED))
+    watcher = JobWatcher(server.client(), interval=5, timeout=100, outage_tolerance=60)
+    expected: list[tuple[float, type[BaseException] | None, str | None, int]] = [
+        (30, None, "Completed", 7),
+        (10, JobFailedError, "Failed", 3),
+        (20, JobSquashedError, "Squashed", 5),
+        (0, NotFoundError, None, 1),
+        (60, TransportError, None, 15),
+        (100, WatchTimeoutError, "Running", 21),
+        (0, None, "Completed", 0),
+    ]
+    results = await watcher.wait_all([*map(ref, range(1, 7)), terminal])
+    assert [
+        (
+            result.elapsed,
+            None if result.error is None else type(result.error),
+            None if result.job is None else result.job.state_name,
+            result.polls,
+        )
+        for result in results
+    ] == expected
+
+
+@virtual_time
+async def test_each_watch_has_the_timeout_to_itself() -> None:
+    """The timeout is each watch's own: what ended before it is reported as it ended."""
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    results = [result async for result in watcher.as_completed([ref(1), ref(2), ref(3)], timeout=25)]
+    assert [(result.ref.id, result.elapsed) for result in results] == [(2, 10), (3, 20), (1, 25)]
+    assert isinstance(results[-1].error, WatchTimeoutError)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@virtual_time
+async def test_one_listener_hears_of_all(is_async: bool) -> None:
+    """``on_update`` is told the changes of every job, whether it is plain or async."""
+    heard: list[tuple[int, str]] = []
+
+    def listen(job: Job) -> None:
+        heard.append((job.id, job.state_name))
+
+    async def listen_later(job: Job) -> None:
+        await asyncio.sleep(1)
+        listen(job)
+
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    on_update = listen_later if is_async else listen
+    await watcher.wait_all([ref(1), ref(2), ref(3)], on_update=on_update)
+    expected = [(1, "Running"), (2, "Running"), (3, "Running"), (2, "Failed"), (3, "Squashed"), (1, "Completed")]
+    assert heard == expected
+    heard.clear()
+    async for _ in watcher.as_completed([ref(1), ref(2), ref(3)], on_update=on_update):
+        pass
+    assert sorted(heard) == [(1, "Completed"), (2, "Failed"), (3, "Squashed")]
+
+
+@virtual_time
+async def test_a_listener_that_raises_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A faulty ``on_update`` is logged for each job that it failed for, and every job gets its result."""
+
+    def complain(_: Job) -> None:
+        raise LookupError
+
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    with caplog.at_level(logging.ERROR):
+        results = await watcher.wait_all([ref(1), ref(2), ref(3)], on_update=complain)
+    assert [result.job is not None and result.job.is_terminal for result in results] == [True] * 3
+    assert {record.getMessage() for record in caplog.records} == {
+        f"on_update failed for image-version/{job_id}" for job_id in (1, 2, 3)
+    }
+
+
+@virtual_time
+async def test_a_busy_listener_of_one_job_holds_up_no_other() -> None:
+    """While ``on_update`` is busy with one job's news, the others' results come as they would."""
+
+    async def listen(job: Job) -> None:
+        if job.id == 1:
+            await asyncio.sleep(500)
+
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    seen = [(now(), result.ref.id) async for result in watcher.as_completed([ref(1), ref(2), ref(3)], on_update=listen)]
+    assert seen == [(10, 2), (20, 3), (1000, 1)]
+
+
+@virtual_time
+async def test_a_listener_hears_in_the_callers_context() -> None:
+    """``on_update`` sees the context variables of whoever called `wait_all`."""
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id")
+    heard: set[str] = set()
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+
+    async def wait(name: str) -> None:
+        request_id.set(name)
+        await watcher.wait_all([ref(1), ref(2)], on_update=lambda _: heard.add(request_id.get()))
+
+    await asyncio.gather(wait("red"), wait("blue"))
+    assert heard == {"red", "blue"}
+
+
+async def some_turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@virtual_time
+async def test_leaving_as_completed_stops_the_polls() -> None:
+    """An iterator that is left before its end watches no further, whether it is closed, dropped or merely left."""
+    server = server_of(**THREE)
+    watcher = JobWatcher(server.client(), interval=5)
+    async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
+        assert result.ref == ref(2)
+        break
+    await some_turns()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await asyncio.sleep(1000)
+    assert server.polls(1) == server.polls(2) == server.polls(3) == [0, 5, 10]
+
+    closed = watcher.as_completed([ref(1)])
+    await anext(closed)
+    await closed.aclose()
+    dropped = watcher.as_completed([ref(1)])
+    await anext(dropped)
+    del dropped
+    gc.collect()
+    await some_turns()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@virtual_time
+async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
+    """Results wait for their consumer, and tell when their jobs ended, not when they were consumed."""
+    watcher = JobWatcher(server_of(**THREE).client(), interval=5)
+    seen: list[WatchResult] = []
+    async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
+        await asyncio.sleep(100)
+        seen.append(result)
+    assert [(result.ref.id, result.elapsed) for result in seen] == [(2, 10), (3, 20), (1, 30)]
+
+
+@virtual_time
+async def test_cancelling_wait_all_stops_every_poll() -> None:
+    """A cancelled `wait_all` has cancelled every request in flight when it comes back, and asks for no more."""
+    server = ScriptedServer()
+
+    async def hang() -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for job_id in range(1, 31):
+        server.on("imageversion/status", job_id, hang)
+    watcher = JobWatcher(server.client(timeout=600))
+    waiting = asyncio.create_task(watcher.wait_all(map(ref, range(1, 31))))
+    await asyncio.sleep(5)
+    assert server.in_flight == 10
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert server.in_flight == 0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await asyncio.sleep(10_000)
+    assert len(server.requests) == 10
+
+
+@virtual_time
+async def test_cancelling_whoever_iterates_as_completed() -> None:
+    """So does a consumer of `as_completed` that is cancelled while it waits for the next result."""
+    server = server_of(**THREE)
+    watcher = JobWatcher(server.client(), interval=5)
+    seen: list[int] = []
+
+    async def consume() -> None:
+        async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
+            seen.append(result.ref.id)  # noqa: PERF401 - what was seen before the cancellation counts
+
+    consumer = asyncio.create_task(consume())
+    await asyncio.sleep(12)
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert seen == [2]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await asyncio.sleep(1000)
+    assert server.polls(1) == server.polls(3) == [0, 5, 10]
+
+
+@virtual_time
+async def test_a_bad_timeout_leaves_nothing_behind() -> None:
+    """Where the call itself is wrong nothing is watched at all, not even the targets before."""
+    server = server_of(**THREE)
+    watcher = JobWatcher(server.client())
+    wrong: Any = "soon"
+    with pytest.raises(ValueError, match="timeout"):
+        await anext(watcher.as_completed([ref(1)], timeout=wrong))
+    await asyncio.sleep(100)
+    assert not server.requests
