@@ -32,7 +32,7 @@ logger = logging.getLogger("clanforge_async")
 Field = str | int | float | None
 
 
-def tell(
+def log_event(
     level: int,
     event: str,
     message: str,

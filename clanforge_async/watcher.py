@@ -13,7 +13,7 @@ from typing import Self
 
 from clanforge_async._polling.strategy import Interval, strategy, until_eta
 from clanforge_async._validation import is_number
-from clanforge_async._watching.decisions import Rules, WatchState
+from clanforge_async._watching.decisions import WatchPolicy, WatchState
 from clanforge_async._watching.observers import listeners_of
 from clanforge_async._watching.results import WatchClosedError, WatchResult
 from clanforge_async._watching.scheduler import Polls
@@ -65,7 +65,9 @@ class JobWatcher:
                 msg = f"{name} must be a number of seconds, not negative"
                 raise ConfigurationError(msg)
         self._timeout = _checked_timeout(timeout)
-        self._rules = Rules(retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after)
+        self._rules = WatchPolicy(
+            retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after
+        )
         self._polls = Polls(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
         self._closed = False

@@ -12,7 +12,7 @@ import math
 
 from aiolimiter import AsyncLimiter
 
-from clanforge_async._logging import tell
+from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
 
 _LONGEST_GUESS = 32.0
@@ -88,7 +88,7 @@ class Gate:
         if now + seconds > self._cool_at:
             level = logging.DEBUG if now < self._cool_at else logging.WARNING
             message = "nothing is sent for %(wait).1f s, as the server asks: HTTP %(status_code)d"
-            tell(level, "cooling_down", message, error=cause, wait=seconds)
+            log_event(level, "cooling_down", message, error=cause, wait=seconds)
             self._cool_at = now + seconds
             self._cause = cause
 

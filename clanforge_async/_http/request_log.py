@@ -7,7 +7,7 @@ import logging
 from tenacity import RetryCallState
 
 from clanforge_async._http.request import Call, Reply
-from clanforge_async._logging import logger, tell
+from clanforge_async._logging import log_event, logger
 from clanforge_async.errors import ClanforgeError
 
 
@@ -15,17 +15,17 @@ def log_answer(call: Call, reply: Reply) -> None:
     """Log that an attempt was answered, whatever the answer says."""
     if logger.isEnabledFor(logging.DEBUG):
         message = "GET %(path)s: HTTP %(status_code)d, %(size)d bytes"
-        tell(logging.DEBUG, "request", message, path=call.path, status_code=reply.status, size=len(reply.body))
+        log_event(logging.DEBUG, "request", message, path=call.path, status_code=reply.status, size=len(reply.body))
 
 
 def log_failure(call: Call, error: ClanforgeError) -> None:
     """Log that an attempt has brought no answer that could be read."""
-    tell(logging.DEBUG, "request", "GET %(path)s: %(said)s", path=call.path, error=error)
+    log_event(logging.DEBUG, "request", "GET %(path)s: %(said)s", path=call.path, error=error)
 
 
 def log_repetition(call: Call, state: RetryCallState) -> None:
     """Log that a call is about to wait for its next attempt."""
-    tell(
+    log_event(
         logging.INFO,
         "call_repeated",
         "attempt %(attempt)d of GET %(path)s failed, the next in %(wait).2f s: %(said)s",

@@ -38,7 +38,7 @@ _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
 
 @frozen
-class Sighting:
+class Sample:
     """What one poll has shown that bears on when the job will end.
 
     Attributes:
@@ -79,7 +79,7 @@ class Sighting:
 
 
 @frozen
-class Memory:
+class ForecastState:
     """What of a job's past bears on its end.
 
     Attributes:
@@ -90,7 +90,7 @@ class Memory:
         full_since: When all the work was first seen done, by the server's clock; None: not yet.
     """
 
-    last: Sighting | None = None
+    last: Sample | None = None
     eta: Track | None = None
     progress: Track | None = None
     step: int = _DONE
@@ -105,7 +105,7 @@ class Memory:
         """Read what `to_dict` returned."""
         last = plain["last"]
         return cls(
-            None if last is None else Sighting(**last),
+            None if last is None else Sample(**last),
             _track(plain["eta"]),
             _track(plain["progress"]),
             plain["step"],
@@ -120,32 +120,32 @@ def _track(plain: Mapping[str, Any] | None) -> Track | None:
     return Track(**(dict(plain) | marks))
 
 
-def remember(memory: Memory, seen: Sighting) -> Memory:
+def update_forecast(memory: ForecastState, seen: Sample) -> ForecastState:
     """Return a memory with one more sighting in it."""
     last = memory.last
     if last is not None and seen.now < last.now:  # the server's clock was set back: what was seen before has no place
-        memory, last = Memory(), None
+        memory, last = ForecastState(), None
     if last is not None and (last.is_running != seen.is_running or (seen.is_running and last.since != seen.since)):
-        memory = Memory(eta=memory.eta)  # another run, of which the progress so far tells nothing
+        memory = ForecastState(eta=memory.eta)  # another run, of which the progress so far tells nothing
     elif last is not None and not seen.is_running and last.since < seen.since:
-        seen = Sighting(seen.now, last.since, seen.is_running, seen.progress, seen.eta, seen.updated)
+        seen = Sample(seen.now, last.since, seen.is_running, seen.progress, seen.eta, seen.updated)
     eta = _followed_eta(memory.eta, last, seen)
     if not seen.is_running or seen.progress == 0:
-        return Memory(seen, eta)
+        return ForecastState(seen, eta)
     if seen.progress >= _DONE:
-        return Memory(seen, eta, None, memory.step, seen.now if memory.full_since is None else memory.full_since)
+        return ForecastState(seen, eta, None, memory.step, seen.now if memory.full_since is None else memory.full_since)
     step = math.gcd(memory.step, seen.progress)
     taken = step if step >= _COARSE else 1
-    return Memory(seen, eta, _followed_progress(memory.progress, last, seen, taken), step)
+    return ForecastState(seen, eta, _followed_progress(memory.progress, last, seen, taken), step)
 
 
-def _made_at(last: Sighting | None, seen: Sighting) -> float:
+def _made_at(last: Sample | None, seen: Sample) -> float:
     """Return when the server has made what it shows: at its latest update, where that can be."""
     not_before = seen.since if last is None else max(last.now, seen.since)
     return seen.updated if not_before < seen.updated < seen.now else seen.now
 
 
-def _followed_eta(before: Track | None, last: Sighting | None, seen: Sighting) -> Track | None:
+def _followed_eta(before: Track | None, last: Sample | None, seen: Sample) -> Track | None:
     if seen.eta is None or (before is not None and before.latest.value == seen.eta):
         return before
     at = _made_at(last, seen)
@@ -154,7 +154,7 @@ def _followed_eta(before: Track | None, last: Sighting | None, seen: Sighting) -
     return follow_estimate(before, Mark(at, seen.eta))
 
 
-def _followed_progress(before: Track | None, last: Sighting | None, seen: Sighting, step: int) -> Track:
+def _followed_progress(before: Track | None, last: Sample | None, seen: Sample, step: int) -> Track:
     if before is None or last is None or seen.now == last.now:
         return follow_progress(None, _mark(last, seen, step), seen.since)
     if seen.progress != last.progress:
@@ -166,7 +166,7 @@ def _followed_progress(before: Track | None, last: Sighting | None, seen: Sighti
     return before
 
 
-def _mark(last: Sighting | None, seen: Sighting, step: int) -> Mark:
+def _mark(last: Sample | None, seen: Sample, step: int) -> Mark:
     """Return what a progress says that has just moved, in the narrower of two ways.
 
     It has reached what it shows at some moment since the last poll, or it is now somewhere within its step.
@@ -199,7 +199,7 @@ class Forecast:
     scale: float
 
 
-def forecast(memory: Memory) -> Forecast | None:
+def forecast(memory: ForecastState) -> Forecast | None:
     """Return how long the job still runs; None where nothing foretells it."""
     last = memory.last
     if last is None:

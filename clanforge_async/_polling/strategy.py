@@ -15,7 +15,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._polling.forecast import Forecast, Memory, Sighting, forecast
+from clanforge_async._polling.forecast import Forecast, ForecastState, Sample, forecast
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
@@ -49,7 +49,7 @@ class PollState(RetryCallState):
         memory: What of the job's past bears on its end.
     """
 
-    def __init__(self, retrying: AsyncRetrying, seen: Job | Exception, memory: Memory) -> None:
+    def __init__(self, retrying: AsyncRetrying, seen: Job | Exception, memory: ForecastState) -> None:
         super().__init__(retrying, fn=None, args=(), kwargs={})
         self.seen = seen
         self.memory = memory
@@ -97,7 +97,7 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         """Return the seconds to wait before the next poll."""
         if _has_failed(retry_state):
             return self.max  # a failure says nothing of the job; how soon to try again is not decided here
-        memory = retry_state.memory if isinstance(retry_state, PollState) else Memory()
+        memory = retry_state.memory if isinstance(retry_state, PollState) else ForecastState()
         if memory.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
         pause = _pause(memory, memory.last, self.poll_worth, self.max)
@@ -110,7 +110,7 @@ def _has_failed(state: RetryCallState) -> bool:
     return state.outcome is not None and state.outcome.failed
 
 
-def _pause(memory: Memory, last: Sighting, worth: float, most: float) -> float:
+def _pause(memory: ForecastState, last: Sample, worth: float, most: float) -> float:
     ahead = forecast(memory)
     if ahead is None:
         return _blind_pause(last, worth)
@@ -120,7 +120,7 @@ def _pause(memory: Memory, last: Sighting, worth: float, most: float) -> float:
     return max(pause, _LATE * 2 * ahead.scale)  # which is what it is overdue, more or less
 
 
-def _blind_pause(last: Sighting, worth: float) -> float:
+def _blind_pause(last: Sample, worth: float) -> float:
     """Return the pause where nothing foretells the end."""
     # A rate with a gamma distribution of shape 2 leaves this hazard: the lower, the longer the job has not ended.
     if last.is_running:

@@ -1,6 +1,6 @@
 """The rules of a watch, apart from the watching: a pure step from what is known to what to do next.
 
-`step` takes the state of a watch and one observation, and says `Again` after so many seconds, or `Ended`. It
+`decide` takes the state of a watch and one observation, and says `PollAgain` after so many seconds, or `Finished`. It
 neither sleeps nor polls nor looks at a clock, so that the same rules serve `JobWatcher` and, by way of
 `WatchState.to_dict`, a workflow engine that drives them from another process.
 """
@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from tenacity import AsyncRetrying
 
 from clanforge_async._codec import job_from_dict, job_to_dict
-from clanforge_async._polling.forecast import Memory, Sighting, remember
+from clanforge_async._polling.forecast import ForecastState, Sample, update_forecast
 from clanforge_async._polling.strategy import PollState, strategy, until_eta
 from clanforge_async._watching.results import StaleJobError
 from clanforge_async.errors import (
@@ -35,7 +35,7 @@ _FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @frozen(kw_only=True)
-class Rules:
+class WatchPolicy:
     """How a watch behaves.
 
     Attributes:
@@ -73,7 +73,7 @@ class WatchState:
     fruitless: int = 0
     failing_since: float | None = None
     stale_since: float | None = None
-    memory: Memory = field(factory=Memory)
+    memory: ForecastState = field(factory=ForecastState)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain data, fit for JSON."""
@@ -95,7 +95,7 @@ class WatchState:
         return cls(
             ref=ref,
             last_job=None if job is None else job_from_dict(ref.kind, job),
-            memory=Memory.from_dict(plain["memory"]),
+            memory=ForecastState.from_dict(plain["memory"]),
             **{name: plain[name] for name in _PLAIN},
         )
 
@@ -104,7 +104,7 @@ _PLAIN = ("began", "polls", "idle_for", "fruitless", "failing_since", "stale_sin
 
 
 @frozen(kw_only=True)
-class Observation:
+class PollResult:
     """What one poll has brought.
 
     Attributes:
@@ -119,7 +119,7 @@ class Observation:
 
 
 @frozen
-class Again:
+class PollAgain:
     """Poll again.
 
     Attributes:
@@ -136,7 +136,7 @@ class Again:
 
 
 @frozen
-class Ended:
+class Finished:
     """The watch is over.
 
     Attributes:
@@ -150,7 +150,7 @@ class Ended:
     error: ClanforgeError | None = None
 
 
-def step(state: WatchState, observation: Observation, rules: Rules) -> Again | Ended:
+def decide(state: WatchState, observation: PollResult, rules: WatchPolicy) -> PollAgain | Finished:
     """Return what follows from an observation."""
     seen, polls = observation.seen, state.polls + 1
     if isinstance(seen, ClanforgeError):
@@ -159,8 +159,8 @@ def step(state: WatchState, observation: Observation, rules: Rules) -> Again | E
         state = evolve(state, polls=polls, last_job=seen, failing_since=None)
         return _after_stale_answer(state, observation, rules)
     if seen.is_terminal:
-        return Ended(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, failure_of(seen))
-    memory = remember(state.memory, Sighting.of(seen, observation.server_time))
+        return Finished(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, failure_of(seen))
+    memory = update_forecast(state.memory, Sample.of(seen, observation.server_time))
     # Made anew: with news, nothing fails and nothing is stale any more.
     state = WatchState(
         ref=state.ref, began=state.began, last_job=seen, polls=polls, idle_for=state.idle_for, memory=memory
@@ -177,37 +177,39 @@ def failure_of(job: Job) -> JobFailedError | None:
     return None
 
 
-def _after_failure(state: WatchState, observation: Observation, error: ClanforgeError, rules: Rules) -> Again | Ended:
+def _after_failure(
+    state: WatchState, observation: PollResult, error: ClanforgeError, rules: WatchPolicy
+) -> PollAgain | Finished:
     since = observation.at if state.failing_since is None else state.failing_since
     left = since + rules.outage_tolerance - observation.at
     if not isinstance(error, _TRANSIENT) or left <= 0:
-        return Ended(state, error=error)
+        return Finished(state, error=error)
     state = evolve(state, failing_since=since, fruitless=state.fruitless + 1)
     asked_for = (error.retry_after if isinstance(error, APIError) else None) or 0.0
     return _again(state, min(_fruitless_pause(state, observation, rules), left), asked_for)
 
 
-def _after_stale_answer(state: WatchState, observation: Observation, rules: Rules) -> Again | Ended:
+def _after_stale_answer(state: WatchState, observation: PollResult, rules: WatchPolicy) -> PollAgain | Finished:
     since = observation.at if state.stale_since is None else state.stale_since
     left = since + rules.stale_after - observation.at
     if left <= 0:
-        return Ended(state, error=StaleJobError(state.ref, state.last_job))
+        return Finished(state, error=StaleJobError(state.ref, state.last_job))
     state = evolve(state, stale_since=since, fruitless=state.fruitless + 1)
     return _again(state, min(_fruitless_pause(state, observation, rules), left))
 
 
-def _again(state: WatchState, pause: float, at_least: float = 0.0, news: Job | None = None) -> Again:
+def _again(state: WatchState, pause: float, at_least: float = 0.0, news: Job | None = None) -> PollAgain:
     pause = max(pause, at_least)
-    return Again(evolve(state, idle_for=state.idle_for + pause), pause, at_least, news)
+    return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least, news)
 
 
-def _fruitless_pause(state: WatchState, observation: Observation, rules: Rules) -> float:
+def _fruitless_pause(state: WatchState, observation: PollResult, rules: WatchPolicy) -> float:
     # What has just failed is tried soon again and then ever more seldom, yet never more seldom than a good poll.
     growing = _FRUITLESS_PAUSES[min(state.fruitless, len(_FRUITLESS_PAUSES)) - 1]
     return min(growing, _pause(state, observation, rules))
 
 
-def _pause(state: WatchState, observation: Observation, rules: Rules) -> float:
+def _pause(state: WatchState, observation: PollResult, rules: WatchPolicy) -> float:
     told = PollState(rules.retrying, observation.seen, state.memory)
     told.start_time = state.began
     told.outcome_timestamp = observation.at

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from datetime import datetime
 from types import EllipsisType
 
-from clanforge_async._logging import state_word, tell
+from clanforge_async._logging import log_event, state_word
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.errors import LONGEST_MESSAGE
 from clanforge_async.jobs import Job, JobState
@@ -27,7 +27,7 @@ class JobLog:
 
     def begun(self, _watch: Hashable, ref: JobRef) -> None:
         """Log it, with the reference from which the watch can be resumed."""
-        tell(logging.DEBUG, "watch_begun", "watching %(ref)s", ref=ref)
+        log_event(logging.DEBUG, "watch_begun", "watching %(ref)s", ref=ref)
 
     def polled(self, seen: Job | Exception, at: float, _server_time: datetime) -> None:
         """Log where failures begin, how they go on, and where they end."""
@@ -36,12 +36,12 @@ class JobLog:
             self._failures += 1
             level = logging.INFO if self._failures == 1 else logging.DEBUG
             message = "%(ref)s: poll failed: %(said)s"
-            tell(level, "poll_failed", message, ref=self._ref, error=seen, failures=self._failures)
+            log_event(level, "poll_failed", message, ref=self._ref, error=seen, failures=self._failures)
         elif self._failures:
             message = "%(ref)s: answered again after %(elapsed).1f s, failed polls: %(failures)d"
             lasted, failures = at - self._failing_since, self._failures
             self._failures = 0
-            tell(logging.INFO, "polls_recovered", message, ref=self._ref, failures=failures, elapsed=lasted)
+            log_event(logging.INFO, "polls_recovered", message, ref=self._ref, failures=failures, elapsed=lasted)
 
     def changed(self, _watch: Hashable, job: Job) -> None:
         """Log a new state, unless another of the watches has brought it already."""
@@ -54,12 +54,12 @@ class JobLog:
         previous = None if self._state is ... else state_word(self._state)
         self._state = job.state
         said = job.state_name[:LONGEST_MESSAGE]
-        tell(level, "state_changed", message, ref=self._ref, job=job, said=said, previous_state=previous)
+        log_event(level, "state_changed", message, ref=self._ref, job=job, said=said, previous_state=previous)
 
     def ended(self, _watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
         """Log how a watch has ended."""
         message = "%(ref)s: watch ended as %(outcome)s after %(elapsed).1f s, polls: %(polls)d"
-        tell(
+        log_event(
             logging.INFO,
             "watch_ended",
             message if result.error is None else f"{message}: %(said)s",

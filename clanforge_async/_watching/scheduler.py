@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import cast
 
-from clanforge_async._watching.decisions import Observation
+from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import context_of_polls, listeners_of
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
@@ -103,7 +103,7 @@ class _Subject:
             self.timer.cancel()
             self.timer = None
 
-    def take(self, observation: Observation, latency: float, crowd: float) -> None:
+    def take(self, observation: PollResult, latency: float, crowd: float) -> None:
         """Pass on what a poll has brought."""
         self._announce(observation.seen, observation.at, observation.server_time)
         for watch in tuple(self.watches):
@@ -221,14 +221,14 @@ class Polls:
         try:
             reading = await subject.observe()
         except ClanforgeError as error:
-            observation = Observation(seen=error, at=clock())
+            observation = PollResult(seen=error, at=clock())
         except Exception as error:  # noqa: BLE001 - a transport can raise anything, and nobody may hang for it
             subject.task = None
             subject.fail(error, clock())
             return
         else:
             now = reading.server_time or datetime.now(UTC)
-            observation = Observation(seen=reading.job, at=clock(), server_time=now)
+            observation = PollResult(seen=reading.job, at=clock(), server_time=now)
         subject.task = None
         latency = observation.at - began
         subject.take(observation, latency, self._seconds_for_all(latency))

@@ -11,8 +11,16 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from clanforge_async._logging import tell
-from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, failure_of, step
+from clanforge_async._logging import log_event
+from clanforge_async._watching.decisions import (
+    Finished,
+    PollAgain,
+    PollResult,
+    WatchPolicy,
+    WatchState,
+    decide,
+    failure_of,
+)
 from clanforge_async._watching.observers import Listeners
 from clanforge_async._watching.results import Outcome, WatchClosedError, WatchResult, WatchTimeoutError, outcome_of
 from clanforge_async.jobs import Job
@@ -60,7 +68,9 @@ class Watch:
         "future",
     )
 
-    def __init__(self, state: WatchState, rules: Rules, timeout: float | None, on_update: OnUpdate | None) -> None:
+    def __init__(
+        self, state: WatchState, rules: WatchPolicy, timeout: float | None, on_update: OnUpdate | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.due = state.began
         self.future: asyncio.Future[WatchResult] = loop.create_future()
@@ -100,7 +110,7 @@ class Watch:
             self._tell(job)
             self._end(failure_of(job))
 
-    def observe(self, observation: Observation, latency: float, crowd: float) -> float:
+    def observe(self, observation: PollResult, latency: float, crowd: float) -> float:
         """Take note of what a poll has brought.
 
         Args:
@@ -111,9 +121,9 @@ class Watch:
         Returns:
             Seconds for which the server wants no other poll.
         """
-        outcome = step(self._state, observation, self._rules)
+        outcome = decide(self._state, observation, self._rules)
         self._state = outcome.state
-        if isinstance(outcome, Ended):
+        if isinstance(outcome, Finished):
             if outcome.job is not None:
                 self._tell(outcome.job)
             self._end(outcome.error)
@@ -147,7 +157,7 @@ class Watch:
         current = asyncio.current_task()
         return {task for task in self._winding_down if task is not current}
 
-    def _next(self, again: Again, at: float, latency: float, crowd: float) -> float:
+    def _next(self, again: PollAgain, at: float, latency: float, crowd: float) -> float:
         due = at + again.after
         if self._deadline is None:
             return due
@@ -226,7 +236,7 @@ class Watch:
             self._complain()
 
     def _complain(self) -> None:
-        tell(logging.ERROR, "listener_failed", "on_update failed for %(ref)s", ref=self.ref, exc_info=True)
+        log_event(logging.ERROR, "listener_failed", "on_update failed for %(ref)s", ref=self.ref, exc_info=True)
 
     def _heard(self, heard: Awaitable[object], _teller: asyncio.Task[None]) -> None:
         self._teller = None

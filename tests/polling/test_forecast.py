@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
-from clanforge_async._polling.forecast import Forecast, Memory, Sighting, forecast, remember
+from clanforge_async._polling.forecast import Forecast, ForecastState, Sample, forecast, update_forecast
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 START = NOW.timestamp()
@@ -29,9 +29,9 @@ def at(
     progress: float = 0,
     is_running: bool = True,
     updated: float | None = None,
-) -> Sighting:
+) -> Sample:
     """Return what a poll shows of a job that started at 0; the server cuts off what is no whole number."""
-    return Sighting(
+    return Sample(
         now=START + math.floor(seconds),
         since=START,
         is_running=is_running,
@@ -41,23 +41,23 @@ def at(
     )
 
 
-def memory_of(seen: Iterable[Sighting]) -> Memory:
-    memory = Memory()
+def memory_of(seen: Iterable[Sample]) -> ForecastState:
+    memory = ForecastState()
     for sighting in seen:
-        memory = remember(memory, sighting)
+        memory = update_forecast(memory, sighting)
     return memory
 
 
-def forecast_of(*seen: Sighting) -> Forecast:
+def forecast_of(*seen: Sample) -> Forecast:
     ahead = forecast(memory_of(seen))
     assert ahead is not None
     return ahead
 
 
-def is_right(show: Callable[[float], Sighting], duration: float) -> bool:
+def is_right(show: Callable[[float], Sample], duration: float) -> bool:
     """Tell whether the end is forecast to within a few percent, from the middle of the job on."""
     moments = [duration * part / 10 for part in range(1, 10)]
-    memories = itertools.accumulate((show(moment) for moment in moments), remember, initial=Memory())
+    memories = itertools.accumulate((show(moment) for moment in moments), update_forecast, initial=ForecastState())
     for moment, memory in list(zip(moments, itertools.islice(memories, 1, None), strict=True))[5:]:
         ahead = forecast(memory)
         if ahead is None or abs(moment + ahead.seconds - duration) > 0.06 * duration + 3:
@@ -72,7 +72,7 @@ instants = st.one_of(
     ),
 )
 any_sighting = st.builds(
-    Sighting,
+    Sample,
     now=instants,
     since=instants,
     is_running=st.booleans(),
@@ -87,12 +87,12 @@ CLOCK_SET_BACK = [at(1000, progress=100), at(940, progress=100)]
 @unhurried
 @given(sightings)
 @example(CLOCK_SET_BACK)
-def test_whatever_is_seen_a_forecast_is_sound(seen: list[Sighting]) -> None:
+def test_whatever_is_seen_a_forecast_is_sound(seen: list[Sample]) -> None:
     """However absurd the clocks, estimates and progress, nothing raises, and forecasts are finite and sensible."""
-    memory = Memory()
+    memory = ForecastState()
     assert forecast(memory) is None
     for sighting in seen:
-        memory = remember(memory, sighting)
+        memory = update_forecast(memory, sighting)
         ahead = forecast(memory)
         if ahead is not None:
             assert 0 <= ahead.seconds < math.inf
@@ -104,10 +104,10 @@ def test_whatever_is_seen_a_forecast_is_sound(seen: list[Sighting]) -> None:
 
 @unhurried
 @given(sightings)
-def test_a_memory_is_plain(seen: list[Sighting]) -> None:
+def test_a_memory_is_plain(seen: list[Sample]) -> None:
     """JSON holds all of a memory, and what is read back is the same and foretells the same."""
-    for memory in itertools.accumulate(seen, remember, initial=Memory()):
-        read = Memory.from_dict(json.loads(json.dumps(memory.to_dict(), allow_nan=False)))
+    for memory in itertools.accumulate(seen, update_forecast, initial=ForecastState()):
+        read = ForecastState.from_dict(json.loads(json.dumps(memory.to_dict(), allow_nan=False)))
         assert read == memory
         assert forecast(read) == forecast(memory)
 
@@ -121,9 +121,9 @@ def size_of(value: object) -> int:
 
 def test_a_memory_is_small() -> None:
     """However long the watch, a memory takes no more than 2 KiB, on any Python."""
-    memory = Memory()
+    memory = ForecastState()
     for k in range(200):
-        memory = remember(memory, at(10.5 * k, eta=2000 + k, progress=k / 2.1, updated=10.5 * k - 2))
+        memory = update_forecast(memory, at(10.5 * k, eta=2000 + k, progress=k / 2.1, updated=10.5 * k - 2))
         assert size_of(memory) <= 2048
     assert memory.eta is not None
     assert memory.progress is not None
@@ -131,18 +131,18 @@ def test_a_memory_is_small() -> None:
 
 @unhurried
 @given(sightings, any_sighting)
-def test_remembering_changes_nothing(seen: list[Sighting], another: Sighting) -> None:
+def test_remembering_changes_nothing(seen: list[Sample], another: Sample) -> None:
     """A memory is a value: what is remembered on top of it makes another one."""
     memory = memory_of(seen)
     before = memory.to_dict()
-    assert remember(memory, another) == remember(memory, another)
+    assert update_forecast(memory, another) == update_forecast(memory, another)
     forecast(memory)
     assert memory.to_dict() == before
 
 
 def test_without_a_sighting_nothing_is_forecast() -> None:
     """Who has seen nothing knows nothing."""
-    assert forecast(Memory()) is None
+    assert forecast(ForecastState()) is None
 
 
 def test_a_job_that_foretells_nothing_has_no_forecast() -> None:
@@ -337,7 +337,7 @@ def test_leaving_the_queue_keeps_what_the_eta_has_shown() -> None:
     """How well the eta has done so far is still known when the job starts; a progress begins there."""
     queued = memory_of(at(10 * k, eta=500 + 5 * k, is_running=False) for k in range(5))
     assert queued.progress is None
-    started = remember(queued, at(60, eta=530, progress=4))
+    started = update_forecast(queued, at(60, eta=530, progress=4))
     assert queued.eta is not None
     assert started.eta is not None
     assert started.eta.reference == queued.eta.reference
@@ -348,7 +348,7 @@ def test_going_back_to_the_queue_forgets_the_progress() -> None:
     """A job that failed on its machine and waits to run again is not drawn on from what it had done."""
     ran = memory_of(at(10 * k, progress=10 * k) for k in range(1, 6))
     assert forecast(ran) is not None
-    waits = remember(ran, at(60, progress=50, is_running=False))
+    waits = update_forecast(ran, at(60, progress=50, is_running=False))
     assert waits.progress is None
     assert forecast(waits) is None
 
@@ -356,8 +356,8 @@ def test_going_back_to_the_queue_forgets_the_progress() -> None:
 def test_a_job_that_was_started_again_between_two_polls_begins_anew() -> None:
     """A later start is another run: neither its progress nor its being done so far counts for it."""
     ran = memory_of([at(50, progress=50), at(100, progress=100)])
-    again = Sighting(START + 150, START + 120, is_running=True, progress=11, eta=None, updated=START + 150)
-    assert remember(ran, again).full_since is None
+    again = Sample(START + 150, START + 120, is_running=True, progress=11, eta=None, updated=START + 150)
+    assert update_forecast(ran, again).full_since is None
     assert forecast_of(at(50, progress=50), at(100, progress=100), again).seconds == pytest.approx(230, rel=0.1)
 
 
@@ -378,7 +378,7 @@ def test_a_retried_diff_that_waits_is_not_running(state: JobState) -> None:
         started_at=NOW - timedelta(days=1),
         progress=40,
     )
-    sighting = Sighting.of(job, NOW)
+    sighting = Sample.of(job, NOW)
     assert not sighting.is_running
     assert sighting.since == updated.timestamp()
     assert sighting.age == 20
@@ -397,10 +397,10 @@ def test_a_job_that_has_started_is_running(state: JobState | None) -> None:
         eta=eta,
         progress=60,
     )
-    assert Sighting.of(job, NOW) == Sighting(
+    assert Sample.of(job, NOW) == Sample(
         START, started.timestamp(), is_running=True, progress=60, eta=START + 60, updated=START
     )
-    assert Sighting.of(job, NOW).age == 90
+    assert Sample.of(job, NOW).age == 90
 
 
 def test_a_job_that_runs_without_telling_since_when_has_no_progress() -> None:
@@ -412,7 +412,7 @@ def test_a_job_that_runs_without_telling_since_when_has_no_progress() -> None:
         updated_at=NOW - timedelta(seconds=5),
         progress=60,
     )
-    assert Sighting.of(job, NOW) == Sighting(START, START - 5, is_running=True, progress=0, eta=None, updated=START - 5)
+    assert Sample.of(job, NOW) == Sample(START, START - 5, is_running=True, progress=0, eta=None, updated=START - 5)
 
 
 def test_what_has_not_begun_yet_is_a_second_old() -> None:
@@ -422,22 +422,22 @@ def test_what_has_not_begun_yet_is_a_second_old() -> None:
 
 def test_a_waiting_job_grows_old_however_often_it_is_updated() -> None:
     """A job that waits is as old as its wait, also where the server updates it with every poll."""
-    memory = Memory()
+    memory = ForecastState()
     for now in range(1000, 1600, 20):
-        memory = remember(memory, Sighting(now, now, is_running=False, progress=0, eta=None, updated=now))
+        memory = update_forecast(memory, Sample(now, now, is_running=False, progress=0, eta=None, updated=now))
     assert memory.last is not None
     assert memory.last.age == 580
 
 
 def test_a_waiting_job_is_foretold_by_its_estimate_however_often_it_is_updated() -> None:
     """An update of a job that waits takes nothing from what the server expects of it."""
-    seen = [Sighting(now, now, is_running=False, progress=0, eta=1600, updated=now) for now in range(1000, 1200, 20)]
+    seen = [Sample(now, now, is_running=False, progress=0, eta=1600, updated=now) for now in range(1000, 1200, 20)]
     assert forecast_of(*seen).seconds == 1600 - 1180
 
 
 def test_a_waiting_job_is_not_about_to_end() -> None:
     """A retried diff that waits and still shows the progress of its last run foretells nothing."""
-    waiting = Sighting(now=1000.0, since=900.0, is_running=False, progress=100, eta=None, updated=900.0)
+    waiting = Sample(now=1000.0, since=900.0, is_running=False, progress=100, eta=None, updated=900.0)
     assert forecast(memory_of([waiting, waiting])) is None
 
 
@@ -452,7 +452,7 @@ def test_an_eta_of_the_last_run_foretells_nothing() -> None:
         eta=NOW - timedelta(days=1),
         progress=0,
     )
-    assert Sighting.of(job, NOW).eta is None
+    assert Sample.of(job, NOW).eta is None
 
 
 @pytest.mark.parametrize("lead", [2, 30])

@@ -41,7 +41,7 @@ from clanforge_async import (
 )
 from clanforge_async._polling.forecast import Forecast
 from clanforge_async._polling.strategy import _EARLY_ENDS, Interval, _spread_pause, strategy
-from clanforge_async._watching.decisions import Again, Observation, Rules, WatchState, step
+from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
 from clanforge_async.testing import VirtualTimeLoop
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
@@ -63,10 +63,10 @@ def pauses_of(times: list[float]) -> list[float]:
 
 def pause_after(wait: wait_base, *seen: tuple[ImageVersionJob, float]) -> float:
     """Return the pause after the last of some sightings, each made so many seconds after `NOW`."""
-    state, rules, pause = WatchState(ref=REF, began=0.0), Rules(retrying=strategy(wait)), math.nan
+    state, rules, pause = WatchState(ref=REF, began=0.0), WatchPolicy(retrying=strategy(wait)), math.nan
     for job, at in seen:
-        outcome = step(state, Observation(seen=job, at=at, server_time=NOW + timedelta(seconds=at)), rules)
-        assert isinstance(outcome, Again)
+        outcome = decide(state, PollResult(seen=job, at=at, server_time=NOW + timedelta(seconds=at)), rules)
+        assert isinstance(outcome, PollAgain)
         state, pause = outcome.state, outcome.after
     return pause
 

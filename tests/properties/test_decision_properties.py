@@ -30,7 +30,7 @@ from clanforge_async import (
     until_eta,
 )
 from clanforge_async._polling.strategy import strategy
-from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, step
+from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, WatchPolicy, WatchState, decide
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 REF = JobRef.image_version(9012, newer_than=NOW)
@@ -82,21 +82,23 @@ def turns(brings: st.SearchStrategy[Any]) -> st.SearchStrategy[Turn]:
 
 sequences = st.lists(turns(st.one_of(jobs, jobs, passing, final)), min_size=1, max_size=30)
 rule_sets = st.builds(
-    Rules,
+    WatchPolicy,
     retrying=intervals.map(strategy),
     outage_tolerance=st.sampled_from([0.0, 10.0, 300.0]),
     stale_after=st.sampled_from([0.0, 10.0, 120.0]),
 )
 
 
-def watched(sequence: Sequence[Turn], rules: Rules, ref: JobRef = REF) -> tuple[list[float], Again | Ended]:
+def watched(
+    sequence: Sequence[Turn], rules: WatchPolicy, ref: JobRef = REF
+) -> tuple[list[float], PollAgain | Finished]:
     """Watch until the end or until the sequence is at its own; return when each poll was made, and the outcome."""
     state, at, times = WatchState(ref=ref, began=50.0), 50.0, list[float]()
     for turn in sequence:
         at += turn.late_by
         times.append(at)
-        outcome = step(state, Observation(seen=turn.brings, at=at, server_time=turn.server_time), rules)
-        if isinstance(outcome, Ended):
+        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
+        if isinstance(outcome, Finished):
             break
         state, at = outcome.state, at + outcome.after
     return times, outcome
@@ -119,7 +121,7 @@ def since_when(sequence: Sequence[Turn], times: Sequence[float], kind: type[Clan
 
 @unhurried
 @given(sequences, rule_sets)
-def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: list[Turn], rules: Rules) -> None:
+def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: list[Turn], rules: WatchPolicy) -> None:
     """Every watch ends at the first news that is terminal, at a refusal, or when patience is over, and at no other."""
     times, outcome = watched(sequence, rules)
     made = sequence[: len(times)]
@@ -127,7 +129,7 @@ def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: l
         assert not isinstance(turn.brings, APIError) or isinstance(turn.brings, RateLimitError | ServerError)
         assert not (isinstance(turn.brings, Job) and turn.brings.is_terminal and turn.brings.updated_at >= NOW)
     last = made[-1].brings
-    if isinstance(outcome, Again):
+    if isinstance(outcome, PollAgain):
         assert len(made) == len(sequence)
         return
     if outcome.job is not None:
@@ -147,11 +149,11 @@ def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: l
 
 @unhurried
 @given(sequences, rule_sets)
-def test_patience_is_never_exceeded(sequence: list[Turn], rules: Rules) -> None:
+def test_patience_is_never_exceeded(sequence: list[Turn], rules: WatchPolicy) -> None:
     """No watch goes on after its tolerance for failures, or for stale answers, is over."""
     times, outcome = watched(sequence, rules)
     last = sequence[len(times) - 1].brings
-    if isinstance(outcome, Ended):
+    if isinstance(outcome, Finished):
         return
     if isinstance(last, ClanforgeError):
         began = since_when(sequence[: len(times)], times, ClanforgeError)
@@ -163,12 +165,12 @@ def test_patience_is_never_exceeded(sequence: list[Turn], rules: Rules) -> None:
 
 @unhurried
 @given(sequences, rule_sets)
-def test_pauses_are_sound(sequence: list[Turn], rules: Rules) -> None:
+def test_pauses_are_sound(sequence: list[Turn], rules: WatchPolicy) -> None:
     """A pause is a number, never negative, and never shorter than what the server has asked for."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
     for turn in sequence:
-        outcome = step(state, Observation(seen=turn.brings, at=at, server_time=turn.server_time), rules)
-        if isinstance(outcome, Ended):
+        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
+        if isinstance(outcome, Finished):
             return
         asked_for = (turn.brings.retry_after or 0.0) if isinstance(turn.brings, APIError) else 0.0
         assert outcome.at_least == asked_for
@@ -182,59 +184,61 @@ def test_pauses_are_sound(sequence: list[Turn], rules: Rules) -> None:
 def test_whatever_a_strategy_says_no_pause_is_negative_or_no_number(said: float, job: Job) -> None:
     """A strategy can answer any float: the pause is at least 0 and a number, or the step says that it is at fault."""
     try:
-        outcome = step(
+        outcome = decide(
             WatchState(ref=JobRef.image_version(9012), began=0.0),
-            Observation(seen=job, at=1.0, server_time=NOW),
-            Rules(retrying=strategy(lambda _: said)),
+            PollResult(seen=job, at=1.0, server_time=NOW),
+            WatchPolicy(retrying=strategy(lambda _: said)),
         )
     except ValueError:
         assert not math.isfinite(said)
     else:
-        assert isinstance(outcome, Ended) or outcome.after == max(said, 0.0)
+        assert isinstance(outcome, Finished) or outcome.after == max(said, 0.0)
 
 
 @unhurried
 @given(st.lists(turns(jobs), min_size=1, max_size=20), rule_sets)
-def test_no_state_that_nobody_knows_and_no_count_of_failures_is_an_end(sequence: list[Turn], rules: Rules) -> None:
+def test_no_state_that_nobody_knows_and_no_count_of_failures_is_an_end(
+    sequence: list[Turn], rules: WatchPolicy
+) -> None:
     """As long as all that comes is a job that runs, or whose state nobody knows, the watch goes on."""
     unfinished = [turn for turn in sequence if isinstance(turn.brings, Job) and not turn.brings.is_terminal]
     if unfinished:
         times, outcome = watched(unfinished, rules, JobRef.image_version(9012))
-        assert isinstance(outcome, Again)
+        assert isinstance(outcome, PollAgain)
         assert outcome.state.polls == len(times) == len(unfinished)
 
 
 @unhurried
 @given(sequences, rule_sets)
-def test_only_news_is_told(sequence: list[Turn], rules: Rules) -> None:
+def test_only_news_is_told(sequence: list[Turn], rules: WatchPolicy) -> None:
     """What is told is always a job of the run that is watched, and just the one that was seen."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
     for turn in sequence:
-        outcome = step(state, Observation(seen=turn.brings, at=at, server_time=turn.server_time), rules)
+        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
         fresh = isinstance(turn.brings, Job) and turn.brings.updated_at >= NOW
-        told = outcome.job if isinstance(outcome, Ended) else outcome.news
+        told = outcome.job if isinstance(outcome, Finished) else outcome.news
         assert told is (turn.brings if fresh else None)
-        if isinstance(outcome, Ended):
+        if isinstance(outcome, Finished):
             return
         state, at = outcome.state, at + outcome.after
 
 
 @unhurried
 @given(sequences, rule_sets)
-def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: Rules) -> None:
+def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: WatchPolicy) -> None:
     """Written as JSON and read after every step, a watch ends as one that never left its process."""
     here = there = WatchState(ref=REF, began=50.0)
     at = 50.0
     for turn in sequence:
-        observation = Observation(seen=turn.brings, at=at, server_time=turn.server_time)
-        stayed, moved = step(here, observation, rules), step(there, observation, rules)
+        observation = PollResult(seen=turn.brings, at=at, server_time=turn.server_time)
+        stayed, moved = decide(here, observation, rules), decide(there, observation, rules)
         assert stayed.state == moved.state
-        if isinstance(stayed, Ended):
-            assert isinstance(moved, Ended)
+        if isinstance(stayed, Finished):
+            assert isinstance(moved, Finished)
             assert moved.job == stayed.job
             assert repr(moved.error) == repr(stayed.error)
             return
-        assert isinstance(moved, Again)
+        assert isinstance(moved, PollAgain)
         assert (moved.after, moved.at_least, moved.news) == (stayed.after, stayed.at_least, stayed.news)
         here, at = stayed.state, at + stayed.after
         there = WatchState.from_dict(json.loads(json.dumps(moved.state.to_dict(), allow_nan=False)))
@@ -242,15 +246,15 @@ def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: Rules)
 
 @unhurried
 @given(sequences, rule_sets)
-def test_the_same_goes_in_and_the_same_comes_out(sequence: list[Turn], rules: Rules) -> None:
+def test_the_same_goes_in_and_the_same_comes_out(sequence: list[Turn], rules: WatchPolicy) -> None:
     """A step depends on its arguments alone and changes none of them."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
     for turn in sequence:
         before = state.to_dict()
-        observation = Observation(seen=turn.brings, at=at, server_time=turn.server_time)
-        first, second = step(state, observation, rules), step(state, observation, rules)
+        observation = PollResult(seen=turn.brings, at=at, server_time=turn.server_time)
+        first, second = decide(state, observation, rules), decide(state, observation, rules)
         assert state.to_dict() == before
         assert repr(first) == repr(second)
-        if isinstance(first, Ended):
+        if isinstance(first, Finished):
             return
         state, at = first.state, at + first.after

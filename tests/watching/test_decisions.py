@@ -35,9 +35,17 @@ from clanforge_async import (
     TransportError,
     job_from_dict,
 )
-from clanforge_async._polling.forecast import Memory
+from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._polling.strategy import Interval, strategy
-from clanforge_async._watching.decisions import Again, Ended, Observation, Rules, WatchState, failure_of, step
+from clanforge_async._watching.decisions import (
+    Finished,
+    PollAgain,
+    PollResult,
+    WatchPolicy,
+    WatchState,
+    decide,
+    failure_of,
+)
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 BEGAN = 100.0
@@ -79,25 +87,25 @@ def beginning(ref: JobRef | None = None, **known: Any) -> WatchState:
     return WatchState(ref=ref or JobRef.image_version(9012), began=BEGAN, **known)
 
 
-def seen(what: Job | ClanforgeError, at: float = BEGAN) -> Observation:
-    return Observation(seen=what, at=at, server_time=NOW)
+def seen(what: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
+    return PollResult(seen=what, at=at, server_time=NOW)
 
 
-def every(interval: Interval, **options: float) -> Rules:
-    return Rules(retrying=strategy(interval), **options)
+def every(interval: Interval, **options: float) -> WatchPolicy:
+    return WatchPolicy(retrying=strategy(interval), **options)
 
 
 def followed(
     observations: Iterable[Job | ClanforgeError],
-    rules: Rules,
+    rules: WatchPolicy,
     ref: JobRef | None = None,
-) -> tuple[list[float], Ended]:
+) -> tuple[list[float], Finished]:
     """Make each observation as soon as the rules allow it; return when each was made and how the watch ended."""
     state, at, times = beginning(ref), BEGAN, list[float]()
     for what in observations:
         times.append(at)
-        outcome = step(state, seen(what, at), rules)
-        if isinstance(outcome, Ended):
+        outcome = decide(state, seen(what, at), rules)
+        if isinstance(outcome, Finished):
             return times, outcome
         state, at = outcome.state, at + outcome.after
     pytest.fail("the watch did not end")
@@ -112,8 +120,8 @@ def for_ever(what: Job | ClanforgeError) -> Iterable[Job | ClanforgeError]:
 def test_a_job_that_has_not_ended_is_polled_again(state: JobState | None) -> None:
     """A job before its end, or in a state that nobody knows, is news and is polled again after the interval."""
     job = version(state)
-    outcome = step(beginning(), seen(job), every(7))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(), seen(job), every(7))
+    assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least, outcome.news) == (7.0, 0.0, job)
     assert outcome.state.last_job is job
     assert (outcome.state.polls, outcome.state.idle_for, outcome.state.fruitless) == (1, 7.0, 0)
@@ -122,14 +130,14 @@ def test_a_job_that_has_not_ended_is_polled_again(state: JobState | None) -> Non
 def test_failures_of_a_running_job_are_no_end() -> None:
     """``jobfailed`` counts failures; above 0 on a running job, with a message even, it ends no watch."""
     job = version(failure_count=3, error="the machine was lost", progress=100)
-    assert isinstance(step(beginning(), seen(job), every(7)), Again)
+    assert isinstance(decide(beginning(), seen(job), every(7)), PollAgain)
 
 
 def test_a_completed_job_ends_the_watch() -> None:
     """Completed is the end, and no error."""
     job = version(JobState.COMPLETED)
-    outcome = step(beginning(), seen(job), every(7))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(), seen(job), every(7))
+    assert isinstance(outcome, Finished)
     assert (outcome.job, outcome.error) == (job, None)
     assert (outcome.state.polls, outcome.state.last_job) == (1, job)
 
@@ -141,8 +149,8 @@ def test_a_completed_job_ends_the_watch() -> None:
 def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[JobFailedError]) -> None:
     """Failed and Squashed are ends too, each with its error, which carries the job."""
     job = version(state)
-    outcome = step(beginning(), seen(job), every(7))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(), seen(job), every(7))
+    assert isinstance(outcome, Finished)
     assert type(outcome.error) is error
     assert outcome.job is job
     assert isinstance(outcome.error, JobFailedError)
@@ -151,8 +159,8 @@ def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[Jo
 
 def test_the_end_of_a_job_is_the_end_of_an_outage() -> None:
     """Whoever is shown the state in which a watch has ended sees no failure that goes on."""
-    outcome = step(beginning(failing_since=BEGAN, fruitless=2), seen(version(JobState.COMPLETED), 120.0), every(60))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(failing_since=BEGAN, fruitless=2), seen(version(JobState.COMPLETED), 120.0), every(60))
+    assert isinstance(outcome, Finished)
     assert outcome.state.failing_since is None
 
 
@@ -160,8 +168,8 @@ def test_the_end_of_a_job_is_the_end_of_an_outage() -> None:
 def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
     """A failure that can pass makes no news, takes nothing back, and is followed by another poll a second later."""
     job = version()
-    outcome = step(beginning(last_job=job), seen(error, 130.0), every(7))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(last_job=job), seen(error, 130.0), every(7))
+    assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least, outcome.news) == (1.0, 0.0, None)
     assert outcome.state.last_job is job
     assert (outcome.state.failing_since, outcome.state.fruitless, outcome.state.polls) == (130.0, 1, 1)
@@ -170,8 +178,8 @@ def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
 @pytest.mark.parametrize("error", FINAL)
 def test_what_cannot_pass_ends_the_watch_at_once(error: ClanforgeError) -> None:
     """A refusal ends the watch with itself; the job has not ended with it."""
-    outcome = step(beginning(last_job=version()), seen(error), every(7))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(last_job=version()), seen(error), every(7))
+    assert isinstance(outcome, Finished)
     assert outcome.error is error
     assert outcome.job is None
     assert outcome.state.last_job == version()
@@ -203,8 +211,8 @@ def test_failed_polls_are_no_rarer_than_good_ones() -> None:
 def test_without_any_tolerance_the_first_failure_is_the_end() -> None:
     """``outage_tolerance=0`` gives up at the first failed poll."""
     error = ServerError("broken", status_code=500)
-    outcome = step(beginning(), seen(error), every(7, outage_tolerance=0))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(), seen(error), every(7, outage_tolerance=0))
+    assert isinstance(outcome, Finished)
     assert outcome.error is error
 
 
@@ -229,19 +237,19 @@ def test_the_outage_ends_with_the_last_error() -> None:
 def test_the_time_that_the_server_names_is_kept(error_class: type[APIError]) -> None:
     """``Retry-After`` is waited out whatever the tolerance, and is told apart from what the rules would like."""
     error = error_class("later", status_code=429, retry_after=600.0)
-    outcome = step(beginning(), seen(error), every(5, outage_tolerance=30))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(), seen(error), every(5, outage_tolerance=30))
+    assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least) == (600.0, 600.0)
     assert outcome.state.idle_for == 600.0
-    assert isinstance(step(outcome.state, seen(version(), 700.0), every(5)), Again)
-    assert isinstance(step(outcome.state, seen(error, 700.0), every(5)), Ended)
+    assert isinstance(decide(outcome.state, seen(version(), 700.0), every(5)), PollAgain)
+    assert isinstance(decide(outcome.state, seen(error, 700.0), every(5)), Finished)
 
 
 def test_a_short_time_that_the_server_names_shortens_nothing() -> None:
     """``Retry-After`` is a least: the pause of the rules holds where it is longer."""
     error = RateLimitError("later", status_code=429, retry_after=0.5)
-    outcome = step(beginning(), seen(error), every(5))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(), seen(error), every(5))
+    assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least) == (1.0, 0.5)
 
 
@@ -249,18 +257,18 @@ def test_a_short_time_that_the_server_names_shortens_nothing() -> None:
 def test_a_stale_status_is_no_news(state: JobState) -> None:
     """A status from before ``newer_than`` neither ends the watch nor is told to anybody, terminal or not."""
     old = diff(state, updated=-1)
-    outcome = step(beginning(RETRIED), seen(old), every(60))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(RETRIED), seen(old), every(60))
+    assert isinstance(outcome, PollAgain)
     assert outcome.news is None
-    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, Memory())
+    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, ForecastState())
     assert (outcome.state.polls, outcome.state.fruitless) == (1, 1)
 
 
 @pytest.mark.parametrize("updated", [0, 1])
 def test_a_status_of_that_very_second_is_news(updated: float) -> None:
     """A status updated at ``newer_than`` or later counts."""
-    outcome = step(beginning(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
-    assert isinstance(outcome, Ended)
+    outcome = decide(beginning(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
+    assert isinstance(outcome, Finished)
     assert outcome.error is None
 
 
@@ -278,11 +286,11 @@ def test_news_ends_the_staleness() -> None:
     old, new = diff(JobState.FAILED, updated=-1), diff(updated=0)
     rules = every(60, stale_after=40)
     state = beginning(RETRIED, stale_since=BEGAN, fruitless=3)
-    good = step(state, seen(new, 139.0), rules)
-    assert isinstance(good, Again)
+    good = decide(state, seen(new, 139.0), rules)
+    assert isinstance(good, PollAgain)
     assert (good.state.stale_since, good.state.fruitless, good.news) == (None, 0, new)
-    again = step(good.state, seen(old, 150.0), rules)
-    assert isinstance(again, Again)
+    again = decide(good.state, seen(old, 150.0), rules)
+    assert isinstance(again, PollAgain)
     assert (again.state.stale_since, again.after) == (150.0, 1.0)
 
 
@@ -298,8 +306,8 @@ def test_failed_polls_do_not_end_the_staleness() -> None:
 def test_a_stale_answer_is_an_answer() -> None:
     """A stale status ends an outage: the server could be reached."""
     state = beginning(RETRIED, failing_since=BEGAN, fruitless=2)
-    outcome = step(state, seen(diff(JobState.FAILED, updated=-1), 120.0), every(60))
-    assert isinstance(outcome, Again)
+    outcome = decide(state, seen(diff(JobState.FAILED, updated=-1), 120.0), every(60))
+    assert isinstance(outcome, PollAgain)
     assert (outcome.state.failing_since, outcome.state.stale_since) == (None, 120.0)
 
 
@@ -307,8 +315,8 @@ def test_the_latest_sighting_is_remembered() -> None:
     """A strategy may ask what was seen last, and what has been foretold up to then."""
     state = beginning()
     for progress in range(20):
-        outcome = step(state, seen(version(started_at=NOW, progress=progress)), every(1))
-        assert isinstance(outcome, Again)
+        outcome = decide(state, seen(version(started_at=NOW, progress=progress)), every(1))
+        assert isinstance(outcome, PollAgain)
         state = outcome.state
     assert state.memory.last is not None
     assert state.memory.last.progress == 19
@@ -317,15 +325,15 @@ def test_the_latest_sighting_is_remembered() -> None:
 @pytest.mark.parametrize("pause", [0.0, -3.0])
 def test_a_strategy_that_asks_for_no_pause_gets_none(pause: float) -> None:
     """A pause is never negative."""
-    outcome = step(beginning(), seen(version()), every(lambda _: pause))
-    assert isinstance(outcome, Again)
+    outcome = decide(beginning(), seen(version()), every(lambda _: pause))
+    assert isinstance(outcome, PollAgain)
     assert outcome.after == 0.0
 
 
 def test_a_strategy_that_names_no_number_is_at_fault() -> None:
     """A strategy that answers with NaN is refused: no pause can be made of it, and no clock would ever reach it."""
     with pytest.raises(ValueError, match=r"(?i)nan|number"):
-        step(beginning(), seen(version()), every(lambda _: float("nan")))
+        decide(beginning(), seen(version()), every(lambda _: float("nan")))
 
 
 def test_a_strategy_that_raises_is_heard() -> None:
@@ -336,7 +344,7 @@ def test_a_strategy_that_raises_is_heard() -> None:
         raise LookupError(msg)
 
     with pytest.raises(LookupError, match="no idea"):
-        step(beginning(), seen(version()), every(broken))
+        decide(beginning(), seen(version()), every(broken))
 
 
 def test_a_strategy_is_told_what_tenacity_promises() -> None:
@@ -361,7 +369,7 @@ def test_a_step_is_pure() -> None:
     for what in (version(), version(JobState.COMPLETED), ServerError("broken", status_code=500)):
         state = beginning(polls=4, idle_for=9.5)
         before = state.to_dict()
-        first, second = step(state, seen(what), every(7)), step(state, seen(what), every(7))
+        first, second = decide(state, seen(what), every(7)), decide(state, seen(what), every(7))
         assert first == second
         assert first.state is not state
         assert state.to_dict() == before
@@ -406,13 +414,13 @@ def test_a_state_is_plain_data(state: WatchState) -> None:
 def test_a_state_with_a_memory_is_plain_data() -> None:
     """What the strategy remembers is written and read with the rest."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
-    outcome = step(beginning(), seen(job), Rules())
+    outcome = decide(beginning(), seen(job), WatchPolicy())
     assert outcome.state.memory.eta is not None
     assert outcome.state.memory.progress is not None
     assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
 
 
-NO_MEMORY = Memory().to_dict()
+NO_MEMORY = ForecastState().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -459,16 +467,16 @@ def test_a_watch_can_be_driven_from_process_to_process() -> None:
     here = there = beginning(RETRIED)
     for turn, what in enumerate(sequence):
         observation = seen(what, BEGAN + 10 * turn)
-        in_one = step(here, observation, Rules())
+        in_one = decide(here, observation, WatchPolicy())
         resumed = WatchState.from_dict(json.loads(json.dumps(there.to_dict())))
-        in_many = step(resumed, observation, Rules())
+        in_many = decide(resumed, observation, WatchPolicy())
         assert type(in_one) is type(in_many)
         here, there = in_one.state, in_many.state
         assert here == there
-        if isinstance(in_one, Again) and isinstance(in_many, Again):
+        if isinstance(in_one, PollAgain) and isinstance(in_many, PollAgain):
             assert in_one == in_many
-    assert isinstance(in_one, Ended)
-    assert isinstance(in_many, Ended)
+    assert isinstance(in_one, Finished)
+    assert isinstance(in_many, Finished)
     assert in_one.job == in_many.job == sequence[-1]
     assert str(in_one.error) == str(in_many.error) == "image-diff/5678 failed: no space left"
 
@@ -476,7 +484,7 @@ def test_a_watch_can_be_driven_from_process_to_process() -> None:
 def test_an_observation_without_a_server_time_has_the_local_one() -> None:
     """Where the server does not say when it answered, this machine's clock is the best guess."""
     before = datetime.now(UTC)
-    assert before <= Observation(seen=version(), at=0.0).server_time <= datetime.now(UTC)
+    assert before <= PollResult(seen=version(), at=0.0).server_time <= datetime.now(UTC)
 
 
 def test_the_failure_of_a_job() -> None:
