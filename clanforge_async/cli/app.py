@@ -1,4 +1,4 @@
-"""The commands: each reads its arguments and returns what is then to be run."""
+"""The commands' signatures: each parses its arguments and returns the coroutine to run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated, Any, TypeAlias, cast
 
 import typer
 
-from clanforge_async.cli import arguments as args
-from clanforge_async.cli.logs import logged
-from clanforge_async.cli.options import Access, Pace, Voice, with_options
-from clanforge_async.cli.outcomes import MISUSED
-from clanforge_async.cli.text import write
+from clanforge_async.cli import parameters as params
+from clanforge_async.cli.errors import USAGE_ERROR
+from clanforge_async.cli.formatting import print_line
+from clanforge_async.cli.logs import run_with_logging
+from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, WatchOptions, with_options
 from clanforge_async.refs import JobRef
 
 Command: TypeAlias = Coroutine[Any, Any, int]
 
 UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
-"""What wrong arguments raise. The class is click's, which recent versions of typer hold inside themselves."""
+"""Raised for wrong arguments. A class of click, which recent versions of typer vendor."""
 
 app: typer.Typer = typer.Typer(
     name="clanforge",
@@ -33,23 +33,23 @@ app.add_typer(image_diff, name="image-diff")
 
 
 def parse(argv: Sequence[str]) -> Command | int:
-    """Return the command that the arguments ask for, or the exit status where there is nothing left to do.
+    """Return the command to run, or an exit status if there is nothing left to do.
 
     Raises:
-        UsageError: They make no sense.
+        UsageError: Wrong arguments.
     """
     if not argv:
         parse(["--help"])
-        return MISUSED
+        return USAGE_ERROR
     command = typer.main.get_command(app)
     return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib import metadata  # noqa: PLC0415 - what is not used is not loaded
+        from importlib import metadata  # noqa: PLC0415 - slow to import
 
-        write(f"clanforge {metadata.version('clanforge-async')}")
+        print_line(f"clanforge {metadata.version('clanforge-async')}")
         raise typer.Exit
 
 
@@ -62,85 +62,92 @@ def _clanforge(
     pass
 
 
-@image_version.command("status", epilog=args.STATUSES)
+@image_version.command("status", epilog=params.EXIT_STATUS_HELP)
 @with_options
 def _image_version_status(
-    image_version_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False
+    image_version_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
 ) -> Command:
     """Read an image version's job once."""
-    return _status(JobRef.image_version(image_version_id), access, voice, as_json=as_json)
+    return _status(JobRef.image_version(image_version_id), connection, verbosity, as_json=as_json)
 
 
-@image_diff.command("status", epilog=args.STATUSES)
+@image_diff.command("status", epilog=params.EXIT_STATUS_HELP)
 @with_options
-def _image_diff_status(diff_id: args.Id, access: Access, voice: Voice, as_json: args.Json = False) -> Command:
+def _image_diff_status(
+    diff_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
+) -> Command:
     """Read an image diff's job once."""
-    return _status(JobRef.image_diff(diff_id), access, voice, as_json=as_json)
+    return _status(JobRef.image_diff(diff_id), connection, verbosity, as_json=as_json)
 
 
-@image_diff.command("retry", epilog=args.STATUSES)
+@image_diff.command("retry", epilog=params.EXIT_STATUS_HELP)
 @with_options
 def _image_diff_retry(
-    diff_id: args.Id,
+    diff_id: params.JobId,
     *,
-    wait: args.Wait = False,
-    pace: Pace,
-    report: args.Report = None,
-    access: Access,
-    voice: Voice,
-    as_json: args.Json = False,
+    wait: params.Wait = False,
+    watch_options: WatchOptions,
+    report: params.ReportPath = None,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+    as_json: params.Json = False,
 ) -> Command:
     """Start an image diff's analysis again. The request is never sent twice."""
-    from clanforge_async.cli.show import Show  # noqa: PLC0415 - the rest is loaded when there is work to do
-    from clanforge_async.cli.watching import retry  # noqa: PLC0415 - as above
+    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
+    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - --help needs neither asyncio nor httpx
 
-    if not wait and (pace != Pace() or report):
+    if not wait and (watch_options != WatchOptions() or report):
         msg = "--timeout, --interval, --fail-fast and --report need --wait"
         raise UsageError(msg)
-    show = Show(as_json=as_json, quiet=voice.quiet, report=report)
-    return logged(retry(access, diff_id, pace if wait else None, show), voice.verbose)
+    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
+    return run_with_logging(
+        retry(connection, diff_id, watch_options if wait else None, output_options), verbosity.verbose
+    )
 
 
-@app.command("watch", epilog=args.STATUSES)
+@app.command("watch", epilog=params.EXIT_STATUS_HELP)
 @with_options
 def _watch(
-    refs: args.Refs,
+    refs: params.JobRefs,
     *,
-    pace: Pace,
-    report: args.Report = None,
-    access: Access,
-    voice: Voice,
-    as_json: args.Json = False,
+    watch_options: WatchOptions,
+    report: params.ReportPath = None,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+    as_json: params.Json = False,
 ) -> Command:
     """Wait until all of some jobs have ended."""
-    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
-    from clanforge_async.cli.watching import watch  # noqa: PLC0415 - as above
+    from clanforge_async.cli.commands import watch  # noqa: PLC0415 - as above
+    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
-    show = Show(as_json=as_json, quiet=voice.quiet, report=report)
-    return logged(watch(access, refs, pace, show), voice.verbose)
+    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
+    return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
 
 
 @app.command("simulate")
 @with_options
-def _simulate(host: args.Host = "127.0.0.1", port: args.Port = 8080, speed: args.Speed = 1.0) -> Command:
+def _simulate(host: params.Host = "127.0.0.1", port: params.Port = 8080, speed: params.Speed = 1.0) -> Command:
     """Serve a simulated API with a few jobs, until Ctrl-C."""
-    from clanforge_async.cli.simulation import simulate  # noqa: PLC0415 - needs another extra
+    from clanforge_async.cli.simulate import simulate  # noqa: PLC0415 - needs the extra 'simulator'
 
     return simulate(host, port, speed)
 
 
 @app.command("demo")
 @with_options
-def _demo(voice: Voice, report: args.Report = None) -> Command:
+def _demo(verbosity: Verbosity, report: params.ReportPath = None) -> Command:
     """Watch a dozen simulated jobs at once. There is nothing to configure."""
-    from clanforge_async.cli.demo import demonstrate  # noqa: PLC0415 - needs another extra
-    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
+    from clanforge_async.cli.demo import run_demo  # noqa: PLC0415 - needs the extra 'simulator'
+    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
-    return logged(demonstrate(show=Show(quiet=voice.quiet, report=report)), voice.verbose)
+    return run_with_logging(
+        run_demo(output_options=OutputOptions(quiet=verbosity.quiet, report=report)), verbosity.verbose
+    )
 
 
-def _status(ref: JobRef, access: Access, voice: Voice, *, as_json: bool) -> Command:
-    from clanforge_async.cli.show import Show  # noqa: PLC0415 - as above
-    from clanforge_async.cli.watching import show_status  # noqa: PLC0415 - as above
+def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *, as_json: bool) -> Command:
+    from clanforge_async.cli.commands import show_status  # noqa: PLC0415 - as above
+    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
-    return logged(show_status(access, ref, Show(as_json=as_json, quiet=voice.quiet)), voice.verbose)
+    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
+    return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)

@@ -9,7 +9,7 @@ import pytest
 from support.cli.scenes import BEGAN, NOW, ended, histories, history, job
 
 from clanforge_async import JobRef, JobState
-from clanforge_async.cli import report
+from clanforge_async.cli.output import report
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -27,7 +27,7 @@ def written(path: Path, count: int) -> str:
     odd = job(ref, None, state_name=HOSTILE[:20])
     assert failed.job is not None
     known = [*histories(count - 1), history(ref, odd, failed.job, result=failed)]
-    path.write_text(report.page(known, BEGAN, NOW), "utf-8")
+    path.write_text(report.render_report(known, BEGAN, NOW), "utf-8")
     return path.as_uri()
 
 

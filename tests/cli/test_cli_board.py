@@ -10,28 +10,28 @@ from rich.text import Text
 from support.cli.scenes import BEGAN, NOW, ago, deployment, ended, over, timed_out, version
 
 from clanforge_async import ImageVersionJob, JobRef, JobState
-from clanforge_async.cli.board import frame
-from clanforge_async.cli.reflow import Reflow
-from clanforge_async.cli.tracks import Track
+from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.live import ResizeHook
+from clanforge_async.cli.output.live_table import render_live_table
 
 pytestmark = pytest.mark.usefixtures("utc")
 
 
-def shown(tracks: list[Track], width: int = 100, height: int = 40, *, ascii_only: bool = False) -> list[Text]:
-    lines = frame(tracks, began=BEGAN, now=NOW, width=width, height=height, ascii_only=ascii_only)
+def shown(tracks: list[JobView], width: int = 100, height: int = 40, *, ascii_only: bool = False) -> list[Text]:
+    lines = render_live_table(tracks, start=BEGAN, now=NOW, width=width, height=height, ascii_only=ascii_only)
     assert len(lines) <= max(height - 1, 1)
     assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
     return lines
 
 
-def fleet(count: int) -> list[Track]:
+def fleet(count: int) -> list[JobView]:
     """Many jobs of which few matter: one has failed, one is nearly there, the rest runs, waits or is done."""
     states = [version(n, progress=50, eta=ago(-1000 - n)) for n in range(1, count)]
     states[::10] = [version(n, JobState.QUEUED) for n in range(1, count, 10)]
     states[5] = over(ended(JobRef.image_version(6), JobState.COMPLETED))
     states[7] = version(8, progress=99, eta=ago(-3))
     states[8] = over(ended(JobRef.image_version(9), JobState.FAILED, error="disk full"))
-    return [*states, Track(JobRef.image_diff(count))]
+    return [*states, JobView(JobRef.image_diff(count))]
 
 
 def test_a_row_tells_state_progress_estimate_and_the_age_of_the_news() -> None:
@@ -140,7 +140,7 @@ def test_five_hundred_jobs_cost_little() -> None:
 def test_what_a_narrower_terminal_has_broken_is_erased() -> None:
     """Lines that a terminal breaks when it gets narrower are gone back over before the next frame."""
     console = Console(width=100)
-    reflow = Reflow(console)
+    reflow = ResizeHook(console)
     reflow.next_widths = [100, 30, 81]
     assert reflow.process_renderables([]) == []
     console.width = 40
@@ -152,12 +152,12 @@ def test_what_a_narrower_terminal_has_broken_is_erased() -> None:
 
 def test_a_job_in_an_unknown_state_is_taken_for_running() -> None:
     """A state that nobody knows is shown by its name, before what waits."""
-    unknown = Track(
+    unknown = JobView(
         JobRef.image_version(1),
         ImageVersionJob(id=1, state=None, state_name="Frobnicating", created_at=BEGAN, updated_at=NOW),
     )
     waiting = version(2, JobState.CREATED)
-    assert [track.ref.id for track in sorted([waiting, unknown], key=lambda track: track.urgency)] == [1, 2]
+    assert [track.ref.id for track in sorted([waiting, unknown], key=lambda track: track.sort_key)] == [1, 2]
     assert shown([unknown])[0].plain.startswith("image-version/1  Frobnicating  ")
 
 

@@ -8,13 +8,13 @@ from support.cli.harness import Clanforge
 
 from clanforge_async import JobRef
 from clanforge_async.cli import demo
-from clanforge_async.cli.options import Pace
+from clanforge_async.cli.parameters import WatchOptions
 from clanforge_async.simulator import Outcome, Simulator
 
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "demonstrate", partial(demo.demonstrate, speed=60.0, pace=Pace(interval=0.05)))
+    monkeypatch.setattr(demo, "run_demo", partial(demo.run_demo, speed=60.0, watch_options=WatchOptions(interval=0.05)))
 
 
 def test_the_demo_ends_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_the_demo_admits_what_is_not_as_planned(clanforge: Clanforge, monkeypatc
             simulator.add_image_diff(5005, duration=0, outcome="failed"): "completed",
         }
 
-    monkeypatch.setattr(demo, "_fill", fill)
+    monkeypatch.setattr(demo, "_add_jobs", fill)
     monkeypatch.setenv("COLUMNS", "120")
     finished = clanforge("demo")
     assert finished.status == 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from clanforge_async.cli.durations import brief_duration, seconds_of
+from clanforge_async.cli.formatting import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from clanforge_async.cli.durations import brief_duration, seconds_of
 )
 def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
     """Units from days to seconds, in this order, or a plain number of seconds."""
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "0", "0m", "nan", "inf", "30m1h", "1h-5m", "5M", "1:30", "h", "٣s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Everything else is refused with what a duration looks like, also one in which no time passes."""
     with pytest.raises(ValueError, match="is not a duration such as 45s, 90m, 1h30m"):
-        seconds_of(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 )
 def test_a_duration_is_shown_in_its_two_greatest_units(seconds: float, text: str) -> None:
     """Nobody who waits for hours counts the seconds."""
-    assert brief_duration(seconds) == text
+    assert format_duration(seconds) == text

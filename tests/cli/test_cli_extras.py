@@ -41,7 +41,7 @@ def test_a_missing_extra_is_named(spawn: Spawn) -> None:
 
 def test_another_missing_module_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what an extra brings is told so; any other module that is missing is a fault, and shown as one."""
-    monkeypatch.setitem(sys.modules, "clanforge_async.cli.entry", None)
+    monkeypatch.setitem(sys.modules, "clanforge_async.cli.run", None)
     with pytest.raises(ModuleNotFoundError):
         main(["--help"])
 

@@ -168,6 +168,6 @@ def test_an_interruption_before_anything_has_begun_is_quiet(
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("clanforge_async.cli.entry.execute", interrupt)
+    monkeypatch.setattr("clanforge_async.cli.run.execute", interrupt)
     finished = clanforge("watch", "image-diff/5")
     assert (finished.status, finished.err) == (130, "")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import clanforge_async
 from clanforge_async import ClanforgeError
-from clanforge_async.cli.outcomes import exit_status, outcome
+from clanforge_async.cli.errors import exit_status, outcome
 
 EXPECTED = {
     "APIError": 5,

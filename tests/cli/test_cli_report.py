@@ -12,20 +12,20 @@ from support.cli.harness import Calls, Clanforge
 from support.cli.scenes import BEGAN, NOW, ago, ended, histories, history, job, timed_out
 
 from clanforge_async import JobRef, JobState
-from clanforge_async.cli.axis import Axis
-from clanforge_async.cli.files import writable_file, write_whole
-from clanforge_async.cli.histories import History
-from clanforge_async.cli.report import page
+from clanforge_async.cli.output.job_states import JobStates
+from clanforge_async.cli.output.report import render_report, write_atomically
+from clanforge_async.cli.output.timeline import Axis
+from clanforge_async.cli.parameters import check_writable
 from clanforge_async.simulator import Run, Simulator
 
 REF = JobRef.image_version(9)
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' \x1b[2J $title ]]> \ud800"
 
 
-def spans(known: History) -> list[tuple[str, float, float]]:
+def spans(known: JobStates) -> list[tuple[str, float, float]]:
     """A history's states, with the seconds from the watch's begin."""
     return [
-        (span.title, (span.since - BEGAN).total_seconds(), (span.until - BEGAN).total_seconds())
+        (span.title, (span.start - BEGAN).total_seconds(), (span.end - BEGAN).total_seconds())
         for span in known.spans(NOW)
     ]
 
@@ -61,7 +61,7 @@ def test_an_earlier_run_is_no_part_of_a_retry() -> None:
     old = job(ref, JobState.FAILED, created_at=ago(9000), started_at=ago(8000), updated_at=ago(7000))
     new = job(ref, JobState.RUNNING, created_at=ago(9000), started_at=NOW - timedelta(seconds=45), updated_at=NOW)
     assert spans(history(ref, old, new)) == [("Waiting", 0, 200), ("Running", 200, 245)]
-    assert history(ref, old).began is None
+    assert history(ref, old).timeline_start is None
 
 
 def test_the_axis_spans_the_lives_that_the_watch_has_seen() -> None:
@@ -69,13 +69,13 @@ def test_the_axis_spans_the_lives_that_the_watch_has_seen() -> None:
     days_ago = ago(500_000)
     over = history(REF, job(REF, JobState.COMPLETED, created_at=ago(600_000), updated_at=days_ago))
     alive = history(REF, job(REF, JobState.RUNNING, created_at=ago(300), started_at=ago(290), updated_at=ago(9)))
-    axis = Axis.over([over, alive, history(REF)], BEGAN, NOW)
-    assert (axis.begin, axis.end) == (ago(300), NOW)
+    axis = Axis.spanning([over, alive, history(REF)], BEGAN, NOW)
+    assert (axis.start, axis.end) == (ago(300), NOW)
     assert [label for _, label in axis.ticks()] == ["11:55", "11:56", "11:57", "11:58", "11:59", "12:00"]
-    assert (axis.at(days_ago), axis.at(axis.begin), axis.at(NOW)) == (0, 0, 98)
-    alone = Axis.over([over], BEGAN, NOW)
-    assert (alone.begin, alone.end) == (ago(600_000), days_ago)
-    assert Axis.over([], NOW, NOW).at(NOW) == 0
+    assert (axis.position(days_ago), axis.position(axis.start), axis.position(NOW)) == (0, 0, 98)
+    alone = Axis.spanning([over], BEGAN, NOW)
+    assert (alone.start, alone.end) == (ago(600_000), days_ago)
+    assert Axis.spanning([], NOW, NOW).position(NOW) == 0
 
 
 def test_a_server_whose_clock_is_ahead_is_survived() -> None:
@@ -84,7 +84,7 @@ def test_a_server_whose_clock_is_ahead_is_survived() -> None:
     known = history(REF, job(REF, JobState.QUEUED, created_at=ago(-5), updated_at=ago(-9)))
     assert spans(known) == [("Waiting", 245, 245), ("Queued", 245, 245)]
     odd = job(REF, JobState.COMPLETED, created_at=last, started_at=last, updated_at=last)
-    assert page([history(REF, odd), known], BEGAN, NOW)
+    assert render_report([history(REF, odd), known], BEGAN, NOW)
 
 
 @pytest.mark.parametrize("seconds", [1, 7, 59, 600, 5000, 80_000, 10**6, 10**8])
@@ -97,7 +97,7 @@ def test_the_page_tells_how_many_of_what_and_shows_each_job() -> None:
     """The page has the counts, a row in the timeline with a text for it, and a row with the result."""
     unfinished = history(JobRef.image_diff(5), job(JobRef.image_diff(5), JobState.RUNNING, started_at=BEGAN))
     late = history(JobRef.image_diff(6), result=timed_out(JobRef.image_diff(6)))
-    html = page([*histories(8), late, unfinished], BEGAN, NOW)
+    html = render_report([*histories(8), late, unfinished], BEGAN, NOW)
     assert "<title>10 jobs: 2 failed, 1 timeout, 1 unfinished, 6 completed</title>" in html
     assert html.count('role="img" aria-label="image-') == 10
     assert 'aria-label="image-version/9000: waiting 0s, ' in html
@@ -110,7 +110,7 @@ def test_the_page_tells_how_many_of_what_and_shows_each_job() -> None:
 
 def test_the_page_is_well_formed_and_all_by_itself() -> None:
     """Nothing is loaded from anywhere, and no script is allowed to run."""
-    html = page(list(histories(3)), BEGAN, NOW)
+    html = render_report(list(histories(3)), BEGAN, NOW)
     assert "default-src 'none'" in html
     assert not re.findall(r"<(script|link|img|iframe|object)|https?:|@import|@font-face", html)
     body = html[html.index("<body>") : html.index("</html>")]
@@ -122,7 +122,7 @@ def test_nothing_from_the_server_is_taken_for_markup() -> None:
     failed = ended(REF, JobState.FAILED, error=HOSTILE)
     odd = job(REF, None, state_name="<i>", updated_at=ago(60))
     assert failed.job is not None
-    html = page([history(REF, odd, failed.job, result=failed)], BEGAN, NOW)
+    html = render_report([history(REF, odd, failed.job, result=failed)], BEGAN, NOW)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quoted&quot;" in html
     assert r"\x1b[2J $title ]]&gt; \ud800" in html
@@ -183,9 +183,9 @@ def test_a_report_that_cannot_be_written_is_told_and_changes_nothing(
 def test_a_file_is_written_where_it_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link stays a link, and a folder that cannot be written to is refused beforehand."""
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    write_whole(writable_file(str(tmp_path / "link")), "text")
+    write_atomically(check_writable(str(tmp_path / "link")), "text")
     assert (tmp_path / "file").read_text() == "text"
     assert (tmp_path / "link").is_symlink()
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OSError, match="not yours to write to"):
-        writable_file(str(tmp_path / "file"))
+        check_writable(str(tmp_path / "file"))

@@ -11,11 +11,11 @@ FIVE_HUNDRED = """
 import sys
 from datetime import UTC, datetime, timedelta
 from clanforge_async import ImageVersionJob, JobRef, JobState
-from clanforge_async.cli.live import LiveView
+from clanforge_async.cli.output.live import LiveOutput
 
 now = datetime.now(UTC)
 refs = [JobRef.image_version(number) for number in range(1, 501)]
-with LiveView(refs) as view:
+with LiveOutput(refs) as view:
     for ref in refs[1:]:
         eta = now + timedelta(seconds=600 + ref.id)
         job = ImageVersionJob(id=ref.id, state=JobState.RUNNING, created_at=now, updated_at=now, eta=eta, progress=7)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from support.cli.harness import Clanforge, Says
 
-from clanforge_async.cli.text import brief, visible
+from clanforge_async.cli.formatting import escape, escape_and_truncate
 from clanforge_async.simulator import Envelope, Simulator
 
 HOSTILE = "\x1b[31m\x1b]0;owned\x07 a\nb\rc \x9b2J \u202egnp.exe\u2066 \x7f [red]"
@@ -15,16 +15,16 @@ HARMLESS = r"\x1b[31m\x1b]0;owned\x07 a\nb\rc \x9b2J \u202egnp.exe\u2066 \x7f [r
 
 def test_what_does_not_print_is_written_out() -> None:
     """Control characters, line ends, C1 controls, marks of direction and lone surrogates are shown, never sent."""
-    assert visible(HOSTILE) == HARMLESS
-    assert visible(HARMLESS) == HARMLESS
-    assert visible("\ud800") == r"\ud800"
-    assert visible("naïve ✓ 中文") == "naïve ✓ 中文"
+    assert escape(HOSTILE) == HARMLESS
+    assert escape(HARMLESS) == HARMLESS
+    assert escape("\ud800") == r"\ud800"
+    assert escape("naïve ✓ 中文") == "naïve ✓ 中文"
 
 
 def test_a_page_is_not_shown_whole() -> None:
     """A foreign text is cut where nobody would read on."""
-    assert brief("x" * 5000) == "x" * 1000 + "..."
-    assert brief(HOSTILE) == HARMLESS
+    assert escape_and_truncate("x" * 5000) == "x" * 1000 + "..."
+    assert escape_and_truncate(HOSTILE) == HARMLESS
 
 
 @pytest.mark.parametrize("argv", [("image-version", "status", "1"), ("watch", "image-version/1")])

@@ -26,8 +26,8 @@ from support.virtual_time import virtual_time
 import clanforge_async
 from clanforge_async import ImageVersionJob, JobFailedError, JobState, WatchResult, simulator, testing
 from clanforge_async.cli.app import parse
-from clanforge_async.cli.records import Records
-from clanforge_async.cli.simulation import _fill
+from clanforge_async.cli.output.jsonl import JsonLinesOutput
+from clanforge_async.cli.simulate import _add_jobs
 from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
@@ -56,7 +56,7 @@ def log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> No
 async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every client of the test reach the jobs that ``clanforge simulate`` has, by the loop's clock."""
     simulated = Simulator(clock=server_now)
-    _fill(simulated)
+    _add_jobs(simulated)
     await asyncio.sleep(1)  # virtually: nobody is so quick as to call at the moment at which the jobs are made
     monkeypatch.setattr("clanforge_async._http.session.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
     monkeypatch.delenv("CLANFORGE_TOKEN", raising=False)
@@ -146,7 +146,7 @@ def test_the_defaults_are_those_of_the_signatures() -> None:
 def test_every_field_of_a_json_line_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     """The page about the command line names every field that ``--json`` writes."""
     job = ImageVersionJob(id=9012, state=JobState.FAILED, created_at=EPOCH, updated_at=EPOCH)
-    with Records() as records:
+    with JsonLinesOutput() as records:
         records.snapshot("update", job.ref, job)
         records.result(WatchResult(ref=job.ref, job=job, error=JobFailedError(job), polls=1, elapsed=1.0))
     written = {field for line in capsys.readouterr().out.splitlines() for field in json.loads(line)}

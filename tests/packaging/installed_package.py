@@ -61,7 +61,7 @@ async def try_base() -> None:
     assert set(about.get_all("Provides-Extra", [])) == EXTRAS
     assert about["Summary"]
     assert "## Try it" in about.json["description"]
-    for file in ("py.typed", "cli/report.html"):
+    for file in ("py.typed", "cli/output/report.html"):
         assert resources.files(clanforge_async).joinpath(file).is_file(), file
     assert all(hasattr(clanforge_async, name) for name in clanforge_async.__all__)
     assert not ONLY_IN_EXTRAS & set(sys.modules), "importing the package loads an extra"

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from support.cli.scenes import BEGAN, NOW, deployment
 
-from clanforge_async.cli.board import frame
+from clanforge_async.cli.output.live_table import render_live_table
 
 PICTURE = Path(__file__).parents[3] / "docs" / "live.svg"
 WIDTH = 98
@@ -25,7 +25,7 @@ def scene() -> Console:
     )
     command = "clanforge watch --timeout 90m --report deployment.html - < images.txt"
     console.print(f"[bold green]$[/] {command}", soft_wrap=True)
-    for line in frame(deployment(), began=BEGAN, now=NOW, width=WIDTH, height=13):
+    for line in render_live_table(deployment(), start=BEGAN, now=NOW, width=WIDTH, height=13):
         console.print(line)
     return console
 

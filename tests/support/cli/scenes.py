@@ -17,8 +17,8 @@ from clanforge_async import (
     WatchResult,
     WatchTimeoutError,
 )
-from clanforge_async.cli.histories import History
-from clanforge_async.cli.tracks import Track
+from clanforge_async.cli.output.job_states import JobStates
+from clanforge_async.cli.output.job_view import JobView
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 BEGAN = NOW - timedelta(minutes=4, seconds=5)
@@ -47,22 +47,22 @@ def timed_out(ref: JobRef) -> WatchResult:
     return WatchResult(ref=ref, job=None, error=WatchTimeoutError(ref), polls=0, elapsed=5.0)
 
 
-def track(ref: JobRef, state: JobState | None = JobState.RUNNING, **fields: Any) -> Track:
+def track(ref: JobRef, state: JobState | None = JobState.RUNNING, **fields: Any) -> JobView:
     """Return what is known of a job that goes on."""
-    return Track(ref, job(ref, state, **fields))
+    return JobView(ref, job(ref, state, **fields))
 
 
-def version(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> Track:
+def version(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> JobView:
     """Return what is known of an image version's job."""
     return track(JobRef.image_version(job_id), state, **fields)
 
 
-def over(result: WatchResult) -> Track:
+def over(result: WatchResult) -> JobView:
     """Return what is known of a job whose watch has ended."""
-    return Track(result.ref, result.job, result)
+    return JobView(result.ref, result.job, result)
 
 
-def deployment() -> list[Track]:
+def deployment() -> list[JobView]:
     """Return a dozen jobs in most situations that there are."""
     error = "build machine ran out of disk space"
     return [
@@ -81,15 +81,15 @@ def deployment() -> list[Track]:
     ]
 
 
-def history(ref: JobRef, *seen: Job, result: WatchResult | None = None) -> History:
+def history(ref: JobRef, *seen: Job, result: WatchResult | None = None) -> JobStates:
     """Return what became of a job that was seen like this."""
-    known = History(ref, result=result)
+    known = JobStates(ref, result=result)
     for snapshot in seen:
-        known.learn(snapshot)
+        known.update(snapshot)
     return known
 
 
-def histories(count: int) -> Iterator[History]:
+def histories(count: int) -> Iterator[JobStates]:
     """Return what became of so many jobs; each seventh of them failed, and some have not ended."""
     for number in range(count):
         ref = JobRef.image_version(9000 + number)

@@ -1,4 +1,4 @@
-"""``clanforge simulate``: an API to try things on."""
+"""``clanforge simulate``: a simulated API on a local port."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 from clanforge_async import ConfigurationError, JobKind, JobRef
-from clanforge_async.cli.text import write
+from clanforge_async.cli.formatting import print_line
 from clanforge_async.simulator import DEMO_ACCOUNT, Run, Simulator, serve
 
 
 async def simulate(host: str, port: int, speed: float) -> int:
     """Serve a simulator with a few jobs until cancelled."""
     simulator = Simulator(speed=speed)
-    refs = _fill(simulator)
+    refs = _add_jobs(simulator)
     async with AsyncExitStack() as stack:
         try:
             base_url = await stack.enter_async_context(serve(simulator, host, port))
         except OSError as error:
             msg = f"{error.strerror}; choose another --host or --port"
             raise ConfigurationError(msg) from error
-        for line in _introduction(base_url, refs):
-            write(line)
-        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        return await ended  # never, but by being cancelled
+        for line in _instructions(base_url, refs):
+            print_line(line)
+        forever: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await forever
 
 
-def _fill(simulator: Simulator) -> list[JobRef]:
+def _add_jobs(simulator: Simulator) -> list[JobRef]:
     return [
         simulator.add_image_version(9001, duration=0),
         simulator.add_image_version(9002, duration=45),
@@ -43,7 +43,7 @@ def _fill(simulator: Simulator) -> list[JobRef]:
     ]
 
 
-def _introduction(base_url: str, refs: list[JobRef]) -> Iterator[str]:
+def _instructions(base_url: str, refs: list[JobRef]) -> Iterator[str]:
     yield f"A simulated Clanforge answers at {base_url} until Ctrl-C. In another shell:"
     yield ""
     yield f"  export CLANFORGE_BASE_URL={base_url}"

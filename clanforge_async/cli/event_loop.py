@@ -1,4 +1,4 @@
-"""Running one command: how it is interrupted, and how it leaves at once."""
+"""Runs one command in an event loop: handles SIGTERM and exits without waiting for threads."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
-from clanforge_async.cli.outcomes import TERMINATED
+from clanforge_async.cli.errors import TERMINATED
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def run(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command to its end and return its exit status.
+def run_command(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command until it ends, and return its exit status.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the command was cancelled.
     """
     with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(_Abandoned())
-        return runner.run(_terminable(command))
+        runner.get_loop().set_default_executor(_DaemonThreadExecutor())
+        return runner.run(_run_until_sigterm(command))
 
 
-async def _terminable(command: Coroutine[Any, Any, int]) -> int:
+async def _run_until_sigterm(command: Coroutine[Any, Any, int]) -> int:
     task = asyncio.ensure_future(command)
     is_terminated = asyncio.Event()
 
@@ -35,7 +35,7 @@ async def _terminable(command: Coroutine[Any, Any, int]) -> int:
         is_terminated.set()
         task.cancel()
 
-    with suppress(NotImplementedError):  # on Windows nothing can be done before the end
+    with suppress(NotImplementedError):  # Windows has no signal handlers: SIGTERM ends the process there
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
         return await task
@@ -45,11 +45,11 @@ async def _terminable(command: Coroutine[Any, Any, int]) -> int:
         raise
 
 
-class _Abandoned(ThreadPoolExecutor):
-    """Threads for which nobody waits in the end.
+class _DaemonThreadExecutor(ThreadPoolExecutor):
+    """Runs each call in a daemon thread, so that the interpreter exits without joining it.
 
-    A look-up of a host's name cannot be cancelled and may take half a minute, and an interpreter waits for the
-    threads of an ordinary pool before it exits.
+    A DNS look-up cannot be cancelled and may block for half a minute. At exit, the interpreter joins the threads of an
+    ordinary pool.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -59,7 +59,7 @@ class _Abandoned(ThreadPoolExecutor):
         def work() -> None:
             try:
                 future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the result
+            except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
                 future.set_exception(error)
 
         threading.Thread(target=work, daemon=True).start()

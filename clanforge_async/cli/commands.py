@@ -1,0 +1,111 @@
+"""The commands about jobs: show a status, retry an image diff, watch jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from clanforge_async import ClanforgeClient, ImageDiffJob, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
+from clanforge_async.cli.errors import COMPLETED, highest_exit_status, print_errors, print_resume_command
+from clanforge_async.cli.formatting import print_err
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.select import OutputOptions
+from clanforge_async.cli.parameters import ConnectionOptions, WatchOptions
+
+
+async def show_status(connection: ConnectionOptions, ref: JobRef, output_options: OutputOptions) -> int:
+    """Read a job once and show it."""
+    async with connection.client() as client:
+        calls = client.image_diffs if ref.kind is JobKind.IMAGE_DIFF else client.image_versions
+        job: Job = await calls.status(ref.id)
+    with output_options.select() as output:
+        output.snapshot("status", ref, job)
+    job.raise_for_failure()
+    return COMPLETED
+
+
+async def retry(
+    connection: ConnectionOptions, diff_id: int, watch_options: WatchOptions | None, output_options: OutputOptions
+) -> int:
+    """Request a retry of an image diff once and, given watch options, watch the run that it starts."""
+    async with connection.client() as client:
+        job = await _request_retry(client, diff_id)
+        with output_options.select() as output:
+            output.snapshot("retry", job.ref, job)
+        if watch_options is not None:
+            return await _watch(client, [job.ref], watch_options, output_options)
+    print_resume_command("asked for", [job.ref])
+    return COMPLETED
+
+
+async def watch(
+    connection: ConnectionOptions, refs: Sequence[JobRef], watch_options: WatchOptions, output_options: OutputOptions
+) -> int:
+    """Watch jobs until all of them have ended."""
+    async with connection.client() as client:
+        return await _watch(client, refs, watch_options, output_options)
+
+
+async def watch_events(
+    watcher: JobWatcher, refs: Sequence[JobRef], output: Output
+) -> AsyncGenerator[WatchResult, None]:
+    """Watch jobs, show each change on an output, and yield the results as the jobs end.
+
+    The output is called here, not by the watcher, which logs an error of a callback and continues: a broken pipe must
+    end the command.
+    """
+    events: asyncio.Queue[tuple[JobRef, Job] | asyncio.Task[WatchResult]] = asyncio.Queue()
+
+    async def watch_one(ref: JobRef) -> WatchResult:
+        # One call for each reference: a snapshot doesn't tell under which of them it was requested.
+        [result] = await watcher.wait_all([ref], on_update=lambda job: events.put_nowait((ref, job)))
+        return result
+
+    tasks = [asyncio.create_task(watch_one(ref)) for ref in refs]
+    for task in tasks:
+        task.add_done_callback(events.put_nowait)
+    running = len(tasks)
+    try:
+        with output:
+            while running:
+                event = await events.get()
+                if isinstance(event, asyncio.Task):
+                    running -= 1
+                    output.result(event.result())
+                    yield event.result()
+                else:
+                    output.snapshot("update", *event)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(
+    client: ClanforgeClient, refs: Sequence[JobRef], watch_options: WatchOptions, output_options: OutputOptions
+) -> int:
+    unfinished, results = list(refs), list[WatchResult]()
+    output = output_options.select(refs)
+    try:
+        async with watch_options.watcher(client) as watcher, aclosing(watch_events(watcher, refs, output)) as ends:
+            async for result in ends:
+                unfinished.remove(result.ref)
+                results.append(result)
+                if watch_options.fail_fast and isinstance(result.error, JobFailedError):
+                    break
+    except asyncio.CancelledError:
+        print_resume_command("interrupted", unfinished)
+        raise
+    print_errors(results, unfinished=unfinished)
+    return highest_exit_status(results)
+
+
+async def _request_retry(client: ClanforgeClient, diff_id: int) -> ImageDiffJob:
+    try:
+        return await client.image_diffs.retry(diff_id)
+    except asyncio.CancelledError:
+        print_err(
+            f"the retry may or may not have happened: see `clanforge image-diff status {diff_id}` before asking again"
+        )
+        raise

@@ -1,0 +1,145 @@
+"""Text on the terminal: escaping, durations, counts and colours."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+SEVERITY_ORDER: tuple[str, ...] = (
+    "failed",
+    "squashed",
+    "timeout",
+    "error",
+    "running",
+    "queued",
+    "pending",
+    "created",
+    "waiting",
+    "unfinished",
+    "completed",
+)
+"""All outcomes and states, the most severe first."""
+
+Styler: TypeAlias = Callable[[str], str]
+"""Styles a state or outcome."""
+
+_MAX_LENGTH = 1000
+"""Longest text from the server to show, in characters: an error message may be a gateway's whole HTML page."""
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit})?\s*" for unit in _UNITS), re.ASCII)
+_STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "failed": "bold red",
+    "squashed": "yellow",
+    "timeout": "bold red",
+    "error": "bold red",
+}
+
+
+def print_err(line: str) -> None:
+    """Print a message to stderr, escaped."""
+    # A closed stderr means that no one reads messages; the command continues.
+    with suppress(BrokenPipeError):
+        print(escape(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+
+
+def print_line(line: str) -> None:
+    """Print a line of results to stdout and flush it."""
+    print(line, flush=True)  # noqa: T201 - the one place that prints to stdout
+
+
+def escape(text: str) -> str:
+    r"""Return a text with each unprintable character escaped, as in ``\x1b``.
+
+    Escaped are control characters, line ends, and marks that change the direction of writing.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def escape_and_truncate(text: str) -> str:
+    """Return a text from the server, escaped and cut to 1,000 characters."""
+    return escape(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
+
+
+def format_datetime(moment: datetime) -> str:
+    """Return a time as ISO 8601 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in ``90m``, ``1h30m``, ``45s``, or a plain number of seconds.
+
+    Raises:
+        ValueError: The text is no duration, or the duration is not positive.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    try:
+        parts = {} if match is None else {unit: float(count) for unit, count in match.groupdict().items() if count}
+        seconds = sum(count * _UNITS[unit] for unit, count in parts.items()) if parts else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        msg = f"{text!r} is not a duration such as 45s, 90m, 1h30m or a positive number of seconds"
+        raise ValueError(msg)
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: ``12s``, ``3m05s``, ``1h30m``, ``2d04h``."""
+    whole = max(0, round(seconds))
+    for large, small in itertools.pairwise(_UNITS):
+        if whole >= _UNITS[large]:
+            count, rest = divmod(whole, _UNITS[large])
+            return f"{count}{large}{rest // _UNITS[small]:02}{small}"
+    return f"{whole}s"
+
+
+def format_short_duration(seconds: float) -> str:
+    """Return a duration in its largest unit alone, rounded down: ``12s``, ``3m``, ``1h``."""
+    whole = max(0, round(seconds))
+    unit = next((unit for unit, length in _UNITS.items() if whole >= length), "s")
+    return f"{whole // _UNITS[unit]}{unit}"
+
+
+def format_counts(names: Iterable[str]) -> str:
+    """Return how often each state or outcome occurs, by severity: ``1 failed, 3 running, 2 completed``."""
+    counts = Counter(names)
+    known = [name for name in SEVERITY_ORDER if name in counts]
+    return ", ".join(f"{counts[name]} {name}" for name in dict.fromkeys([*known, *counts]))
+
+
+def format_job_count(count: int) -> str:
+    """Return ``1 job``, ``2 jobs``."""
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
+def style_of(name: str) -> str:
+    """Return rich's style for a state or outcome."""
+    return _STYLES.get(name.lower(), "")
+
+
+def stdout_styler() -> Styler:
+    """Return a styler for stdout; it adds no colours unless stdout is a terminal or ``FORCE_COLOR`` is set."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return _add_style if is_terminal or os.environ.get("FORCE_COLOR") else str
+
+
+def _add_style(name: str) -> str:
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and a pipe doesn't need it
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    console = Console(file=sys.stdout)
+    if console.color_system is None or console.no_color:
+        return name
+    with console.capture() as captured:
+        console.print(Text(name, style_of(name)), end="", soft_wrap=True)
+    return captured.get()

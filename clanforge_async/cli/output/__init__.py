@@ -1,0 +1,1 @@
+"""Outputs: what a command prints, draws or writes while jobs run."""

@@ -1,0 +1,108 @@
+"""The states of a watched job over time, by the server's clock; the data of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from attrs import define, field, frozen
+
+from clanforge_async import Job, JobFailedError, JobRef, JobState, WatchResult
+from clanforge_async.cli.errors import outcome
+from clanforge_async.cli.formatting import SEVERITY_ORDER, escape
+from clanforge_async.cli.output.plain import format_state
+
+
+@frozen
+class StateSpan:
+    """The time that a job spent in one state.
+
+    Attributes:
+        title: Name of the state.
+        start: Time when the job entered it.
+        end: Time when the job left it, or was last seen in it.
+    """
+
+    title: str
+    start: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return (self.end - self.start).total_seconds()
+
+
+@define
+class JobStates:
+    """The states of a job that are known from its snapshots.
+
+    Attributes:
+        ref: The reference that was asked for.
+        job: The last snapshot; None before the first.
+        result: The result of the watch; None if it was stopped before its end.
+    """
+
+    ref: JobRef
+    job: Job | None = None
+    result: WatchResult | None = None
+    _entered: list[tuple[str, datetime]] = field(factory=list[tuple[str, datetime]])
+
+    def update(self, job: Job) -> None:
+        """Add a snapshot."""
+        if self.ref.newer_than is not None and job.updated_at < self.ref.newer_than:
+            return  # a snapshot of the previous run
+        self.job = job
+        if not self._entered:
+            self._enter("Created" if job.state is JobState.CREATED else "Waiting", job.created_at)
+        if job.started_at is not None and (job.is_terminal or job.state is JobState.RUNNING):
+            self._enter("Running", job.started_at)  # even if no poll saw it run
+        if not job.is_terminal:
+            self._enter(format_state(job), job.updated_at)
+
+    @property
+    def outcome(self) -> str:
+        """Outcome of the watch; ``unfinished`` without a result."""
+        return "unfinished" if self.result is None else outcome(self.result.error)
+
+    @property
+    def reason(self) -> str:
+        """Reason why the job has not completed; empty if it has, or if the server gave none."""
+        error = None if self.result is None else self.result.error
+        reason = error.job.error if isinstance(error, JobFailedError) else error
+        return "" if reason is None else escape(str(reason))
+
+    @property
+    def timeline_start(self) -> datetime | None:
+        """Start of the first state; None before the first snapshot."""
+        return self._entered[0][1] if self._entered else None
+
+    @property
+    def started(self) -> datetime | None:
+        """Time when the job started to run."""
+        return next((start for title, start in self._entered if title == "Running"), None)
+
+    @property
+    def ended(self) -> datetime | None:
+        """Time when the job ended."""
+        return self.job.updated_at if self.job is not None and self.job.is_terminal else None
+
+    def spans(self, now: datetime) -> list[StateSpan]:
+        """Return the states in order; the last one lasts until the job's end, or until now."""
+        ends = [start for _, start in self._entered[1:]]
+        last = self.ended or now
+        return [
+            StateSpan(title, min(start, last), min(end, last))  # the server's clock may be ahead of the local one
+            for (title, start), end in zip(self._entered, [*ends, last], strict=False)
+        ]
+
+    def _enter(self, title: str, start: datetime) -> None:
+        if self._entered and self._entered[-1][0] == title:
+            return
+        earliest = self._entered[-1][1] if self._entered else self.ref.newer_than
+        self._entered.append((title, start if earliest is None else max(start, earliest)))
+
+
+def sort_by_severity(jobs: Sequence[JobStates]) -> list[JobStates]:
+    """Return the jobs sorted by outcome, failures first."""
+    return sorted(jobs, key=lambda job: SEVERITY_ORDER.index(job.outcome))

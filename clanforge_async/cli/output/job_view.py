@@ -1,0 +1,87 @@
+"""A watched job as one row of the live table: title, age, time left and sort order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from attrs import Factory, field, frozen
+
+from clanforge_async import Job, JobRef, JobState, WatchResult
+from clanforge_async.cli.errors import outcome
+from clanforge_async.cli.output.plain import format_state
+
+_STALE_AFTER = timedelta(minutes=10)
+"""Time without an update after which a running job is highlighted: longer than a server's steps usually take."""
+_OVERDUE_AFTER = timedelta(minutes=1)
+"""Time after the ETA from which a job is highlighted."""
+
+
+def _title(view: JobView) -> str:
+    ended = None if view.result is None else outcome(view.result.error)
+    if ended in {"timeout", "error"}:
+        return ended
+    return "waiting" if view.job is None else format_state(view.job)
+
+
+def _is_over(view: JobView) -> bool:
+    return view.result is not None or (view.job is not None and view.job.is_terminal)
+
+
+def _is_running(view: JobView) -> bool:
+    return not view.is_over and view.job is not None and view.job.state in {JobState.RUNNING, None}
+
+
+@frozen
+class JobView:
+    """A watched job at one moment.
+
+    Attributes:
+        ref: The reference that was asked for.
+        job: The last snapshot; None before the first.
+        result: The result of the watch; None before it ends.
+        title: State of the job; the outcome if the watch ended with a timeout or an error.
+        is_over: No more updates will come.
+        is_running: The job runs. An unknown state counts as running.
+    """
+
+    ref: JobRef
+    job: Job | None = None
+    result: WatchResult | None = None
+
+    # Computed once: each frame needs them for all jobs.
+    title: str = field(init=False, default=Factory(_title, takes_self=True))
+    is_over: bool = field(init=False, default=Factory(_is_over, takes_self=True))
+    is_running: bool = field(init=False, default=Factory(_is_running, takes_self=True))
+
+    @property
+    def name(self) -> str:
+        """The reference without its ``@SINCE``."""
+        return f"{self.ref.kind}/{self.ref.id}"
+
+    def age(self, now: datetime) -> timedelta:
+        """Return the time since the server last updated the job; zero before the first snapshot."""
+        return timedelta(0) if self.job is None else now - self.job.updated_at
+
+    def time_left(self, now: datetime) -> timedelta | None:
+        """Return the time until the ETA, negative after it; None without an ETA."""
+        return None if self.is_over or self.job is None or self.job.eta is None else self.job.eta - now
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether the job runs and has not been updated for 10 minutes."""
+        return self.is_running and self.age(now) >= _STALE_AFTER
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether the ETA was at least a minute ago."""
+        left = self.time_left(now)
+        return left is not None and -left >= _OVERDUE_AFTER
+
+    @property
+    def sort_key(self) -> tuple[int, float]:
+        """Sort key: failures, then running jobs by ETA or progress, then waiting jobs, then completed ones."""
+        if self.is_over:
+            return (0, 0.0) if self.title != "Completed" else (5, 0.0)
+        if self.job is None:
+            return 4, 0.0
+        if self.job.eta is not None:
+            return (1 if self.is_running else 3), self.job.eta.timestamp()
+        return (2, -float(self.job.progress)) if self.is_running else (4, 0.0)

@@ -1,0 +1,108 @@
+"""The live view on a terminal: redraws the table of `live_table` four times a second."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Self
+
+from attrs import evolve
+from rich.console import Console, ConsoleRenderable, Group, RenderHook
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+from rich.text import Text
+
+from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.live_table import render_live_table
+from clanforge_async.cli.output.plain import format_result
+
+_FRAMES_PER_SECOND = 4
+
+
+class LiveOutput:
+    """Shows all jobs in a live table, and prints the full reasons of failures below it at the end.
+
+    Args:
+        refs: Jobs that will be watched.
+    """
+
+    def __init__(self, refs: Iterable[JobRef]) -> None:
+        # stdout is known to be a terminal here; rich would also look at variables such as FORCE_COLOR.
+        self._console = Console(file=sys.stdout, force_terminal=True, highlight=False)
+        self._start = datetime.now(UTC)
+        self._views = {ref: JobView(ref) for ref in refs}
+        self._failures: list[str] = []
+        self._resize_hook = ResizeHook(self._console)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=_FRAMES_PER_SECOND,
+            redirect_stdout=False,
+            redirect_stderr=sys.stderr.isatty(),
+            vertical_overflow="crop",
+        )
+
+    def __enter__(self) -> Self:
+        self._console.push_render_hook(self._resize_hook)
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        self._console.pop_render_hook()
+        for failure in self._failures:
+            self._console.print(Text(failure), soft_wrap=True)
+
+    def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events look alike
+        """Update the job's row."""
+        self._views[ref] = evolve(self._views[ref], job=job)
+
+    def result(self, result: WatchResult) -> None:
+        """Show the result in the job's row."""
+        view = self._views[result.ref]
+        self._views[result.ref] = evolve(view, job=result.job or view.job, result=result)
+        if result.error is not None:
+            self._failures.append(format_result(result))
+
+    def _render(self) -> Group:
+        width, height = self._console.size
+        lines = render_live_table(
+            list(self._views.values()),
+            start=self._start,
+            now=datetime.now(UTC),
+            width=width,
+            height=height,
+            ascii_only=self._console.options.ascii_only,
+        )
+        self._resize_hook.next_widths = [line.cell_len for line in lines]
+        return Group(*lines)
+
+
+class ResizeHook(RenderHook):
+    """Erases the lines that a terminal wrapped when it became narrower.
+
+    rich moves the cursor up by as many lines as it has written. A wrapped line takes several, and the rest would stay
+    above the next frame.
+
+    Args:
+        console: Console that draws the frames.
+
+    Attributes:
+        next_widths: Width of each line of the next frame; set before it is drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._drawn_widths: Sequence[int] = ()
+        self.next_widths: Sequence[int] = ()
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return the frame, preceded by control codes that erase the additional lines of the last one."""
+        width = max(self._console.width, 1)
+        additional = sum((drawn - 1) // width for drawn in self._drawn_widths if drawn > width)
+        self._drawn_widths = self.next_widths
+        erase = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * additional
+        return [Control(*erase), *renderables] if additional else renderables

@@ -1,0 +1,255 @@
+"""Arguments and options of all commands: their declarations, and the parsing of values."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from attrs import fields, frozen, has, resolve_types
+
+from clanforge_async.cli.formatting import parse_duration
+from clanforge_async.refs import JobKind, JobRef
+
+if TYPE_CHECKING:
+    from clanforge_async import ClanforgeClient, JobWatcher
+
+EXIT_STATUS_HELP = (
+    "Exit status: 0 all completed, 1 failed or squashed, 2 wrong usage or configuration, 3 timeout, "
+    "4 authentication or permission, 5 any other error, 130 interrupted; of several jobs, the highest."
+)
+"""Last paragraph of the help of each command about jobs."""
+STDIN = "-"
+"""Argument that stands for the references on stdin."""
+
+
+def parse_refs(argument: str) -> list[JobRef]:
+    """Return the reference in an argument; if that is ``-``, the references on stdin, one a line.
+
+    Raises:
+        typer.BadParameter: An invalid reference.
+    """
+    return list(_read_stdin()) if argument == STDIN else [_parse_ref(argument)]
+
+
+def flatten_refs(groups: Sequence[Sequence[JobRef]] | None) -> list[JobRef]:
+    """Return the references of all arguments in order, without duplicates.
+
+    Raises:
+        typer.BadParameter: No references at all: an empty stdin is more likely a mistake than a success.
+    """
+    refs = list(dict.fromkeys(ref for group in groups or () for ref in group))
+    if groups and not refs:
+        msg = "there is nothing to watch: stdin holds no reference"
+        raise typer.BadParameter(msg)
+    return refs
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """Return the prefixes of references that the shell may complete an argument to."""
+    return [f"{kind}/" for kind in JobKind if f"{kind}/".startswith(incomplete)]
+
+
+def check_writable(text: str) -> Path:
+    """Return the resolved path of a file to write later, so that a wrong path fails now and not hours later.
+
+    Raises:
+        OSError: The path is not a regular file, or its folder is missing or not writable.
+    """
+    path = Path(text).resolve()
+    if path.exists() and not path.is_file():
+        msg = f"{text} is not a regular file"
+        raise OSError(msg)
+    if not path.parent.is_dir():
+        msg = f"there is no folder {path.parent}"
+        raise OSError(msg)
+    if not os.access(path.parent, os.W_OK):
+        msg = f"the folder {path.parent} is not yours to write to"
+        raise OSError(msg)
+    return path
+
+
+def _read_stdin() -> Iterator[JobRef]:
+    for number, line in enumerate(sys.stdin or (), start=1):
+        if text := line.partition("#")[0].strip():
+            yield _parse_ref(text, f"line {number} of stdin is ")
+
+
+def _parse_ref(text: str, source: str = "") -> JobRef:
+    try:
+        return JobRef.parse(text)
+    except ValueError as error:
+        msg = f"{source}{error}"
+        raise typer.BadParameter(msg) from None
+
+
+def _parse_duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _parse_speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        msg = f"{text!r} is not a positive number"
+        raise typer.BadParameter(msg)
+    return speed
+
+
+def _parse_report_path(text: str) -> Path:
+    try:
+        return check_writable(text)
+    except OSError as error:
+        msg = f"no report can be written there: {error}"
+        raise typer.BadParameter(msg) from None
+
+
+JobId = Annotated[int, typer.Argument(metavar="ID", min=1, show_default=False)]
+JobRefs = Annotated[
+    list[JobRef],
+    typer.Argument(
+        metavar="REF",
+        parser=parse_refs,
+        callback=flatten_refs,
+        autocompletion=complete_kind,
+        help="image-version/ID or image-diff/ID, with @SINCE at will; - reads them from stdin, one a line.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option("--base-url", metavar="URL", help="Where the API is, before CLANFORGE_BASE_URL."),
+]
+AccountServiceId = Annotated[
+    int | None,
+    typer.Option(
+        "--account-service-id", metavar="ASID", min=1, help="The account, before CLANFORGE_ACCOUNT_SERVICE_ID."
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", metavar="T", parser=_parse_duration, help="Give up after so long: 45s, 90m, 1h30m, or seconds."
+    ),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval", metavar="T", parser=_parse_duration, help="Time between polls; else by the job's own eta."
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="End with the first job that fails or is squashed; leave the others.")
+]
+ReportPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE", parser=_parse_report_path, help="Leave an HTML page that shows how it went."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of failures alone, on stderr.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Show the log on stderr; -vv: each request too."
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until the new run has ended.")]
+Host = Annotated[str, typer.Option("--host", metavar="H", help="The address to listen on.")]
+Port = Annotated[int, typer.Option("--port", metavar="P", min=0, max=65535, help="The port; 0: one that is free.")]
+Speed = Annotated[float, typer.Option("--speed", metavar="X", parser=_parse_speed, help="How many times as fast.")]
+
+
+@frozen(kw_only=True)
+class ConnectionOptions:
+    """Options that override the environment.
+
+    Attributes:
+        base_url: Base URL of the API.
+        account_service_id: The account.
+    """
+
+    base_url: BaseUrl = None
+    account_service_id: AccountServiceId = None
+
+    def client(self) -> ClanforgeClient:
+        """Return a client with the credentials from the environment."""
+        from clanforge_async import ClanforgeClient  # noqa: PLC0415 - loads httpx, which --help doesn't need
+
+        given = {"base_url": self.base_url, "account_service_id": self.account_service_id}
+        return ClanforgeClient.from_env(**{name: value for name, value in given.items() if value is not None})
+
+
+@frozen(kw_only=True)
+class WatchOptions:
+    """Options of a watch.
+
+    Attributes:
+        timeout: Maximum time to watch, in seconds; None: no limit.
+        interval: Seconds between polls; None: the watcher's default strategy.
+        fail_fast: Stop at the first job that fails or is squashed.
+    """
+
+    timeout: Timeout = None
+    interval: Interval = None
+    fail_fast: FailFast = False
+
+    def watcher(self, client: ClanforgeClient) -> JobWatcher:
+        """Return a watcher with these options."""
+        from clanforge_async import JobWatcher  # noqa: PLC0415 - as above
+
+        options: dict[str, Any] = {} if self.interval is None else {"interval": self.interval}
+        return JobWatcher(client, timeout=self.timeout, **options)
+
+
+@frozen(kw_only=True)
+class Verbosity:
+    """How much to print.
+
+    Attributes:
+        quiet: Print only failures.
+        verbose: How much of the log to print: 0 warnings, 1 all events of jobs, 2 each request too.
+    """
+
+    quiet: Quiet = False
+    verbose: Verbose = 0
+
+
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command for typer that has one option for each field of the option classes in its signature."""
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if has(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            parameters += _fields_as_parameters(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def run(**values: Any) -> Any:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return command(**values)
+
+    run.__doc__ = command.__doc__
+    # typer reads the signature and resolves the annotations.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # documented for this very purpose
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _fields_as_parameters(group: type) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in fields(resolve_types(group, include_extras=True))
+    ]
