@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from support.cli.scenes import BEGAN, NOW, ended, histories, history, job
+from support.cli.sample_jobs import BEGAN, NOW, ended_result, job_states, make_job, sample_job_states
 
 from clanforge_async import JobRef, JobState
 from clanforge_async.cli.output import report
@@ -23,10 +23,10 @@ HOSTILE = "<script>document.title = 'owned'</script><img src=x onerror=\"documen
 def written(path: Path, count: int) -> str:
     """Write a report of so many jobs, and return its address."""
     ref = JobRef.image_diff(5)
-    failed = ended(ref, JobState.FAILED, error=HOSTILE)
-    odd = job(ref, None, state_name=HOSTILE[:20])
+    failed = ended_result(ref, JobState.FAILED, error=HOSTILE)
+    odd = make_job(ref, None, state_name=HOSTILE[:20])
     assert failed.job is not None
-    known = [*histories(count - 1), history(ref, odd, failed.job, result=failed)]
+    known = [*sample_job_states(count - 1), job_states(ref, odd, failed.job, result=failed)]
     path.write_text(report.render_report(known, BEGAN, NOW), "utf-8")
     return path.as_uri()
 

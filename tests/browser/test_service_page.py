@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import pytest_asyncio
-from support.cli.harness import Says
+from support.cli.harness import OverrideFields
 from support.examples.running import environment
 from support.examples.served import service
 
@@ -61,7 +61,7 @@ async def test_the_page_follows_jobs_to_their_ends(page: Page, tmp_path: Path) -
             simulator.add_image_diff(5678, duration=5, fails_at=1, outcome="failed", error="<b>disk full</b>")
             simulator.add_image_version(9012, duration=5)
             simulator.add_image_version(10001, duration=0)
-            runs_on = simulator.faults.add(Says.running(50), id=10001)
+            runs_on = simulator.faults.add(OverrideFields.running(50), id=10001)
             async with httpx.AsyncClient(base_url=first.url) as other:
                 await other.post("/watches", json=[LONG, BUILT, FAILED])
             for ref in (FAILED, BUILT, LONG):

@@ -1,4 +1,4 @@
-"""A simulated API on a real socket, and ``clanforge`` in this process or in one of its own."""
+"""Fixtures that run ``clanforge``, in this process or in another, against a simulated API on a socket."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.cli.fixtures import one_authority, servers, simulator, terminal
+from support.cli.fixtures import servers, simulator, small_ca_file, terminal
 from support.cli.harness import Clanforge, Finished, Spawn
 
 from clanforge_async.cli import main
 
-__all__ = ["one_authority", "servers", "simulator", "terminal"]
+__all__ = ["servers", "simulator", "small_ca_file", "terminal"]
 
 
 @pytest.fixture
 def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have local times be those of UTC."""
+    """Set the local time zone to UTC."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
@@ -28,7 +28,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def clanforge(capsys: pytest.CaptureFixture[str]) -> Clanforge:
-    """Run the entry point in this process."""
+    """Run the command line in this process."""
 
     def run(*argv: str) -> Finished:
         status = main(argv)
@@ -40,7 +40,7 @@ def clanforge(capsys: pytest.CaptureFixture[str]) -> Clanforge:
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Start ``clanforge`` as a process of its own."""
+    """Start ``clanforge`` in another process."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*argv: str, code: str | None = None) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_demo_ends_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo needs no configuration and heeds none, watches a dozen jobs, and ends with a table and status 0."""
+    """The demo ignores the environment, watches a dozen jobs, prints a table and exits with status 0."""
     monkeypatch.setenv("CLANFORGE_TOKEN", "of a real account")
     monkeypatch.setenv("CLANFORGE_BASE_URL", "https://clanforge.invalid")
     monkeypatch.setenv("COLUMNS", "80")
@@ -36,8 +36,8 @@ def test_the_demo_ends_as_planned(clanforge: Clanforge, monkeypatch: pytest.Monk
     assert all(len(line) <= 80 for line in finished.lines if not line.startswith("image-"))
 
 
-def test_the_demo_shows_what_a_report_is(clanforge: Clanforge, tmp_path: Path) -> None:
-    """With --quiet the demo keeps to its table, and with --report it leaves a page."""
+def test_the_demo_writes_a_report(clanforge: Clanforge, tmp_path: Path) -> None:
+    """With --quiet the demo prints only its table; with --report it writes a report."""
     page = tmp_path / "demo.html"
     finished = clanforge("demo", "--quiet", "--report", str(page))
     assert finished.status == 0
@@ -45,8 +45,8 @@ def test_the_demo_shows_what_a_report_is(clanforge: Clanforge, tmp_path: Path) -
     assert "12 jobs: 1 failed, 1 squashed, 10 completed" in page.read_text("utf-8")
 
 
-def test_the_demo_admits_what_is_not_as_planned(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An end other than the simulator planned it stands out, and makes the exit status 1."""
+def test_the_demo_reports_an_unplanned_outcome(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outcome other than the planned one is highlighted, and the exit status is 1."""
 
     def fill(simulator: Simulator) -> dict[JobRef, Outcome]:
         return {

@@ -21,14 +21,14 @@ from clanforge_async.cli.formatting import format_duration, parse_duration
         (" 5 ", 5),
     ],
 )
-def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
-    """Units from days to seconds, in this order, or a plain number of seconds."""
+def test_a_duration_is_parsed(text: str, seconds: float) -> None:
+    """A duration has units from days to seconds, in this order, or is a plain number of seconds."""
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "0", "0m", "nan", "inf", "30m1h", "1h-5m", "5M", "1:30", "h", "٣s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    """Everything else is refused with what a duration looks like, also one in which no time passes."""
+def test_an_invalid_duration_is_rejected(text: str) -> None:
+    """Any other text, and a duration that is not positive, is rejected with examples of valid durations."""
     with pytest.raises(ValueError, match="is not a duration such as 45s, 90m, 1h30m"):
         parse_duration(text)
 
@@ -46,6 +46,6 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         (187200, "2d04h"),
     ],
 )
-def test_a_duration_is_shown_in_its_two_greatest_units(seconds: float, text: str) -> None:
-    """Nobody who waits for hours counts the seconds."""
+def test_a_duration_is_shown_in_two_units(seconds: float, text: str) -> None:
+    """A duration is shown in its two largest units."""
     assert format_duration(seconds) == text

@@ -4,7 +4,7 @@ import logging
 import re
 
 import pytest
-from support.cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, OverrideFields
 
 from clanforge_async.simulator import Run, Simulator
 
@@ -13,16 +13,16 @@ QUICK = ("--interval", "0.05")
 
 @pytest.fixture
 def mixed(simulator: Simulator) -> tuple[str, ...]:
-    """References of a job that completes, one that fails and one that would take too long."""
+    """References of a job that completes, one that fails and one that does not end."""
     simulator.add_image_version(1, duration=0)
     simulator.add_image_version(2, duration=0, outcome="failed", error="disk full")
     simulator.add_image_version(3, duration=1000)
-    simulator.faults.add(Says.running(40), id=2, times=2)
+    simulator.faults.add(OverrideFields.running(40), id=2, times=2)
     return "image-version/1", "image-version/2", "image-version/3"
 
 
-def test_fail_fast_ends_with_the_first_failure(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
-    """With --fail-fast the first job that fails ends it, with status 1 and how to watch the others on."""
+def test_fail_fast_stops_at_the_first_failure(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --fail-fast the first failed job ends the watch with status 1, and the command to resume is printed."""
     finished = clanforge("watch", *mixed, "--fail-fast", *QUICK)
     assert finished.status == 1
     assert finished.err.splitlines() == [
@@ -32,15 +32,15 @@ def test_fail_fast_ends_with_the_first_failure(mixed: tuple[str, ...], clanforge
     assert re.fullmatch(r"3 jobs: 1 failed, 1 unfinished, 1 completed; \d+s, \d+ polls", finished.lines[-1])
 
 
-def test_fail_fast_minds_no_other_error(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
-    """What is no job's failure, such as one that does not exist, leaves the others to be watched."""
+def test_fail_fast_ignores_any_other_error(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --fail-fast an error that is not a job's failure, such as an unknown ID, does not stop the other watches."""
     finished = clanforge("watch", mixed[0], "image-version/9", mixed[1], "--fail-fast", *QUICK)
     assert finished.status == 5
     assert "1 failed, 1 error, 1 completed" in finished.err
 
 
-def test_quiet_tells_of_failures_alone(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
-    """With --quiet there is nothing on stdout, and on stderr what failed and how it ended."""
+def test_quiet_prints_only_failures(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --quiet stdout is empty, and stderr has the failures and a summary."""
     finished = clanforge("watch", *mixed[:2], "--quiet", *QUICK)
     assert finished.status == 1
     assert finished.out == ""
@@ -50,21 +50,21 @@ def test_quiet_tells_of_failures_alone(mixed: tuple[str, ...], clanforge: Clanfo
 
 
 @pytest.mark.parametrize("argv", [("watch", "image-version/1"), ("image-version", "status", "1")])
-def test_quiet_success_is_silent(simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...]) -> None:
-    """With --quiet a success says nothing."""
+def test_quiet_prints_nothing_on_success(simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...]) -> None:
+    """With --quiet a success prints nothing."""
     simulator.add_image_version(1, duration=0)
     finished = clanforge(*argv, "-q")
     assert (finished.status, finished.out, finished.err) == (0, "", "")
 
 
-def test_quiet_json_is_results_alone(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
-    """With --quiet a program gets results and no updates."""
+def test_quiet_json_prints_only_results(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
+    """With --quiet and --json, results are printed and updates are not."""
     finished = clanforge("watch", *mixed[:2], "--quiet", "--json", *QUICK)
     assert [record["event"] for record in finished.records] == ["result", "result"]
 
 
 def test_verbose_shows_the_log(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The package's log goes to stderr as far as it is asked for, with the time of day."""
+    """With -v the package's log is printed to stderr with the time of day, with -vv each request too."""
     simulator.add_image_version(1, duration=0)
     logger = logging.getLogger("clanforge_async")
     before = logger.level
@@ -77,24 +77,24 @@ def test_verbose_shows_the_log(simulator: Simulator, clanforge: Clanforge) -> No
 
 
 @pytest.mark.parametrize("argv", [("--timeout", "5"), ("--interval", "5"), ("--fail-fast",), ("--report", "page.html")])
-def test_options_of_the_wait_need_it(clanforge: Clanforge, argv: tuple[str, ...]) -> None:
-    """An option of a retry that would have no effect is refused before anything is sent."""
+def test_watch_options_of_a_retry_need_wait(clanforge: Clanforge, argv: tuple[str, ...]) -> None:
+    """A retry without --wait rejects watch options before anything is sent."""
     finished = clanforge("image-diff", "retry", "5", *argv)
     assert finished.status == 2
     assert "need --wait" in finished.err
 
 
-def test_a_wait_takes_the_options_of_a_watch(simulator: Simulator, clanforge: Clanforge) -> None:
-    """With --wait a retry is watched like any other job, and as quietly."""
+def test_a_retry_with_wait_accepts_watch_options(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --wait a retry accepts the options of a watch, such as --quiet."""
     simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=0.1)])
     finished = clanforge("image-diff", "retry", "5", "--wait", "--quiet", "--timeout", "1m", *QUICK)
     assert (finished.status, finished.out, finished.err) == (0, "", "")
 
 
-def test_colours_can_be_forced_into_a_pipe(
+def test_force_color_adds_colors_to_a_pipe(
     mixed: tuple[str, ...], clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FORCE_COLOR colours the words for what becomes of jobs, and makes no live view of plain lines."""
+    """FORCE_COLOR colours states and outcomes in plain lines, unless NO_COLOR is set."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     finished = clanforge("watch", *mixed[:2], *QUICK)

@@ -13,8 +13,8 @@ def failed_diff(simulator: Simulator, duration: float = 0.3) -> JobRef:
     return simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=duration)])
 
 
-def test_retry_shows_the_reference_to_wait_with(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A retry is asked for once; its answer's reference knows from when on a status is of the new run."""
+def test_retry_prints_the_reference_of_the_new_run(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A retry is requested once, and its reference has the time of the new run."""
     ref = failed_diff(simulator)
     finished = clanforge(*RETRY)
     assert finished.status == 0
@@ -27,7 +27,7 @@ def test_retry_shows_the_reference_to_wait_with(simulator: Simulator, clanforge:
 
 
 def test_wait_watches_the_new_run(simulator: Simulator, clanforge: Clanforge) -> None:
-    """With --wait the exit status is that of the new run, however long the old one's end is shown."""
+    """With --wait the exit status is the new run's, even if the server still shows the previous run for a while."""
     failed_diff(simulator)
     simulator.faults.add(Stale(0.3))
     finished = clanforge(*RETRY, "--wait", "--interval", "0.05", "--json")
@@ -40,16 +40,16 @@ def test_wait_watches_the_new_run(simulator: Simulator, clanforge: Clanforge) ->
     assert finished.err == ""
 
 
-def test_wait_gives_up_after_its_timeout(simulator: Simulator, clanforge: Clanforge) -> None:
-    """With --timeout the wait ends with status 3, and says how to wait on."""
+def test_wait_stops_after_its_timeout(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --timeout the wait ends with status 3, and the command to resume is printed."""
     failed_diff(simulator, duration=1000)
     finished = clanforge(*RETRY, "--wait", "--timeout", "0.2")
     assert finished.status == 3
     assert "to watch on: clanforge watch image-diff/5@" in finished.err
 
 
-def test_a_doubtful_retry_is_not_sent_again(simulator: Simulator, clanforge: Clanforge) -> None:
-    """When the connection drops, the diff's status tells what became of the retry."""
+def test_a_retry_with_an_unknown_outcome_is_not_sent_again(simulator: Simulator, clanforge: Clanforge) -> None:
+    """If the connection drops, the outcome of the retry is read from the diff's status."""
     ref = failed_diff(simulator, duration=1000)
     simulator.faults.add(Drop(after_acting=True), route="image-diff retry")
     assert clanforge(*RETRY).status == 0
@@ -57,8 +57,8 @@ def test_a_doubtful_retry_is_not_sent_again(simulator: Simulator, clanforge: Cla
     assert simulator.retries_of(ref) == 1
 
 
-def test_an_unknown_outcome_says_what_to_look_at(simulator: Simulator, clanforge: Clanforge) -> None:
-    """When nobody can tell whether the retry happened, the error says so, and what to do; nothing is sent twice."""
+def test_an_unknown_outcome_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:
+    """If the outcome of the retry is unknown, the error says so with what to do next, and nothing is sent twice."""
     failed_diff(simulator)
     simulator.faults.add(GatewayError(502), route="image-diff retry")
     finished = clanforge(*RETRY, "--wait")
@@ -69,8 +69,8 @@ def test_an_unknown_outcome_says_what_to_look_at(simulator: Simulator, clanforge
     assert simulator.requests.count("image-diff retry") == 1
 
 
-def test_a_refused_retry_is_status_5(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A diff that runs cannot be retried."""
+def test_a_rejected_retry_is_status_5(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A retry of a running diff is rejected with status 5."""
     simulator.add_image_diff(5, duration=1000)
     finished = clanforge(*RETRY, "--wait")
     assert finished.status == 5
@@ -78,8 +78,8 @@ def test_a_refused_retry_is_status_5(simulator: Simulator, clanforge: Clanforge)
 
 
 @pytest.mark.parametrize("option", ["--timeout", "--interval"])
-def test_options_of_the_wait_need_it(clanforge: Clanforge, option: str) -> None:
-    """An option that would have no effect is refused before anything is sent."""
+def test_wait_options_need_wait(clanforge: Clanforge, option: str) -> None:
+    """An option that has no effect without --wait is rejected before anything is sent."""
     finished = clanforge(*RETRY, option, "5")
     assert finished.status == 2
     assert "need --wait" in finished.err

@@ -1,4 +1,4 @@
-"""The command line tells how things went, and never with which credentials."""
+"""The command line never prints credentials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support.cli.harness import Calls, Clanforge, Servers
+from support.cli.harness import CallAndHang, Clanforge, Servers
 from support.loopback_server import nobody_listens
 from support.secrets import ACCESS_KEY, SECRET_KEY, TOKEN, assert_hidden
 
@@ -31,8 +31,8 @@ COMMANDS = [
 
 @pytest.fixture
 def marked(simulator: Simulator, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulated API whose account opens with marked credentials alone, and an environment that holds them."""
-    del simulator  # its environment is built upon
+    """A simulated API with marked credentials, which are also in the environment."""
+    del simulator  # only its environment is used
     marked = Simulator(accounts=[ACCOUNT])
     marked.add_image_version(1, duration=0)
     marked.add_image_version(2, duration=1000)
@@ -57,7 +57,7 @@ def test_no_command_shows_credentials(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """However a command ends, neither its results nor its complaints nor any log show a secret."""
+    """No command shows a secret in its output, its errors or the log, however it ends."""
     caplog.set_level(logging.DEBUG)
     if by == "token":
         monkeypatch.delenv("CLANFORGE_ACCESS_KEY")
@@ -80,10 +80,10 @@ def test_no_command_shows_credentials(
         {"CLANFORGE_ACCOUNT_SERVICE_ID": SECRET_KEY},
     ],
 )
-def test_no_complaint_about_the_environment_quotes_it(
+def test_no_error_about_the_environment_quotes_it(
     environment: dict[str, str], clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An environment that cannot be used is a misuse, told without the values in it."""
+    """Invalid environment variables are a usage error, which does not quote their values."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     finished = clanforge("image-diff", "status", "5")
@@ -93,7 +93,7 @@ def test_no_complaint_about_the_environment_quotes_it(
 
 @pytest.mark.usefixtures("marked")
 def test_no_network_failure_shows_credentials(clanforge: Clanforge) -> None:
-    """Where nobody listens that is told, and nothing of the request."""
+    """A refused connection is reported without any part of the request."""
     with nobody_listens() as url:
         finished = clanforge("image-diff", "retry", "5", "--base-url", url)
     assert finished.status == 5
@@ -101,8 +101,8 @@ def test_no_network_failure_shows_credentials(clanforge: Clanforge) -> None:
 
 
 def test_an_interruption_shows_no_credentials(marked: Simulator, clanforge: Clanforge) -> None:
-    """Ctrl-C with a request in flight prints how to go on, and nothing of the request."""
-    marked.faults.add(Calls(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-version status")
+    """Ctrl-C with a request in flight shows nothing of the request."""
+    marked.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-version status")
     finished = clanforge("watch", "image-version/2", "--json")
     assert finished.status == 130
     assert_hidden(finished.out + finished.err)

@@ -8,8 +8,8 @@ import pytest
 from support.cli.harness import Clanforge, Spawn
 
 
-def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is printed works as it stands, with the references that the documents use; Ctrl-C ends the server."""
+def test_the_printed_commands_work(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printed commands work, with the references from the documentation, until Ctrl-C ends the server."""
     process = spawn("simulate", "--port", "0", "--speed", "1000")
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(11)]
@@ -29,7 +29,7 @@ def test_simulate_serves_what_it_prints(spawn: Spawn, clanforge: Clanforge, monk
 
 
 def test_a_port_in_use_is_status_2(clanforge: Clanforge) -> None:
-    """An address that cannot be listened on is a matter of the options."""
+    """A port in use is a usage error."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         finished = clanforge("simulate", "--port", str(taken.getsockname()[1]))
     assert finished.status == 2

@@ -4,21 +4,21 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from support.cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, OverrideFields
 
 from clanforge_async.simulator import Simulator
 
 KINDS = ["image-version", "image-diff"]
 
 
-def add(simulator: Simulator, kind: str, **traits: object) -> None:
+def add(simulator: Simulator, kind: str, **options: object) -> None:
     adding = {"image-version": simulator.add_image_version, "image-diff": simulator.add_image_diff}[kind]
-    adding(7, **{"duration": 0, **traits})  # type: ignore[arg-type] # whatever the test says
+    adding(7, **{"duration": 0, **options})  # type: ignore[arg-type] # whatever the test says
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_that_has_not_ended_is_status_0(simulator: Simulator, clanforge: Clanforge, kind: str) -> None:
-    """A job that was read and has not failed is one line, and no failure."""
+def test_an_unfinished_job_is_status_0(simulator: Simulator, clanforge: Clanforge, kind: str) -> None:
+    """A job that has not ended is printed as one line, with status 0."""
     add(simulator, kind, duration=100, queued_for=100)
     finished = clanforge(kind, "status", "7")
     assert finished.status == 0
@@ -29,7 +29,7 @@ def test_a_job_that_has_not_ended_is_status_0(simulator: Simulator, clanforge: C
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_completed_job_is_status_0(simulator: Simulator, clanforge: Clanforge, kind: str) -> None:
-    """A completed job is shown without an estimate of its end."""
+    """A completed job is printed without an ETA, with status 0."""
     add(simulator, kind)
     finished = clanforge(kind, "status", "7")
     assert finished.status == 0
@@ -38,8 +38,8 @@ def test_a_completed_job_is_status_0(simulator: Simulator, clanforge: Clanforge,
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("outcome", ["failed", "squashed"])
-def test_a_job_without_success_is_status_1(simulator: Simulator, clanforge: Clanforge, kind: str, outcome: str) -> None:
-    """A job that has failed or was squashed is shown all the same, and said to be no success on stderr."""
+def test_a_failed_job_is_status_1(simulator: Simulator, clanforge: Clanforge, kind: str, outcome: str) -> None:
+    """A failed or squashed job is printed, and reported on stderr with status 1."""
     add(simulator, kind, outcome=outcome)
     finished = clanforge(kind, "status", "7")
     assert finished.status == 1
@@ -48,8 +48,8 @@ def test_a_job_without_success_is_status_1(simulator: Simulator, clanforge: Clan
     assert outcome in finished.err
 
 
-def test_json_tells_all_that_is_known(simulator: Simulator, clanforge: Clanforge) -> None:
-    """With --json, a status is one object whose times are ISO 8601 in UTC."""
+def test_json_has_all_fields(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --json a status is one object with all fields of the job, and times in ISO 8601 and UTC."""
     simulator.add_image_diff(7, duration=0, outcome="failed", error="disk full", fails_at=0.0, failures=2)
     finished = clanforge("image-diff", "status", "7", "--json")
     [record] = finished.records
@@ -70,20 +70,20 @@ def test_json_tells_all_that_is_known(simulator: Simulator, clanforge: Clanforge
         assert abs((datetime.fromisoformat(time) - datetime.now(UTC)).total_seconds()) < 60
 
 
-def test_a_state_that_nobody_knows_is_no_failure(simulator: Simulator, clanforge: Clanforge) -> None:
-    """An unknown state is shown by the server's name for it, and is null in JSON."""
+def test_an_unknown_state_is_no_failure(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An unknown state is printed with the server's name, and is null in JSON."""
     simulator.add_image_version(7, duration=0)
-    simulator.faults.add(Says({"jobstateid": 99, "jobstatename": "Frobnicating"}))
+    simulator.faults.add(OverrideFields({"jobstateid": 99, "jobstatename": "Frobnicating"}))
     finished = clanforge("image-version", "status", "7")
     assert (finished.status, finished.out.split("  ")[1]) == (0, "Frobnicating")
     [record] = clanforge("image-version", "status", "7", "--json").records
     assert (record["state"], record["state_name"]) == (None, "Frobnicating")
 
 
-def test_options_come_before_the_environment(
+def test_options_override_the_environment(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """--base-url and --account-service-id, behind the command where people type them, override the variables."""
+    """--base-url and --account-service-id override the environment variables."""
     simulator.add_image_version(7, duration=0)
     base_url = os.environ["CLANFORGE_BASE_URL"]
     monkeypatch.setenv("CLANFORGE_BASE_URL", "http://127.0.0.1:1")

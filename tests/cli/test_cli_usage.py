@@ -8,30 +8,32 @@ from support.cli.harness import Clanforge, Spawn
 COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
 
 
-def test_version(clanforge: Clanforge) -> None:
-    """--version names the program and the release."""
+def test_version_is_printed(clanforge: Clanforge) -> None:
+    """--version prints the name and the version."""
     finished = clanforge("--version")
     assert (finished.status, finished.out) == (0, f"clanforge {metadata.version('clanforge-async')}\n")
 
 
-def test_the_package_can_be_run(spawn: Spawn) -> None:
-    """``python -m clanforge_async`` is ``clanforge``, with the process's own arguments."""
+def test_the_package_is_executable(spawn: Spawn) -> None:
+    """``python -m clanforge_async`` runs ``clanforge``."""
     process = spawn("--version")
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert out.startswith("clanforge ")
 
 
-def test_no_command_is_help_and_status_2(clanforge: Clanforge) -> None:
-    """Without a command there is help, and it counts as misuse."""
+def test_no_command_prints_help_with_status_2(clanforge: Clanforge) -> None:
+    """Without a command, help is printed with status 2."""
     finished = clanforge()
     assert finished.status == 2
     assert "Commands:" in finished.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_access_is_an_option_of_every_command_and_keys_of_none(clanforge: Clanforge, command: tuple[str, ...]) -> None:
-    """Where the API is can be said on the command line, which is public; a secret cannot."""
+def test_every_command_has_connection_options_and_none_for_credentials(
+    clanforge: Clanforge, command: tuple[str, ...]
+) -> None:
+    """Base URL and account can be passed as options; credentials cannot, since command lines are public."""
     finished = clanforge(*command, "--help")
     assert finished.status == 0
     for option in ("--base-url", "--account-service-id", "--json"):
@@ -41,7 +43,7 @@ def test_access_is_an_option_of_every_command_and_keys_of_none(clanforge: Clanfo
 
 
 @pytest.mark.parametrize(
-    ("argv", "complaint"),
+    ("argv", "message"),
     [
         (["watch"], "Missing argument"),
         (["watch", "image-diff/5", "image-dif/6"], "not a job reference: 'image-dif/6'"),
@@ -63,19 +65,19 @@ def test_access_is_an_option_of_every_command_and_keys_of_none(clanforge: Clanfo
         (["watch", "image-diff/5", "--report", "/dev/null"], "/dev/null is not a regular file"),
     ],
 )
-def test_misuse_is_one_sentence_and_status_2(clanforge: Clanforge, argv: list[str], complaint: str) -> None:
-    """Wrong arguments are refused in one sentence, with where to look for the right ones."""
+def test_a_usage_error_is_one_line_with_status_2(clanforge: Clanforge, argv: list[str], message: str) -> None:
+    """Wrong arguments are reported in one line that names the help, with status 2."""
     finished = clanforge(*argv)
     assert finished.status == 2
     assert finished.out == ""
     [line] = finished.err.splitlines()
     assert line.startswith("error: ")
-    assert complaint in line
+    assert message in line
     assert "--help'" in line
 
 
-def test_no_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration that cannot work is misuse, and says what to set."""
+def test_missing_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing credentials are a usage error that names the variables to set."""
     for name in ("CLANFORGE_ACCESS_KEY", "CLANFORGE_SECRET_KEY", "CLANFORGE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     finished = clanforge("watch", "image-diff/5")
@@ -86,16 +88,16 @@ def test_no_credentials_are_status_2(clanforge: Clanforge, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "advice"),
+    ("variable", "value", "hint"),
     [
         ("CLANFORGE_ACCOUNT_SERVICE_ID", "", "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID"),
         ("CLANFORGE_BASE_URL", "nonsense", "pass --base-url or set CLANFORGE_BASE_URL"),
     ],
 )
-def test_a_wrong_setting_says_how_to_set_it(
-    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, advice: str
+def test_a_wrong_setting_is_reported_with_its_option(
+    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, hint: str
 ) -> None:
-    """Whoever has to mend a setting is told the names that it has here."""
+    """A wrong setting is reported with its option and its variable."""
     for name in ("CLANFORGE_TOKEN", "CLANFORGE_BASE_URL", "CLANFORGE_ACCOUNT_SERVICE_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLANFORGE_ACCESS_KEY", "key")
@@ -105,9 +107,9 @@ def test_a_wrong_setting_says_how_to_set_it(
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 2
     [line] = finished.err.splitlines()
-    assert line.endswith(advice)
+    assert line.endswith(hint)
 
 
-def test_help_tells_the_exit_statuses(clanforge: Clanforge) -> None:
-    """Whoever writes a pipeline need not look for another document."""
+def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
+    """The help of a command lists the exit statuses."""
     assert "Exit status: 0 all completed, 1 failed" in " ".join(clanforge("watch", "--help").out.split())

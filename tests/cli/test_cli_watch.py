@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.cli.harness import Clanforge, Says
+from support.cli.harness import Clanforge, OverrideFields
 
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 
@@ -11,10 +11,10 @@ QUICK = ("--interval", "0.05")
 
 
 def test_completed_jobs_are_status_0(simulator: Simulator, clanforge: Clanforge) -> None:
-    """In a pipe each change is one plain line, and each end another; all completed is status 0."""
+    """In a pipe each change and each result is one line; status 0 if all jobs completed."""
     simulator.add_image_version(9, duration=0)
     simulator.add_image_diff(5, duration=0)
-    simulator.faults.add(Says.running(40), id=9, times=3)
+    simulator.faults.add(OverrideFields.running(40), id=9, times=3)
     finished = clanforge("watch", "image-version/9", "image-diff/5", *QUICK)
     assert finished.status == 0
     *lines, summary = finished.lines
@@ -29,11 +29,11 @@ def test_completed_jobs_are_status_0(simulator: Simulator, clanforge: Clanforge)
     assert finished.err == ""
 
 
-def test_json_is_an_update_for_each_change_and_a_result_at_the_end(simulator: Simulator, clanforge: Clanforge) -> None:
-    """With --json each change is an object, then the result is one with all that the contract names."""
+def test_json_has_an_object_for_each_update_and_result(simulator: Simulator, clanforge: Clanforge) -> None:
+    """With --json each update is an object, and so is the result, with all documented fields."""
     simulator.add_image_version(9, duration=0)
-    simulator.faults.add(Says.running(40), times=2)
-    simulator.faults.add(Says.running(70), times=1)
+    simulator.faults.add(OverrideFields.running(40), times=2)
+    simulator.faults.add(OverrideFields.running(70), times=1)
     finished = clanforge("watch", "image-version/9", *QUICK, "--json")
     *updates, result = finished.records
     assert {(update["event"], update["ref"]) for update in updates} == {("update", "image-version/9")}
@@ -53,8 +53,8 @@ def test_json_is_an_update_for_each_change_and_a_result_at_the_end(simulator: Si
 
 
 @pytest.mark.parametrize("outcome", ["failed", "squashed"])
-def test_a_job_without_success_is_status_1(simulator: Simulator, clanforge: Clanforge, outcome: str) -> None:
-    """A job that fails or is squashed says why, once on each stream."""
+def test_a_failed_or_squashed_job_is_status_1(simulator: Simulator, clanforge: Clanforge, outcome: str) -> None:
+    """The reason of a failed or squashed job is printed to stdout and stderr."""
     simulator.add_image_diff(5, duration=0, outcome=outcome, error="disk full")  # type: ignore[arg-type] # from above
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 1
@@ -68,7 +68,7 @@ def test_a_job_without_success_is_status_1(simulator: Simulator, clanforge: Clan
 
 
 def test_a_timeout_is_status_3(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A timeout says how to watch on, with the moment that a reference carries."""
+    """A timeout prints the command to resume, with the reference as it was given."""
     simulator.add_image_diff(5, duration=1000)
     finished = clanforge("watch", "image-diff/5@1", "--timeout", "0.2", "--json")
     assert finished.status == 3
@@ -77,8 +77,8 @@ def test_a_timeout_is_status_3(simulator: Simulator, clanforge: Clanforge) -> No
     assert finished.err.splitlines()[-1].endswith("clanforge watch image-diff/5@1")
 
 
-def test_a_timeout_without_any_answer_is_status_3(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A timeout ends a request in flight, and its result makes do without a job."""
+def test_a_timeout_without_a_response_is_status_3(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A timeout cancels a request in flight, and its result may have no job."""
     simulator.add_image_diff(5, duration=1000)
     simulator.faults.add(Latency(60))
     finished = clanforge("watch", "image-diff/5", "--timeout", "0.2", "--json")
@@ -89,7 +89,7 @@ def test_a_timeout_without_any_answer_is_status_3(simulator: Simulator, clanforg
 
 @pytest.mark.usefixtures("simulator")
 def test_wrong_keys_are_status_4(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong keys end a watch at once, and are told apart from everything else."""
+    """Wrong keys end a watch at once, with status 4 and a hint."""
     monkeypatch.setenv("CLANFORGE_SECRET_KEY", "wrong")
     finished = clanforge("watch", "image-diff/5", "--json")
     assert finished.status == 4
@@ -99,8 +99,8 @@ def test_wrong_keys_are_status_4(clanforge: Clanforge, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("simulator")
-def test_a_foreign_job_is_status_4(clanforge: Clanforge) -> None:
-    """A job of an account that the credentials do not open is a matter of permission."""
+def test_a_job_of_another_account_is_status_4(clanforge: Clanforge) -> None:
+    """A job of another account is a permission error."""
     finished = clanforge("image-diff", "status", "5", "--account-service-id", "77")
     assert finished.status == 4
     assert finished.err.startswith("error: forbidden (HTTP 403")
@@ -108,7 +108,7 @@ def test_a_foreign_job_is_status_4(clanforge: Clanforge) -> None:
 
 @pytest.mark.usefixtures("simulator")
 def test_an_unknown_job_is_status_5(clanforge: Clanforge) -> None:
-    """Any other error of the API is status 5."""
+    """An unknown job, like any other error of the API, is status 5."""
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 5
     assert finished.lines[0].startswith("image-diff/5  error  ")
@@ -116,8 +116,8 @@ def test_an_unknown_job_is_status_5(clanforge: Clanforge) -> None:
     assert "check the ID" in finished.err
 
 
-def test_of_several_the_highest_status_counts(simulator: Simulator, clanforge: Clanforge) -> None:
-    """Of several jobs the worst decides, and one sentence tells how all of them ended."""
+def test_the_highest_status_of_several_jobs_is_returned(simulator: Simulator, clanforge: Clanforge) -> None:
+    """The exit status is the highest of all jobs, and one line counts the outcomes."""
     simulator.add_image_version(1, duration=0)
     simulator.add_image_version(2, duration=0, outcome="failed")
     simulator.add_image_version(3, duration=1000)
@@ -132,32 +132,32 @@ def test_of_several_the_highest_status_counts(simulator: Simulator, clanforge: C
 
 
 def test_a_reference_given_twice_is_watched_once(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The same job given twice has one result."""
+    """A reference given twice has one result."""
     simulator.add_image_version(1, duration=0)
     finished = clanforge("watch", "image-version/1", "image-version/1", "--json")
     assert [record["event"] for record in finished.records].count("result") == 1
     assert simulator.requests.count() == 1
 
 
-def test_an_outage_is_waited_out(simulator: Simulator, clanforge: Clanforge) -> None:
-    """Failures that pass do not show in the outcome."""
+def test_an_outage_is_tolerated(simulator: Simulator, clanforge: Clanforge) -> None:
+    """Errors of a short outage do not change the outcome."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(502), times=2)
     assert clanforge("watch", "image-version/1", *QUICK).status == 0
 
 
-def test_a_state_that_nobody_knows_is_watched_on(simulator: Simulator, clanforge: Clanforge) -> None:
-    """An unknown state neither ends a watch nor breaks a line; a warning tells of it on stderr."""
+def test_a_watch_continues_in_an_unknown_state(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An unknown state does not end a watch, and is reported as a warning on stderr."""
     simulator.add_image_version(1, duration=0)
-    simulator.faults.add(Says({"jobstateid": 99, "jobstatename": "Frobnicating"}), times=1)
+    simulator.faults.add(OverrideFields({"jobstateid": 99, "jobstatename": "Frobnicating"}), times=1)
     finished = clanforge("watch", "image-version/1", *QUICK)
     assert finished.status == 0
     assert finished.lines[0].startswith("image-version/1  Frobnicating  100 %")
     assert finished.err.startswith("warning: image-version/1 ")
 
 
-def test_a_locked_image_tells_what_to_do(simulator: Simulator, clanforge: Clanforge) -> None:
-    """An error envelope is an error whatever its status, and says what to do next."""
+def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An error envelope with status 200 is an error, reported with what to do next."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")
@@ -166,8 +166,8 @@ def test_a_locked_image_tells_what_to_do(simulator: Simulator, clanforge: Clanfo
 
 
 @pytest.mark.usefixtures("simulator")
-def test_no_connection_is_status_5(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that fails is status 5, in one sentence."""
+def test_a_refused_connection_is_status_5(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is reported in one line, with status 5."""
     monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
     finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
     assert finished.status == 5

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from support.cli.harness import Finished, Says
+from support.cli.harness import Finished, OverrideFields
 from support.examples.running import EXAMPLES, environment, run_script
 
 from clanforge_async.simulator import Simulator, serve
@@ -85,7 +85,7 @@ async def test_a_strategy_of_ones_own_decides_when_to_poll() -> None:
     """A job that runs is polled again when the strategy says so."""
     simulator = Simulator()
     simulator.add_image_version(9003, duration=0)
-    simulator.faults.add(Says.running(50), times=1)
+    simulator.faults.add(OverrideFields.running(50), times=1)
     _, target = shown("custom_strategy.py")
     async with serve(simulator) as base_url:
         finished = await run_script("custom_strategy.py", "0", target, env=environment(CLANFORGE_BASE_URL=base_url))

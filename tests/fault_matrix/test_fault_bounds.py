@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 import pytest
-from support.cli.fixtures import one_authority, servers, simulator, terminal
-from support.cli.harness import Says
-from support.cli.terminals import Terminal
+from support.cli.fixtures import servers, simulator, small_ca_file, terminal
+from support.cli.harness import OverrideFields
+from support.cli.terminal import Terminal
 from support.faults.body_faults import LARGE, MEBIBYTE
 from support.faults.deeds import answers, repeats
 from support.faults.fault import unreadable
@@ -22,7 +22,7 @@ from clanforge_async import APIError, InvalidResponseError, JobFailedError, JobS
 from clanforge_async.cli import main
 from clanforge_async.simulator import Envelope, Simulator
 
-__all__ = ["one_authority", "servers", "simulator", "terminal"]
+__all__ = ["servers", "simulator", "small_ca_file", "terminal"]
 
 HOSTILE = "\x1b[31m\x1b]0;owned\x07 \x9b2J\r\x08\u202e"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE
@@ -133,6 +133,6 @@ def befall(simulator: Simulator, field: str) -> None:
         simulator.faults.add(Envelope(HOSTILE, status=404))
     elif field == "jobstatename":
         simulator.add_image_version(1, duration=0)
-        simulator.faults.add(Says({"jobstateid": 99, field: HOSTILE}), times=1)
+        simulator.faults.add(OverrideFields({"jobstateid": 99, field: HOSTILE}), times=1)
     else:
         simulator.add_image_version(1, duration=0, outcome="failed", error=HOSTILE)

@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests: a simulated API on a real socket, and a terminal."""
+"""Fixtures for tests of the command line: a simulated API on a socket, and a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import certifi
 import pytest
 from support.cli.harness import Servers
-from support.cli.terminals import Terminal
+from support.cli.terminal import Terminal
 
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
@@ -21,8 +21,8 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with a single certificate: to read all that httpx trusts takes longer than a test's whole run."""
+def small_ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A CA file with one certificate: loading all that httpx trusts takes longer than a test."""
     end = "-----END CERTIFICATE-----\n"
     first = Path(certifi.where()).read_text("utf-8").partition(end)[0] + end
     file = tmp_path_factory.mktemp("authorities") / "one.pem"
@@ -31,11 +31,11 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def simulator(servers: Servers, one_authority: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator that the environment's variables lead to."""
+def simulator(servers: Servers, small_ca_file: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator that the environment variables point to."""
     for name in [name for name in os.environ if name.startswith("CLANFORGE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("SSL_CERT_FILE", one_authority)
+    monkeypatch.setenv("SSL_CERT_FILE", small_ca_file)
     simulator = Simulator()
     with servers.serving(simulator) as base_url:
         monkeypatch.setenv("CLANFORGE_BASE_URL", base_url)
@@ -47,9 +47,9 @@ def simulator(servers: Servers, one_authority: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """A terminal for what runs in this process, which has no other way to know its width."""
+    """A terminal for commands in this process; COLUMNS tells them its width."""
     terminal = Terminal()
     monkeypatch.setenv("COLUMNS", "80")
     yield terminal
-    terminal.let_go()
+    terminal.close_fd()
     terminal.close()

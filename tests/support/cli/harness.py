@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Helpers for tests of the command line: results, servers and faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 
 @frozen
 class Finished:
-    """What a run of ``clanforge`` has left behind."""
+    """Exit status and output of a finished ``clanforge`` command."""
 
     status: int
     out: str
@@ -40,7 +40,7 @@ class Finished:
 
 
 class Servers:
-    """Serves simulators from a thread, so that commands have the main one, and its signals, for themselves."""
+    """Serves simulators in a thread, since commands need the main thread for signals."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -60,7 +60,7 @@ class Servers:
 
     @contextmanager
     def serving(self, simulator: Simulator) -> Generator[str]:
-        """Serve a simulator within the block. That the server has gone is not waited for until the very end."""
+        """Serve a simulator within the block; the server's shutdown is only awaited at the end of all tests."""
         address, ending = Future[str](), Future[None]()
         self._running.append(asyncio.run_coroutine_threadsafe(_serve(simulator, address, ending), self._loop))
         try:
@@ -76,8 +76,8 @@ async def _serve(simulator: Simulator, address: Future[str], ending: Future[None
 
 
 @frozen
-class Says(Fault):
-    """Changes fields of the answer, so that what is shown hangs on no clock."""
+class OverrideFields(Fault):
+    """Overrides fields of the response, so that the output does not depend on the time."""
 
     fields: dict[str, Any]
 
@@ -91,13 +91,13 @@ class Says(Fault):
 
 
 @frozen
-class Calls(Fault):
-    """Has something happen while a request is in flight, and leaves it there."""
+class CallAndHang(Fault):
+    """Calls a function while a request is in flight, and never responds."""
 
-    what: Callable[[], object]
+    callback: Callable[[], object]
 
     async def befall(self, visit: Visit, act: Act) -> Response:
         await act()
-        self.what()
+        self.callback()
         await visit.left()
         return Response()

@@ -1,4 +1,4 @@
-"""Pseudo-terminals: real ones, but for the person in front."""
+"""A pseudo-terminal for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 
-IN_A_SESSION_OF_ITS_OWN = """
+RUN_IN_NEW_SESSION = """
 import fcntl, sys, termios
 from clanforge_async.cli import main
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -25,7 +25,7 @@ _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 
 
 class Terminal:
-    """A pseudo-terminal, of 80 columns and 24 lines at first, and all that was ever sent to it."""
+    """A pseudo-terminal, at first of 80 columns and 24 lines, and everything that was written to it."""
 
     def __init__(self) -> None:
         self._master, self.fd = pty.openpty()
@@ -47,41 +47,41 @@ class Terminal:
         os.write(self._master, keys)
 
     def run(self, code: str, *argv: str) -> subprocess.Popen[bytes]:
-        """Start a program that has this terminal for itself, and leave it to that."""
+        """Start a program on this terminal, and close the fd of this process."""
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-c", code, *argv],
             stdin=self.fd,
             stdout=self.fd,
             stderr=self.fd,
             start_new_session=True,
-            env=dict(os.environ),  # as Python knows it: beneath, readline may have noted the size of another terminal
+            env=dict(os.environ),  # not the C environment, in which readline may have set the size of another terminal
         )
-        self.let_go()
+        self.close_fd()
         return process
 
     @contextmanager
     def as_stdout(self) -> Iterator[None]:
-        """Make it this process's stdout within the block."""
+        """Use it as this process's stdout within the block."""
         with os.fdopen(os.dup(self.fd), "w") as stdout, redirect_stdout(stdout):
             yield
 
-    def let_go(self) -> None:
-        """Leave it to others."""
+    def close_fd(self) -> None:
+        """Close the fd of this process; other processes may still have it open."""
         os.close(self.fd)
 
     def close(self) -> None:
-        """To be called once nobody holds the other end any more."""
+        """Wait until all processes have closed the terminal, and close it."""
         self._reader.join()
         os.close(self._master)
 
     def _read(self) -> None:
-        with suppress(OSError):  # how Linux says that nobody holds the other end
+        with suppress(OSError):  # raised by Linux after the last process has closed the terminal
             while data := os.read(self._master, 65536):
                 with self._changed:
                     self.shown += self._decoder.decode(data)
                     self._changed.notify_all()
 
 
-def plain(shown: str) -> list[str]:
-    """Return the lines that were sent to a terminal, without what moved its cursor or set its colours."""
+def strip_control_codes(shown: str) -> list[str]:
+    """Return the lines that were written to a terminal, without control codes."""
     return _CODES.sub("", shown).split("\n")

@@ -10,32 +10,32 @@ import time
 from pathlib import Path
 
 import pytest
-from support.cli.harness import Calls, Clanforge, Spawn
+from support.cli.harness import CallAndHang, Clanforge, Spawn
 
 from clanforge_async.simulator import Latency, Run, Simulator
 
 STATUSES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-class Trap(io.StringIO):
-    """A stdout that does something when it is given a certain text."""
+class CallbackStream(io.StringIO):
+    """A stdout that calls a function when a certain text is written."""
 
-    def __init__(self, text: str, spring: object) -> None:
+    def __init__(self, text: str, callback: object) -> None:
         super().__init__()
         self._text = text
-        self._spring = spring
+        self._callback = callback
 
     def write(self, text: str, /) -> int:
         if self._text in text:
-            self._spring()  # type: ignore[operator] # a callable, or the test fails
+            self._callback()  # type: ignore[operator] # a callable, or the test fails
         return super().write(text)
 
 
 @pytest.mark.parametrize("number", STATUSES)
-def test_a_signal_leaves_at_once_and_says_how_to_go_on(
+def test_a_signal_exits_at_once_and_prints_how_to_resume(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """Ctrl-C ends requests in flight, and prints the references of what has not ended, as they were given."""
+    """SIGINT and SIGTERM cancel requests in flight, and print the unfinished references as they were given."""
     simulator.add_image_version(1, duration=0)
     simulator.add_image_diff(5, duration=1000)
     simulator.faults.add(Latency(60), route="image-diff status")
@@ -45,15 +45,15 @@ def test_a_signal_leaves_at_once_and_says_how_to_go_on(
         sent.append(time.monotonic())
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(sys, "stdout", Trap("image-version/1  completed", interrupt))
+    monkeypatch.setattr(sys, "stdout", CallbackStream("image-version/1  completed", interrupt))
     finished = clanforge("watch", "image-diff/5@7", "image-version/1", "image-diff/6")
     assert time.monotonic() - sent[0] < 5
     assert finished.status == STATUSES[number]
     assert finished.err == "interrupted; to watch on: clanforge watch image-diff/5@7 image-diff/6\n"
 
 
-def test_a_process_reports_the_interruption(simulator: Simulator, spawn: Spawn) -> None:
-    """The exit status is the process's own, and there is no traceback."""
+def test_an_interrupted_process_has_status_130(simulator: Simulator, spawn: Spawn) -> None:
+    """An interrupted process exits with status 130 and without a traceback."""
     simulator.add_image_diff(5, duration=1000)
     process = spawn("watch", "image-diff/5")
     assert process.stdout is not None
@@ -64,28 +64,28 @@ def test_a_process_reports_the_interruption(simulator: Simulator, spawn: Spawn) 
     assert err == "interrupted; to watch on: clanforge watch image-diff/5\n"
 
 
-def test_a_retry_that_is_interrupted_is_in_doubt(simulator: Simulator, clanforge: Clanforge) -> None:
-    """Whoever interrupts a retry is told that it may have happened, and nothing is sent again."""
+def test_an_interrupted_retry_has_an_unknown_outcome(simulator: Simulator, clanforge: Clanforge) -> None:
+    """An interrupted retry is reported as possibly done, and is not sent again."""
     ref = simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=1000)])
-    simulator.faults.add(Calls(lambda: os.kill(os.getpid(), signal.SIGINT)))
+    simulator.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)))
     finished = clanforge("image-diff", "retry", "5", "--wait")
     assert finished.status == 130
     assert "may or may not have happened" in finished.err
     assert simulator.retries_of(ref) == 1
 
 
-def test_a_wait_that_is_interrupted_names_the_new_run(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The reference printed for a retry carries the moment from which on a status is of the new run."""
+def test_an_interrupted_wait_prints_the_reference_of_the_new_run(simulator: Simulator, clanforge: Clanforge) -> None:
+    """The reference printed for a retry has the time of the new run."""
     simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=1000)])
-    simulator.faults.add(Calls(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-diff status")
+    simulator.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-diff status")
     finished = clanforge("image-diff", "retry", "5", "--wait")
     assert finished.status == 130
     assert finished.err == f"interrupted; to watch on: clanforge watch {finished.lines[0].split()[0]}\n"
 
 
 @pytest.mark.usefixtures("simulator")
-def test_a_look_up_of_a_name_holds_nothing_up(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that does not answer, which cannot be cancelled, is not waited for."""
+def test_a_pending_name_lookup_does_not_delay_the_exit(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DNS look-up in progress, which cannot be cancelled, does not delay the exit."""
     answered = threading.Event()
 
     def look_up(*_: object, **__: object) -> object:
@@ -102,8 +102,8 @@ def test_a_look_up_of_a_name_holds_nothing_up(clanforge: Clanforge, monkeypatch:
     assert took < 5
 
 
-def test_names_are_looked_up(simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver's answer is used, and its failure told."""
+def test_host_names_are_resolved(simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Host names are resolved, and a failure to do so is reported."""
     simulator.add_image_version(1, duration=0)
     monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
     by_name = os.environ["CLANFORGE_BASE_URL"].replace("127.0.0.1", "localhost")
@@ -118,8 +118,8 @@ def test_names_are_looked_up(simulator: Simulator, clanforge: Clanforge, monkeyp
     assert "no such name" in finished.err
 
 
-def test_a_reader_that_has_gone_ends_it_quietly(simulator: Simulator, spawn: Spawn) -> None:
-    """``clanforge watch ... | head -1`` ends at its next line, without a word."""
+def test_a_broken_pipe_exits_without_a_message(simulator: Simulator, spawn: Spawn) -> None:
+    """``clanforge watch ... | head -1`` exits at its next line, without a message."""
     simulator.add_image_diff(5, duration=10, step=1)
     process = spawn("watch", "image-diff/5", "--interval", "0.05")
     assert process.stdout is not None
@@ -130,18 +130,18 @@ def test_a_reader_that_has_gone_ends_it_quietly(simulator: Simulator, spawn: Spa
     assert process.stderr.read() == ""
 
 
-def test_a_reader_may_have_gone_from_both_streams(
+def test_both_streams_may_be_broken_pipes(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With nobody left to tell anything, it ends as quietly."""
+    """If stdout and stderr are both closed, the exit status is the only result."""
     simulator.add_image_diff(5, duration=1000)
 
     def break_pipe() -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(sys, "stderr", Trap("", break_pipe))
+    monkeypatch.setattr(sys, "stderr", CallbackStream("", break_pipe))
     assert clanforge("watch", "nonsense").status == 2
-    monkeypatch.setattr(sys, "stdout", Trap("", break_pipe))
+    monkeypatch.setattr(sys, "stdout", CallbackStream("", break_pipe))
     assert clanforge("watch", "image-diff/5").status == 141
     assert clanforge("--version").status == 141
 
@@ -151,7 +151,7 @@ def test_a_reader_may_have_gone_from_both_streams(
 def test_a_full_disk_is_an_error(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
 ) -> None:
-    """What cannot be written is told in a sentence, and is no status of any job."""
+    """A failure to write to stdout is reported in one line, with status 5."""
     simulator.add_image_diff(5, duration=1000)
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
@@ -160,10 +160,8 @@ def test_a_full_disk_is_an_error(
     assert finished.err.startswith("error: [Errno 28]")
 
 
-def test_an_interruption_before_anything_has_begun_is_quiet(
-    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C while the program is still starting has its status too."""
+def test_an_interruption_during_startup_prints_nothing(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the program starts exits with status 130 and without a message."""
 
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt

@@ -33,14 +33,14 @@ def errors() -> dict[str, type[ClanforgeError]]:
 
 
 def test_every_error_has_its_exit_status() -> None:
-    """The table covers the whole tree of errors, and anything else that may end a watch."""
+    """Each public error, and any other exception, has its exit status."""
     statuses = {name: exit_status(cls.__new__(cls)) for name, cls in errors().items()}
     assert statuses == EXPECTED
     assert exit_status(RuntimeError()) == 5
 
 
-def test_every_error_has_its_word() -> None:
-    """A result's outcome is one of the contract's five words."""
+def test_every_error_has_its_outcome() -> None:
+    """Each error has one of the documented outcomes."""
     words = {name: outcome(cls.__new__(cls)) for name, cls in errors().items()}
     assert {name: word for name, word in words.items() if word != "error"} == {
         "JobFailedError": "failed",

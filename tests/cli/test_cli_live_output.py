@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from support.cli.harness import Clanforge, Finished, Says
-from support.cli.terminals import IN_A_SESSION_OF_ITS_OWN, Terminal, plain
+from support.cli.harness import Clanforge, Finished, OverrideFields
+from support.cli.terminal import RUN_IN_NEW_SESSION, Terminal, strip_control_codes
 
 from clanforge_async.cli import main
 from clanforge_async.simulator import Simulator
 
-FIVE_HUNDRED = """
+SHOW_500_JOBS = """
 import sys
 from datetime import UTC, datetime, timedelta
 from clanforge_async import ImageVersionJob, JobRef, JobState
@@ -33,7 +33,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clanforge(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> Clanforge:
-    """Run the entry point in this process, with a terminal as its stdout."""
+    """Run the command line in this process, with a terminal as stdout."""
 
     def run(*argv: str) -> Finished:
         with terminal.as_stdout():
@@ -43,10 +43,10 @@ def clanforge(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> Clanfor
     return run
 
 
-def test_a_terminal_gets_a_live_view(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
-    """On a terminal each job has a line with its state, progress and estimate; why jobs failed stays below."""
+def test_a_terminal_shows_a_live_table(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
+    """A terminal shows each job's state, progress and ETA, and the reasons of failures below."""
     simulator.add_image_version(1, duration=0)
-    simulator.faults.add(Says.running(40), id=1, times=1)
+    simulator.faults.add(OverrideFields.running(40), id=1, times=1)
     simulator.add_image_diff(5, duration=0, outcome="failed", error="\x1b[2Jdisk [red]full")
     finished = clanforge("watch", "image-version/1", "image-diff/5", "image-diff/6", "--interval", "0.5")
     terminal.wait_for("image-diff/6  error")
@@ -61,20 +61,20 @@ def test_a_terminal_gets_a_live_view(simulator: Simulator, clanforge: Clanforge,
     assert "\x1b[32mCompleted" in terminal.shown
 
 
-def test_a_state_that_nobody_knows_has_a_line(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
-    """An unknown state is shown as the server names it: neither obeyed by the terminal nor taken for markup."""
+def test_an_unknown_state_is_escaped(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
+    """The server's name of an unknown state is shown, without control codes or markup taking effect."""
     simulator.add_image_version(1, duration=0)
-    simulator.faults.add(Says({"jobstateid": 99, "jobstatename": "\x1b[2J[red]"}), times=1)
+    simulator.faults.add(OverrideFields({"jobstateid": 99, "jobstatename": "\x1b[2J[red]"}), times=1)
     assert clanforge("watch", "image-version/1", "--interval", "0.5").status == 0
     terminal.wait_for("Completed")
     assert r"\x1b[2J[red]" in terminal.shown
     assert "\x1b[2J" not in terminal.shown
 
 
-def test_five_hundred_jobs_and_any_size_do_no_harm() -> None:
-    """There are never more lines than the terminal has, nor wider ones, also when its size changes."""
+def test_many_jobs_fit_a_terminal_of_any_size() -> None:
+    """500 jobs fit the terminal, also after its size changes."""
     terminal = Terminal()
-    process = terminal.run(FIVE_HUNDRED)
+    process = terminal.run(SHOW_500_JOBS)
     terminal.wait_for("… and 479 more: 478 running, 1 waiting")
     terminal.resize(40, 10)
     terminal.wait_for("… and 493 more")
@@ -83,15 +83,15 @@ def test_five_hundred_jobs_and_any_size_do_no_harm() -> None:
     assert process.wait(20) == 0
     terminal.close()
     frames = terminal.shown[terminal.shown.index("more", broken) :]
-    assert all(len(line) <= 40 for line in plain(frames)[2:])
-    assert frames.count("\x1b[1A") > 22  # more than were written, since the narrower terminal has broken each
-    assert plain(terminal.shown)[-2].startswith("500 jobs, ")
+    assert all(len(line) <= 40 for line in strip_control_codes(frames)[2:])
+    assert frames.count("\x1b[1A") > 22  # more than the written lines, since the narrower terminal wrapped each
+    assert strip_control_codes(terminal.shown)[-2].startswith("500 jobs, ")
 
 
-def test_no_colour_where_none_is_wanted(
+def test_no_color_disables_colors(
     simulator: Simulator, clanforge: Clanforge, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NO_COLOR leaves the live view as it is, but for the colours."""
+    """NO_COLOR disables the colours of the live table and nothing else."""
     simulator.add_image_version(1, duration=0)
     monkeypatch.setenv("NO_COLOR", "1")
     assert clanforge("watch", "image-version/1").status == 0
@@ -101,22 +101,22 @@ def test_no_colour_where_none_is_wanted(
     assert "━" in terminal.shown
 
 
-def test_a_status_is_coloured_on_a_terminal(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
-    """What is no live view has colours too, where a terminal shows it."""
+def test_a_status_has_colors_on_a_terminal(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:
+    """Plain lines have colours too on a terminal."""
     simulator.add_image_version(1, duration=0)
     assert clanforge("image-version", "status", "1").status == 0
     terminal.wait_for("\x1b[32mCompleted\x1b[0m  100 %")
 
 
 @pytest.mark.parametrize("argv", [("--json",), ()])
-def test_only_a_capable_terminal_gets_a_live_view(
+def test_json_and_dumb_terminals_have_no_live_table(
     simulator: Simulator,
     clanforge: Clanforge,
     terminal: Terminal,
     monkeypatch: pytest.MonkeyPatch,
     argv: tuple[str, ...],
 ) -> None:
-    """What a terminal shows that was asked for JSON, or cannot move its cursor, is what a pipe gets."""
+    """With --json, or if the terminal cannot move its cursor, the output is the same as in a pipe."""
     simulator.add_image_version(1, duration=0)
     monkeypatch.setenv("TERM", "dumb" if not argv else "xterm")
     assert clanforge("watch", "image-version/1", *argv).status == 0
@@ -126,19 +126,19 @@ def test_only_a_capable_terminal_gets_a_live_view(
 
 
 @pytest.mark.usefixtures("simulator")
-def test_quiet_is_quiet_on_a_terminal(clanforge: Clanforge, terminal: Terminal) -> None:
-    """With --quiet a terminal shows nothing; why a watch failed goes to stderr."""
+def test_quiet_prints_nothing_on_a_terminal(clanforge: Clanforge, terminal: Terminal) -> None:
+    """With --quiet a terminal shows nothing; errors are printed to stderr."""
     finished = clanforge("watch", "image-version/1", "--quiet")
     assert finished.status == 5
     assert finished.err.startswith("error: not found")
     assert terminal.shown == ""
 
 
-def test_ctrl_c_leaves_the_terminal_in_order(simulator: Simulator) -> None:
-    """Ctrl-C, typed, stops the view, shows the cursor again and prints how to go on below it."""
+def test_ctrl_c_restores_the_terminal(simulator: Simulator) -> None:
+    """Ctrl-C on the keyboard stops the live table, shows the cursor and prints the command to resume below."""
     simulator.add_image_version(1, duration=1000)
     terminal = Terminal()
-    process = terminal.run(IN_A_SESSION_OF_ITS_OWN, "watch", "image-version/1")
+    process = terminal.run(RUN_IN_NEW_SESSION, "watch", "image-version/1")
     terminal.wait_for("Running")
     terminal.type(b"\x03")
     terminal.wait_for("interrupted; to watch on: clanforge watch image-version/1")
@@ -147,15 +147,15 @@ def test_ctrl_c_leaves_the_terminal_in_order(simulator: Simulator) -> None:
     assert terminal.shown.rindex("\x1b[?25h") < terminal.shown.rindex("interrupted")
 
 
-def test_the_log_stands_above_the_live_view(simulator: Simulator) -> None:
-    """What is told on stderr while the view is there does not disturb it."""
+def test_the_log_is_printed_above_the_live_table(simulator: Simulator) -> None:
+    """Messages on stderr are printed above the live table."""
     simulator.add_image_version(1, duration=0)
-    simulator.faults.add(Says({"jobstateid": 99, "jobstatename": "Frobnicating"}), times=1)
+    simulator.faults.add(OverrideFields({"jobstateid": 99, "jobstatename": "Frobnicating"}), times=1)
     terminal = Terminal()
-    process = terminal.run(IN_A_SESSION_OF_ITS_OWN, "watch", "image-version/1", "--interval", "0.3")
+    process = terminal.run(RUN_IN_NEW_SESSION, "watch", "image-version/1", "--interval", "0.3")
     assert process.wait(20) == 0
     terminal.close()
-    lines = plain(terminal.shown)
+    lines = strip_control_codes(terminal.shown)
     warning = next(index for index, line in enumerate(lines) if "warning: image-version/1 is in a state" in line)
     assert lines[warning + 1].startswith("image-version/1  ")
     assert lines[-2].startswith("1 job, ")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+from support.cli.sample_jobs import (
+    BEGAN,
+    NOW,
+    ago,
+    ended_result,
+    finished_view,
+    sample_views,
+    timed_out_result,
+    version_view,
+)
+
+from clanforge_async import ImageVersionJob, JobRef, JobState
+from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.live import ResizeHook
+from clanforge_async.cli.output.live_table import render_live_table
+
+pytestmark = pytest.mark.usefixtures("utc")
+
+
+def shown(tracks: list[JobView], width: int = 100, height: int = 40, *, ascii_only: bool = False) -> list[Text]:
+    lines = render_live_table(tracks, start=BEGAN, now=NOW, width=width, height=height, ascii_only=ascii_only)
+    assert len(lines) <= max(height - 1, 1)
+    assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
+    return lines
+
+
+def many_jobs(count: int) -> list[JobView]:
+    """Many jobs: one failed, one close to its end, one completed, one never polled, the others running or queued."""
+    states = [version_view(n, progress=50, eta=ago(-1000 - n)) for n in range(1, count)]
+    states[::10] = [version_view(n, JobState.QUEUED) for n in range(1, count, 10)]
+    states[5] = finished_view(ended_result(JobRef.image_version(6), JobState.COMPLETED))
+    states[7] = version_view(8, progress=99, eta=ago(-3))
+    states[8] = finished_view(ended_result(JobRef.image_version(9), JobState.FAILED, error="disk full"))
+    return [*states, JobView(JobRef.image_diff(count))]
+
+
+def test_a_row_shows_state_progress_estimate_and_age() -> None:
+    """The row of a running job shows its ETA, the time left and the time since the last update."""
+    [row, _] = shown([version_view(9, progress=50, eta=ago(-190))])
+    bar = "━" * 15 + "─" * 15
+    assert row.plain == f"image-version/9  Running  {bar}   50%  12:03:10  in 3m10s  12s ago"
+
+
+def test_an_estimate_on_another_day_shows_the_weekday() -> None:
+    """An ETA on another day is shown with its weekday."""
+    [row, _] = shown([version_view(9, eta=ago(-90_000))])
+    assert "Sat 13:00  in 1d01h" in row.plain
+
+
+def test_a_job_past_its_estimate_is_overdue() -> None:
+    """A job past its ETA is shown as overdue, and highlighted after a minute."""
+    late, just, due, summary = shown([version_view(n, eta=ago(s)) for n, s in ((1, 180), (2, 5), (3, 0.2))])
+    assert "overdue 3m" in late.plain
+    assert "yellow" in str(late.spans)
+    assert "overdue 5s" in just.plain
+    assert "yellow" not in str(just.spans)
+    assert "due now" in due.plain
+    assert summary.plain == "3 jobs, 4m05s: 1 overdue, 3 running"
+
+
+def test_a_stale_job_is_highlighted() -> None:
+    """A running job that was not updated for 10 minutes is highlighted, even before its ETA."""
+    row, summary = shown([version_view(1, eta=ago(-600), updated_at=ago(11 * 60))])
+    assert row.plain.endswith("in 10m00s  11m ago")
+    assert "yellow" in str(row.spans)
+    assert summary.plain.endswith(": 1 without news, 1 running")
+
+
+def test_a_result_replaces_the_estimate() -> None:
+    """The row of a completed job ends with the watch's effort; any other ends with its reason instead of the bar."""
+    completed = finished_view(ended_result(JobRef.image_version(1), JobState.COMPLETED))
+    failed = finished_view(ended_result(JobRef.image_version(2), JobState.FAILED, error="disk\x1b[2J full"))
+    squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))
+    late = finished_view(timed_out_result(JobRef.image_version(4)))
+    lines = [line.plain for line in shown([completed, failed, squashed, late])]
+    assert lines[0] == f"image-version/1  Completed  {'━' * 30}  100%  93.4 s, 7 polls"
+    assert lines[1] == r"image-version/2  Failed     disk\x1b[2J full"
+    assert lines[2] == "image-version/3  Squashed   93.4 s, 7 polls"
+    assert lines[3].startswith("image-version/4  timeout    timed out")
+    assert lines[4] == "4 jobs, 4m05s: 1 failed, 1 squashed, 1 timeout, 1 completed"
+
+
+def test_rows_keep_their_order_if_all_fit() -> None:
+    """If all jobs fit, they are shown in the order in which they were given."""
+    names = [line.plain.split()[0] for line in shown(sample_views())]
+    assert names[:-1] == [view.name for view in sample_views()]
+
+
+@pytest.mark.parametrize("count", [30, 500])
+def test_the_most_important_rows_are_shown_and_the_rest_is_counted(count: int) -> None:
+    """Failures come first, then the jobs closest to their end; jobs that don't fit are counted by state."""
+    lines = [line.plain for line in shown(many_jobs(count), height=12)]
+    assert len(lines) == 11
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["image-version/9", "Failed"],
+        ["image-version/8", "Running"],
+        ["image-version/2", "Running"],
+    ]
+    assert lines[-2].endswith(f"{count // 10} queued, 1 waiting, 1 completed")
+    assert lines[-2].startswith(f"… and {count - 9} more: ")
+    assert lines[-1].startswith(f"{count} jobs, 4m05s: 1 failed, ")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 300])
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 13, 14, 50])
+def test_a_frame_fits_any_terminal(width: int, height: int) -> None:
+    """No line is wider than the terminal, and there are no more lines than it has."""
+    assert shown(sample_views(), width, height)
+    assert shown(sample_views(), width, height, ascii_only=True)
+
+
+def test_a_narrow_terminal_shows_the_most_important_columns() -> None:
+    """On a narrow terminal, name, state and time left are shown before all other columns."""
+    lines = [line.plain for line in shown([version_view(9012, progress=50, eta=ago(-190)), version_view(9013)], 40)]
+    assert lines == [
+        "image-version/9012 Running  50% in 3m10s",
+        "image-version/9013 Running   0%",
+        "2 jobs, 4m05s: 2 running",
+    ]
+
+
+def test_an_ascii_terminal_is_sent_ascii() -> None:
+    """If the terminal's encoding is ASCII, only ASCII characters are sent."""
+    lines = shown(many_jobs(30), 60, 8, ascii_only=True)
+    assert all(line.plain.isascii() for line in lines)
+    assert "####" in lines[1].plain
+    assert lines[-2].plain.startswith("... and 25 more")
+    assert shown(sample_views(), 20, ascii_only=True)[0].plain.endswith("...")
+
+
+def test_a_frame_of_many_jobs_is_cheap() -> None:
+    """A frame of 500 jobs takes less than 50 ms of CPU time."""
+    tracks = many_jobs(500)
+    began = time.process_time()
+    for _ in range(5):
+        shown(tracks, height=50)
+    assert (time.process_time() - began) / 5 < 0.05
+
+
+def test_lines_wrapped_by_a_narrower_terminal_are_removed() -> None:
+    """Lines that the terminal wrapped when it became narrower are erased before the next frame."""
+    console = Console(width=100)
+    reflow = ResizeHook(console)
+    reflow.next_widths = [100, 30, 81]
+    assert reflow.process_renderables([]) == []
+    console.width = 40
+    reflow.next_widths = [40]
+    [control] = reflow.process_renderables([])
+    assert str(control) == "\x1b[1A\x1b[2K" * 4
+    assert reflow.process_renderables([]) == []
+
+
+def test_an_unknown_state_counts_as_running() -> None:
+    """An unknown state is shown by the server's name, and sorted before waiting jobs."""
+    unknown = JobView(
+        JobRef.image_version(1),
+        ImageVersionJob(id=1, state=None, state_name="Frobnicating", created_at=BEGAN, updated_at=NOW),
+    )
+    waiting = version_view(2, JobState.CREATED)
+    assert [view.ref.id for view in sorted([waiting, unknown], key=lambda view: view.sort_key)] == [
+        1,
+        2,
+    ]
+    assert shown([unknown])[0].plain.startswith("image-version/1  Frobnicating  ")
+
+
+def test_an_estimate_without_a_local_time_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ETA that has no local time leaves its column empty; the other columns are shown."""
+    last = datetime.max.replace(tzinfo=UTC)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    row, _ = shown([version_view(1, eta=last)])
+    assert re.search(r"0% +in \d+d\d\dh  12s ago$", row.plain)
