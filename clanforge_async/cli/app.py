@@ -11,6 +11,7 @@ from clanforge_async.cli import parameters as params
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
 from clanforge_async.cli.logs import run_with_logging
+from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, WatchOptions, with_options
 from clanforge_async.refs import JobRef
 
@@ -22,7 +23,7 @@ UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base_
 app: typer.Typer = typer.Typer(
     name="clanforge",
     help="Retry image diffs, and wait for image versions and diffs of the Clanforge game-image API.",
-    epilog="Keys and tokens are read from the environment alone: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
+    epilog="Credentials are read only from the environment: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
     "or CLANFORGE_TOKEN.",
     rich_markup_mode=None,
 )
@@ -67,7 +68,7 @@ def _clanforge(
 def _image_version_status(
     image_version_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
 ) -> Command:
-    """Read an image version's job once."""
+    """Show an image version job's current status."""
     return _status(JobRef.image_version(image_version_id), connection, verbosity, as_json=as_json)
 
 
@@ -76,7 +77,7 @@ def _image_version_status(
 def _image_diff_status(
     diff_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
 ) -> Command:
-    """Read an image diff's job once."""
+    """Show an image diff job's current status."""
     return _status(JobRef.image_diff(diff_id), connection, verbosity, as_json=as_json)
 
 
@@ -92,9 +93,8 @@ def _image_diff_retry(
     verbosity: Verbosity,
     as_json: params.Json = False,
 ) -> Command:
-    """Start an image diff's analysis again. The request is never sent twice."""
-    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
-    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - --help needs neither asyncio nor httpx
+    """Run an image diff's analysis again."""
+    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - --help needs no event loop
 
     if not wait and (watch_options != WatchOptions() or report):
         msg = "--timeout, --interval, --fail-fast and --report need --wait"
@@ -116,9 +116,8 @@ def _watch(
     verbosity: Verbosity,
     as_json: params.Json = False,
 ) -> Command:
-    """Wait until all of some jobs have ended."""
+    """Wait for one or more jobs to finish."""
     from clanforge_async.cli.commands import watch  # noqa: PLC0415 - as above
-    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
     return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
@@ -136,18 +135,15 @@ def _simulate(host: params.Host = "127.0.0.1", port: params.Port = 8080, speed: 
 @app.command("demo")
 @with_options
 def _demo(verbosity: Verbosity, report: params.ReportPath = None) -> Command:
-    """Watch a dozen simulated jobs at once. There is nothing to configure."""
+    """Watch a dozen simulated jobs; needs no configuration."""
     from clanforge_async.cli.demo import run_demo  # noqa: PLC0415 - needs the extra 'simulator'
-    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
-    return run_with_logging(
-        run_demo(output_options=OutputOptions(quiet=verbosity.quiet, report=report)), verbosity.verbose
-    )
+    output_options = OutputOptions(quiet=verbosity.quiet, report=report)
+    return run_with_logging(run_demo(output_options=output_options), verbosity.verbose)
 
 
 def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *, as_json: bool) -> Command:
     from clanforge_async.cli.commands import show_status  # noqa: PLC0415 - as above
-    from clanforge_async.cli.output.select import OutputOptions  # noqa: PLC0415 - as above
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
     return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)

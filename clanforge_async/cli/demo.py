@@ -64,10 +64,8 @@ async def run_demo(
     planned = _add_jobs(simulator)
     watch_options = watch_options or WatchOptions()
     async with serve(simulator) as base_url, _client(base_url) as client, watch_options.watcher(client) as watcher:
-        print_line(f"A simulated Clanforge answers at {base_url}.")
-        print_line(
-            f"image-diff/{_RETRIED_DIFF} has failed there: retrying it, and watching {len(planned)} jobs at once."
-        )
+        print_line(f"Simulated Clanforge API at {base_url}.")
+        print_line(f"Retrying image-diff/{_RETRIED_DIFF}, which has failed, and watching {len(planned)} jobs at once.")
         retried = (await client.image_diffs.retry(_RETRIED_DIFF)).ref
         refs = [retried if (ref.kind, ref.id) == (retried.kind, retried.id) else ref for ref in planned]
         ends = watch_events(watcher, refs, (output_options or OutputOptions()).select(refs))
@@ -114,7 +112,7 @@ def _compare(simulator: Simulator, planned: Mapping[JobRef, Outcome], result: Wa
 def _results_table(results: Sequence[DemoResult]) -> Table:
     """Return a table with one row for each job, in the order in which they ended."""
     table = Table("job", "result")
-    for heading in ("duration", "polls", "noticed after"):
+    for heading in ("duration", "polls", "delay"):
         table.add_column(heading, justify="right")
     for result in results:
         table.add_row(
@@ -141,5 +139,5 @@ def _summary(results: Sequence[DemoResult]) -> str:
     polls = sum(result.result.polls for result in results)
     return (
         f"{format_job_count(len(results))}: {counts}, {comparison}. {polls} polls; "
-        f"ends noticed after {statistics.median(delays):.2f} s in the median, {max(delays):.2f} s at most."
+        f"delay of detection: median {statistics.median(delays):.2f} s, maximum {max(delays):.2f} s."
     )

@@ -23,7 +23,7 @@ EXIT_STATUS_HELP = (
     "Exit status: 0 all completed, 1 failed or squashed, 2 wrong usage or configuration, 3 timeout, "
     "4 authentication or permission, 5 any other error, 130 interrupted; of several jobs, the highest."
 )
-"""Last paragraph of the help of each command about jobs."""
+"""Last paragraph of the help of each command that reads or watches jobs."""
 STDIN = "-"
 """Argument that stands for the references on stdin."""
 
@@ -110,7 +110,7 @@ def _parse_report_path(text: str) -> Path:
     try:
         return check_writable(text)
     except OSError as error:
-        msg = f"no report can be written there: {error}"
+        msg = f"cannot write the report: {error}"
         raise typer.BadParameter(msg) from None
 
 
@@ -122,52 +122,61 @@ JobRefs = Annotated[
         parser=parse_refs,
         callback=flatten_refs,
         autocompletion=complete_kind,
-        help="image-version/ID or image-diff/ID, with @SINCE at will; - reads them from stdin, one a line.",
+        help="image-version/ID or image-diff/ID, optionally followed by @SINCE; - reads them from stdin, one a line.",
     ),
 ]
 BaseUrl = Annotated[
     str | None,
-    typer.Option("--base-url", metavar="URL", help="Where the API is, before CLANFORGE_BASE_URL."),
+    typer.Option("--base-url", metavar="URL", help="API base URL (overrides CLANFORGE_BASE_URL)."),
 ]
 AccountServiceId = Annotated[
     int | None,
     typer.Option(
-        "--account-service-id", metavar="ASID", min=1, help="The account, before CLANFORGE_ACCOUNT_SERVICE_ID."
+        "--account-service-id",
+        metavar="ASID",
+        min=1,
+        help="Account service ID (overrides CLANFORGE_ACCOUNT_SERVICE_ID).",
     ),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", metavar="T", parser=_parse_duration, help="Give up after so long: 45s, 90m, 1h30m, or seconds."
+        "--timeout",
+        metavar="T",
+        parser=_parse_duration,
+        help="Stop waiting after this time (45s, 90m, 1h30m, or seconds).",
     ),
 ]
 Interval = Annotated[
     float | None,
     typer.Option(
-        "--interval", metavar="T", parser=_parse_duration, help="Time between polls; else by the job's own eta."
+        "--interval",
+        metavar="T",
+        parser=_parse_duration,
+        help="Fixed poll interval (default: adaptive, from ETA and progress).",
     ),
 ]
-FailFast = Annotated[
-    bool, typer.Option("--fail-fast", help="End with the first job that fails or is squashed; leave the others.")
-]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails or is squashed.")]
 ReportPath = Annotated[
     Path | None,
-    typer.Option(
-        "--report", metavar="FILE", parser=_parse_report_path, help="Leave an HTML page that shows how it went."
-    ),
+    typer.Option("--report", metavar="FILE", parser=_parse_report_path, help="Write an HTML report to FILE."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell of failures alone, on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, to stderr.")]
 Verbose = Annotated[
     int,
     typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="Show the log on stderr; -vv: each request too."
+        "--verbose", "-v", count=True, show_default=False, help="Print the log to stderr; -vv: each request too."
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until the new run has ended.")]
-Host = Annotated[str, typer.Option("--host", metavar="H", help="The address to listen on.")]
-Port = Annotated[int, typer.Option("--port", metavar="P", min=0, max=65535, help="The port; 0: one that is free.")]
-Speed = Annotated[float, typer.Option("--speed", metavar="X", parser=_parse_speed, help="How many times as fast.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the new run to finish.")]
+Host = Annotated[str, typer.Option("--host", metavar="H", help="Address to listen on.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="P", min=0, max=65535, help="Port to listen on; 0: any free port.")
+]
+Speed = Annotated[
+    float, typer.Option("--speed", metavar="X", parser=_parse_speed, help="Speed factor (10 = ten times faster).")
+]
 
 
 @frozen(kw_only=True)

@@ -44,7 +44,7 @@ def _add_jobs(simulator: Simulator) -> list[JobRef]:
 
 
 def _instructions(base_url: str, refs: list[JobRef]) -> Iterator[str]:
-    yield f"A simulated Clanforge answers at {base_url} until Ctrl-C. In another shell:"
+    yield f"Simulated Clanforge API at {base_url} until Ctrl-C. In another shell:"
     yield ""
     yield f"  export CLANFORGE_BASE_URL={base_url}"
     yield f"  export CLANFORGE_ACCESS_KEY={DEMO_ACCOUNT.access_key}"
@@ -54,4 +54,4 @@ def _instructions(base_url: str, refs: list[JobRef]) -> Iterator[str]:
     for kind in reversed(JobKind):
         yield f"  clanforge watch {' '.join(str(ref) for ref in refs if ref.kind is kind)}"
     yield "  clanforge image-diff retry 5003 --wait"
-    yield "  clanforge image-diff retry 5004   # is refused: its image is locked"
+    yield "  clanforge image-diff retry 5004   # rejected: the image is locked"

@@ -140,5 +140,5 @@ def _render_unfinished(jobs: Sequence[JobStates]) -> str:
     if not jobs:
         return ""
     refs = escape(" ".join(str(job.ref) for job in jobs))
-    told = f"The watch ended before {format_job_count(len(jobs))} did; what was seen by then is shown."
-    return f'<div class="note"><p>{told} To watch on:</p><pre>clanforge watch {refs}</pre></div>'
+    message = f"{format_job_count(len(jobs))} had not finished when watching stopped."
+    return f'<div class="note"><p>{message} Resume with:</p><pre>clanforge watch {refs}</pre></div>'
