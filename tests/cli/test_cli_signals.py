@@ -120,7 +120,7 @@ def test_host_names_are_resolved(simulator: Simulator, clanforge: Clanforge, mon
 
 def test_a_broken_pipe_exits_without_a_message(simulator: Simulator, spawn: Spawn) -> None:
     """``clanforge watch ... | head -1`` exits at its next line, without a message."""
-    simulator.add_image_diff(5, duration=10, step=1)
+    simulator.add_image_diff(5, duration=100, step=1)
     process = spawn("watch", "image-diff/5", "--interval", "0.05")
     assert process.stdout is not None
     assert process.stderr is not None

@@ -67,10 +67,6 @@ def render_live_table(
     return [_truncate(line, width, ascii_only=ascii_only) for line in lines]
 
 
-def _title(view: JobView, _now: datetime) -> str:
-    return view.title
-
-
 def _percent(view: JobView, _now: datetime) -> str | None:
     return None if view.job is None else f"{view.job.progress:3}%"
 
@@ -123,13 +119,14 @@ _BAR_COLUMN = _Column(text=_min_bar, priority=4)
 """Progress bar. Its text only reserves the smallest width; `_progress_bar` draws it as wide as there is room."""
 _COLUMNS = (
     _Column(text=lambda view, _now: view.name, priority=0),
-    _Column(text=_title, style=lambda view, _now: style_of(view.title), priority=0),
+    _Column(text=lambda view, _now: view.title, style=lambda view, _now: style_of(view.title), priority=0),
     _BAR_COLUMN,
     _Column(text=_percent, priority=2),
     _Column(text=_eta, style=lambda _view, _now: "dim", priority=5),
     _Column(text=_time_left, style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "", priority=1),
     _Column(text=_age, style=lambda view, now: _HIGHLIGHT if view.is_stale(now) else "dim", priority=3),
 )
+_ALWAYS_SHOWN = tuple(column for column in _COLUMNS if column.priority == 0)
 
 _Cells: TypeAlias = Mapping[_Column, str]
 """The texts of a row, without the columns in which it has no cell."""
@@ -144,7 +141,7 @@ def _rows(views: Iterable[JobView], now: datetime, width: int, *, ascii_only: bo
 
 def _cells(view: JobView, now: datetime) -> _Cells:
     # A job that ended without success has only a name and a state: the rest of the row is for the reason.
-    columns = _COLUMNS[:2] if view.title in _TITLES_WITH_REASON else _COLUMNS
+    columns = _ALWAYS_SHOWN if view.title in _TITLES_WITH_REASON else _COLUMNS
     return {column: text for column in columns if (text := column.text(view, now)) is not None}
 
 
@@ -157,7 +154,7 @@ def _column_widths(rows: Iterable[_Cells], width: int) -> dict[_Column, int]:
     widths: dict[_Column, int] = {}
     gap, room = _gap(width), width
     for column in sorted(needed, key=lambda column: column.priority):
-        if column.priority == 0 or needed[column] <= room:
+        if column in _ALWAYS_SHOWN or needed[column] <= room:
             widths[column] = needed[column]
             room -= needed[column] + gap
     if _BAR_COLUMN in widths:
