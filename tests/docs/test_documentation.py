@@ -105,7 +105,7 @@ def test_the_figures_are_those_that_were_measured() -> None:
 
 def test_the_readmes_figures_are_those_of_the_table() -> None:
     """The README rounds two rows of the table: the fixed interval that is usual, and the watcher's own strategy."""
-    told = re.findall(r"([0-9]+)(?: requests for a job)? and (?:notice its end|is) ([0-9.]+ s) late", README.text)
+    told = re.findall(r"sends ([0-9]+)(?: requests per job)?, with a mean detection delay of ([0-9.]+ s)", README.text)
     rows = re.findall(r"^\| (?:every 5 s|`until_eta\(\)`) \| ([0-9.]+) \| (.*?) \|", COST.text, re.MULTILINE)
     assert told == [(f"{float(requests):.0f}", delay) for requests, delay in rows]
 
