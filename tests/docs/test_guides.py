@@ -31,10 +31,10 @@ from clanforge_async.cli.simulation import _fill
 from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
-FAILURES = Document("docs/failures.md")
-COMMAND_LINE = Document("docs/cli.md")
 PAGES = [Document(f"{name}.md") for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "examples/README")]
 DESIGN_NOTES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs" / "design").glob("*.md"))]
+FAILURES = Document("docs/failures.md")
+COMMAND_LINE = Document("docs/cli.md")
 IN_SESSIONS = [guide for guide in GUIDES if any(example.is_of_a_session for example in guide.examples)]
 COMMANDS = sorted({command for guide in GUIDES for command in guide.commands})
 PRODUCT = [command for command in COMMANDS if command.startswith("clanforge ")]
