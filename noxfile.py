@@ -1,4 +1,4 @@
-"""Everything that checks this project; `nox -l` lists it."""
+"""Sessions that check, build and measure this project; `nox -l` lists them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ nox.options.error_on_external_run = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 OLDEST = (3, 11)
 NEWEST = (3, 15)
-MEASURED = bool(os.environ.get("MEASURE_COVERAGE"))
-"""Whether one run of the tests is to do what the session `coverage` does, so that CI needs no second one."""
+MEASURE_COVERAGE = bool(os.environ.get("MEASURE_COVERAGE"))
+"""Whether the first `tests` session also measures coverage, which saves CI a second run."""
+TEST_WHEEL_FROM = os.environ.get("TEST_WHEEL_FROM")
+"""Folder of a wheel that `tests` installs instead of the source tree, to test the very file that is released."""
 
 
-def _works(interpreter: str) -> bool:
-    # Version managers put launchers on the path for interpreters that they then refuse to run.
+def _runs(interpreter: str) -> bool:
+    # A version manager's shim is on PATH even if its interpreter is not installed.
     path = shutil.which(interpreter)
     return path is not None and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _interpreters() -> list[str]:
-    """Return every supported Python on this machine; the one that runs nox is always there."""
-    wanted = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
-    found = [version for version in wanted if _works(f"python{version}")]
+    """Return the supported Python versions on this machine, including the one that runs nox."""
+    supported = [f"{OLDEST[0]}.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]
+    found = [version for version in supported if _runs(f"python{version}")]
     if f"{sys.version_info.major}.{sys.version_info.minor}" not in found:
         found.append(sys.executable)
     return found
@@ -40,24 +42,31 @@ def _group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PYPROJECT, name))
 
 
+def _package() -> str:
+    if TEST_WHEEL_FROM is None:
+        return ".[all]"
+    (wheel,) = Path(TEST_WHEEL_FROM).glob("*.whl")
+    return f"{wheel}[all]"
+
+
 @nox.session(python=_interpreters())
 def tests(session: nox.Session) -> None:
-    """Run the tests against the built package, on every supported Python that is found."""
-    session.install(".[all]", *_group("tests"))
-    if MEASURED and session.python == _interpreters()[0] and not session.posargs:
-        _measure(session)
+    """Run the tests against the installed package, on each supported Python that is found."""
+    session.install(_package(), *_group("tests"))
+    if MEASURE_COVERAGE and session.python == _interpreters()[0] and not session.posargs:
+        _run_with_coverage(session)
     else:
         session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests, and demand that they reach every line and branch."""
+    """Run the tests and fail unless they cover every line and branch."""
     session.install(".[all]", *_group("tests"))
-    _measure(session)
+    _run_with_coverage(session)
 
 
-def _measure(session: nox.Session) -> None:
+def _run_with_coverage(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(Path(session.create_tmp()).resolve() / "coverage")}
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", "--numprocesses=auto", env=env)
@@ -67,15 +76,18 @@ def _measure(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style, formatting, spelling, pyproject.toml and the workflows; nothing is fetched."""
     session.install(*_group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+    session.run("codespell")
+    session.run("validate-pyproject", "pyproject.toml")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, and that users see all of them."""
+    """Check the types, and that all public names have one."""
     session.install("-e", ".[all]", *_group("types"), "nox")
     session.run("mypy")
     session.run("pyright")
@@ -84,28 +96,28 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the main job, end to end."""
+    """Run the demo end to end."""
     session.install(".[cli,simulator]")
     session.run("clanforge", "demo")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure what is claimed of speed and thrift; arguments go to the benchmark."""
+    """Measure detection delay, requests, CPU and memory; arguments go to the benchmark."""
     session.install(".[all]", *_group("bench"))
     session.run("python", "-m", "bench", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Watch thousands of jobs for minutes while everything fails; arguments go to the soak."""
+    """Watch thousands of jobs for minutes under injected faults; arguments go to the soak test."""
     session.install(".[all]")
     session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Change the code in small ways and see that tests fail; arguments are patterns of mutant names."""
+    """Run mutation tests; arguments are patterns of mutant names."""
     session.install(".[all]", *_group("tests"), *_group("mutants"))
     env = {"PYTHONPATH": "tests"}
     session.run("mutmut", "run", *session.posargs, env=env)
@@ -114,54 +126,54 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the guides and the API reference; a warning is an error, and nothing is fetched."""
+    """Build the guides and the API reference; warnings are errors, and nothing is fetched."""
     session.install("-e", ".[all]", *_group("docs"))
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build", *session.posargs)
 
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """See in a real browser what is made for one; it needs Chromium, as in `apt-get install chromium`."""
+    """Test the HTML pages in a real browser; needs Chromium, as from `apt-get install chromium`."""
     session.install(".[all]", *_group("browser"))
     session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the package, check what was built, and see that it works in an empty environment."""
+    """Build the packages, check them, and try the wheel in an empty environment."""
     session.install(*_group("build"))
-    wheel = _built(session)
+    wheel = _build_packages(session)
     session.run(
         "python", "-m", "build", "--wheel", "--no-isolation", "--quiet", "--outdir", str(wheel.parent / "direct")
     )
     if wheel.read_bytes() != (wheel.parent / "direct" / wheel.name).read_bytes():
-        session.error("the source distribution makes another wheel than the sources do")
+        session.error("the wheel built from the source distribution differs from the one built from the tree")
     session.run("twine", "check", "--strict", *map(str, wheel.parent.glob("*.*")))
     session.run("check-wheel-contents", str(wheel))
-    _try_installed(session, wheel)
+    _smoke_test(session, wheel)
 
 
 @nox.session
 def extras(session: nox.Session) -> None:
-    """Install the built package into empty environments, once with each extra alone, and try what it brings."""
+    """Try the wheel in an empty environment, once with each extra alone."""
     session.install(*_group("backend"))
-    wheel = _built(session)
+    wheel = _build_packages(session)
     for extra in PYPROJECT["project"]["optional-dependencies"]:
-        _try_installed(session, wheel, extra)
+        _smoke_test(session, wheel, extra)
 
 
 @nox.session
 def sdist(session: nox.Session) -> None:
-    """Run the tests from the source distribution, as distributors do; arguments go to pytest."""
+    """Run the tests from the unpacked source distribution; arguments go to pytest."""
     session.install(".[all]", *_group("backend"), *_group("tests"))
-    (archive,) = _built(session).parent.glob("*.tar.gz")
+    (archive,) = _build_packages(session).parent.glob("*.tar.gz")
     shutil.unpack_archive(archive, archive.parent, filter="data")
     with session.chdir(archive.parent / archive.name.removesuffix(".tar.gz")):
         session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 
-def _built(session: nox.Session) -> Path:
-    """Build the source distribution and from that the wheel, which is returned."""
+def _build_packages(session: nox.Session) -> Path:
+    """Build the source distribution, build the wheel from it, and return the wheel."""
     dist = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     session.run("python", "-m", "build", "--no-isolation", "--quiet", "--outdir", str(dist))
@@ -169,13 +181,13 @@ def _built(session: nox.Session) -> Path:
     return wheel
 
 
-def _try_installed(session: nox.Session, wheel: Path, extra: str | None = None) -> None:
-    """Install a wheel into an empty environment, with one extra or none, and run what is to work there."""
+def _smoke_test(session: nox.Session, wheel: Path, extra: str | None = None) -> None:
+    """Install a wheel into an empty environment, with one extra or none, and run its smoke test."""
     home = Path(session.create_tmp()).resolve() / f"with-{extra}"
     session.run("python", "-m", "venv", "--without-pip", "--clear", str(home))
     python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
-    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
-    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", wanted)
+    requirement = f"{wheel}[{extra}]" if extra else str(wheel)
+    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", requirement)
     tests = Path("tests").resolve()
     check = tests / "packaging" / "installed_package.py"
     with session.chdir(home):

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation; `nox -s docs` runs it."""
+"""Sphinx configuration; `nox -s docs` runs the build."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ html_title = f"{project} {release}"
 
 myst_heading_anchors = 3
 
-default_role = "any"  # docstrings put names in single backquotes
+default_role = "any"  # single backquotes in docstrings are names
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
@@ -31,15 +31,15 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
-    ("py:class", "T"),  # what a coroutine returns
-    ("py:class", "Callable[[]"),  # half of an annotation, where a default is nothing that Python could read
+    ("py:class", "T"),  # a coroutine's return type
+    ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]
 nitpick_ignore_regex = [
-    # Other projects' names; their inventories are on the network, and this build is to work without one.
+    # Names of other projects: their inventories are online, and this build works offline.
     ("py:class", r"(_?pytest|asyncio|collections|datetime|httpx|starlette|tenacity|types)\..*"),
 ]
 
-# typer writes the reference of its commands by itself, so it is made anew with each build and kept nowhere.
+# typer generates the command reference, so each build makes it anew and it is not committed.
 COMMANDS = Path(__file__).parent / "_generated" / "commands.md"
 COMMANDS.parent.mkdir(exist_ok=True)
 typer = [sys.executable, "-m", "typer", "clanforge_async.cli.app"]

@@ -1,8 +1,8 @@
-"""Wait for thousands of jobs at once, over aiohttp: a poll takes a third of the CPU.
+"""Wait for thousands of jobs at once over aiohttp: a poll takes a third of the CPU.
 
     python aiohttp_transport.py image-version/9002 image-diff/5002
 
-Credentials come from the environment, as `ClanforgeClient.from_env` says. It needs the extra `aiohttp`.
+Credentials come from the environment, see `ClanforgeClient.from_env`. Needs the extra `aiohttp`.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from httpx_aiohttp import AiohttpTransport
 from clanforge_async import ClanforgeClient, JobRef, JobWatcher
 
 AT_A_TIME = 100
-PER_SECOND = 500  # ask the operator of the API how much it bears
+PER_SECOND = 500  # agree on this with the operator of the API
 
 
 async def main(targets: list[JobRef]) -> None:
-    # The client closes the transport. 55 seconds are less than the 60 after which gateways drop idle connections.
+    # The client closes the transport. Common gateways close idle connections after 60 seconds.
     transport = AiohttpTransport(limits=httpx.Limits(max_connections=AT_A_TIME, keepalive_expiry=55))
     client = ClanforgeClient.from_env(transport=transport, max_concurrency=AT_A_TIME, max_rate=PER_SECOND)
     async with client, JobWatcher(client) as watcher:

@@ -1,9 +1,9 @@
-"""Poll by a strategy of one's own, here for jobs that foretell nothing but usually take a known time.
+"""Poll by a custom strategy, here for jobs that report no ETA but usually take a known time.
 
-    python custom_strategy.py 10 image-version/9003    # minutes, and what to wait for
+    python custom_strategy.py 10 image-version/9003    # usual duration in minutes, and the job
 
-Credentials come from the environment, as `ClanforgeClient.from_env` says. Any of tenacity's strategies will do, alone
-or added up, such as `until_eta(max=30) + wait_random(0, 1)`.
+Credentials come from the environment, see `ClanforgeClient.from_env`. Any tenacity strategy works, and so does a sum,
+such as `until_eta(max=30) + wait_random(0, 1)`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
 
 
 class AroundUsualEnd(wait_base):
-    """Polls after half the time that is left until jobs usually end, or by which one is late."""
+    """Pauses for half the time until the usual end, or for half the time since then."""
 
     def __init__(self, usual: timedelta, nearest: float = 1.0, farthest: float = 60.0) -> None:
         self.usual = usual
@@ -25,7 +25,7 @@ class AroundUsualEnd(wait_base):
         self.farthest = farthest
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        """Return the seconds to wait before the next poll, by what the last one has brought."""
+        """Return the seconds until the next poll, given the last one."""
         last = retry_state.outcome
         if last is None or last.failed:
             return self.farthest
@@ -37,7 +37,7 @@ class AroundUsualEnd(wait_base):
 
 
 async def main(usual: timedelta, target: JobRef) -> None:
-    # The chance keeps watches that began together from polling together.
+    # The random part spreads out watches that began together.
     interval = AroundUsualEnd(usual) + wait_random(0, 1)
     async with ClanforgeClient.from_env() as client, JobWatcher(client, interval=interval) as watcher:
         [result] = await watcher.wait_all([target])

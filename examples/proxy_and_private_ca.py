@@ -1,9 +1,9 @@
-"""Reach the API through a proxy, and trust a certificate authority of your own, in one client and no other.
+"""Use a proxy and a private certificate authority, in one client only.
 
     COMPANY_PROXY=http://user:password@proxy.example:3128 COMPANY_CA=ca.pem python proxy_and_private_ca.py 9002
 
-Credentials come from the environment, as `ClanforgeClient.from_env` says. For a whole process this takes no code:
-HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded by every client that is given no transport.
+Credentials come from the environment, see `ClanforgeClient.from_env`. A whole process needs no code for this: clients
+without a transport of their own use HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ import httpx
 
 from clanforge_async import ClanforgeClient, JobRef, JobWatcher
 
-# The client closes the transport. 55 seconds are less than the 60 after which gateways drop idle connections.
+# The client closes the transport. Common gateways close idle connections after 60 seconds.
 LIMITS = httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=55)
 
 
 async def main(image_version_id: int) -> None:
-    trusted = ssl.create_default_context()  # what the system trusts, and
+    trusted = ssl.create_default_context()  # the authorities that the system trusts
     trusted.load_verify_locations(os.environ["COMPANY_CA"])
     transport = httpx.AsyncHTTPTransport(proxy=os.environ["COMPANY_PROXY"], verify=trusted, limits=LIMITS)
     async with ClanforgeClient.from_env(transport=transport) as client, JobWatcher(client) as watcher:

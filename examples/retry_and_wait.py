@@ -1,8 +1,8 @@
-"""Retry a failed image diff, once, and wait until the new run has ended.
+"""Retry a failed image diff once, and wait until the new run has finished.
 
     python retry_and_wait.py 5003
 
-Credentials come from the environment, as `ClanforgeClient.from_env` says.
+Credentials come from the environment, see `ClanforgeClient.from_env`.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ async def main(diff_id: int) -> int:
         try:
             retried = await client.image_diffs.retry(diff_id)
         except RetryOutcomeUnknownError as error:
-            print(f"{error}: look at its status before asking again")
+            print(f"{error}: read its status before you retry again")
             return 5
         except ImageLockedError as error:
-            print(f"{error}: accept or reject that one first")
+            print(f"{error}: accept or reject that diff first")
             return 5
         print(f"to resume this watch elsewhere: clanforge watch {retried.ref}")
         try:

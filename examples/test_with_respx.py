@@ -1,9 +1,9 @@
-"""Mock single answers with respx, where a simulated API would be too much.
+"""Mock single responses with respx, if a simulated API would be too much.
 
     pip install clanforge-async pytest pytest-asyncio respx
     pytest examples/test_with_respx.py
 
-respx takes the place of httpx's connections, so a client that was given no transport of its own needs nothing else.
+respx replaces httpx's connections, so a client without a transport of its own needs no further set-up.
 """
 
 import httpx
@@ -19,7 +19,7 @@ FAILED = httpx.Response(200, json=job_to_dict(image_version_job(9012, "failed"))
 
 
 @pytest.mark.asyncio
-async def test_an_outage_is_waited_out(respx_mock: respx.MockRouter, clanforge_clock: VirtualClock) -> None:
+async def test_an_outage_is_survived(respx_mock: respx.MockRouter, clanforge_clock: VirtualClock) -> None:
     status = respx_mock.get(STATUS).mock(side_effect=[RUNNING, httpx.ConnectError, httpx.Response(503), FAILED])
     async with ClanforgeClient(("key", "secret"), account_service_id=1234) as client, JobWatcher(client) as watcher:
         job = await watcher.wait(JobRef.image_version(9012), check=False)

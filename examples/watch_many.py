@@ -1,8 +1,8 @@
-"""Wait for as many jobs as are named, and say how each has ended as it ends.
+"""Wait for any number of jobs, and print each result as it arrives.
 
     python watch_many.py image-version/9002 image-version/9004
 
-Credentials come from the environment, as `ClanforgeClient.from_env` says.
+Credentials come from the environment, see `ClanforgeClient.from_env`.
 """
 
 import asyncio

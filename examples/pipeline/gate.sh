@@ -1,10 +1,10 @@
 #!/bin/sh
-# Hold a pipeline until image jobs have ended, and let it go on only if all of them have completed.
+# Hold a pipeline until image jobs have finished, and continue only if all of them have completed.
 #
 #     gate.sh image-version/9002 image-diff/5003@1763769600
 #
-# The keys are read from the environment, like GATE_TIMEOUT, the time to wait: 90m unless it is set. The exit status is
-# that of `clanforge watch`, and image-jobs.html shows how each job went.
+# The keys and GATE_TIMEOUT (default 90m) come from the environment. The exit status is that of `clanforge watch`;
+# image-jobs.html has a timeline of each job.
 set -eu
 
 watch() {
@@ -14,7 +14,7 @@ watch() {
 
 watch "$@"
 if [ "$status" -eq 5 ]; then
-    # Minutes of it have been waited out already. Watching only reads, so it can begin again; once is enough.
+    # The watch has retried for minutes already. Watching has no side effects, so try once more.
     echo "gate: the API failed; watching once more" >&2
     watch "$@"
 fi
@@ -22,10 +22,10 @@ fi
 case $status in
     0) echo "gate: all jobs have completed" ;;
     1) echo "gate: a job has failed, see above; nothing is rolled out" >&2 ;;
-    2) echo "gate: this step is set up wrongly, see above" >&2 ;;
-    3) echo "gate: not done in time; run this step again to go on waiting for the same run" >&2 ;;
+    2) echo "gate: wrong usage or configuration, see above" >&2 ;;
+    3) echo "gate: not done in time; run this step again to continue waiting for the same run" >&2 ;;
     4) echo "gate: access denied; check the secrets" >&2 ;;
-    5) echo "gate: the API failed again; run this step again once it answers" >&2 ;;
+    5) echo "gate: the API failed again; run this step again once it responds" >&2 ;;
     *) echo "gate: stopped" >&2 ;;
 esac
 exit "$status"

@@ -1,4 +1,4 @@
-"""Serve until told to stop."""
+"""Serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .app import make_app
 from .board import Board
 
 PATIENCE = 2
-"""Seconds that a client which has stopped reading may hold up the end."""
+"""Seconds that a client may delay the shutdown if it has stopped reading."""
 
 
 class Server(uvicorn.Server):
-    """A server that ends the streams when it is told to stop, since it waits for every answer to end."""
+    """A server that ends all streams on shutdown, since uvicorn waits for open responses."""
 
     def __init__(self, config: uvicorn.Config, board: Board) -> None:
         super().__init__(config)
         self._board = board
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, streams first."""
+        """End the streams, then stop."""
         self._board.close()
         await super().shutdown(sockets)
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="service", description="Watch Clanforge jobs, and show them in a browser.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=8000, type=int)

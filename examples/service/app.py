@@ -1,4 +1,4 @@
-"""The service's four addresses, as an ASGI app."""
+"""The service's four endpoints, as an ASGI app."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .watches import Watches, watching
 PAGE = Path(__file__).with_name("page.html")
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a stream shows that it is alive, to proxies and to a browser that has gone."""
+"""Seconds without a change after which a stream sends a comment, to keep proxies and detect closed connections."""
 
 
 def make_app(database: Path, board: Board) -> Starlette:
-    """Return the app; closing the board ends the streams that are open."""
+    """Return the app; closing the board ends its open streams."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -55,7 +55,7 @@ async def show_page(_request: Request) -> Response:
 
 
 async def start_watches(request: Request) -> Response:
-    # A page of another site can send a form to this one, but JSON only if it is let.
+    # A page of another site can post a form here, but JSON only with permission (CORS).
     if not request.headers.get("content-type", "").startswith("application/json"):
         return JSONResponse({"error": "expected application/json"}, 415)
     try:
@@ -69,11 +69,11 @@ async def start_watches(request: Request) -> Response:
 
 
 def parse_refs(body: Any) -> list[JobRef]:
-    """Return the references that a request lists.
+    """Return the references in a request's body.
 
     Raises:
-        TypeError: It is no list of texts.
-        ValueError: One of the texts is no reference.
+        TypeError: The body is not a list of strings.
+        ValueError: One of the strings is not a reference.
     """
     if not isinstance(body, list):
         msg = "expected a list of references"
@@ -82,8 +82,8 @@ def parse_refs(body: Any) -> list[JobRef]:
 
 
 async def events(board: Board) -> AsyncGenerator[str]:
-    """Tell a browser, by server-sent events, of every row and then of those that change."""
-    yield "retry: 1000\n\n"  # milliseconds until it comes back after a restart
+    """Yield server-sent events: all rows, then those that change."""
+    yield "retry: 1000\n\n"  # milliseconds until the browser reconnects
     kind, seen = "snapshot", 0
     while not board.closed:
         seen, rows = board.since(seen)

@@ -1,4 +1,4 @@
-"""What is shown of each job now, and who waits for that to change."""
+"""The current row of each job, and waiting for changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clanforge_async import Job, JobRef
 
 @frozen
 class Row:
-    """What is shown of a job; its outcome is a sentence once the watch has ended, None before."""
+    """A job as shown in the browser; `outcome` is None until the watch has ended."""
 
     ref: str
     state: str = "Not seen yet"
@@ -23,7 +23,7 @@ class Row:
 
     @classmethod
     def of(cls, ref: JobRef, job: Job | None, outcome: str | None = None) -> Self:
-        """Return the row of a watch whose last snapshot is this."""
+        """Return the row of a watch, given its last snapshot."""
         if job is None:
             return cls(str(ref), outcome=outcome)
         eta = None if job.eta is None else job.eta.isoformat()
@@ -31,10 +31,10 @@ class Row:
 
 
 class Board:
-    """The rows, each with the number of the change that it was last shown by.
+    """The rows, each with the number of its latest change.
 
-    Whoever follows remembers the last number that it has seen and asks for what came after. So a client that reads
-    slowly misses what was shown in between and nothing piles up for it, and one that leaves has nothing to hand back.
+    A reader keeps the last number that it has seen and asks for later changes. A slow reader skips the changes in
+    between, so no queue builds up for it, and a reader that leaves needs no clean-up.
     """
 
     def __init__(self) -> None:
@@ -44,28 +44,28 @@ class Board:
         self._news = asyncio.Event()
 
     def show(self, row: Row) -> None:
-        """Put a row up in place of the one before."""
+        """Add a row, or replace the one with the same reference."""
         self._latest += 1
         self._rows.pop(row.ref, None)
         self._rows[row.ref] = self._latest, row
         self._wake()
 
     def forget(self, ref: str) -> None:
-        """Take a row down; who has seen it keeps it until its next snapshot."""
+        """Remove a row; a browser keeps it until its next snapshot."""
         self._rows.pop(ref, None)
 
     def close(self) -> None:
-        """Have everybody stop following."""
+        """Make all readers stop."""
         self.closed = True
         self._wake()
 
     def since(self, number: int) -> tuple[int, list[Row]]:
-        """Return the number of the latest change, and the rows that have changed after another one."""
+        """Return the number of the latest change, and the rows that changed after ``number``."""
         changed = takewhile(lambda entry: entry[0] > number, reversed(self._rows.values()))
         return self._latest, [row for _, row in changed][::-1]
 
     async def changed(self, number: int, within: float) -> bool:
-        """Wait for a change after another one, or for the end, and return whether it came within so many seconds."""
+        """Wait for a change after ``number`` or for `close`; return False after ``within`` seconds without either."""
         try:
             async with asyncio.timeout(within):
                 while self._latest <= number and not self.closed:

@@ -1,4 +1,4 @@
-"""The watches as they are kept on disk: a reference is all that it takes to resume one."""
+"""Watches on disk: a reference is enough to resume one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from attrs import astuple
 from .board import Row
 
 KEPT = 500
-"""How many watches that have ended are remembered."""
+"""Number of ended watches to keep."""
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL; -- a write waits for no disk; a crash of this service loses nothing
+PRAGMA synchronous = NORMAL; -- no fsync for each write; a crash of this service loses nothing
 CREATE TABLE IF NOT EXISTS watches (
     ref TEXT PRIMARY KEY, state TEXT NOT NULL, progress INTEGER NOT NULL, eta TEXT, outcome TEXT
 );
@@ -35,15 +35,15 @@ class Store:
         self._database.executescript(_SCHEMA)
 
     def rows(self) -> list[Row]:
-        """Return all rows, those that were saved last at the end."""
+        """Return all rows, the latest saved last."""
         return [Row(*columns) for columns in self._database.execute("SELECT * FROM watches ORDER BY rowid")]
 
     def save(self, row: Row) -> None:
-        """Keep a row in place of the one before."""
+        """Add a row, or replace the one with the same reference."""
         self._database.execute(_SAVE, astuple(row))
 
     def forget(self) -> list[str]:
-        """Drop all but the latest of the watches that have ended, and return their references."""
+        """Delete all but the latest ended watches; return the deleted references."""
         return [ref for (ref,) in self._database.execute(_FORGET, (KEPT,))]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Watching in the background: whatever happens to a job is shown, and kept."""
+"""Background watches, whose updates are shown and stored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .board import Board, Row
 from .store import Store
 
 LONGEST = 12 * 3600
-"""Seconds after which a watch gives up."""
+"""Timeout of a watch in seconds."""
 
 logger = logging.getLogger(__name__)
 
 
 class Watches:
-    """The watches under way, a task for each."""
+    """The running watches, one task each."""
 
     def __init__(self, watcher: JobWatcher, tasks: asyncio.TaskGroup, store: Store, board: Board) -> None:
         self._watcher = watcher
@@ -31,13 +31,13 @@ class Watches:
         self._under_way: set[JobRef] = set()
 
     def start(self, ref: JobRef) -> None:
-        """Watch a job, unless it is being watched."""
+        """Watch a job, unless it is already watched."""
         if ref not in self._under_way:
             self._save(Row(str(ref)))
             self._go_on(ref)
 
     def resume(self) -> None:
-        """Show what is kept, and watch what has not ended."""
+        """Show all stored watches, and resume those that have not ended."""
         for row in self._store.rows():
             self._board.show(row)
             if row.outcome is None:
@@ -53,7 +53,7 @@ class Watches:
 
         [result] = await self._watcher.wait_all([ref], on_update=update)
         self._under_way.discard(ref)
-        if not isinstance(result.error, WatchClosedError):  # with which the service stops, to resume it later
+        if not isinstance(result.error, WatchClosedError):  # on shutdown: a restart resumes the watch
             self._end(result)
 
     def _end(self, result: WatchResult) -> None:
@@ -62,7 +62,7 @@ class Watches:
             for ref in self._store.forget():
                 self._board.forget(ref)
         except sqlite3.Error:
-            logger.exception("a restart will watch %s again", result.ref)
+            logger.exception("result not stored; a restart will watch %s again", result.ref)
 
     def _save(self, row: Row) -> None:
         self._board.show(row)
@@ -71,10 +71,10 @@ class Watches:
 
 @asynccontextmanager
 async def watching(database: Path, board: Board) -> AsyncGenerator[Watches]:
-    """Resume the watches that a file keeps, and take more until the block is left."""
+    """Resume the stored watches, and accept more until the block ends."""
     async with ClanforgeClient.from_env() as client:
         with closing(Store(database)) as store:
-            # Left in reverse order: the watcher closes, which ends the tasks, and then nobody needs the store.
+            # Exits in reverse order: the watcher closes, which ends the tasks, and then the store can be closed.
             async with asyncio.TaskGroup() as tasks, JobWatcher(client, timeout=LONGEST) as watcher:
                 watches = Watches(watcher, tasks, store, board)
                 watches.resume()

@@ -31,6 +31,8 @@ from clanforge_async.cli.simulate import _add_jobs
 from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
+PAGES = [Document(f"{name}.md") for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "examples/README")]
+DESIGN_NOTES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs" / "design").glob("*.md"))]
 FAILURES = Document("docs/failures.md")
 COMMAND_LINE = Document("docs/cli.md")
 IN_SESSIONS = [guide for guide in GUIDES if any(example.is_of_a_session for example in guide.examples)]
@@ -116,7 +118,7 @@ def test_everything_else_for_a_shell_prepares_a_command() -> None:
             assert line in {"python3 -m venv .venv", ". .venv/bin/activate"}
 
 
-@pytest.mark.parametrize("document", [Document("README.md"), *GUIDES], ids=lambda document: document.path)
+@pytest.mark.parametrize("document", [*PAGES, *GUIDES, *DESIGN_NOTES], ids=lambda document: document.path)
 def test_links_lead_somewhere(document: Document) -> None:
     """Every link to another file, and every picture, is there, and so is every heading that a link names."""
     for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.text):
