@@ -11,14 +11,15 @@ It needs the ``simulator`` extra. ::
     print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
 """
 
-from clanforge_async.simulator.extra import ADVICE
+from clanforge_async.simulator.errors import ADVICE
 
 try:
     import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see whether it is there
 except ModuleNotFoundError as _missing:
     raise ImportError(ADVICE) from _missing
 
-from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.fault_injection import Faults, Switch
 from clanforge_async.simulator.faults import (
     Drop,
     Envelope,
@@ -29,14 +30,11 @@ from clanforge_async.simulator.faults import (
     Truncate,
     Unreadable,
 )
-from clanforge_async.simulator.habits import Habits
-from clanforge_async.simulator.listings import Listing
-from clanforge_async.simulator.plans import Outcome, Run, Traits
-from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.payloads import Habits, Listing
+from clanforge_async.simulator.requests import Request, Route, Traffic
+from clanforge_async.simulator.runs import Outcome, Run, Traits
 from clanforge_async.simulator.server import serve
 from clanforge_async.simulator.service import Simulator
-from clanforge_async.simulator.switchboard import Faults, Switch
-from clanforge_async.simulator.traffic import Request, Traffic
 
 __all__ = [
     "DEMO_ACCOUNT",

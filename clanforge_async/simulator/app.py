@@ -15,11 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
-from clanforge_async.simulator.answers import Dropped
-from clanforge_async.simulator.refusals import RequestRefusedError, envelope
-from clanforge_async.simulator.routes import Route
-from clanforge_async.simulator.traffic import Request
-from clanforge_async.simulator.visits import Visit
+from clanforge_async.simulator.errors import RequestRefusedError, envelope
+from clanforge_async.simulator.faults import Dropped, Visit
+from clanforge_async.simulator.requests import Request, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +25,10 @@ if TYPE_CHECKING:
     from starlette import requests
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from clanforge_async.simulator.fault_injection import Faults
     from clanforge_async.simulator.faults import Act
-    from clanforge_async.simulator.ledger import Ledger
-    from clanforge_async.simulator.switchboard import Faults
-    from clanforge_async.simulator.traffic import Traffic
+    from clanforge_async.simulator.jobs import Ledger
+    from clanforge_async.simulator.requests import Traffic
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 

@@ -6,7 +6,7 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from clanforge_async.simulator.extra import ADVICE
+from clanforge_async.simulator.errors import ADVICE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,7 +31,7 @@ async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) ->
     """
     # An app mounted in a test needs no server, and importing one takes a while.
     try:
-        from clanforge_async.simulator.listener import listen  # noqa: PLC0415
+        from clanforge_async.simulator.uvicorn_server import listen  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ImportError(ADVICE) from error
 

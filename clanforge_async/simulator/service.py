@@ -13,15 +13,13 @@ from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
-from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
-from clanforge_async.simulator.habits import Habits
-from clanforge_async.simulator.ledger import Ledger
-from clanforge_async.simulator.listings import Listing, draw_details
-from clanforge_async.simulator.plans import Outcome, Run, Traits
-from clanforge_async.simulator.records import JobRecord
-from clanforge_async.simulator.switchboard import Faults
-from clanforge_async.simulator.traffic import Traffic
+from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.fault_injection import Faults
+from clanforge_async.simulator.jobs import JobRecord, Ledger
+from clanforge_async.simulator.payloads import Habits, Listing, draw_details
+from clanforge_async.simulator.requests import Traffic
+from clanforge_async.simulator.runs import Outcome, Run, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,15 +13,15 @@ from support.simulator.calling import START
 
 from clanforge_async import ImageVersionJob, JobState
 from clanforge_async.simulator import Run
-from clanforge_async.simulator.plans import (
+from clanforge_async.simulator.runs import (
     Plan,
     draw,
     estimate_at,
     progress_at,
+    snapshot,
     stage_at,
     updated_at,
 )
-from clanforge_async.simulator.snapshots import snapshot
 
 FEWER = settings(max_examples=50)
 """Enough for functions of a handful of numbers, and the suite is run often."""

@@ -184,7 +184,7 @@ def test_the_package_does_not_import_the_simulator() -> None:
 async def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without starlette or uvicorn the error names the extra."""
     advice = re.escape("pip install 'clanforge-async[simulator]'")
-    monkeypatch.delitem(sys.modules, "clanforge_async.simulator.listener", raising=False)
+    monkeypatch.delitem(sys.modules, "clanforge_async.simulator.uvicorn_server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=advice):
         async with serve(Simulator()):

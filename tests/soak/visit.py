@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message
 from support.faults.faulty_server import Visit
 
-from clanforge_async.simulator.answers import HANG_UP
+from clanforge_async.simulator.faults import HANG_UP
 
 
 class AppVisit(Visit):

@@ -15,8 +15,7 @@ from attrs import frozen
 from starlette.responses import JSONResponse, Response
 
 from clanforge_async.simulator import Fault, Simulator, serve
-from clanforge_async.simulator.faults import Act
-from clanforge_async.simulator.visits import Visit
+from clanforge_async.simulator.faults import Act, Visit
 
 Clanforge = Callable[..., "Finished"]
 Spawn = Callable[..., "subprocess.Popen[str]"]

@@ -7,16 +7,19 @@ the same however often and in whatever order it is looked at. Moments are Unix s
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from attrs import Attribute, field, frozen
 
-from clanforge_async.jobs import JobState
-from clanforge_async.simulator.courses import Course, Stage, parse_course
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import EPOCH
+from clanforge_async.simulator.states import Course, Stage, parse_course
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
+
 
 _Trait = TypeVar("_Trait")
 Outcome = Literal["completed", "failed", "squashed"]
@@ -248,3 +251,27 @@ def estimate_at(plan: Plan, now: float) -> float | None:
     if plan.estimate_error is None:
         return None
     return plan.completes + plan.estimate_error * (plan.completes - updated_at(plan, now))
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def snapshot(plan: Plan, cls: type[AnyJob], job_id: int, now: float) -> AnyJob:
+    """Return what the server knows of a job at a moment, in whole seconds as it counts them."""
+    state = stage_at(plan, now).state
+    eta = estimate_at(plan, now)
+    return cls(
+        id=job_id,
+        state=state,
+        created_at=_moment(plan.created),
+        updated_at=_moment(max(updated_at(plan, now), plan.not_before)),
+        started_at=_moment(plan.started) if state >= JobState.RUNNING else None,
+        eta=None if eta is None else _moment(eta),
+        progress=progress_at(plan, now),
+        failure_count=plan.failures + (state is JobState.FAILED),
+        error=plan.error if state.is_terminal else None,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return EPOCH + timedelta(seconds=math.floor(seconds))

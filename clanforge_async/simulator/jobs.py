@@ -1,4 +1,4 @@
-"""Records: what the server keeps of one job over all its runs."""
+"""The server's jobs: each with its account and runs, and the store that holds them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import attrs
 from attrs import define, field
 
 from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobState
-from clanforge_async.refs import JobKind
-from clanforge_async.simulator import plans
-from clanforge_async.simulator.courses import completing
-from clanforge_async.simulator.habits import Habits
-from clanforge_async.simulator.listings import Listing
-from clanforge_async.simulator.refusals import RequestRefusedError
-from clanforge_async.simulator.snapshots import snapshot
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.simulator.auth import identify
+from clanforge_async.simulator.errors import RequestRefusedError
+from clanforge_async.simulator.payloads import Habits, Listing
+from clanforge_async.simulator.requests import Route
+from clanforge_async.simulator.runs import draw, snapshot, stage_at
+from clanforge_async.simulator.states import completing
 
 if TYPE_CHECKING:
-    from clanforge_async.refs import JobRef
-    from clanforge_async.simulator.accounts import Account
-    from clanforge_async.simulator.plans import Plan, Run
+    from collections.abc import Mapping
+
+    from clanforge_async.simulator.auth import Account
+    from clanforge_async.simulator.runs import Plan, Run
+
 
 _RETRIABLE = {JobState.COMPLETED, JobState.FAILED}
 
@@ -60,7 +62,7 @@ class JobRecord:
         """Begin the next run."""
         number = len(self.plans)
         before = self.plans[-1] if self.plans else None
-        plan = plans.draw(
+        plan = draw(
             self.script[number] if number < len(self.script) else self._one_that_completes(),
             random.Random(f"{self.seed}/{number}"),  # noqa: S311 - it is to be the same every time
             created=now,
@@ -81,7 +83,7 @@ class JobRecord:
             RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
                 for one of the two); 200 for one whose image is locked.
         """
-        state = plans.stage_at(self.plans[-1], now).state
+        state = stage_at(self.plans[-1], now).state
         if state not in _RETRIABLE:
             message = f"diff {self.ref.id} is {state.name.lower()}: only a completed or failed one can be retried"
             raise RequestRefusedError(400, message)
@@ -114,3 +116,48 @@ class JobRecord:
 
 def _last_update(plan: Plan) -> int:
     return max(math.floor(plan.ended), plan.not_before)
+
+
+@define(eq=False)
+class Ledger:
+    """Jobs and the accounts that they belong to.
+
+    Attributes:
+        accounts: All accounts.
+        records: All jobs; the references have no ``newer_than``.
+    """
+
+    accounts: tuple[Account, ...]
+    records: dict[JobRef, JobRecord] = field(factory=dict[JobRef, "JobRecord"])
+
+    def find(self, kind: JobKind, job_id: int | None) -> JobRecord | None:
+        """Return a job, None where there is no such one."""
+        return None if job_id is None else self.records.get(JobRef(kind, job_id))
+
+    def answer(
+        self,
+        route: Route,
+        job_id: int | None,
+        now: float,
+        *,
+        authorization: str | None,
+        parameters: Mapping[str, str],
+        earlier: bool = False,
+    ) -> dict[str, Any]:
+        """Do what a request asks for, and return the answer's body.
+
+        Raises:
+            RequestRefusedError: The rules forbid it; see `identify` and `JobRecord.retry` for theirs. 404 for a job
+                that there is not, 403 for one of another account.
+        """
+        account = identify(self.accounts, authorization, parameters.get("accountserviceid"))
+        record = self.find(route.kind, job_id)
+        if record is None:
+            raise RequestRefusedError(404, "not found")
+        if record.account != account:
+            raise RequestRefusedError(403, "forbidden")
+        if route is Route.IMAGE_DIFF_RETRY:
+            record.retry(now)
+            return record.wire(now, earlier=earlier)
+        # "success" is on nearly every page but that of the image diff retry.
+        return record.wire(now, earlier=earlier, details=parameters.get("diff_info") == "1") | {"success": True}

@@ -10,10 +10,10 @@ from attrs import define, field
 from attrs.validators import ge, le, optional
 
 from clanforge_async.simulator.faults import Fault
-from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.requests import Route
 
 if TYPE_CHECKING:
-    from clanforge_async.simulator.visits import Visit
+    from clanforge_async.simulator.faults import Visit
 
 
 @define(eq=False, kw_only=True)

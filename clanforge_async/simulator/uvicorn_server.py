@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clanforge_async.simulator.answers import HANG_UP
+from clanforge_async.simulator.faults import HANG_UP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from clanforge_async.simulator.refusals import RequestRefusedError
+from clanforge_async.simulator.errors import RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Requests that the server turns down, and the envelope in which it says so."""
+"""Requests that the server refuses, and its error envelope."""
 
 from __future__ import annotations
 
@@ -31,3 +31,6 @@ def envelope(code: int, message: str) -> dict[str, Any]:
         "messages": [],
         "_debug": [],
     }
+
+
+ADVICE = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"
