@@ -30,7 +30,7 @@ from clanforge_async.simulator.faults import (
     Truncate,
     Unreadable,
 )
-from clanforge_async.simulator.payloads import Habits, Listing
+from clanforge_async.simulator.payloads import Listing, Quirks
 from clanforge_async.simulator.requests import Request, Route, Traffic
 from clanforge_async.simulator.runs import Outcome, Run, Traits
 from clanforge_async.simulator.server import serve
@@ -44,10 +44,10 @@ __all__ = [
     "Fault",
     "Faults",
     "GatewayError",
-    "Habits",
     "Latency",
     "Listing",
     "Outcome",
+    "Quirks",
     "Request",
     "Route",
     "Run",

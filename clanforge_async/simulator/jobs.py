@@ -13,7 +13,7 @@ from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob
 from clanforge_async.refs import JobKind, JobRef
 from clanforge_async.simulator.auth import identify
 from clanforge_async.simulator.errors import RequestRefusedError
-from clanforge_async.simulator.payloads import Habits, Listing
+from clanforge_async.simulator.payloads import Listing, Quirks
 from clanforge_async.simulator.requests import Route
 from clanforge_async.simulator.runs import draw, snapshot, stage_at
 from clanforge_async.simulator.states import completing
@@ -39,7 +39,7 @@ class JobRecord:
         speed: What durations are divided by.
         script: What its runs are to be like, in their order.
         failures: How often it had failed before the first of them.
-        habits: How it is written.
+        quirks: How it is written.
         listing: What it finds, if it is an image diff.
         details: What it compares, if it is an image diff.
         locked_by: The image diff that locks its image, if one does.
@@ -52,7 +52,7 @@ class JobRecord:
     speed: float
     script: tuple[Run, ...]
     failures: int = 0
-    habits: Habits = field(factory=Habits)
+    quirks: Quirks = field(factory=Quirks)
     listing: Listing = field(factory=Listing)
     details: ImageDiffDetails | None = None
     locked_by: int | None = None
@@ -101,11 +101,11 @@ class JobRecord:
         """
         plan = self.plans[-2] if earlier and len(self.plans) > 1 else self.plans[-1]
         if self.ref.kind is JobKind.IMAGE_VERSION:
-            return self.habits.write(snapshot(plan, ImageVersionJob, self.ref.id, now))
+            return self.quirks.write(snapshot(plan, ImageVersionJob, self.ref.id, now))
         job = snapshot(plan, ImageDiffJob, self.ref.id, now)
         if job.is_completed:
             job = attrs.evolve(job, **attrs.asdict(self.listing, recurse=False))
-        return self.habits.write(attrs.evolve(job, details=self.details if details else None))
+        return self.quirks.write(attrs.evolve(job, details=self.details if details else None))
 
     def _one_that_completes(self) -> Run:
         first = self.script[0]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class Habits:
+class Quirks:
     """How one job is written. By default as the vendor's pages show it, with null for what a job has not.
 
     Attributes:

@@ -17,7 +17,7 @@ from clanforge_async.simulator.app import make_app
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.fault_injection import Faults
 from clanforge_async.simulator.jobs import JobRecord, Ledger
-from clanforge_async.simulator.payloads import Habits, Listing, draw_details
+from clanforge_async.simulator.payloads import Listing, Quirks, draw_details
 from clanforge_async.simulator.requests import Traffic
 from clanforge_async.simulator.runs import Outcome, Run, Traits
 
@@ -58,7 +58,7 @@ class Simulator:
             seed: What everything left to chance is drawn from.
             accounts: Who may call; jobs belong to the first unless they are added for another.
             clock: The server's time in Unix seconds; one that is ahead of the client's makes a skewed server.
-            quirks: Whether jobs are written with `Habits` drawn for each, instead of as the vendor's pages show.
+            quirks: Whether jobs are written with `Quirks` drawn for each, instead of as the vendor's pages show.
 
         Raises:
             ValueError: There is no account, or the speed is not a positive number.
@@ -89,7 +89,7 @@ class Simulator:
         queued_for: float = 0.0,
         failures: int = 0,
         account: Account | None = None,
-        habits: Habits | None = None,
+        quirks: Quirks | None = None,
         **traits: Unpack[Traits],
     ) -> JobRef:
         """Create an image version job, now.
@@ -103,7 +103,7 @@ class Simulator:
             queued_for: Seconds that it waits before it runs, divided likewise.
             failures: How often it has failed before.
             account: Whose it is; None: the first account's.
-            habits: How it is written; None: as the simulator's ``quirks`` say.
+            quirks: How it is written; None: as the simulator's ``quirks`` say.
             **traits: What else of a `Run` is not to be left to chance.
 
         Raises:
@@ -111,7 +111,7 @@ class Simulator:
                 described.
         """
         run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
-        return self._add(JobRef.image_version(id), (run,), account, habits, failures=failures)
+        return self._add(JobRef.image_version(id), (run,), account, quirks, failures=failures)
 
     def add_image_diff(
         self,
@@ -126,7 +126,7 @@ class Simulator:
         listing: Listing | None = None,
         failures: int = 0,
         account: Account | None = None,
-        habits: Habits | None = None,
+        quirks: Quirks | None = None,
         **traits: Unpack[Traits],
     ) -> JobRef:
         """Create an image diff job, now.
@@ -144,7 +144,7 @@ class Simulator:
             listing: The files that it lists once it has completed; None: a few, drawn by chance.
             failures: How often it has failed before.
             account: Whose it is; None: the first account's.
-            habits: How it is written; None: as the simulator's ``quirks`` say.
+            quirks: How it is written; None: as the simulator's ``quirks`` say.
             **traits: What else of its first `Run` is not to be left to chance.
 
         Raises:
@@ -157,7 +157,7 @@ class Simulator:
         drawn, details = Listing.drawn(rng), draw_details(rng)
         later = (Run(states=run) if isinstance(run, str) else run for run in retries)
         found = {"listing": drawn if listing is None else listing, "details": details, "locked_by": locked_by}
-        return self._add(ref, (run, *later), account, habits, failures=failures, **found)
+        return self._add(ref, (run, *later), account, quirks, failures=failures, **found)
 
     def client(self, account: Account | None = None, **options: Any) -> ClanforgeClient:
         """Return a client that calls the app in process.
@@ -200,7 +200,7 @@ class Simulator:
         return len(self._record(target).plans) - 1
 
     def _add(
-        self, ref: JobRef, script: tuple[Run, ...], account: Account | None, habits: Habits | None, **kept: Any
+        self, ref: JobRef, script: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **kept: Any
     ) -> JobRef:
         if ref in self._ledger.records:
             msg = f"there is a job {ref} already"
@@ -209,14 +209,14 @@ class Simulator:
         if account not in self.accounts:
             msg = f"account {account.account_service_id} is not one of the simulator's"
             raise ValueError(msg)
-        usual = Habits.drawn(self._rng(ref, "habits")) if self._quirks else Habits()
+        usual = Quirks.drawn(self._rng(ref, "habits")) if self._quirks else Quirks()
         record = JobRecord(
             ref=ref,
             account=account,
             seed=f"{self._seed}/{ref}",
             speed=self.speed,
             script=script,
-            habits=habits or usual,
+            quirks=quirks or usual,
             **kept,
         )
         record.begin(self.clock())

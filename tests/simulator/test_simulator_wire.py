@@ -8,18 +8,18 @@ import pytest
 from support.simulator.calling import FakeClock, job
 
 from clanforge_async import JobKind, JobState, job_from_dict
-from clanforge_async.simulator import Habits, Listing, Simulator
+from clanforge_async.simulator import Listing, Quirks, Simulator
 
 PATHS = {JobKind.IMAGE_DIFF: "imagediff/1/status", JobKind.IMAGE_VERSION: "imageversion/1/status"}
 
 
-async def written(kind: JobKind = JobKind.IMAGE_VERSION, seconds: float = 100, **habits: Any) -> dict[str, Any]:
+async def written(kind: JobKind = JobKind.IMAGE_VERSION, seconds: float = 100, **quirks: Any) -> dict[str, Any]:
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     if kind is JobKind.IMAGE_DIFF:
-        simulator.add_image_diff(1, duration=10, habits=Habits(**habits))
+        simulator.add_image_diff(1, duration=10, quirks=Quirks(**quirks))
     else:
-        simulator.add_image_version(1, duration=10, habits=Habits(**habits))
+        simulator.add_image_version(1, duration=10, quirks=Quirks(**quirks))
     clock.advance(seconds)
     return await job(simulator, PATHS[kind])
 
@@ -62,8 +62,8 @@ async def test_habits_never_change_what_a_job_is(kind: JobKind, seconds: float) 
     """However a job is written, the SDK's codec reads the same job."""
     plain = job_from_dict(kind, await written(kind, seconds))
     for seed in range(20):
-        habits = Habits.drawn(random.Random(seed))
-        read = job_from_dict(kind, await written(kind, seconds, **attrs.asdict(habits)))
+        quirks = Quirks.drawn(random.Random(seed))
+        read = job_from_dict(kind, await written(kind, seconds, **attrs.asdict(quirks)))
         assert (read.state, read.progress, read.updated_at) == (plain.state, plain.progress, plain.updated_at)
         assert (read.started_at, read.eta, read.error) == (plain.started_at, plain.eta, plain.error)
 
