@@ -15,8 +15,8 @@ from clanforge_async.simulator.auth import identify
 from clanforge_async.simulator.errors import RequestRefusedError
 from clanforge_async.simulator.payloads import Listing, Quirks
 from clanforge_async.simulator.requests import Route
-from clanforge_async.simulator.runs import draw, snapshot, stage_at
-from clanforge_async.simulator.states import completing
+from clanforge_async.simulator.runs import draw, latest_change, snapshot
+from clanforge_async.simulator.states import with_completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ class JobRecord:
             RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
                 for one of the two); 200 for one whose image is locked.
         """
-        state = stage_at(self.plans[-1], now).state
+        state = latest_change(self.plans[-1], now).state
         if state not in _RETRIABLE:
             message = f"diff {self.ref.id} is {state.name.lower()}: only a completed or failed one can be retried"
             raise RequestRefusedError(400, message)
@@ -111,7 +111,7 @@ class JobRecord:
         first = self.script[0]
         if first.states is None:
             return attrs.evolve(first, outcome="completed")
-        return attrs.evolve(first, states=completing(first.states))
+        return attrs.evolve(first, states=with_completion(first.states))
 
 
 def _last_update(plan: Plan) -> int:

@@ -14,7 +14,7 @@ from attrs import Attribute, field, frozen
 
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH
-from clanforge_async.simulator.states import Course, Stage, parse_course
+from clanforge_async.simulator.states import StateChange, StateSequence, parse_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def _must(hold: Callable[[Any], bool], what: str) -> Callable[[Any, Attribute[An
 
 def _parsable(_run: object, _attribute: Attribute[str | None], value: str | None) -> None:
     if value is not None:
-        parse_course(value)
+        parse_states(value)
 
 
 _seconds = _must(lambda value: 0 <= value < math.inf, "a number of seconds")
@@ -120,7 +120,7 @@ class Plan:
 
     Attributes:
         created: When the run is created.
-        stages: The states that it passes through, in their order.
+        changes: The states that it passes through, in their order.
         completes: When it would end if all went well; the server's estimates aim there.
         curve: See `Run`.
         step: See `Run`.
@@ -132,7 +132,7 @@ class Plan:
     """
 
     created: float
-    stages: tuple[Stage, ...]
+    changes: tuple[StateChange, ...]
     completes: float
     curve: float
     step: int
@@ -144,17 +144,17 @@ class Plan:
     @property
     def started(self) -> float:
         """When it begins to run, or ends without; infinite if it waits for ever."""
-        return next((stage.since for stage in self.stages if stage.state >= JobState.RUNNING), math.inf)
+        return next((change.since for change in self.changes if change.state >= JobState.RUNNING), math.inf)
 
     @property
     def ended(self) -> float:
         """When it ends; infinite if it never does."""
-        return self.stages[-1].since if self.outcome.is_terminal else math.inf
+        return self.changes[-1].since if self.outcome.is_terminal else math.inf
 
     @property
     def outcome(self) -> JobState:
         """The state that it stays in."""
-        return self.stages[-1].state
+        return self.changes[-1].state
 
 
 def draw(
@@ -166,46 +166,46 @@ def draw(
     fails_at, error = rng.uniform(0.2, 0.9), rng.choice(_ERRORS)
     estimate_error = rng.uniform(-0.3, 0.5)
     fraction = _given(run.fails_at, fails_at)
-    course = _course(run, fraction)
-    if not_before is not None and course[0].state is not JobState.CREATED:
-        course = (Stage(0, JobState.CREATED), *course)
+    sequence = _state_sequence(run, fraction)
+    if not_before is not None and sequence[0].state is not JobState.CREATED:
+        sequence = (StateChange(0, JobState.CREATED), *sequence)
     return Plan(
         created=created,
-        stages=tuple(Stage(created + since / speed, state) for since, state in course),
-        completes=created + _completion(run, course, fraction) / speed,
+        changes=tuple(StateChange(created + since / speed, state) for since, state in sequence),
+        completes=created + _completion(run, sequence, fraction) / speed,
         curve=_given(run.curve, curve),
         step=_given(run.step, step),
         estimate_error=_given(run.estimate_error, estimate_error) if run.estimate else None,
-        error=_given(run.error, error) if course[-1].state is JobState.FAILED else None,
+        error=_given(run.error, error) if sequence[-1].state is JobState.FAILED else None,
         failures=failures,
         not_before=math.floor(created) if not_before is None else not_before,
     )
 
 
-def _course(run: Run, fraction: float) -> Course:
+def _state_sequence(run: Run, fraction: float) -> StateSequence:
     if run.states is not None:
-        return parse_course(run.states)
+        return parse_states(run.states)
     assert run.duration is not None  # noqa: S101 - a run has one of the two
     waits = run.queued_for
     runs = run.duration if run.outcome == "completed" else fraction * run.duration
     return (
-        Stage(0, JobState.CREATED),
-        Stage(0.2 * waits, JobState.PENDING),
-        Stage(0.5 * waits, JobState.QUEUED),
-        Stage(waits, JobState.RUNNING),
-        Stage(waits + runs, _OUTCOMES[run.outcome]),
+        StateChange(0, JobState.CREATED),
+        StateChange(0.2 * waits, JobState.PENDING),
+        StateChange(0.5 * waits, JobState.QUEUED),
+        StateChange(waits, JobState.RUNNING),
+        StateChange(waits + runs, _OUTCOMES[run.outcome]),
     )
 
 
-def _completion(run: Run, course: Course, fraction: float) -> float:
+def _completion(run: Run, sequence: StateSequence, fraction: float) -> float:
     if run.duration is not None:
         return run.queued_for + run.duration
-    since, state = course[-1]
+    since, state = sequence[-1]
     if not state.is_terminal:
         return since + _OVERDUE_AFTER
     if state is JobState.COMPLETED:
         return since
-    started = next(stage.since for stage in course if stage.state >= JobState.RUNNING)
+    started = next(change.since for change in sequence if change.state >= JobState.RUNNING)
     return started + (since - started) / fraction
 
 
@@ -213,17 +213,17 @@ def _given(trait: _Trait | None, otherwise: _Trait) -> _Trait:
     return otherwise if trait is None else trait
 
 
-def stage_at(plan: Plan, now: float) -> Stage:
+def latest_change(plan: Plan, now: float) -> StateChange:
     """Return the state that the job is in, and since when."""
     # At the very moment of its creation a run is Created, also one that does not wait: it is what a retry answers.
     if now <= plan.created:
-        return plan.stages[0]
-    return [stage for stage in plan.stages if stage.since <= now][-1]
+        return plan.changes[0]
+    return [change for change in plan.changes if change.since <= now][-1]
 
 
 def progress_at(plan: Plan, now: float) -> int:
     """Return the percentage that the server shows; it stays where it was when a job fails."""
-    state = stage_at(plan, now).state
+    state = latest_change(plan, now).state
     if state is JobState.COMPLETED:
         return 100
     if state < JobState.RUNNING:
@@ -235,7 +235,7 @@ def progress_at(plan: Plan, now: float) -> int:
 
 def updated_at(plan: Plan, now: float) -> float:
     """Return when the server last updated the job: at a change of its state, or at the last step of its progress."""
-    since, state = stage_at(plan, now)
+    since, state = latest_change(plan, now)
     if state is not JobState.RUNNING:
         return since
     reached = math.pow(progress_at(plan, now) / 100, 1 / plan.curve)
@@ -258,7 +258,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 def snapshot(plan: Plan, cls: type[AnyJob], job_id: int, now: float) -> AnyJob:
     """Return what the server knows of a job at a moment, in whole seconds as it counts them."""
-    state = stage_at(plan, now).state
+    state = latest_change(plan, now).state
     eta = estimate_at(plan, now)
     return cls(
         id=job_id,

@@ -8,42 +8,42 @@ from typing import NamedTuple, TypeAlias
 
 from clanforge_async.jobs import JobState
 
-_A_MOMENT = 1.0
+_DEFAULT_DURATION = 1.0
 """Seconds that a state lasts for which none are given."""
 
 
-class Stage(NamedTuple):
+class StateChange(NamedTuple):
     """A state and since when a job is in it."""
 
     since: float
     state: JobState
 
 
-Course: TypeAlias = tuple[Stage, ...]
+StateSequence: TypeAlias = tuple[StateChange, ...]
 """What a run passes through, since the seconds after its creation at which it comes there."""
 
 
-def parse_course(text: str) -> Course:
-    """Read a course as `Run` describes it, such as ``created,running:40,failed``.
+def parse_states(text: str) -> StateSequence:
+    """Read a sequence as `Run` describes it, such as ``created,running:40,failed``.
 
     Raises:
         ValueError: It is not of that form, or no job can take it.
     """
     *passed, last = text.split(",")
-    stages, since = list[Stage](), 0.0
+    changes, since = list[StateChange](), 0.0
     for step in passed:
         name, colon, seconds = step.partition(":")
-        stages.append(Stage(since, _state(name, text)))
-        since += _duration(seconds, text) if colon else _A_MOMENT
-    stages.append(Stage(since, _state(last, text)))
-    for earlier, later in itertools.pairwise(stages):
+        changes.append(StateChange(since, _state(name, text)))
+        since += _duration(seconds, text) if colon else _DEFAULT_DURATION
+    changes.append(StateChange(since, _state(last, text)))
+    for earlier, later in itertools.pairwise(changes):
         if earlier.state.is_terminal or earlier.state >= later.state:
             raise _refusal(text, f"{later.state.name.lower()} cannot come after {earlier.state.name.lower()}")
-    return tuple(stages)
+    return tuple(changes)
 
 
-def completing(text: str) -> str:
-    """Return the same course with another end, if it had one: the job completes."""
+def with_completion(text: str) -> str:
+    """Return the same sequence with another end, if it had one: the job completes."""
     before, _, last = text.rpartition(",")
     passed = before if _state(last, text).is_terminal else text
     return f"{passed},completed".lstrip(",")

@@ -17,9 +17,9 @@ from clanforge_async.simulator.runs import (
     Plan,
     draw,
     estimate_at,
+    latest_change,
     progress_at,
     snapshot,
-    stage_at,
     updated_at,
 )
 
@@ -81,7 +81,7 @@ def test_a_job_has_not_ended_before_its_end(plan: Plan, fractions: list[float]) 
     """Before its end a job is in no terminal state, and shows less than 100 %."""
     for now in moments(plan, fractions):
         if now < plan.ended:
-            assert not stage_at(plan, now).state.is_terminal
+            assert not latest_change(plan, now).state.is_terminal
             assert progress_at(plan, now) < 100
 
 
@@ -115,15 +115,15 @@ def test_chance_settles_the_same_every_time(run: Run) -> None:
 def test_a_waiting_job_passes_through_all_states() -> None:
     """A job is Created, Pending and Queued while it waits, then Running, then at its end."""
     plan = make(Run(duration=10, queued_for=10))
-    states = [stage_at(plan, START + seconds).state for seconds in (0, 1, 3, 6, 10, 19, 20)]
+    states = [latest_change(plan, START + seconds).state for seconds in (0, 1, 3, 6, 10, 19, 20)]
     assert [state.value for state in states] == [1, 1, 2, 3, 4, 4, 5]
 
 
 def test_a_job_that_does_not_wait_is_seen_as_created() -> None:
     """At the moment of its creation a job is Created, whatever comes next."""
     plan = make(Run(duration=0))
-    assert stage_at(plan, START).state is JobState.CREATED
-    assert stage_at(plan, START + 0.001).state is JobState.COMPLETED
+    assert latest_change(plan, START).state is JobState.CREATED
+    assert latest_change(plan, START + 0.001).state is JobState.COMPLETED
 
 
 def test_speed_divides_every_duration() -> None:
