@@ -15,14 +15,14 @@ from clanforge_async.simulator.auth import identify
 from clanforge_async.simulator.errors import RequestRefusedError
 from clanforge_async.simulator.payloads import Listing, Quirks
 from clanforge_async.simulator.requests import Route
-from clanforge_async.simulator.runs import draw, latest_change, snapshot
+from clanforge_async.simulator.runs import latest_change, make_schedule, snapshot
 from clanforge_async.simulator.states import with_completion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clanforge_async.simulator.auth import Account
-    from clanforge_async.simulator.runs import Plan, Run
+    from clanforge_async.simulator.runs import Run, RunSchedule
 
 
 _RETRIABLE = {JobState.COMPLETED, JobState.FAILED}
@@ -50,31 +50,31 @@ class JobRecord:
     account: Account
     seed: str
     speed: float
-    script: tuple[Run, ...]
+    runs: tuple[Run, ...]
     failures: int = 0
     quirks: Quirks = field(factory=Quirks)
     listing: Listing = field(factory=Listing)
     details: ImageDiffDetails | None = None
     locked_by: int | None = None
-    plans: list[Plan] = field(factory=list["Plan"])
+    schedules: list[RunSchedule] = field(factory=list["RunSchedule"])
 
-    def begin(self, now: float) -> None:
+    def start_run(self, now: float) -> None:
         """Begin the next run."""
-        number = len(self.plans)
-        before = self.plans[-1] if self.plans else None
-        plan = draw(
-            self.script[number] if number < len(self.script) else self._one_that_completes(),
+        number = len(self.schedules)
+        before = self.schedules[-1] if self.schedules else None
+        schedule = make_schedule(
+            self.runs[number] if number < len(self.runs) else self._completing_run(),
             random.Random(f"{self.seed}/{number}"),  # noqa: S311 - it is to be the same every time
             created=now,
             speed=self.speed,
             failures=before.failures + (before.outcome is JobState.FAILED) if before else self.failures,
             not_before=max(math.floor(now), _last_update(before) + 1) if before else None,
         )
-        self.plans.append(plan)
+        self.schedules.append(schedule)
 
     def since_retry(self, now: float) -> float | None:
         """Return the seconds since the latest retry, None if there was none."""
-        return now - self.plans[-1].created if len(self.plans) > 1 else None
+        return now - self.schedules[-1].created if len(self.schedules) > 1 else None
 
     def retry(self, now: float) -> None:
         """Begin the next run, if the server's rules allow it.
@@ -83,13 +83,13 @@ class JobRecord:
             RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
                 for one of the two); 200 for one whose image is locked.
         """
-        state = latest_change(self.plans[-1], now).state
+        state = latest_change(self.schedules[-1], now).state
         if state not in _RETRIABLE:
             message = f"diff {self.ref.id} is {state.name.lower()}: only a completed or failed one can be retried"
             raise RequestRefusedError(400, message)
         if self.locked_by is not None:
             raise RequestRefusedError(200, f"image locked by diffid: {self.locked_by}", code=1)
-        self.begin(now)
+        self.start_run(now)
 
     def wire(self, now: float, *, earlier: bool = False, details: bool = False) -> dict[str, Any]:
         """Return the job as the server writes it.
@@ -99,23 +99,23 @@ class JobRecord:
             earlier: Show the run before the latest, if there is one.
             details: Show what an image diff compares.
         """
-        plan = self.plans[-2] if earlier and len(self.plans) > 1 else self.plans[-1]
+        schedule = self.schedules[-2] if earlier and len(self.schedules) > 1 else self.schedules[-1]
         if self.ref.kind is JobKind.IMAGE_VERSION:
-            return self.quirks.write(snapshot(plan, ImageVersionJob, self.ref.id, now))
-        job = snapshot(plan, ImageDiffJob, self.ref.id, now)
+            return self.quirks.write(snapshot(schedule, ImageVersionJob, self.ref.id, now))
+        job = snapshot(schedule, ImageDiffJob, self.ref.id, now)
         if job.is_completed:
             job = attrs.evolve(job, **attrs.asdict(self.listing, recurse=False))
         return self.quirks.write(attrs.evolve(job, details=self.details if details else None))
 
-    def _one_that_completes(self) -> Run:
-        first = self.script[0]
+    def _completing_run(self) -> Run:
+        first = self.runs[0]
         if first.states is None:
             return attrs.evolve(first, outcome="completed")
         return attrs.evolve(first, states=with_completion(first.states))
 
 
-def _last_update(plan: Plan) -> int:
-    return max(math.floor(plan.ended), plan.not_before)
+def _last_update(schedule: RunSchedule) -> int:
+    return max(math.floor(schedule.ended), schedule.not_before)
 
 
 @define(eq=False)

@@ -115,7 +115,7 @@ class Run:
 
 
 @frozen(kw_only=True)
-class Plan:
+class RunSchedule:
     """One run of a job, settled in every respect.
 
     Attributes:
@@ -157,9 +157,9 @@ class Plan:
         return self.changes[-1].state
 
 
-def draw(
+def make_schedule(
     run: Run, rng: Random, *, created: float, speed: float = 1.0, failures: int = 0, not_before: int | None = None
-) -> Plan:
+) -> RunSchedule:
     """Settle a run that is created at a moment."""
     # All is drawn, wanted or not, so that settling one trait by hand leaves the others as they were.
     curve, step = rng.uniform(0.75, 1.35), rng.choice((1, 2, 5))
@@ -169,7 +169,7 @@ def draw(
     sequence = _state_sequence(run, fraction)
     if not_before is not None and sequence[0].state is not JobState.CREATED:
         sequence = (StateChange(0, JobState.CREATED), *sequence)
-    return Plan(
+    return RunSchedule(
         created=created,
         changes=tuple(StateChange(created + since / speed, state) for since, state in sequence),
         completes=created + _completion(run, sequence, fraction) / speed,
@@ -213,63 +213,63 @@ def _given(trait: _Trait | None, otherwise: _Trait) -> _Trait:
     return otherwise if trait is None else trait
 
 
-def latest_change(plan: Plan, now: float) -> StateChange:
+def latest_change(schedule: RunSchedule, now: float) -> StateChange:
     """Return the state that the job is in, and since when."""
     # At the very moment of its creation a run is Created, also one that does not wait: it is what a retry answers.
-    if now <= plan.created:
-        return plan.changes[0]
-    return [change for change in plan.changes if change.since <= now][-1]
+    if now <= schedule.created:
+        return schedule.changes[0]
+    return [change for change in schedule.changes if change.since <= now][-1]
 
 
-def progress_at(plan: Plan, now: float) -> int:
+def progress_at(schedule: RunSchedule, now: float) -> int:
     """Return the percentage that the server shows; it stays where it was when a job fails."""
-    state = latest_change(plan, now).state
+    state = latest_change(schedule, now).state
     if state is JobState.COMPLETED:
         return 100
     if state < JobState.RUNNING:
         return 0
-    elapsed, duration = min(now, plan.ended) - plan.started, plan.completes - plan.started
+    elapsed, duration = min(now, schedule.ended) - schedule.started, schedule.completes - schedule.started
     fraction = elapsed / duration if duration else 1.0
-    return min(math.floor(100 * math.pow(fraction, plan.curve)), 99) // plan.step * plan.step
+    return min(math.floor(100 * math.pow(fraction, schedule.curve)), 99) // schedule.step * schedule.step
 
 
-def updated_at(plan: Plan, now: float) -> float:
+def updated_at(schedule: RunSchedule, now: float) -> float:
     """Return when the server last updated the job: at a change of its state, or at the last step of its progress."""
-    since, state = latest_change(plan, now)
+    since, state = latest_change(schedule, now)
     if state is not JobState.RUNNING:
         return since
-    reached = math.pow(progress_at(plan, now) / 100, 1 / plan.curve)
-    return min(plan.started + reached * (plan.completes - plan.started), now)
+    reached = math.pow(progress_at(schedule, now) / 100, 1 / schedule.curve)
+    return min(schedule.started + reached * (schedule.completes - schedule.started), now)
 
 
-def estimate_at(plan: Plan, now: float) -> float | None:
+def estimate_at(schedule: RunSchedule, now: float) -> float | None:
     """Return when the server expects the job to complete.
 
     An estimate is made anew with each update and errs by a share of the time that then remains, so it moves, gets
     better, and can pass before the next one.
     """
-    if plan.estimate_error is None:
+    if schedule.estimate_error is None:
         return None
-    return plan.completes + plan.estimate_error * (plan.completes - updated_at(plan, now))
+    return schedule.completes + schedule.estimate_error * (schedule.completes - updated_at(schedule, now))
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
-def snapshot(plan: Plan, cls: type[AnyJob], job_id: int, now: float) -> AnyJob:
+def snapshot(schedule: RunSchedule, cls: type[AnyJob], job_id: int, now: float) -> AnyJob:
     """Return what the server knows of a job at a moment, in whole seconds as it counts them."""
-    state = latest_change(plan, now).state
-    eta = estimate_at(plan, now)
+    state = latest_change(schedule, now).state
+    eta = estimate_at(schedule, now)
     return cls(
         id=job_id,
         state=state,
-        created_at=_moment(plan.created),
-        updated_at=_moment(max(updated_at(plan, now), plan.not_before)),
-        started_at=_moment(plan.started) if state >= JobState.RUNNING else None,
+        created_at=_moment(schedule.created),
+        updated_at=_moment(max(updated_at(schedule, now), schedule.not_before)),
+        started_at=_moment(schedule.started) if state >= JobState.RUNNING else None,
         eta=None if eta is None else _moment(eta),
-        progress=progress_at(plan, now),
-        failure_count=plan.failures + (state is JobState.FAILED),
-        error=plan.error if state.is_terminal else None,
+        progress=progress_at(schedule, now),
+        failure_count=schedule.failures + (state is JobState.FAILED),
+        error=schedule.error if state.is_terminal else None,
     )
 
 

@@ -180,7 +180,7 @@ class Simulator:
 
         That is when the job was added or last retried. Arguments and errors are those of `ended_at`.
         """
-        return self._record(target).plans[-1].created
+        return self._record(target).schedules[-1].created
 
     def ended_at(self, target: JobRef | Job | int) -> float:
         """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
@@ -193,14 +193,14 @@ class Simulator:
         Raises:
             LookupError: There is no such job, or more than one.
         """
-        return self._record(target).plans[-1].ended
+        return self._record(target).schedules[-1].ended
 
     def retries_of(self, target: JobRef | Job | int) -> int:
         """Return how many retries of a job were carried out. Arguments and errors are those of `ended_at`."""
-        return len(self._record(target).plans) - 1
+        return len(self._record(target).schedules) - 1
 
     def _add(
-        self, ref: JobRef, script: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **kept: Any
+        self, ref: JobRef, runs: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **kept: Any
     ) -> JobRef:
         if ref in self._ledger.records:
             msg = f"there is a job {ref} already"
@@ -215,11 +215,11 @@ class Simulator:
             account=account,
             seed=f"{self._seed}/{ref}",
             speed=self.speed,
-            script=script,
+            runs=runs,
             quirks=quirks or usual,
             **kept,
         )
-        record.begin(self.clock())
+        record.start_run(self.clock())
         self._ledger.records[ref] = record
         return ref
 

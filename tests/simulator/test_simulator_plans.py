@@ -14,10 +14,10 @@ from support.simulator.calling import START
 from clanforge_async import ImageVersionJob, JobState
 from clanforge_async.simulator import Run
 from clanforge_async.simulator.runs import (
-    Plan,
-    draw,
+    RunSchedule,
     estimate_at,
     latest_change,
+    make_schedule,
     progress_at,
     snapshot,
     updated_at,
@@ -41,58 +41,58 @@ RUNS = st.builds(
 FRACTIONS = st.lists(st.floats(-0.1, 1.5), min_size=2, max_size=6).map(sorted)
 
 
-def moments(plan: Plan, fractions: list[float]) -> list[float]:
+def moments(schedule: RunSchedule, fractions: list[float]) -> list[float]:
     """Spread over the plan's time, with the moments of its own at which something happens."""
-    spread = [plan.created + fraction * (plan.ended - plan.created) for fraction in fractions]
-    return sorted([*spread, plan.created, plan.started, plan.ended, math.nextafter(plan.ended, 0)])
+    spread = [schedule.created + fraction * (schedule.ended - schedule.created) for fraction in fractions]
+    return sorted([*spread, schedule.created, schedule.started, schedule.ended, math.nextafter(schedule.ended, 0)])
 
 
-def make(run: Run, seed: int = 0, **options: Any) -> Plan:
-    return draw(run, random.Random(seed), created=START, **options)
+def make(run: Run, seed: int = 0, **options: Any) -> RunSchedule:
+    return make_schedule(run, random.Random(seed), created=START, **options)
 
 
-PLANS = st.builds(make, RUNS, st.integers(), speed=st.floats(0.1, 1000))
+SCHEDULES = st.builds(make, RUNS, st.integers(), speed=st.floats(0.1, 1000))
 
 
 @FEWER
-@given(PLANS, FRACTIONS)
-def test_a_job_never_goes_back_within_a_run(plan: Plan, fractions: list[float]) -> None:
+@given(SCHEDULES, FRACTIONS)
+def test_a_job_never_goes_back_within_a_run(schedule: RunSchedule, fractions: list[float]) -> None:
     """State, progress and the moment of the last update only ever grow."""
-    looks = [snapshot(plan, ImageVersionJob, 1, now) for now in moments(plan, fractions)]
+    looks = [snapshot(schedule, ImageVersionJob, 1, now) for now in moments(schedule, fractions)]
     shown = [(look.state, look.progress, look.updated_at) for look in looks]
     for earlier, later in itertools.pairwise(shown):
         assert all(a <= b for a, b in zip(earlier, later, strict=True))  # type: ignore[operator]
 
 
 @FEWER
-@given(PLANS, st.floats(0.001, 1e9))
-def test_an_end_is_final(plan: Plan, long: float) -> None:
+@given(SCHEDULES, st.floats(0.001, 1e9))
+def test_an_end_is_final(schedule: RunSchedule, long: float) -> None:
     """From the moment at which it has ended on, nothing about a job changes any more."""
-    now = math.nextafter(max(plan.ended, plan.created), math.inf)
-    end = snapshot(plan, ImageVersionJob, 1, now)
+    now = math.nextafter(max(schedule.ended, schedule.created), math.inf)
+    end = snapshot(schedule, ImageVersionJob, 1, now)
     assert end.is_terminal
-    assert end.state is plan.outcome
-    assert snapshot(plan, ImageVersionJob, 1, now + long) == end
+    assert end.state is schedule.outcome
+    assert snapshot(schedule, ImageVersionJob, 1, now + long) == end
 
 
 @FEWER
-@given(PLANS, FRACTIONS)
-def test_a_job_has_not_ended_before_its_end(plan: Plan, fractions: list[float]) -> None:
+@given(SCHEDULES, FRACTIONS)
+def test_a_job_has_not_ended_before_its_end(schedule: RunSchedule, fractions: list[float]) -> None:
     """Before its end a job is in no terminal state, and shows less than 100 %."""
-    for now in moments(plan, fractions):
-        if now < plan.ended:
-            assert not latest_change(plan, now).state.is_terminal
-            assert progress_at(plan, now) < 100
+    for now in moments(schedule, fractions):
+        if now < schedule.ended:
+            assert not latest_change(schedule, now).state.is_terminal
+            assert progress_at(schedule, now) < 100
 
 
 @FEWER
-@given(PLANS, FRACTIONS)
-def test_the_times_of_a_job_are_in_order(plan: Plan, fractions: list[float]) -> None:
+@given(SCHEDULES, FRACTIONS)
+def test_the_times_of_a_job_are_in_order(schedule: RunSchedule, fractions: list[float]) -> None:
     """A job is created, then started, then updated, and by then it is no earlier than any of these."""
-    for now in moments(plan, fractions):
-        look = snapshot(plan, ImageVersionJob, 1, now)
+    for now in moments(schedule, fractions):
+        look = snapshot(schedule, ImageVersionJob, 1, now)
         assert look.created_at <= (look.started_at or look.updated_at) <= look.updated_at
-        assert updated_at(plan, now) <= max(now, plan.created)
+        assert updated_at(schedule, now) <= max(now, schedule.created)
         assert (look.started_at is not None) == (look.state is not None and look.state >= JobState.RUNNING)
 
 
@@ -100,9 +100,9 @@ def test_the_times_of_a_job_are_in_order(plan: Plan, fractions: list[float]) -> 
 @given(RUNS, st.floats(-0.1, 1.5))
 def test_a_run_without_estimate_never_makes_one(run: Run, fraction: float) -> None:
     """With ``estimate=False`` there is no eta at any moment."""
-    plan = make(attrs.evolve(run, estimate=False))
-    now = plan.created + fraction * (plan.ended - plan.created)
-    assert snapshot(plan, ImageVersionJob, 1, now).eta is None
+    schedule = make(attrs.evolve(run, estimate=False))
+    now = schedule.created + fraction * (schedule.ended - schedule.created)
+    assert snapshot(schedule, ImageVersionJob, 1, now).eta is None
 
 
 @FEWER
@@ -114,51 +114,51 @@ def test_chance_settles_the_same_every_time(run: Run) -> None:
 
 def test_a_waiting_job_passes_through_all_states() -> None:
     """A job is Created, Pending and Queued while it waits, then Running, then at its end."""
-    plan = make(Run(duration=10, queued_for=10))
-    states = [latest_change(plan, START + seconds).state for seconds in (0, 1, 3, 6, 10, 19, 20)]
+    schedule = make(Run(duration=10, queued_for=10))
+    states = [latest_change(schedule, START + seconds).state for seconds in (0, 1, 3, 6, 10, 19, 20)]
     assert [state.value for state in states] == [1, 1, 2, 3, 4, 4, 5]
 
 
 def test_a_job_that_does_not_wait_is_seen_as_created() -> None:
     """At the moment of its creation a job is Created, whatever comes next."""
-    plan = make(Run(duration=0))
-    assert latest_change(plan, START).state is JobState.CREATED
-    assert latest_change(plan, START + 0.001).state is JobState.COMPLETED
+    schedule = make(Run(duration=0))
+    assert latest_change(schedule, START).state is JobState.CREATED
+    assert latest_change(schedule, START + 0.001).state is JobState.COMPLETED
 
 
 def test_speed_divides_every_duration() -> None:
     """A job of 300 s that waits for 60 s takes a sixtieth of both at a speed of 60."""
-    plan = make(Run(duration=300, queued_for=60), speed=60)
-    assert plan.started == START + 1
-    assert plan.ended == START + 6
+    schedule = make(Run(duration=300, queued_for=60), speed=60)
+    assert schedule.started == START + 1
+    assert schedule.ended == START + 6
 
 
 @pytest.mark.parametrize(("curve", "half_way"), [(0.5, 70), (1.0, 50), (2.0, 25)])
 def test_progress_is_not_linear(curve: float, half_way: int) -> None:
     """Progress follows time by a power: ahead of it below 1, behind it above."""
-    plan = make(Run(duration=100, curve=curve, step=1))
-    assert progress_at(plan, START + 50) == half_way
+    schedule = make(Run(duration=100, curve=curve, step=1))
+    assert progress_at(schedule, START + 50) == half_way
 
 
 def test_progress_moves_in_steps_and_each_is_an_update() -> None:
     """Between two steps of its progress a job is not updated."""
-    plan = make(Run(duration=100, curve=1, step=10))
-    assert [progress_at(plan, START + seconds) for seconds in (9.9, 10.1, 19.9)] == [0, 10, 10]
-    assert updated_at(plan, START + 19.9) == pytest.approx(START + 10)
+    schedule = make(Run(duration=100, curve=1, step=10))
+    assert [progress_at(schedule, START + seconds) for seconds in (9.9, 10.1, 19.9)] == [0, 10, 10]
+    assert updated_at(schedule, START + 19.9) == pytest.approx(START + 10)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "squashed"])
 def test_a_job_may_end_half_way(outcome: Any) -> None:
     """A job that fails or is squashed ends at a fraction of its time, and its progress stays where it was."""
-    plan = make(Run(duration=100, outcome=outcome, fails_at=0.5, curve=1, step=1))
-    assert plan.ended == START + 50
-    assert progress_at(plan, START + 1000) == 50
+    schedule = make(Run(duration=100, outcome=outcome, fails_at=0.5, curve=1, step=1))
+    assert schedule.ended == START + 50
+    assert progress_at(schedule, START + 1000) == 50
 
 
 def test_only_a_failed_job_has_an_error_and_counts_one() -> None:
     """``joberror`` tells of a failure, when it has happened, and ``jobfailed`` counts it with those before."""
-    plan = make(Run(duration=10, outcome="failed", error="disk full"), failures=2)
-    running, failed = (snapshot(plan, ImageVersionJob, 1, START + seconds) for seconds in (1, 100))
+    schedule = make(Run(duration=10, outcome="failed", error="disk full"), failures=2)
+    running, failed = (snapshot(schedule, ImageVersionJob, 1, START + seconds) for seconds in (1, 100))
     assert (running.error, running.failure_count) == (None, 2)
     assert (failed.error, failed.failure_count) == ("disk full", 3)
     squashed = snapshot(make(Run(duration=10, outcome="squashed")), ImageVersionJob, 1, START + 100)
@@ -168,17 +168,17 @@ def test_only_a_failed_job_has_an_error_and_counts_one() -> None:
 @pytest.mark.parametrize("estimate_error", [-0.5, 0.5])
 def test_an_estimate_gets_better(estimate_error: float) -> None:
     """An estimate moves, and errs the less the nearer the end is."""
-    plan = make(Run(duration=100, curve=1, step=1, estimate_error=estimate_error))
-    errors = [estimate_at(plan, START + seconds) or 0 for seconds in (1, 50.5, 99.5)]
-    assert [round(error - plan.completes) for error in errors] == [
+    schedule = make(Run(duration=100, curve=1, step=1, estimate_error=estimate_error))
+    errors = [estimate_at(schedule, START + seconds) or 0 for seconds in (1, 50.5, 99.5)]
+    assert [round(error - schedule.completes) for error in errors] == [
         round(estimate_error * remaining) for remaining in (99, 50, 1)
     ]
 
 
 def test_an_estimate_of_a_failing_job_aims_at_its_completion() -> None:
     """The server does not know that a job is going to fail."""
-    plan = make(Run(duration=100, outcome="failed", fails_at=0.2, estimate_error=0.0))
-    assert estimate_at(plan, START + 10) == START + 100
+    schedule = make(Run(duration=100, outcome="failed", fails_at=0.2, estimate_error=0.0))
+    assert estimate_at(schedule, START + 10) == START + 100
 
 
 @pytest.mark.parametrize(
