@@ -32,7 +32,7 @@ from clanforge_async.simulator.faults import (
 )
 from clanforge_async.simulator.payloads import Listing, Quirks
 from clanforge_async.simulator.requests import Request, Route, Traffic
-from clanforge_async.simulator.runs import Outcome, Run, Traits
+from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 from clanforge_async.simulator.server import serve
 from clanforge_async.simulator.service import Simulator
 
@@ -51,11 +51,11 @@ __all__ = [
     "Request",
     "Route",
     "Run",
+    "RunOptions",
     "Simulator",
     "Stale",
     "Switch",
     "Traffic",
-    "Traits",
     "Truncate",
     "Unreadable",
     "serve",

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     from clanforge_async.simulator.fault_injection import Faults
     from clanforge_async.simulator.faults import Act
-    from clanforge_async.simulator.jobs import Ledger
+    from clanforge_async.simulator.jobs import JobStore
     from clanforge_async.simulator.requests import Traffic
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
-def make_app(ledger: Ledger, faults: Faults, traffic: Traffic, clock: Callable[[], float]) -> Starlette:
+def make_app(jobs: JobStore, faults: Faults, traffic: Traffic, clock: Callable[[], float]) -> Starlette:
     """Return an ASGI app that answers for a ledger's jobs, by a clock that tells Unix seconds."""
-    desk = _Desk(ledger, faults, traffic, clock)
+    desk = _Desk(jobs, faults, traffic, clock)
     routes = [routing.Route(route.path, partial(desk.answer, route)) for route in Route]
     for route in routes:
         # Starlette lets HEAD go with GET, and would so retry a diff for somebody who asks for headers.
@@ -71,7 +71,7 @@ class _Front:
 class _Desk:
     """Where requests for jobs are answered."""
 
-    _ledger: Ledger
+    _jobs: JobStore
     _faults: Faults
     _traffic: Traffic
     _clock: Callable[[], float]
@@ -96,13 +96,13 @@ class _Desk:
 
         text = request.path_params["job_id"]
         job_id = int(text) if _ID.fullmatch(text) else None
-        record = self._ledger.find(route.kind, job_id)
+        record = self._jobs.find(route.kind, job_id)
         since_retry = record.since_retry(self._clock()) if record else None
         return Visit(route=route, id=job_id, clock=self._clock, since_retry=since_retry, left=left)
 
     async def _act(self, visit: Visit, request: requests.Request, *, earlier: bool) -> Response:
         try:
-            body = self._ledger.answer(
+            body = self._jobs.answer(
                 visit.route,
                 visit.id,
                 visit.clock(),

@@ -119,7 +119,7 @@ def _last_update(schedule: RunSchedule) -> int:
 
 
 @define(eq=False)
-class Ledger:
+class JobStore:
     """Jobs and the accounts that they belong to.
 
     Attributes:

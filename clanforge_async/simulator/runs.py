@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
-_Trait = TypeVar("_Trait")
+T = TypeVar("T")
 Outcome = Literal["completed", "failed", "squashed"]
 """How a run ends."""
 
@@ -40,7 +40,7 @@ _OVERDUE_AFTER = 3600.0
 """Seconds after which the server expects a job to complete that never ends."""
 
 
-class Traits(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """What a `Run` may settle beyond its states or its duration and outcome; see there."""
 
     fails_at: float
@@ -165,7 +165,7 @@ def make_schedule(
     curve, step = rng.uniform(0.75, 1.35), rng.choice((1, 2, 5))
     fails_at, error = rng.uniform(0.2, 0.9), rng.choice(_ERRORS)
     estimate_error = rng.uniform(-0.3, 0.5)
-    fraction = _given(run.fails_at, fails_at)
+    fraction = _or_default(run.fails_at, fails_at)
     sequence = _state_sequence(run, fraction)
     if not_before is not None and sequence[0].state is not JobState.CREATED:
         sequence = (StateChange(0, JobState.CREATED), *sequence)
@@ -173,10 +173,10 @@ def make_schedule(
         created=created,
         changes=tuple(StateChange(created + since / speed, state) for since, state in sequence),
         completes=created + _completion(run, sequence, fraction) / speed,
-        curve=_given(run.curve, curve),
-        step=_given(run.step, step),
-        estimate_error=_given(run.estimate_error, estimate_error) if run.estimate else None,
-        error=_given(run.error, error) if sequence[-1].state is JobState.FAILED else None,
+        curve=_or_default(run.curve, curve),
+        step=_or_default(run.step, step),
+        estimate_error=_or_default(run.estimate_error, estimate_error) if run.estimate else None,
+        error=_or_default(run.error, error) if sequence[-1].state is JobState.FAILED else None,
         failures=failures,
         not_before=math.floor(created) if not_before is None else not_before,
     )
@@ -209,8 +209,8 @@ def _completion(run: Run, sequence: StateSequence, fraction: float) -> float:
     return started + (since - started) / fraction
 
 
-def _given(trait: _Trait | None, otherwise: _Trait) -> _Trait:
-    return otherwise if trait is None else trait
+def _or_default(option: T | None, default: T) -> T:
+    return default if option is None else option
 
 
 def latest_change(schedule: RunSchedule, now: float) -> StateChange:

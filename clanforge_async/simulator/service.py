@@ -16,10 +16,10 @@ from clanforge_async.refs import JobRef
 from clanforge_async.simulator.app import make_app
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.fault_injection import Faults
-from clanforge_async.simulator.jobs import JobRecord, Ledger
+from clanforge_async.simulator.jobs import JobRecord, JobStore
 from clanforge_async.simulator.payloads import Listing, Quirks, draw_details
 from clanforge_async.simulator.requests import Traffic
-from clanforge_async.simulator.runs import Outcome, Run, Traits
+from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,8 +76,8 @@ class Simulator:
         self.requests: Traffic = Traffic()
         self._seed = seed
         self._quirks = quirks
-        self._ledger = Ledger(self.accounts)
-        self.app: ASGIApp = make_app(self._ledger, self.faults, self.requests, clock)
+        self._jobs = JobStore(self.accounts)
+        self.app: ASGIApp = make_app(self._jobs, self.faults, self.requests, clock)
 
     def add_image_version(
         self,
@@ -90,7 +90,7 @@ class Simulator:
         failures: int = 0,
         account: Account | None = None,
         quirks: Quirks | None = None,
-        **traits: Unpack[Traits],
+        **options: Unpack[RunOptions],
     ) -> JobRef:
         """Create an image version job, now.
 
@@ -104,13 +104,13 @@ class Simulator:
             failures: How often it has failed before.
             account: Whose it is; None: the first account's.
             quirks: How it is written; None: as the simulator's ``quirks`` say.
-            **traits: What else of a `Run` is not to be left to chance.
+            **options: What else of a `Run` is not to be left to chance.
 
         Raises:
             ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
                 described.
         """
-        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **options)
         return self._add(JobRef.image_version(id), (run,), account, quirks, failures=failures)
 
     def add_image_diff(
@@ -127,7 +127,7 @@ class Simulator:
         failures: int = 0,
         account: Account | None = None,
         quirks: Quirks | None = None,
-        **traits: Unpack[Traits],
+        **options: Unpack[RunOptions],
     ) -> JobRef:
         """Create an image diff job, now.
 
@@ -145,13 +145,13 @@ class Simulator:
             failures: How often it has failed before.
             account: Whose it is; None: the first account's.
             quirks: How it is written; None: as the simulator's ``quirks`` say.
-            **traits: What else of its first `Run` is not to be left to chance.
+            **options: What else of its first `Run` is not to be left to chance.
 
         Raises:
             ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
                 described.
         """
-        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **options)
         ref = JobRef.image_diff(id)
         rng = self._rng(ref, "findings")
         drawn, details = Listing.drawn(rng), draw_details(rng)
@@ -202,7 +202,7 @@ class Simulator:
     def _add(
         self, ref: JobRef, runs: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **kept: Any
     ) -> JobRef:
-        if ref in self._ledger.records:
+        if ref in self._jobs.records:
             msg = f"there is a job {ref} already"
             raise ValueError(msg)
         account = account or self.accounts[0]
@@ -220,7 +220,7 @@ class Simulator:
             **kept,
         )
         record.start_run(self.clock())
-        self._ledger.records[ref] = record
+        self._jobs.records[ref] = record
         return ref
 
     def _rng(self, ref: JobRef, what: str) -> random.Random:
@@ -228,9 +228,9 @@ class Simulator:
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
         if isinstance(target, int):
-            found = [record for record in self._ledger.records.values() if record.ref.id == target]
+            found = [record for record in self._jobs.records.values() if record.ref.id == target]
         else:
-            record = self._ledger.find(target.kind, target.id)
+            record = self._jobs.find(target.kind, target.id)
             found = [] if record is None else [record]
         if len(found) != 1:
             msg = f"{len(found)} jobs are called {target!r}"

@@ -182,7 +182,7 @@ def test_an_estimate_of_a_failing_job_aims_at_its_completion() -> None:
 
 
 @pytest.mark.parametrize(
-    "trait",
+    "option",
     [
         {"duration": -1.0},
         {"duration": math.inf},
@@ -196,7 +196,7 @@ def test_an_estimate_of_a_failing_job_aims_at_its_completion() -> None:
         {"outcome": "lost"},
     ],
 )
-def test_a_run_that_cannot_be_is_refused(trait: dict[str, Any]) -> None:
+def test_a_run_that_cannot_be_is_refused(option: dict[str, Any]) -> None:
     """A trait out of its range is a ``ValueError`` that names it."""
-    with pytest.raises(ValueError, match=f"^{next(iter(trait))} must be "):
-        Run(**{"duration": 1.0} | trait)
+    with pytest.raises(ValueError, match=f"^{next(iter(option))} must be "):
+        Run(**{"duration": 1.0} | option)
