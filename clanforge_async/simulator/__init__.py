@@ -19,19 +19,21 @@ except ModuleNotFoundError as _missing:
     raise ImportError(ADVICE) from _missing
 
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
-from clanforge_async.simulator.fault_injection import Faults, Switch
+from clanforge_async.simulator.fault_injection import FaultRule, Faults
 from clanforge_async.simulator.faults import (
     Drop,
     Envelope,
     Fault,
     GatewayError,
+    Handler,
     Latency,
+    SimulatedRequest,
     Stale,
     Truncate,
     Unreadable,
 )
 from clanforge_async.simulator.payloads import Listing, Quirks
-from clanforge_async.simulator.requests import Request, Route, Traffic
+from clanforge_async.simulator.requests import Request, RequestLog, Route
 from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 from clanforge_async.simulator.server import serve
 from clanforge_async.simulator.service import Simulator
@@ -42,20 +44,22 @@ __all__ = [
     "Drop",
     "Envelope",
     "Fault",
+    "FaultRule",
     "Faults",
     "GatewayError",
+    "Handler",
     "Latency",
     "Listing",
     "Outcome",
     "Quirks",
     "Request",
+    "RequestLog",
     "Route",
     "Run",
     "RunOptions",
+    "SimulatedRequest",
     "Simulator",
     "Stale",
-    "Switch",
-    "Traffic",
     "Truncate",
     "Unreadable",
     "serve",

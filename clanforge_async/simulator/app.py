@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
 from clanforge_async.simulator.errors import RequestRefusedError, envelope
-from clanforge_async.simulator.faults import Dropped, Visit
+from clanforge_async.simulator.faults import Dropped, SimulatedRequest
 from clanforge_async.simulator.requests import Request, Route
 
 if TYPE_CHECKING:
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from clanforge_async.simulator.fault_injection import Faults
-    from clanforge_async.simulator.faults import Act
+    from clanforge_async.simulator.faults import Handler
     from clanforge_async.simulator.jobs import JobStore
-    from clanforge_async.simulator.requests import Traffic
+    from clanforge_async.simulator.requests import RequestLog
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
-def make_app(jobs: JobStore, faults: Faults, traffic: Traffic, clock: Callable[[], float]) -> Starlette:
+def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[], float]) -> Starlette:
     """Return an ASGI app that answers for a ledger's jobs, by a clock that tells Unix seconds."""
-    desk = _Desk(jobs, faults, traffic, clock)
+    desk = _Desk(jobs, faults, log, clock)
     routes = [routing.Route(route.path, partial(desk.answer, route)) for route in Route]
     for route in routes:
         # Starlette lets HEAD go with GET, and would so retry a diff for somebody who asks for headers.
         route.methods = {"GET"}
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_Front, traffic=traffic, clock=clock)],
+        middleware=[Middleware(_Front, log=log, clock=clock)],
         exception_handlers={HTTPException: _no_such_call},
     )
     app.router.redirect_slashes = False
@@ -52,9 +52,9 @@ def make_app(jobs: JobStore, faults: Faults, traffic: Traffic, clock: Callable[[
 class _Front:
     """What every request passes: it counts those in flight, and dates answers by the server's clock."""
 
-    def __init__(self, app: ASGIApp, traffic: Traffic, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, log: RequestLog, clock: Callable[[], float]) -> None:
         self._app = app
-        self._traffic = traffic
+        self._log = log
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ class _Front:
                 MutableHeaders(scope=message)["date"] = formatdate(int(self._clock()), usegmt=True)
             await send(message)
 
-        with self._traffic.passing():
+        with self._log.passing():
             await self._app(scope, receive, send_dated)
 
 
@@ -73,23 +73,23 @@ class _Desk:
 
     _jobs: JobStore
     _faults: Faults
-    _traffic: Traffic
+    _log: RequestLog
     _clock: Callable[[], float]
 
     async def answer(self, route: Route, request: requests.Request) -> Response:
         arrived = self._clock()
         visit = self._visit(route, request)
-        faults = self._faults.befalling(visit)
+        faults = self._faults.matching(visit)
         earlier = any(fault.shows_earlier_run for fault in faults)
-        act: Act = partial(self._act, visit, request, earlier=earlier)
+        handler: Handler = partial(self._act, visit, request, earlier=earlier)
         for fault in reversed(faults):
-            act = partial(fault.befall, visit, act)
-        answer = await act()
+            handler = partial(fault.apply, visit, handler)
+        answer = await handler()
         status = None if isinstance(answer, Dropped) else answer.status_code
-        self._traffic.record(Request(at=arrived, route=route, id=visit.id, status=status))
+        self._log.record(Request(at=arrived, route=route, id=visit.id, status=status))
         return answer
 
-    def _visit(self, route: Route, request: requests.Request) -> Visit:
+    def _visit(self, route: Route, request: requests.Request) -> SimulatedRequest:
         async def left() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
@@ -98,9 +98,9 @@ class _Desk:
         job_id = int(text) if _ID.fullmatch(text) else None
         record = self._jobs.find(route.kind, job_id)
         since_retry = record.since_retry(self._clock()) if record else None
-        return Visit(route=route, id=job_id, clock=self._clock, since_retry=since_retry, left=left)
+        return SimulatedRequest(route=route, id=job_id, clock=self._clock, since_retry=since_retry, disconnected=left)
 
-    async def _act(self, visit: Visit, request: requests.Request, *, earlier: bool) -> Response:
+    async def _act(self, visit: SimulatedRequest, request: requests.Request, *, earlier: bool) -> Response:
         try:
             body = self._jobs.answer(
                 visit.route,

@@ -13,11 +13,11 @@ from clanforge_async.simulator.faults import Fault
 from clanforge_async.simulator.requests import Route
 
 if TYPE_CHECKING:
-    from clanforge_async.simulator.faults import Visit
+    from clanforge_async.simulator.faults import SimulatedRequest
 
 
 @define(eq=False, kw_only=True)
-class Switch:
+class FaultRule:
     """A fault that is switched on.
 
     Attributes:
@@ -34,24 +34,24 @@ class Switch:
     probability: float = field(validator=[ge(0), le(1)])
     times: int | None = field(validator=optional(ge(0)))
     _seed: str = field(repr=False, alias="seed")
-    _visits: Counter[tuple[Route, int | None]] = field(
+    _request_counts: Counter[tuple[Route, int | None]] = field(
         factory=Counter[tuple[Route, int | None]], init=False, repr=False
     )
 
-    def strikes(self, visit: Visit) -> bool:
+    def matches(self, request: SimulatedRequest) -> bool:
         """Return whether it befalls a request, and count it if so."""
-        aimed = self.route in (None, visit.route) and self.id in (None, visit.id)
-        if not aimed or self.times == 0 or not self.fault.concerns(visit) or not self._chance(visit):
+        aimed = self.route in (None, request.route) and self.id in (None, request.id)
+        if not aimed or self.times == 0 or not self.fault.applies_to(request) or not self._chance(request):
             return False
         if self.times is not None:
             self.times -= 1
         return True
 
-    def _chance(self, visit: Visit) -> bool:
+    def _chance(self, request: SimulatedRequest) -> bool:
         # Each job has luck of its own, so that it does not hang on the order in which many jobs are asked for.
-        key = visit.route, visit.id
-        self._visits[key] += 1
-        draw = random.Random(f"{self._seed}/{visit.route}/{visit.id}/{self._visits[key]}")  # noqa: S311
+        key = request.route, request.id
+        self._request_counts[key] += 1
+        draw = random.Random(f"{self._seed}/{request.route}/{request.id}/{self._request_counts[key]}")  # noqa: S311
         return draw.random() < self.probability
 
 
@@ -61,7 +61,7 @@ class Faults:
     def __init__(self, seed: object = 0) -> None:
         self._seed = seed
         self._added = 0
-        self._switches: list[Switch] = []
+        self._rules: list[FaultRule] = []
 
     def add(
         self,
@@ -71,7 +71,7 @@ class Faults:
         id: int | None = None,  # noqa: A002 - what it is called everywhere else
         probability: float = 1.0,
         times: int | None = None,
-    ) -> Switch:
+    ) -> FaultRule:
         """Switch a fault on.
 
         A request meets the faults in the order in which they were added, until one answers it: latency and staleness
@@ -88,7 +88,7 @@ class Faults:
             What `remove` takes.
         """
         self._added += 1
-        switch = Switch(
+        rule = FaultRule(
             fault=fault,
             route=None if route is None else Route(route),
             id=id,
@@ -96,24 +96,24 @@ class Faults:
             times=times,
             seed=f"{self._seed}/fault {self._added}",
         )
-        self._switches.append(switch)
-        return switch
+        self._rules.append(rule)
+        return rule
 
-    def remove(self, switch: Switch) -> None:
+    def remove(self, rule: FaultRule) -> None:
         """Switch a fault off; one that is off stays so."""
-        if switch in self._switches:
-            self._switches.remove(switch)
+        if rule in self._rules:
+            self._rules.remove(rule)
 
     def clear(self) -> None:
         """Switch all faults off."""
-        self._switches.clear()
+        self._rules.clear()
 
-    def befalling(self, visit: Visit) -> list[Fault]:
+    def matching(self, request: SimulatedRequest) -> list[Fault]:
         """Return the faults that befall a request, in their order."""
         struck: list[Fault] = []
-        for switch in self._switches:
-            if switch.strikes(visit):
-                struck.append(switch.fault)
-                if switch.fault.conclusive:
+        for rule in self._rules:
+            if rule.matches(request):
+                struck.append(rule.fault)
+                if rule.fault.conclusive:
                     break
         return struck

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class Visit:
+class SimulatedRequest:
     """A request to one of the calls.
 
     Attributes:
@@ -38,17 +38,17 @@ class Visit:
         id: The id that it names; None where no id has that form.
         clock: Tells the server's time.
         since_retry: Seconds since the job was last retried; None where it never was, or does not exist.
-        left: Returns once the client has gone.
+        disconnected: Returns once the client has gone.
     """
 
     route: Route
     id: int | None
     clock: Callable[[], float]
     since_retry: float | None
-    left: Callable[[], Awaitable[object]]
+    disconnected: Callable[[], Awaitable[object]]
 
 
-HANG_UP = "clanforge.hang_up"
+DISCONNECT = "clanforge.disconnect"
 """Where in the ASGI scope's ``state`` a server puts a callable that closes the connection, once all is sent."""
 
 
@@ -71,7 +71,7 @@ class Dropped(Response):
         Raises:
             httpx.RemoteProtocolError: There is none, as under ``httpx.ASGITransport``; a real transport raises this.
         """
-        _hang_up(scope, "Server disconnected without sending a response.")()
+        _disconnect_of(scope, "Server disconnected without sending a response.")()
 
 
 class Truncated(Response):
@@ -87,21 +87,23 @@ class Truncated(Response):
             httpx.RemoteProtocolError: There is none, as under ``httpx.ASGITransport``; a real transport raises this.
         """
         half = bytes(self.body[: len(self.body) // 2])
-        hang_up = _hang_up(scope, f"peer closed connection after {len(half)} of {len(self.body)} bytes of the body")
+        disconnect = _disconnect_of(
+            scope, f"peer closed connection after {len(half)} of {len(self.body)} bytes of the body"
+        )
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        hang_up()
+        disconnect()
 
 
-def _hang_up(scope: Scope, message: str) -> Callable[[], Any]:
+def _disconnect_of(scope: Scope, message: str) -> Callable[[], Any]:
     state = scope.get("state", {})
-    if HANG_UP not in state:
+    if DISCONNECT not in state:
         raise httpx.RemoteProtocolError(message)
-    hang_up: Callable[[], Any] = state[HANG_UP]
-    return hang_up
+    disconnect: Callable[[], Any] = state[DISCONNECT]
+    return disconnect
 
 
-Act: TypeAlias = Callable[[], Awaitable[Response]]
+Handler: TypeAlias = Callable[[], Awaitable[Response]]
 """Does what was asked for, and gives the answer."""
 
 
@@ -118,12 +120,12 @@ class Fault(ABC):
     conclusive: ClassVar[bool] = True
     shows_earlier_run: ClassVar[bool] = False
 
-    def concerns(self, visit: Visit) -> bool:  # noqa: ARG002 - for subclasses to look at
+    def applies_to(self, request: SimulatedRequest) -> bool:  # noqa: ARG002 - for subclasses to look at
         """Return whether it can befall this request at all; one that it cannot is not counted."""
         return True
 
     @abstractmethod
-    async def befall(self, visit: Visit, act: Act) -> Response:
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
         """Answer the request, doing what it asks for or not."""
 
 
@@ -144,13 +146,13 @@ class Latency(Fault):
     seconds: float = field(validator=ge(0))
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
         """Wait before or after acting."""
-        answer = await act() if self.after_acting else None
+        answer = await handler() if self.after_acting else None
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
-                await visit.left()
-        return await act() if answer is None else answer
+                await request.disconnected()
+        return await handler() if answer is None else answer
 
 
 @frozen
@@ -169,11 +171,11 @@ class GatewayError(Fault):
     as_date: bool = field(default=False, kw_only=True)
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
         """Answer with a page."""
         if self.after_acting:
-            await act()
-        return page(self.status, self._headers(visit.clock()))
+            await handler()
+        return page(self.status, self._headers(request.clock()))
 
     def _headers(self, now: float) -> dict[str, str]:
         if self.retry_after is None:
@@ -192,10 +194,10 @@ class Drop(Fault):
 
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer nothing."""
         if self.after_acting:
-            await act()
+            await handler()
         return Dropped()
 
 
@@ -203,9 +205,9 @@ class Drop(Fault):
 class Truncate(Fault):
     """The server acts, but the connection is closed in the middle of the answer's body."""
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer by half."""
-        return Truncated(await act())
+        return Truncated(await handler())
 
 
 @frozen
@@ -218,9 +220,9 @@ class Unreadable(Fault):
 
     html: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer with something unreadable."""
-        answer = await act()
+        answer = await handler()
         if self.html:
             return HTMLResponse("<html><body>Please stand by.</body></html>\n", answer.status_code)
         half = bytes(answer.body[: len(answer.body) // 2])
@@ -241,7 +243,7 @@ class Envelope(Fault):
     code: int = field(default=1, kw_only=True)
     status: int = field(default=200, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer with an envelope."""
         return JSONResponse(envelope(self.code, self.message), self.status)
 
@@ -261,14 +263,14 @@ class Stale(Fault):
     seconds: float | None = None
     retry_answer: bool = field(default=False, kw_only=True)
 
-    def concerns(self, visit: Visit) -> bool:
+    def applies_to(self, request: SimulatedRequest) -> bool:
         """Return whether there is an earlier run to show."""
-        if visit.route is Route.IMAGE_DIFF_RETRY:
+        if request.route is Route.IMAGE_DIFF_RETRY:
             return self.retry_answer
-        if visit.since_retry is None:
+        if request.since_retry is None:
             return False
-        return self.seconds is None or visit.since_retry < self.seconds
+        return self.seconds is None or request.since_retry < self.seconds
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer; which run it shows is settled before."""
-        return await act()
+        return await handler()

@@ -54,7 +54,7 @@ class Request:
     status: int | None
 
 
-class Traffic:
+class RequestLog:
     """Counts requests, and remembers the last ten thousand: iterate over it for those, oldest first.
 
     A request is counted and remembered when its answer is ready to be sent.

@@ -18,7 +18,7 @@ from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.fault_injection import Faults
 from clanforge_async.simulator.jobs import JobRecord, JobStore
 from clanforge_async.simulator.payloads import Listing, Quirks, draw_details
-from clanforge_async.simulator.requests import Traffic
+from clanforge_async.simulator.requests import RequestLog
 from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Simulator:
         self.accounts: tuple[Account, ...] = tuple(accounts)
         self.clock = clock
         self.faults: Faults = Faults(seed)
-        self.requests: Traffic = Traffic()
+        self.requests: RequestLog = RequestLog()
         self._seed = seed
         self._quirks = quirks
         self._jobs = JobStore(self.accounts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clanforge_async.simulator.faults import HANG_UP
+from clanforge_async.simulator.faults import DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ class _Connection(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app_state = {**self.app_state, HANG_UP: self.hang_up}
+        self.app_state = {**self.app_state, DISCONNECT: self.disconnect}
         self.access_log = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -44,7 +44,7 @@ class _Connection(H11Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Close the connection once what was sent is through."""
         # uvicorn takes an app that ends without an answer for broken, unless the client has gone.
         self.cycle.disconnected = True

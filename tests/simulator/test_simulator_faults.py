@@ -226,7 +226,7 @@ async def test_faults_can_be_switched_off(simulator: Simulator) -> None:
     assert seen == [502, 503, 200]
 
 
-async def strikes(seed: int, order: list[int]) -> dict[int, list[int]]:
+async def matches(seed: int, order: list[int]) -> dict[int, list[int]]:
     simulator = Simulator(seed=seed)
     for number in set(order):
         simulator.add_image_version(number, duration=1)
@@ -242,9 +242,9 @@ async def strikes(seed: int, order: list[int]) -> dict[int, list[int]]:
 async def test_probability_is_drawn_from_the_seed_for_each_job() -> None:
     """A job meets the same faults whatever other jobs are asked for in between, and others with another seed."""
     order = [1, 2, 3] * 20
-    seen = await strikes(0, order)
-    assert await strikes(0, sorted(order)) == seen
-    assert await strikes(1, order) != seen
+    seen = await matches(0, order)
+    assert await matches(0, sorted(order)) == seen
+    assert await matches(1, order) != seen
     counts = Counter(status for statuses in seen.values() for status in statuses)
     assert 8 < counts[502] < 30
 
@@ -260,9 +260,9 @@ async def test_a_fault_of_ones_own(simulator: Simulator) -> None:
     """A subclass of ``Fault`` sees the visit and answers as it likes."""
 
     class Teapot(Fault):
-        async def befall(self, visit: Any, act: Any) -> Any:
-            answer = await act()
-            answer.status_code = 418 if visit.id == 1 else answer.status_code
+        async def apply(self, request: Any, handler: Any) -> Any:
+            answer = await handler()
+            answer.status_code = 418 if request.id == 1 else answer.status_code
             return answer
 
     simulator.faults.add(Teapot())

@@ -34,9 +34,9 @@ class Telltale(Fault):
     def __init__(self) -> None:
         self.arrived, self.acted = asyncio.Event(), asyncio.Event()
 
-    async def befall(self, visit: Any, act: Any) -> Any:  # noqa: ARG002 - the signature of a fault
+    async def apply(self, request: Any, handler: Any) -> Any:  # noqa: ARG002 - the signature of a fault
         self.arrived.set()
-        answer = await act()
+        answer = await handler()
         self.acted.set()
         return answer
 
