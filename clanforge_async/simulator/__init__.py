@@ -11,12 +11,12 @@ It needs the ``simulator`` extra. ::
     print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
 """
 
-from clanforge_async.simulator.errors import ADVICE
+from clanforge_async.simulator.errors import MISSING_EXTRA
 
 try:
     import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see whether it is there
 except ModuleNotFoundError as _missing:
-    raise ImportError(ADVICE) from _missing
+    raise ImportError(MISSING_EXTRA) from _missing
 
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.fault_injection import FaultRule, Faults

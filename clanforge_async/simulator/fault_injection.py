@@ -1,9 +1,10 @@
-"""Which faults are switched on, for which requests, how often."""
+"""Fault injection: picks the faults of a request by rules, and applies them around its handler."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -13,19 +14,23 @@ from clanforge_async.simulator.faults import Fault
 from clanforge_async.simulator.requests import Route
 
 if TYPE_CHECKING:
-    from clanforge_async.simulator.faults import SimulatedRequest
+    from collections.abc import Awaitable, Callable
+
+    from starlette.responses import Response
+
+    from clanforge_async.simulator.faults import Handler, SimulatedRequest
 
 
 @define(eq=False, kw_only=True)
 class FaultRule:
-    """A fault that is switched on.
+    """A fault, and the requests that it applies to.
 
     Attributes:
         fault: The fault.
-        route: The call that it befalls; None: any.
-        id: The job that it befalls; None: any.
-        probability: How likely it is to befall a request that it can befall.
-        times: How many requests more it befalls; None: without end.
+        route: The call that it applies to; None: all.
+        id: The job that it applies to; None: all.
+        probability: The chance with which it is applied to a request that it can apply to.
+        times: Number of requests that it is still to be applied to; None: no limit.
     """
 
     fault: Fault
@@ -39,24 +44,24 @@ class FaultRule:
     )
 
     def matches(self, request: SimulatedRequest) -> bool:
-        """Return whether it befalls a request, and count it if so."""
-        aimed = self.route in (None, request.route) and self.id in (None, request.id)
-        if not aimed or self.times == 0 or not self.fault.applies_to(request) or not self._chance(request):
+        """Return whether to apply the fault to a request, and count down `times` if so."""
+        selected = self.route in (None, request.route) and self.id in (None, request.id)
+        if not selected or self.times == 0 or not self.fault.applies_to(request) or not self._is_chosen(request):
             return False
         if self.times is not None:
             self.times -= 1
         return True
 
-    def _chance(self, request: SimulatedRequest) -> bool:
-        # Each job has luck of its own, so that it does not hang on the order in which many jobs are asked for.
+    def _is_chosen(self, request: SimulatedRequest) -> bool:
+        # Seeded for each job, so that the result does not depend on the order in which several jobs are requested.
         key = request.route, request.id
         self._request_counts[key] += 1
-        draw = random.Random(f"{self._seed}/{request.route}/{request.id}/{self._request_counts[key]}")  # noqa: S311
-        return draw.random() < self.probability
+        seed = f"{self._seed}/{request.route}/{request.id}/{self._request_counts[key]}"
+        return random.Random(seed).random() < self.probability  # noqa: S311 - repeatable by design
 
 
 class Faults:
-    """The faults of a simulator: none, until some are added."""
+    """The faults that a simulator injects; none at first."""
 
     def __init__(self, seed: object = 0) -> None:
         self._seed = seed
@@ -68,24 +73,24 @@ class Faults:
         fault: Fault,
         *,
         route: Route | str | None = None,
-        id: int | None = None,  # noqa: A002 - what it is called everywhere else
+        id: int | None = None,  # noqa: A002 - as elsewhere
         probability: float = 1.0,
         times: int | None = None,
     ) -> FaultRule:
-        """Switch a fault on.
+        """Inject a fault from now on.
 
-        A request meets the faults in the order in which they were added, until one answers it: latency and staleness
-        go together with whatever comes after them.
+        Faults are applied in the order in which they were added, up to the first that is ``conclusive``: latency and
+        staleness combine with the fault after them.
 
         Args:
-            fault: What goes wrong.
-            route: In which call, such as ``"image-diff retry"``; None: in all.
-            id: With which job; None: with all.
-            probability: How likely, drawn from the simulator's seed.
-            times: How often, before it switches itself off; None: without end.
+            fault: The fault.
+            route: The call to apply it to, such as ``"image-diff retry"``; None: all.
+            id: The job to apply it to; None: all.
+            probability: The chance for each request, drawn from the simulator's seed.
+            times: Number of requests to apply it to; None: no limit.
 
         Returns:
-            What `remove` takes.
+            The rule, to pass to `remove`.
         """
         self._added += 1
         rule = FaultRule(
@@ -100,20 +105,34 @@ class Faults:
         return rule
 
     def remove(self, rule: FaultRule) -> None:
-        """Switch a fault off; one that is off stays so."""
+        """Stop injecting a fault; does nothing if it was removed before."""
         if rule in self._rules:
             self._rules.remove(rule)
 
     def clear(self) -> None:
-        """Switch all faults off."""
+        """Stop injecting faults."""
         self._rules.clear()
 
+    async def apply(self, request: SimulatedRequest, respond: Callable[[bool], Awaitable[Response]]) -> Response:
+        """Answer a request through the faults that match it, the first of them outermost.
+
+        Args:
+            request: The request.
+            respond: Carries the request out and returns the response, which shows the run before the latest if its
+                argument is true.
+        """
+        faults = self.matching(request)
+        handler: Handler = partial(respond, any(fault.shows_earlier_run for fault in faults))
+        for fault in reversed(faults):
+            handler = partial(fault.apply, request, handler)
+        return await handler()
+
     def matching(self, request: SimulatedRequest) -> list[Fault]:
-        """Return the faults that befall a request, in their order."""
-        struck: list[Fault] = []
+        """Return the faults to apply to a request, in order."""
+        faults: list[Fault] = []
         for rule in self._rules:
             if rule.matches(request):
-                struck.append(rule.fault)
+                faults.append(rule.fault)
                 if rule.fault.conclusive:
                     break
-        return struck
+        return faults

@@ -1,4 +1,4 @@
-"""The server's jobs: each with its account and runs, and the store that holds them."""
+"""The server's jobs: each with its account and runs, and the store of all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from attrs import define, field
 
 from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob, JobState
 from clanforge_async.refs import JobKind, JobRef
-from clanforge_async.simulator.auth import identify
 from clanforge_async.simulator.errors import RequestRefusedError
 from clanforge_async.simulator.payloads import Listing, Quirks
-from clanforge_async.simulator.requests import Route
 from clanforge_async.simulator.runs import latest_change, make_schedule, snapshot
 from clanforge_async.simulator.states import with_completion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from clanforge_async.simulator.auth import Account
     from clanforge_async.simulator.runs import Run, RunSchedule
 
@@ -30,20 +26,20 @@ _RETRIABLE = {JobState.COMPLETED, JobState.FAILED}
 
 @define(eq=False, kw_only=True)
 class JobRecord:
-    """One job: whose it is, how it is written, and its runs.
+    """A job over all its runs.
 
     Attributes:
         ref: Its kind and id.
         account: The account that it belongs to.
-        seed: What all chance in it is drawn from.
-        speed: What durations are divided by.
-        script: What its runs are to be like, in their order.
-        failures: How often it had failed before the first of them.
-        quirks: How it is written.
-        listing: What it finds, if it is an image diff.
-        details: What it compares, if it is an image diff.
-        locked_by: The image diff that locks its image, if one does.
-        plans: Its runs so far, the latest last.
+        seed: The seed of all that is drawn at random for its runs.
+        speed: The divisor of its durations.
+        runs: The runs that were asked for, in order. Any further run is like the first and completes.
+        failures: Number of failures before the first run.
+        quirks: The way in which it is written as JSON.
+        listing: The files that an image diff lists once completed.
+        details: The objects that an image diff compares.
+        locked_by: The id of the image diff that locks its image, if any.
+        schedules: The schedules of its runs so far, the latest last.
     """
 
     ref: JobRef
@@ -59,29 +55,29 @@ class JobRecord:
     schedules: list[RunSchedule] = field(factory=list["RunSchedule"])
 
     def start_run(self, now: float) -> None:
-        """Begin the next run."""
+        """Create the next run."""
         number = len(self.schedules)
-        before = self.schedules[-1] if self.schedules else None
+        previous = self.schedules[-1] if self.schedules else None
         schedule = make_schedule(
             self.runs[number] if number < len(self.runs) else self._completing_run(),
-            random.Random(f"{self.seed}/{number}"),  # noqa: S311 - it is to be the same every time
+            random.Random(f"{self.seed}/{number}"),  # noqa: S311 - repeatable by design
             created=now,
             speed=self.speed,
-            failures=before.failures + (before.outcome is JobState.FAILED) if before else self.failures,
-            not_before=max(math.floor(now), _last_update(before) + 1) if before else None,
+            failures=previous.failures + (previous.outcome is JobState.FAILED) if previous else self.failures,
+            not_before=max(math.floor(now), _last_update(previous) + 1) if previous else None,
         )
         self.schedules.append(schedule)
 
     def since_retry(self, now: float) -> float | None:
-        """Return the seconds since the latest retry, None if there was none."""
+        """Return the seconds since the latest retry; None if there was none."""
         return now - self.schedules[-1].created if len(self.schedules) > 1 else None
 
     def retry(self, now: float) -> None:
-        """Begin the next run, if the server's rules allow it.
+        """Start the next run if the server's rules allow it.
 
         Raises:
             RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
-                for one of the two); 200 for one whose image is locked.
+                for one of the two); 200 for a diff whose image is locked.
         """
         state = latest_change(self.schedules[-1], now).state
         if state not in _RETRIABLE:
@@ -91,15 +87,15 @@ class JobRecord:
             raise RequestRefusedError(200, f"image locked by diffid: {self.locked_by}", code=1)
         self.start_run(now)
 
-    def wire(self, now: float, *, earlier: bool = False, details: bool = False) -> dict[str, Any]:
+    def to_payload(self, now: float, *, previous_run: bool = False, details: bool = False) -> dict[str, Any]:
         """Return the job as the server writes it.
 
         Args:
-            now: The moment.
-            earlier: Show the run before the latest, if there is one.
-            details: Show what an image diff compares.
+            now: The server's time, in Unix seconds.
+            previous_run: Show the run before the latest, if there is one.
+            details: Include the objects that an image diff compares.
         """
-        schedule = self.schedules[-2] if earlier and len(self.schedules) > 1 else self.schedules[-1]
+        schedule = self.schedules[-2] if previous_run and len(self.schedules) > 1 else self.schedules[-1]
         if self.ref.kind is JobKind.IMAGE_VERSION:
             return self.quirks.write(snapshot(schedule, ImageVersionJob, self.ref.id, now))
         job = snapshot(schedule, ImageDiffJob, self.ref.id, now)
@@ -120,44 +116,29 @@ def _last_update(schedule: RunSchedule) -> int:
 
 @define(eq=False)
 class JobStore:
-    """Jobs and the accounts that they belong to.
+    """All jobs, and the accounts that they belong to.
 
     Attributes:
         accounts: All accounts.
-        records: All jobs; the references have no ``newer_than``.
+        records: All jobs by reference, without ``newer_than``.
     """
 
     accounts: tuple[Account, ...]
     records: dict[JobRef, JobRecord] = field(factory=dict[JobRef, "JobRecord"])
 
     def find(self, kind: JobKind, job_id: int | None) -> JobRecord | None:
-        """Return a job, None where there is no such one."""
+        """Return a job; None if there is no such job."""
         return None if job_id is None else self.records.get(JobRef(kind, job_id))
 
-    def answer(
-        self,
-        route: Route,
-        job_id: int | None,
-        now: float,
-        *,
-        authorization: str | None,
-        parameters: Mapping[str, str],
-        earlier: bool = False,
-    ) -> dict[str, Any]:
-        """Do what a request asks for, and return the answer's body.
+    def get(self, kind: JobKind, job_id: int | None, account: Account) -> JobRecord:
+        """Return a job of an account.
 
         Raises:
-            RequestRefusedError: The rules forbid it; see `identify` and `JobRecord.retry` for theirs. 404 for a job
-                that there is not, 403 for one of another account.
+            RequestRefusedError: 404 for an unknown job, 403 for a job of another account.
         """
-        account = identify(self.accounts, authorization, parameters.get("accountserviceid"))
-        record = self.find(route.kind, job_id)
+        record = self.find(kind, job_id)
         if record is None:
             raise RequestRefusedError(404, "not found")
         if record.account != account:
             raise RequestRefusedError(403, "forbidden")
-        if route is Route.IMAGE_DIFF_RETRY:
-            record.retry(now)
-            return record.wire(now, earlier=earlier)
-        # "success" is on nearly every page but that of the image diff retry.
-        return record.wire(now, earlier=earlier, details=parameters.get("diff_info") == "1") | {"success": True}
+        return record

@@ -1,4 +1,4 @@
-"""The API's routes, and a log of the requests to them."""
+"""The simulator's table of routes, and a log of the requests to them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from clanforge_async.refs import JobKind
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+_LOG_SIZE = 10_000
+
 
 class Route(enum.StrEnum):
-    """One of the calls, named as the command line names it."""
+    """A call of the API, by the name that the command line uses. `simulator.app` has an endpoint for each."""
 
     IMAGE_DIFF_RETRY = "image-diff retry"
     IMAGE_DIFF_STATUS = "image-diff status"
@@ -24,28 +26,31 @@ class Route(enum.StrEnum):
 
     @property
     def kind(self) -> JobKind:
-        """What the jobs of this call work on."""
+        """The kind of job that it is about."""
         return JobKind(self.partition(" ")[0])
 
     @property
     def path(self) -> str:
-        """The path as both hosts have it, with the job's id as ``{job_id}``."""
-        kind, _, verb = self.partition(" ")
-        return f"/cfp/v1/{kind.replace('-', '')}/{{job_id}}/{verb}"
+        """Its path, the same on both hosts, with the job's id as ``{job_id}``."""
+        return _PATHS[self]
 
 
-_REMEMBERED = 10_000
+_PATHS = {
+    Route.IMAGE_DIFF_RETRY: "/cfp/v1/imagediff/{job_id}/retry",
+    Route.IMAGE_DIFF_STATUS: "/cfp/v1/imagediff/{job_id}/status",
+    Route.IMAGE_VERSION_STATUS: "/cfp/v1/imageversion/{job_id}/status",
+}
 
 
 @frozen(kw_only=True)
 class Request:
-    """One request and its answer.
+    """A logged request.
 
     Attributes:
-        at: When it arrived, by the server's clock.
+        at: Its time of arrival by the server's clock, in Unix seconds.
         route: The call.
-        id: The id that it named; None where no id has that form.
-        status: The status of the answer; None where the connection was dropped instead.
+        id: The job id in its path; None if that is not an id.
+        status: The status of the response; None if the connection was closed without one.
     """
 
     at: float
@@ -55,36 +60,36 @@ class Request:
 
 
 class RequestLog:
-    """Counts requests, and remembers the last ten thousand: iterate over it for those, oldest first.
+    """Counts all requests and keeps the latest 10,000: iterate over it for those, oldest first.
 
-    A request is counted and remembered when its answer is ready to be sent.
+    A request is logged when its response is ready to be sent.
 
     Attributes:
-        in_flight: How many requests are being answered now.
-        peak: The most that ever were at once.
+        in_flight: Number of requests being answered now.
+        peak: Highest number of requests in flight so far.
     """
 
     def __init__(self) -> None:
         self.in_flight: int = 0
         self.peak: int = 0
         self._counts: Counter[tuple[Route, int | None]] = Counter()
-        self._requests: deque[Request] = deque(maxlen=_REMEMBERED)
+        self._requests: deque[Request] = deque(maxlen=_LOG_SIZE)
 
     def __iter__(self) -> Iterator[Request]:
         return iter(tuple(self._requests))
 
     def count(self, route: Route | str | None = None, *, id: int | None = None) -> int:  # noqa: A002 - as elsewhere
-        """Return how many requests there were, all or those of one call, of one job, or of both."""
+        """Return the number of requests, of all or only those of one call, one job or both."""
         wanted = None if route is None else Route(route)
         return sum(
             number
-            for (asked, asked_id), number in self._counts.items()
-            if wanted in (None, asked) and id in (None, asked_id)
+            for (counted_route, counted_id), number in self._counts.items()
+            if wanted in (None, counted_route) and id in (None, counted_id)
         )
 
     @contextmanager
-    def passing(self) -> Generator[None]:
-        """Count a request as in flight."""
+    def track_in_flight(self) -> Generator[None]:
+        """Count a request as in flight while the block lasts."""
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
@@ -93,6 +98,6 @@ class RequestLog:
             self.in_flight -= 1
 
     def record(self, request: Request) -> None:
-        """Note a request and its answer."""
+        """Add a request to the log."""
         self._counts[request.route, request.id] += 1
         self._requests.append(request)

@@ -6,7 +6,7 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from clanforge_async.simulator.errors import ADVICE
+from clanforge_async.simulator.errors import MISSING_EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -33,7 +33,7 @@ async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) ->
     try:
         from clanforge_async.simulator.uvicorn_server import listen  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ImportError(ADVICE) from error
+        raise ImportError(MISSING_EXTRA) from error
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
