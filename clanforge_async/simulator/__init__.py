@@ -1,7 +1,7 @@
-"""A simulated Clanforge: an ASGI app whose jobs run by a clock, with faults to switch on.
+"""A simulated Clanforge API: an ASGI app whose jobs run by a clock, with fault injection.
 
 Call it in process through `Simulator.client` or ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket.
-It needs the ``simulator`` extra. ::
+Requires the ``simulator`` extra. ::
 
     simulator = Simulator(speed=60)
     diff = simulator.add_image_diff(5678, states="failed", retries=["queued:60,running:300,completed"])
@@ -14,7 +14,7 @@ It needs the ``simulator`` extra. ::
 from clanforge_async.simulator.errors import MISSING_EXTRA
 
 try:
-    import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see whether it is there
+    import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to check that it is installed
 except ModuleNotFoundError as _missing:
     raise ImportError(MISSING_EXTRA) from _missing
 

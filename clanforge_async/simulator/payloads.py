@@ -1,4 +1,4 @@
-"""Job bodies as the server writes them, and the random content of image diffs."""
+"""Job payloads: the quirks with which the server writes them, and the content of image diffs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Quirks:
-    """How one job is written. By default as the vendor's pages show it, with null for what a job has not.
+    """Deviations of a job's JSON from the vendor's documentation. By default none: absent values are null.
 
     Attributes:
-        names_only: No number for the state; only its name tells.
-        short_names: The completed state is called ``Complete``.
-        omits_nulls: What a job has not is left out.
-        swaps_types: Numbers arrive as text, and a number that is documented as text as a number.
-        adds_fields: There are fields that no page documents.
+        names_only: The state has a name but no number.
+        short_names: The completed state is named ``Complete``.
+        omits_nulls: Null fields are left out.
+        swaps_types: Numbers are written as text, and a number that is documented as text as a number.
+        adds_fields: Undocumented fields are added.
     """
 
     names_only: bool = False
@@ -34,12 +34,12 @@ class Quirks:
     adds_fields: bool = False
 
     @classmethod
-    def drawn(cls, rng: Random) -> Self:
-        """Return habits as chance has them."""
-        return cls(**{field.name: rng.random() < 0.5 for field in attrs.fields(cls)})  # noqa: PLR2004 - heads or tails
+    def random(cls, rng: Random) -> Self:
+        """Return quirks drawn at random, each with a chance of one half."""
+        return cls(**{field.name: rng.random() < 0.5 for field in attrs.fields(cls)})  # noqa: PLR2004 - one half
 
     def write(self, job: Job) -> dict[str, Any]:
-        """Return the wire form of a job."""
+        """Return a job as a JSON object."""
         if self.names_only:
             job = attrs.evolve(job, state_id=None)
         if self.short_names and job.state is JobState.COMPLETED:
@@ -48,11 +48,11 @@ class Quirks:
         if self.omits_nulls:
             wire = {name: value for name, value in wire.items() if value is not None}
         if self.swaps_types:
-            wire = {name: _swapped(value) for name, value in wire.items()}
+            wire = {name: _swap_type(value) for name, value in wire.items()}
         return wire | {"jobnode": "builder-3", "jobtags": []} if self.adds_fields else wire
 
 
-def _swapped(value: object) -> object:
+def _swap_type(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return int(value) if isinstance(value, str) and value.isdecimal() else value
@@ -64,12 +64,12 @@ _FILES = ("bin/server", "bin/server.so", "maps/harbour.pak", "maps/quarry.pak", 
 
 @frozen(kw_only=True)
 class Listing:
-    """The files that differ between build machine and image, by path; each value says something of its file.
+    """The files that an image diff lists, by path. Each value describes its file.
 
     Attributes:
-        added: Files that only the build machine has.
+        added: Files on the build machine only.
         modified: Files that differ.
-        removed: Files that only the image has.
+        removed: Files in the image only.
     """
 
     added: Mapping[str, Any] = field(factory=dict[str, Any])
@@ -77,16 +77,16 @@ class Listing:
     removed: Mapping[str, Any] = field(factory=dict[str, Any])
 
     @classmethod
-    def drawn(cls, rng: Random) -> Self:
-        """Return a listing of a few files."""
+    def random(cls, rng: Random) -> Self:
+        """Return a few files drawn at random."""
         sizes = {path: {"size": rng.randrange(1, 2**31)} for path in rng.sample(_FILES, len(_FILES))}
         files = list(sizes.items())
         first, second = sorted(rng.choices(range(len(files) + 1), k=2))
         return cls(added=dict(files[:first]), modified=dict(files[first:second]), removed=dict(files[second:]))
 
 
-def draw_details(rng: Random) -> ImageDiffDetails:
-    """Return a game, a machine and an image."""
+def random_details(rng: Random) -> ImageDiffDetails:
+    """Return a game, a machine and an image drawn at random."""
     number = rng.randrange(1, 10_000)
     return ImageDiffDetails(
         game={"id": number, "name": rng.choice(_GAMES)},

@@ -1,4 +1,4 @@
-"""Courses: the states that a run passes through, and how they are written in a line."""
+"""The states of a run and when they change, and their notation such as ``created,running:40,failed``."""
 
 from __future__ import annotations
 
@@ -9,44 +9,49 @@ from typing import NamedTuple, TypeAlias
 from clanforge_async.jobs import JobState
 
 _DEFAULT_DURATION = 1.0
-"""Seconds that a state lasts for which none are given."""
+"""Seconds that a state lasts if no number is given."""
 
 
 class StateChange(NamedTuple):
-    """A state and since when a job is in it."""
+    """The beginning of a state.
+
+    Attributes:
+        since: Its time, in the unit and from the origin of the sequence that it is part of.
+        state: The state.
+    """
 
     since: float
     state: JobState
 
 
 StateSequence: TypeAlias = tuple[StateChange, ...]
-"""What a run passes through, since the seconds after its creation at which it comes there."""
+"""The states of a run in order, each with the seconds from the run's creation to its beginning."""
 
 
 def parse_states(text: str) -> StateSequence:
-    """Read a sequence as `Run` describes it, such as ``created,running:40,failed``.
+    """Parse the notation that `Run` describes, such as ``created,running:40,failed``.
 
     Raises:
-        ValueError: It is not of that form, or no job can take it.
+        ValueError: The text is malformed, or the states are in an impossible order.
     """
-    *passed, last = text.split(",")
+    *earlier_states, last = text.split(",")
     changes, since = list[StateChange](), 0.0
-    for step in passed:
-        name, colon, seconds = step.partition(":")
+    for part in earlier_states:
+        name, colon, seconds = part.partition(":")
         changes.append(StateChange(since, _state(name, text)))
         since += _duration(seconds, text) if colon else _DEFAULT_DURATION
     changes.append(StateChange(since, _state(last, text)))
     for earlier, later in itertools.pairwise(changes):
         if earlier.state.is_terminal or earlier.state >= later.state:
-            raise _refusal(text, f"{later.state.name.lower()} cannot come after {earlier.state.name.lower()}")
+            raise _invalid(text, f"{later.state.name.lower()} cannot come after {earlier.state.name.lower()}")
     return tuple(changes)
 
 
 def with_completion(text: str) -> str:
-    """Return the same sequence with another end, if it had one: the job completes."""
+    """Return the same notation with ``completed`` at the end, in place of any other terminal state."""
     before, _, last = text.rpartition(",")
-    passed = before if _state(last, text).is_terminal else text
-    return f"{passed},completed".lstrip(",")
+    kept = before if _state(last, text).is_terminal else text
+    return f"{kept},completed".lstrip(",")
 
 
 def _state(name: str, text: str) -> JobState:
@@ -55,8 +60,8 @@ def _state(name: str, text: str) -> JobState:
     except KeyError:
         pass
     if ":" in name:
-        raise _refusal(text, "the last state lasts for ever, so it takes no seconds")
-    raise _refusal(text, f"{name.strip()!r} is none of {', '.join(state.name.lower() for state in JobState)}")
+        raise _invalid(text, "the last state lasts for ever, so it takes no seconds")
+    raise _invalid(text, f"{name.strip()!r} is none of {', '.join(state.name.lower() for state in JobState)}")
 
 
 def _duration(seconds: str, text: str) -> float:
@@ -65,9 +70,9 @@ def _duration(seconds: str, text: str) -> float:
     except ValueError:
         duration = math.nan
     if not 0 <= duration < math.inf:
-        raise _refusal(text, f"{seconds!r} is no number of seconds")
+        raise _invalid(text, f"{seconds!r} is no number of seconds")
     return duration
 
 
-def _refusal(text: str, why: str) -> ValueError:
-    return ValueError(f"states {text!r}: {why}")
+def _invalid(text: str, reason: str) -> ValueError:
+    return ValueError(f"states {text!r}: {reason}")

@@ -148,9 +148,9 @@ def test_a_course_that_no_job_can_take_is_refused(states: str, complaint: str) -
     [
         ({}, "a run needs either a duration or states"),
         ({"states": "failed", "duration": 1}, "a run needs either a duration or states"),
-        ({"states": "failed", "outcome": "failed"}, "states tell the outcome and all times"),
-        ({"states": "failed", "queued_for": 1}, "states tell the outcome and all times"),
-        ({"states": "failed", "fails_at": 0.5}, "states tell the outcome and all times"),
+        ({"states": "failed", "outcome": "failed"}, "states define the outcome and all times"),
+        ({"states": "failed", "queued_for": 1}, "states define the outcome and all times"),
+        ({"states": "failed", "fails_at": 0.5}, "states define the outcome and all times"),
     ],
 )
 def test_a_run_is_described_in_one_way(described: dict[str, Any], complaint: str) -> None:

@@ -62,7 +62,7 @@ async def test_habits_never_change_what_a_job_is(kind: JobKind, seconds: float) 
     """However a job is written, the SDK's codec reads the same job."""
     plain = job_from_dict(kind, await written(kind, seconds))
     for seed in range(20):
-        quirks = Quirks.drawn(random.Random(seed))
+        quirks = Quirks.random(random.Random(seed))
         read = job_from_dict(kind, await written(kind, seconds, **attrs.asdict(quirks)))
         assert (read.state, read.progress, read.updated_at) == (plain.state, plain.progress, plain.updated_at)
         assert (read.started_at, read.eta, read.error) == (plain.started_at, plain.eta, plain.error)
