@@ -115,8 +115,8 @@ def test_a_thread_may_outlast_its_loop() -> None:
 
 def test_a_hopeless_wait_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that would hang for ever ends with an error."""
-    monkeypatch.setattr("clanforge_async.testing.loops._HOPELESS", 0.001)
-    with pytest.raises(RuntimeError, match="never happen"):
+    monkeypatch.setattr("clanforge_async.testing.loops._DEADLOCK_TIMEOUT", 0.001)
+    with pytest.raises(RuntimeError, match="deadlock: nothing is runnable and no timer is pending"):
         run(asyncio.Event().wait())
 
 
