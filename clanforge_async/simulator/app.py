@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
 from starlette import routing
@@ -61,22 +61,24 @@ class _Call:
         return self.jobs.get(self.route.kind, self.job_id, self.account)
 
 
-def _retry(call: _Call) -> dict[str, Any]:
+def _retry_job(call: _Call) -> dict[str, Any]:
     job = call.job()
     job.retry(call.now)
     return job.to_payload(call.now, previous_run=call.previous_run)
 
 
-def _status(call: _Call) -> dict[str, Any]:
+def _job_status(call: _Call) -> dict[str, Any]:
     details = call.query.get("diff_info") == "1"
     # "success" is on nearly every documented page but that of the image diff retry.
     return call.job().to_payload(call.now, previous_run=call.previous_run, details=details) | {"success": True}
 
 
-_ENDPOINTS: dict[Route, Callable[[_Call], dict[str, Any]]] = {
-    Route.IMAGE_DIFF_RETRY: _retry,
-    Route.IMAGE_DIFF_STATUS: _status,
-    Route.IMAGE_VERSION_STATUS: _status,
+_EndpointFunction: TypeAlias = "Callable[[_Call], dict[str, Any]]"
+
+_ENDPOINTS: dict[Route, _EndpointFunction] = {
+    Route.IMAGE_DIFF_RETRY: _retry_job,
+    Route.IMAGE_DIFF_STATUS: _job_status,
+    Route.IMAGE_VERSION_STATUS: _job_status,
 }
 
 
@@ -90,7 +92,10 @@ def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[]
         clock: Returns the server's time in Unix seconds.
     """
     app = Starlette(
-        routes=[_route(_Endpoint(route, jobs, faults, log, clock)) for route in Route],
+        routes=[
+            _starlette_route(_Endpoint(route, function, jobs, faults, log, clock))
+            for route, function in _ENDPOINTS.items()
+        ],
         middleware=[Middleware(_Middleware, log=log, clock=clock)],
         exception_handlers={HTTPException: _error_response},
     )
@@ -98,7 +103,7 @@ def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[]
     return app
 
 
-def _route(endpoint: _Endpoint) -> routing.Route:
+def _starlette_route(endpoint: _Endpoint) -> routing.Route:
     route = routing.Route(endpoint.route.path, endpoint.handle)
     # Starlette adds HEAD to GET, and so would retry a diff if asked for the headers alone.
     route.methods = {"GET"}
@@ -128,6 +133,7 @@ class _Endpoint:
     """Answers the requests of one route, through the faults that apply to them."""
 
     route: Route
+    _function: _EndpointFunction
     _jobs: JobStore
     _faults: Faults
     _log: RequestLog
@@ -164,7 +170,7 @@ class _Endpoint:
         try:
             account = identify(self._jobs.accounts, authorization, query.get("accountserviceid"))
             call = _Call(self.route, job_id, query, account, self._jobs, self._clock(), previous_run)
-            return JSONResponse(_ENDPOINTS[self.route](call))
+            return JSONResponse(self._function(call))
         except RequestRefusedError as error:
             return JSONResponse(envelope(error.code, error.message), error.status)
 

@@ -18,7 +18,7 @@ _LOG_SIZE = 10_000
 
 
 class Route(enum.StrEnum):
-    """A call of the API, by the name that the command line uses. `simulator.app` has an endpoint for each."""
+    """A call of the API, by the name that the command line uses."""
 
     IMAGE_DIFF_RETRY = "image-diff retry"
     IMAGE_DIFF_STATUS = "image-diff status"

@@ -227,7 +227,7 @@ def _or_default(option: T | None, default: T) -> T:
 
 
 def latest_change(schedule: RunSchedule, now: float) -> StateChange:
-    """Return the state of the job, with the time at which it began."""
+    """Return the state of the job and the time at which that began."""
     # A run that does not wait is still Created at the moment of its creation: the response to a retry shows that.
     if now <= schedule.created:
         return schedule.changes[0]

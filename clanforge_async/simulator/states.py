@@ -16,7 +16,7 @@ class StateChange(NamedTuple):
     """The beginning of a state.
 
     Attributes:
-        since: Its time, in the unit and from the origin of the sequence that it is part of.
+        since: Its time: seconds after the run's creation in a `StateSequence`, Unix seconds in a `RunSchedule`.
         state: The state.
     """
 
