@@ -224,7 +224,7 @@ class Stale(Fault):
         return self.seconds is None or request.since_retry < self.seconds
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
-        """Answer as usual: ``shows_earlier_run`` has told the handler which run to show."""
+        """Answer as usual: the handler shows the earlier run because of ``shows_earlier_run``."""
         return await handler()
 
 

@@ -64,15 +64,15 @@ async def test_every_response_has_the_servers_date(simulator: Simulator, clock: 
     """``Date`` is the simulator's time in whole seconds, in successful and in error responses."""
     clock.advance(86400)
     for path in ("imageversion/9012/status", "imageversion/1/status", "nothing"):
-        answer = await get(simulator, path)
-        assert answer.headers.get_list("date") == ["Sun, 23 Nov 2025 00:00:00 GMT"]
+        response = await get(simulator, path)
+        assert response.headers.get_list("date") == ["Sun, 23 Nov 2025 00:00:00 GMT"]
 
 
 @pytest.mark.parametrize("headers", [BEARER, basic(":".join(KEYS)), {"Authorization": "bEaReR  demo-token "}])
 async def test_basic_and_bearer_are_accepted(simulator: Simulator, headers: dict[str, str]) -> None:
     """Basic and Bearer authenticate, and the scheme's case does not matter."""
-    answer = await get(simulator, "imageversion/9012/status", auth=None, headers=headers)
-    assert answer.status_code == 200
+    response = await get(simulator, "imageversion/9012/status", auth=None, headers=headers)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ async def test_basic_and_bearer_are_accepted(simulator: Simulator, headers: dict
 async def test_wrong_credentials_are_401(simulator: Simulator, headers: Any) -> None:
     """A missing, malformed or wrong header is 401, for existing and for unknown jobs."""
     for path in ("imageversion/9012/status", "imageversion/1/status"):
-        answer = await get(simulator, path, auth=None, headers=headers)
-        assert answer.status_code == 401
-        assert answer.json()["error_message"] == "unauthorized"
+        response = await get(simulator, path, auth=None, headers=headers)
+        assert response.status_code == 401
+        assert response.json()["error_message"] == "unauthorized"
 
 
 @pytest.mark.parametrize("value", [None, "", "abc", "0", "-1", "1.5", "9" * 5000])
 async def test_a_missing_or_malformed_account_is_400(simulator: Simulator, value: str | None) -> None:
     """With Basic, ``accountserviceid`` is a required number."""
     params = {} if value is None else {"accountserviceid": value}
-    answer = await get(simulator, "imageversion/9012/status", params=params)
-    assert answer.status_code == 400
-    assert "accountserviceid" in answer.json()["error_message"]
+    response = await get(simulator, "imageversion/9012/status", params=params)
+    assert response.status_code == 400
+    assert "accountserviceid" in response.json()["error_message"]
 
 
 @pytest.mark.parametrize("asid", ["99", "4711"])
@@ -116,16 +116,16 @@ async def test_an_account_of_others_is_403(simulator: Simulator, asid: str) -> N
     """Credentials are for their own account only, with Basic and with Bearer."""
     for auth, headers in ((KEYS, {}), (None, BEARER)):
         params = {"accountserviceid": asid}
-        answer = await get(simulator, "imageversion/99/status", auth=auth, headers=headers, params=params)
-        assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
+        response = await get(simulator, "imageversion/99/status", auth=auth, headers=headers, params=params)
+        assert (response.status_code, response.json()["error_message"]) == (403, "forbidden")
 
 
 async def test_a_job_of_another_account_is_403(simulator: Simulator) -> None:
     """A job is visible to its own account only."""
-    answer = await get(simulator, "imageversion/99/status")
-    assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
-    answer = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
-    assert answer.status_code == 403, "accountserviceid is checked with Bearer too"
+    response = await get(simulator, "imageversion/99/status")
+    assert (response.status_code, response.json()["error_message"]) == (403, "forbidden")
+    response = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
+    assert response.status_code == 403, "accountserviceid is checked with Bearer too"
 
 
 async def test_a_token_needs_no_account(simulator: Simulator) -> None:
@@ -133,16 +133,16 @@ async def test_a_token_needs_no_account(simulator: Simulator) -> None:
     simulator.add_image_version(3, duration=1, account=TOKEN_ONLY)
     for params in ({}, {"accountserviceid": "7"}):
         headers = {"Authorization": "Bearer a third token"}
-        answer = await get(simulator, "imageversion/3/status", auth=None, headers=headers, params=params)
-        assert answer.status_code == 200
+        response = await get(simulator, "imageversion/3/status", auth=None, headers=headers, params=params)
+        assert response.status_code == 200
 
 
 async def test_one_key_pair_for_several_accounts(simulator: Simulator) -> None:
     """If several accounts share a key pair, ``accountserviceid`` selects one."""
     simulator.add_image_version(3, duration=1, account=SECOND)
     assert (await get(simulator, "imageversion/3/status")).status_code == 403
-    answer = await get(simulator, "imageversion/3/status", params={"accountserviceid": "1235"})
-    assert answer.status_code == 200
+    response = await get(simulator, "imageversion/3/status", params={"accountserviceid": "1235"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ async def test_one_key_pair_for_several_accounts(simulator: Simulator) -> None:
 )
 async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
     """The id is unknown, malformed or of a job of the other kind."""
-    answer = await get(simulator, path)
-    assert answer.status_code == 404
-    assert answer.json() == {
+    response = await get(simulator, path)
+    assert response.status_code == 404
+    assert response.json() == {
         "success": False,
         "error": True,
         "error_code": 404,
@@ -167,9 +167,9 @@ async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
 )
 async def test_other_paths_are_404(simulator: Simulator, path: str) -> None:
     """An unknown path is 404, and nothing is redirected."""
-    answer = await get(simulator, path)
-    assert answer.status_code == 404
-    assert answer.json()["success"] is False
+    response = await get(simulator, path)
+    assert response.status_code == 404
+    assert response.json()["success"] is False
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -177,18 +177,18 @@ async def test_other_methods_are_405_and_do_nothing(simulator: Simulator, clock:
     """Every call is a GET; in particular a HEAD does not retry."""
     clock.advance(100)
     async with http_client(simulator) as http:
-        answer = await http.request(method, "/cfp/v1/imagediff/5678/retry")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+        response = await http.request(method, "/cfp/v1/imagediff/5678/retry")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET"
     assert simulator.retries_of(5678) == 0
 
 
 async def test_a_retry_restarts_a_failed_diff(simulator: Simulator, clock: FakeClock) -> None:
     """The response shows the new run: same id, Created, no progress, no ``success``. Then the run completes."""
     clock.advance(100)
-    answer = await job(simulator, "imagediff/5678/retry")
-    assert isinstance(answer.pop("jobeta"), int)
-    assert answer == {
+    response = await job(simulator, "imagediff/5678/retry")
+    assert isinstance(response.pop("jobeta"), int)
+    assert response == {
         "diffid": 5678,
         "jobcreated": int(clock.now),
         "joberror": None,
@@ -221,9 +221,9 @@ async def test_a_running_diff_cannot_be_retried(clock: FakeClock, seconds: float
     simulator.add_image_diff(1, duration=10, queued_for=3)
     simulator.add_image_diff(2, duration=100, queued_for=3)
     clock.advance(seconds)
-    answer = await get(simulator, "imagediff/2/retry")
-    assert answer.status_code == 400
-    assert answer.json()["error_message"] == f"diff 2 is {state}: only a completed or failed one can be retried"
+    response = await get(simulator, "imagediff/2/retry")
+    assert response.status_code == 400
+    assert response.json()["error_message"] == f"diff 2 is {state}: only a completed or failed one can be retried"
     assert simulator.retries_of(2) == 0
 
 
@@ -268,9 +268,9 @@ async def test_a_locked_image_is_an_envelope_under_200(simulator: Simulator, clo
     """A retry of a diff with a locked image is an error envelope with status 200, and does nothing."""
     simulator.add_image_diff(1, duration=1, locked_by=218595)
     clock.advance(2)
-    answer = await get(simulator, "imagediff/1/retry")
-    assert answer.status_code == 200
-    assert answer.json() == {
+    response = await get(simulator, "imagediff/1/retry")
+    assert response.status_code == 200
+    assert response.json() == {
         "success": False,
         "error": True,
         "error_code": 1,

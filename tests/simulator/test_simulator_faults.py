@@ -50,11 +50,11 @@ def simulator(clock: FakeClock) -> Simulator:
 async def test_a_gateway_error_is_an_html_page(simulator: Simulator, status: int) -> None:
     """A gateway error is an HTML page with its status, and nothing is carried out."""
     simulator.faults.add(GatewayError(status))
-    answer = await get(simulator, RETRY)
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("text/html")
-    assert f"<title>{status} " in answer.text
-    assert "retry-after" not in answer.headers
+    response = await get(simulator, RETRY)
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("text/html")
+    assert f"<title>{status} " in response.text
+    assert "retry-after" not in response.headers
     assert simulator.retries_of(JOB) == 0
 
 
@@ -165,12 +165,12 @@ async def test_stale_for_some_seconds(simulator: Simulator, clock: FakeClock) ->
     """For some seconds after a retry a status shows the previous run, with its older ``jobupdated``."""
     simulator.faults.add(Stale(5))
     before = await job(simulator, STATUS)
-    answer = await job(simulator, RETRY)
-    assert answer["jobstateid"] == 1
+    response = await job(simulator, RETRY)
+    assert response["jobstateid"] == 1
     clock.advance(4.9)
     stale = await job(simulator, STATUS)
     assert stale == before
-    assert stale["jobupdated"] < answer["jobupdated"]
+    assert stale["jobupdated"] < response["jobupdated"]
     clock.advance(0.2)
     assert (await job(simulator, STATUS))["jobstateid"] == 4
 
@@ -234,8 +234,8 @@ async def statuses_of_jobs(seed: int, order: list[int]) -> dict[int, list[int]]:
     seen: dict[int, list[int]] = {}
     async with http_client(simulator) as http:
         for number in order:
-            answer = await http.get(f"/cfp/v1/imageversion/{number}/status")
-            seen.setdefault(number, []).append(answer.status_code)
+            response = await http.get(f"/cfp/v1/imageversion/{number}/status")
+            seen.setdefault(number, []).append(response.status_code)
     return seen
 
 
@@ -261,9 +261,9 @@ async def test_a_custom_fault(simulator: Simulator) -> None:
 
     class Teapot(Fault):
         async def apply(self, request: Any, handler: Any) -> Any:
-            answer = await handler()
-            answer.status_code = 418 if request.id == 1 else answer.status_code
-            return answer
+            response = await handler()
+            response.status_code = 418 if request.id == 1 else response.status_code
+            return response
 
     simulator.faults.add(Teapot())
     assert (await get(simulator, STATUS)).status_code == 418

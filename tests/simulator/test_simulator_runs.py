@@ -41,7 +41,7 @@ RUNS = st.builds(
 FRACTIONS = st.lists(st.floats(-0.1, 1.5), min_size=2, max_size=6).map(sorted)
 
 
-def moments(schedule: RunSchedule, fractions: list[float]) -> list[float]:
+def sample_times(schedule: RunSchedule, fractions: list[float]) -> list[float]:
     """Return times spread over a schedule, and the times of its changes."""
     spread = [schedule.created + fraction * (schedule.ended - schedule.created) for fraction in fractions]
     return sorted([*spread, schedule.created, schedule.started, schedule.ended, math.nextafter(schedule.ended, 0)])
@@ -58,7 +58,7 @@ SCHEDULES = st.builds(make, RUNS, st.integers(), speed=st.floats(0.1, 1000))
 @given(SCHEDULES, FRACTIONS)
 def test_a_job_never_goes_back_within_a_run(schedule: RunSchedule, fractions: list[float]) -> None:
     """State, progress and the time of the last update never decrease."""
-    jobs = [snapshot(schedule, ImageVersionJob, 1, now) for now in moments(schedule, fractions)]
+    jobs = [snapshot(schedule, ImageVersionJob, 1, now) for now in sample_times(schedule, fractions)]
     shown = [(job.state, job.progress, job.updated_at) for job in jobs]
     for earlier, later in itertools.pairwise(shown):
         assert all(a <= b for a, b in zip(earlier, later, strict=True))  # type: ignore[operator]
@@ -79,7 +79,7 @@ def test_a_terminal_state_is_final(schedule: RunSchedule, long: float) -> None:
 @given(SCHEDULES, FRACTIONS)
 def test_a_job_is_not_terminal_before_its_end(schedule: RunSchedule, fractions: list[float]) -> None:
     """Before its end a job is in no terminal state, with a progress below 100 %."""
-    for now in moments(schedule, fractions):
+    for now in sample_times(schedule, fractions):
         if now < schedule.ended:
             assert not latest_change(schedule, now).state.is_terminal
             assert progress_at(schedule, now) < 100
@@ -89,7 +89,7 @@ def test_a_job_is_not_terminal_before_its_end(schedule: RunSchedule, fractions: 
 @given(SCHEDULES, FRACTIONS)
 def test_times_of_a_job_are_in_order(schedule: RunSchedule, fractions: list[float]) -> None:
     """Creation, start and last update are in this order and never in the future."""
-    for now in moments(schedule, fractions):
+    for now in sample_times(schedule, fractions):
         job = snapshot(schedule, ImageVersionJob, 1, now)
         assert job.created_at <= (job.started_at or job.updated_at) <= job.updated_at
         assert updated_at(schedule, now) <= max(now, schedule.created)

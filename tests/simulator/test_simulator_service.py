@@ -118,9 +118,9 @@ async def test_the_server_clock_may_be_skewed() -> None:
     clock = FakeClock()
     simulator = Simulator(clock=lambda: clock() + 3600)
     simulator.add_image_version(1, duration=10)
-    answer = await get(simulator, "imageversion/1/status")
-    assert answer.headers["date"] == "Sat, 22 Nov 2025 01:00:00 GMT"
-    assert answer.json()["jobcreated"] == int(START) + 3600
+    response = await get(simulator, "imageversion/1/status")
+    assert response.headers["date"] == "Sat, 22 Nov 2025 01:00:00 GMT"
+    assert response.json()["jobcreated"] == int(START) + 3600
 
 
 async def test_real_time_is_the_default() -> None:

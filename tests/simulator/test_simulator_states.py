@@ -12,17 +12,17 @@ from clanforge_async.simulator import Run, Simulator
 CREATED, PENDING, QUEUED, RUNNING, COMPLETED, FAILED, SQUASHED = JobState
 
 
-async def states_at(simulator: Simulator, clock: FakeClock, *moments: float) -> list[JobState | None]:
+async def states_at(simulator: Simulator, clock: FakeClock, *times: float) -> list[JobState | None]:
     """Return the states of image version 1 at some seconds after the start."""
     seen = list[JobState | None]()
     async with simulator.client(max_rate=None) as client:
-        for clock.now in (START + seconds for seconds in moments):
+        for clock.now in (START + seconds for seconds in times):
             seen.append((await client.image_versions.status(1)).state)
     return seen
 
 
 @pytest.mark.parametrize(
-    ("states", "moments", "seen"),
+    ("states", "times", "seen"),
     [
         ("created,running:40,failed", (0, 0.5, 1, 40.9, 41, 1e6), [CREATED, CREATED, RUNNING, RUNNING, FAILED, FAILED]),
         ("created:5,pending:5,queued:5,running:5,completed", (4, 9, 14, 19, 20), [*JobState][:5]),
@@ -34,12 +34,12 @@ async def states_at(simulator: Simulator, clock: FakeClock, *moments: float) -> 
         (" Created , RUNNING:2, Completed ", (0, 1, 3), [CREATED, RUNNING, COMPLETED]),
     ],
 )
-async def test_a_job_passes_through_its_states(states: str, moments: tuple[float, ...], seen: list[JobState]) -> None:
+async def test_a_job_passes_through_its_states(states: str, times: tuple[float, ...], seen: list[JobState]) -> None:
     """Each state lasts for its seconds, 1 by default, and the last one for ever."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, states=states)
-    assert await states_at(simulator, clock, *moments) == seen
+    assert await states_at(simulator, clock, *times) == seen
 
 
 async def test_speed_divides_the_seconds_of_states() -> None:
@@ -99,7 +99,7 @@ async def states_after_retries(**fields: Any) -> list[tuple[JobState | None, Job
             seen.append(await client.image_diffs.retry(1))
             clock.advance(100)
             seen.append(await client.image_diffs.status(1))
-    return [(answer.state, after.state) for answer, after in zip(seen[::2], seen[1::2], strict=True)]
+    return [(response.state, after.state) for response, after in zip(seen[::2], seen[1::2], strict=True)]
 
 
 async def test_retries_have_states_of_their_own() -> None:

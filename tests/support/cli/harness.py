@@ -84,8 +84,8 @@ class Says(Fault):
         return cls({"jobstateid": 4, "jobstatename": "Running", "jobprogress": progress, "jobeta": 1_900_000_000})
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
-        answer = await handler()
-        return JSONResponse(json.loads(bytes(answer.body)) | self.fields, answer.status_code)
+        response = await handler()
+        return JSONResponse(json.loads(bytes(response.body)) | self.fields, response.status_code)
 
 
 @frozen

@@ -13,7 +13,7 @@ START = 1_763_769_600.75
 
 
 class FakeClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only when advanced."""
 
     def __init__(self, now: float = START) -> None:
         self.now = now
