@@ -142,7 +142,7 @@ class _Endpoint:
     async def handle(self, request: requests.Request) -> Response:
         """Answer and log a request."""
         arrived_at = self._clock()
-        text = request.path_params["job_id"]
+        text = request.path_params.get("job_id", "")
         job_id = int(text) if _ID.fullmatch(text) else None
         simulated = self._simulated_request(request, job_id)
         response = await self._faults.apply(simulated, partial(self._respond, request, job_id))
@@ -155,7 +155,7 @@ class _Endpoint:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        job = self._jobs.find(self.route.kind, job_id)
+        job = None if job_id is None else self._jobs.find(self.route.kind, job_id)
         return SimulatedRequest(
             route=self.route,
             id=job_id,
