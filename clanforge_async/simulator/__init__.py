@@ -1,7 +1,7 @@
-"""A simulated Clanforge: an ASGI app whose jobs run by a clock, with faults to switch on.
+"""A simulated Clanforge API: an ASGI app whose jobs run by a clock, with fault injection.
 
 Call it in process through `Simulator.client` or ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket.
-It needs the ``simulator`` extra. ::
+Requires the ``simulator`` extra. ::
 
     simulator = Simulator(speed=60)
     diff = simulator.add_image_diff(5678, states="failed", retries=["queued:60,running:300,completed"])
@@ -11,32 +11,32 @@ It needs the ``simulator`` extra. ::
     print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
 """
 
-from clanforge_async.simulator.extra import ADVICE
+from clanforge_async.simulator.errors import MISSING_EXTRA
 
 try:
-    import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to see whether it is there
+    import starlette  # noqa: F401  # pyright: ignore[reportUnusedImport] - only to check that it is installed
 except ModuleNotFoundError as _missing:
-    raise ImportError(ADVICE) from _missing
+    raise ImportError(MISSING_EXTRA) from _missing
 
-from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.fault_injection import FaultRule, Faults
 from clanforge_async.simulator.faults import (
     Drop,
     Envelope,
     Fault,
     GatewayError,
+    Handler,
     Latency,
+    SimulatedRequest,
     Stale,
     Truncate,
     Unreadable,
 )
-from clanforge_async.simulator.habits import Habits
-from clanforge_async.simulator.listings import Listing
-from clanforge_async.simulator.plans import Outcome, Run, Traits
-from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.payloads import Listing, Quirks
+from clanforge_async.simulator.requests import Request, RequestLog, Route
+from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 from clanforge_async.simulator.server import serve
 from clanforge_async.simulator.service import Simulator
-from clanforge_async.simulator.switchboard import Faults, Switch
-from clanforge_async.simulator.traffic import Request, Traffic
 
 __all__ = [
     "DEMO_ACCOUNT",
@@ -44,20 +44,22 @@ __all__ = [
     "Drop",
     "Envelope",
     "Fault",
+    "FaultRule",
     "Faults",
     "GatewayError",
-    "Habits",
+    "Handler",
     "Latency",
     "Listing",
     "Outcome",
+    "Quirks",
     "Request",
+    "RequestLog",
     "Route",
     "Run",
+    "RunOptions",
+    "SimulatedRequest",
     "Simulator",
     "Stale",
-    "Switch",
-    "Traffic",
-    "Traits",
     "Truncate",
     "Unreadable",
     "serve",

@@ -1,11 +1,11 @@
-"""The simulator as an ASGI app: from a request, through the faults, to the rules and back."""
+"""The simulator as an ASGI app: one endpoint for each `Route`, behind the injected faults."""
 
 from __future__ import annotations
 
 import re
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
 from starlette import routing
@@ -15,48 +15,107 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
-from clanforge_async.simulator.answers import Dropped
-from clanforge_async.simulator.refusals import RequestRefusedError, envelope
-from clanforge_async.simulator.routes import Route
-from clanforge_async.simulator.traffic import Request
-from clanforge_async.simulator.visits import Visit
+from clanforge_async.simulator.auth import identify
+from clanforge_async.simulator.errors import RequestRefusedError, envelope
+from clanforge_async.simulator.faults import Dropped, SimulatedRequest
+from clanforge_async.simulator.requests import Request, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette import requests
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from clanforge_async.simulator.faults import Act
-    from clanforge_async.simulator.ledger import Ledger
-    from clanforge_async.simulator.switchboard import Faults
-    from clanforge_async.simulator.traffic import Traffic
+    from clanforge_async.simulator.auth import Account
+    from clanforge_async.simulator.fault_injection import Faults
+    from clanforge_async.simulator.jobs import JobRecord, JobStore
+    from clanforge_async.simulator.requests import RequestLog
 
 _ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
-def make_app(ledger: Ledger, faults: Faults, traffic: Traffic, clock: Callable[[], float]) -> Starlette:
-    """Return an ASGI app that answers for a ledger's jobs, by a clock that tells Unix seconds."""
-    desk = _Desk(ledger, faults, traffic, clock)
-    routes = [routing.Route(route.path, partial(desk.answer, route)) for route in Route]
-    for route in routes:
-        # Starlette lets HEAD go with GET, and would so retry a diff for somebody who asks for headers.
-        route.methods = {"GET"}
+@frozen
+class _Call:
+    """An authorized request: the input of an endpoint.
+
+    Attributes:
+        route: The call.
+        job_id: The job id in its path; None if that is not an id.
+        query: The query parameters.
+        account: The caller's account.
+        jobs: All jobs.
+        now: The server's time, in Unix seconds.
+        previous_run: Whether to show the run before the latest, if there is one.
+    """
+
+    route: Route
+    job_id: int | None
+    query: Mapping[str, str]
+    account: Account
+    jobs: JobStore
+    now: float
+    previous_run: bool
+
+    def job(self) -> JobRecord:
+        """Return the job that the path names, or raise as `JobStore.get`."""
+        return self.jobs.get(self.route.kind, self.job_id, self.account)
+
+
+def _retry_job(call: _Call) -> dict[str, Any]:
+    job = call.job()
+    job.retry(call.now)
+    return job.to_payload(call.now, previous_run=call.previous_run)
+
+
+def _job_status(call: _Call) -> dict[str, Any]:
+    details = call.query.get("diff_info") == "1"
+    # "success" is on nearly every documented page but that of the image diff retry.
+    return call.job().to_payload(call.now, previous_run=call.previous_run, details=details) | {"success": True}
+
+
+_EndpointFunction: TypeAlias = "Callable[[_Call], dict[str, Any]]"
+
+_ENDPOINTS: dict[Route, _EndpointFunction] = {
+    Route.IMAGE_DIFF_RETRY: _retry_job,
+    Route.IMAGE_DIFF_STATUS: _job_status,
+    Route.IMAGE_VERSION_STATUS: _job_status,
+}
+
+
+def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[], float]) -> Starlette:
+    """Return an ASGI app that serves a store's jobs.
+
+    Args:
+        jobs: The jobs and the accounts that may read them.
+        faults: The faults to inject.
+        log: The log of requests.
+        clock: Returns the server's time in Unix seconds.
+    """
     app = Starlette(
-        routes=routes,
-        middleware=[Middleware(_Front, traffic=traffic, clock=clock)],
-        exception_handlers={HTTPException: _no_such_call},
+        routes=[
+            _starlette_route(_Endpoint(route, function, jobs, faults, log, clock))
+            for route, function in _ENDPOINTS.items()
+        ],
+        middleware=[Middleware(_Middleware, log=log, clock=clock)],
+        exception_handlers={HTTPException: _error_response},
     )
     app.router.redirect_slashes = False
     return app
 
 
-class _Front:
-    """What every request passes: it counts those in flight, and dates answers by the server's clock."""
+def _starlette_route(endpoint: _Endpoint) -> routing.Route:
+    route = routing.Route(endpoint.route.path, endpoint.handle)
+    # Starlette adds HEAD to GET, and so would retry a diff if asked for the headers alone.
+    route.methods = {"GET"}
+    return route
 
-    def __init__(self, app: ASGIApp, traffic: Traffic, clock: Callable[[], float]) -> None:
+
+class _Middleware:
+    """Counts the requests in flight and dates each response by the server's clock."""
+
+    def __init__(self, app: ASGIApp, log: RequestLog, clock: Callable[[], float]) -> None:
         self._app = app
-        self._traffic = traffic
+        self._log = log
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,59 +124,58 @@ class _Front:
                 MutableHeaders(scope=message)["date"] = formatdate(int(self._clock()), usegmt=True)
             await send(message)
 
-        with self._traffic.passing():
+        with self._log.track_in_flight():
             await self._app(scope, receive, send_dated)
 
 
 @frozen
-class _Desk:
-    """Where requests for jobs are answered."""
+class _Endpoint:
+    """Answers the requests of one route, through the faults that apply to them."""
 
-    _ledger: Ledger
+    route: Route
+    _function: _EndpointFunction
+    _jobs: JobStore
     _faults: Faults
-    _traffic: Traffic
+    _log: RequestLog
     _clock: Callable[[], float]
 
-    async def answer(self, route: Route, request: requests.Request) -> Response:
-        arrived = self._clock()
-        visit = self._visit(route, request)
-        faults = self._faults.befalling(visit)
-        earlier = any(fault.shows_earlier_run for fault in faults)
-        act: Act = partial(self._act, visit, request, earlier=earlier)
-        for fault in reversed(faults):
-            act = partial(fault.befall, visit, act)
-        answer = await act()
-        status = None if isinstance(answer, Dropped) else answer.status_code
-        self._traffic.record(Request(at=arrived, route=route, id=visit.id, status=status))
-        return answer
+    async def handle(self, request: requests.Request) -> Response:
+        """Answer and log a request."""
+        arrived_at = self._clock()
+        text = request.path_params.get("job_id", "")
+        job_id = int(text) if _ID.fullmatch(text) else None
+        simulated = self._simulated_request(request, job_id)
+        response = await self._faults.apply(simulated, partial(self._respond, request, job_id))
+        status = None if isinstance(response, Dropped) else response.status_code
+        self._log.record(Request(at=arrived_at, route=self.route, id=job_id, status=status))
+        return response
 
-    def _visit(self, route: Route, request: requests.Request) -> Visit:
-        async def left() -> None:
+    def _simulated_request(self, request: requests.Request, job_id: int | None) -> SimulatedRequest:
+        async def disconnected() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        text = request.path_params["job_id"]
-        job_id = int(text) if _ID.fullmatch(text) else None
-        record = self._ledger.find(route.kind, job_id)
-        since_retry = record.since_retry(self._clock()) if record else None
-        return Visit(route=route, id=job_id, clock=self._clock, since_retry=since_retry, left=left)
+        job = None if job_id is None else self._jobs.find(self.route.kind, job_id)
+        return SimulatedRequest(
+            route=self.route,
+            id=job_id,
+            clock=self._clock,
+            since_retry=job.since_retry(self._clock()) if job else None,
+            disconnected=disconnected,
+        )
 
-    async def _act(self, visit: Visit, request: requests.Request, *, earlier: bool) -> Response:
+    async def _respond(self, request: requests.Request, job_id: int | None, previous_run: bool) -> Response:
+        query = request.query_params
+        authorization = request.headers.get("authorization")
         try:
-            body = self._ledger.answer(
-                visit.route,
-                visit.id,
-                visit.clock(),
-                authorization=request.headers.get("authorization"),
-                parameters=request.query_params,
-                earlier=earlier,
-            )
-        except RequestRefusedError as refusal:
-            return JSONResponse(envelope(refusal.code, refusal.message), refusal.status)
-        return JSONResponse(body)
+            account = identify(self._jobs.accounts, authorization, query.get("accountserviceid"))
+            call = _Call(self.route, job_id, query, account, self._jobs, self._clock(), previous_run)
+            return JSONResponse(self._function(call))
+        except RequestRefusedError as error:
+            return JSONResponse(envelope(error.code, error.message), error.status)
 
 
-async def _no_such_call(_request: requests.Request, error: Exception) -> Response:
+async def _error_response(_request: requests.Request, error: Exception) -> Response:
     # Starlette's signature; it is registered for this exception alone.
     assert isinstance(error, HTTPException)  # noqa: S101
     return JSONResponse(envelope(error.status_code, error.detail), error.status_code, error.headers)

@@ -1,7 +1,7 @@
-"""Faults: what can go wrong with a request. They are switched on through ``simulator.faults``.
+"""Faults that the simulator can inject, and what they see of a request. Inject them with ``simulator.faults.add``.
 
-Where it matters whether the server acted before things went wrong (a retry starts a run, and no answer tells of it),
-a fault says so by ``after_acting``.
+A retry that fails may have started a run, unknown to its caller. So if both are possible, ``after_acting`` says whether
+the server carries the request out before the fault.
 """
 
 from __future__ import annotations
@@ -12,29 +12,54 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import httpx
 from attrs import field, frozen
 from attrs.validators import ge, in_
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from clanforge_async.simulator.answers import Dropped, Truncated, page
-from clanforge_async.simulator.refusals import envelope
-from clanforge_async.simulator.routes import Route
+from clanforge_async.simulator.errors import envelope
+from clanforge_async.simulator.requests import Route
 
 if TYPE_CHECKING:
-    from clanforge_async.simulator.visits import Visit
+    from collections.abc import Mapping
 
-Act: TypeAlias = Callable[[], Awaitable[Response]]
-"""Does what was asked for, and gives the answer."""
+    from starlette.types import Receive, Scope, Send
+
+DISCONNECT = "clanforge.disconnect"
+"""Key of the ASGI scope's ``state`` for a callable that closes the connection once all data is sent."""
+
+Handler: TypeAlias = Callable[[], Awaitable[Response]]
+"""Carries the request out and returns the response."""
+
+
+@frozen(kw_only=True)
+class SimulatedRequest:
+    """A request as a fault sees it.
+
+    Attributes:
+        route: The call.
+        id: The job id in its path; None if that is not an id.
+        clock: Returns the server's time in Unix seconds.
+        since_retry: Seconds since the job's latest retry; None if there was none, or no such job.
+        disconnected: Returns once the client has disconnected.
+    """
+
+    route: Route
+    id: int | None
+    clock: Callable[[], float]
+    since_retry: float | None
+    disconnected: Callable[[], Awaitable[object]]
 
 
 class Fault(ABC):
-    """Something that goes wrong with a request; subclass it for one that is not here.
+    """A fault that can be applied to requests. Subclass it for a custom one.
 
     Attributes:
-        conclusive: Whether no other fault can befall a request after this one.
-        shows_earlier_run: Whether the answer shows the run before the latest.
+        conclusive: Whether no other fault is applied to a request after this one.
+        shows_earlier_run: Whether the response shows the run before the latest.
     """
 
     __slots__ = ()
@@ -42,25 +67,25 @@ class Fault(ABC):
     conclusive: ClassVar[bool] = True
     shows_earlier_run: ClassVar[bool] = False
 
-    def concerns(self, visit: Visit) -> bool:  # noqa: ARG002 - for subclasses to look at
-        """Return whether it can befall this request at all; one that it cannot is not counted."""
+    def applies_to(self, request: SimulatedRequest) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether the fault can be applied to a request; if not, the request doesn't count for ``times``."""
         return True
 
     @abstractmethod
-    async def befall(self, visit: Visit, act: Act) -> Response:
-        """Answer the request, doing what it asks for or not."""
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
+        """Return the response to a request, with or without calling its handler."""
 
 
 @frozen
 class Latency(Fault):
-    """The answer takes its time, by the event loop's clock.
+    """Delays the response, by the event loop's clock.
 
-    A client that leaves meanwhile does not undo its request. In process, where the request is a part of the client's
-    own task, cancelling that task does.
+    If the client disconnects meanwhile, the request is carried out all the same. In process the request is part of the
+    client's own task, so cancelling that task cancels the request.
 
     Attributes:
-        seconds: How long.
-        after_acting: Whether the server acts first and is slow to answer; else it is slow to act.
+        seconds: The delay.
+        after_acting: Whether the delay comes after the server has acted, instead of before.
     """
 
     conclusive = False
@@ -68,23 +93,23 @@ class Latency(Fault):
     seconds: float = field(validator=ge(0))
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
         """Wait before or after acting."""
-        answer = await act() if self.after_acting else None
+        response = await handler() if self.after_acting else None
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
-                await visit.left()
-        return await act() if answer is None else answer
+                await request.disconnected()
+        return await handler() if response is None else response
 
 
 @frozen
 class GatewayError(Fault):
-    """A gateway in front of the server answers, with an HTML page.
+    """Answers with the HTML error page of a gateway in front of the server.
 
     Attributes:
         status: 429, or any of 5xx.
-        retry_after: The seconds that a ``Retry-After`` header asks to wait; None: no such header.
-        as_date: The header names the moment instead, by the server's clock and rounded up to a whole second.
+        retry_after: The seconds in the ``Retry-After`` header; None: no such header.
+        as_date: Whether the header has a date instead, by the server's clock and rounded up to a whole second.
         after_acting: Whether the server has acted all the same.
     """
 
@@ -93,90 +118,95 @@ class GatewayError(Fault):
     as_date: bool = field(default=False, kw_only=True)
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:
-        """Answer with a page."""
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
+        """Answer with an error page."""
         if self.after_acting:
-            await act()
-        return page(self.status, self._headers(visit.clock()))
+            await handler()
+        title = f"{self.status} {HTTPStatus(self.status).phrase}"
+        return HTMLResponse(
+            f"<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n",
+            self.status,
+            self._headers(request.clock()),
+        )
 
-    def _headers(self, now: float) -> dict[str, str]:
+    def _headers(self, now: float) -> Mapping[str, str]:
         if self.retry_after is None:
             return {}
-        until = formatdate(math.ceil(now + self.retry_after), usegmt=True)
-        return {"Retry-After": until if self.as_date else str(self.retry_after)}
+        date = formatdate(math.ceil(now + self.retry_after), usegmt=True)
+        return {"Retry-After": date if self.as_date else str(self.retry_after)}
 
 
 @frozen
 class Drop(Fault):
-    """The connection is closed without an answer.
+    """Closes the connection without a response.
 
     Attributes:
-        after_acting: Whether the server has acted; else it has seen the request and done nothing.
+        after_acting: Whether the server acts before; else it reads the request and does nothing.
     """
 
     after_acting: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
-        """Answer nothing."""
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        """Close the connection."""
         if self.after_acting:
-            await act()
+            await handler()
         return Dropped()
 
 
 @frozen
 class Truncate(Fault):
-    """The server acts, but the connection is closed in the middle of the answer's body."""
+    """Acts, then closes the connection in the middle of the response's body."""
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
-        """Answer by half."""
-        return Truncated(await act())
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        """Send half of the body."""
+        return _Truncated(await handler())
 
 
 @frozen
 class Unreadable(Fault):
-    """The server acts, and what arrives with its status is no JSON.
+    """Acts, then answers with the usual status and a body that is not JSON.
 
     Attributes:
-        html: It is an HTML page; else it is JSON that breaks off, in a body that is whole by its length.
+        html: Whether the body is an HTML page; else it is incomplete JSON with a matching ``Content-Length``.
     """
 
     html: bool = field(default=False, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
-        """Answer with something unreadable."""
-        answer = await act()
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        """Answer with an unreadable body."""
+        response = await handler()
         if self.html:
-            return HTMLResponse("<html><body>Please stand by.</body></html>\n", answer.status_code)
-        half = bytes(answer.body[: len(answer.body) // 2])
-        return Response(half, answer.status_code, media_type="application/json")
+            return HTMLResponse("<html><body>Please stand by.</body></html>\n", response.status_code)
+        half = bytes(response.body[: len(response.body) // 2])
+        return Response(half, response.status_code, media_type="application/json")
 
 
 @frozen
 class Envelope(Fault):
-    """The server does nothing and says so in an error envelope.
+    """Answers with an error envelope and does nothing.
 
     Attributes:
         message: The envelope's ``error_message``.
         code: Its ``error_code``.
-        status: The HTTP status: 200, as has been seen of this API, or any other.
+        status: The HTTP status: 200, as seen of this API, or any other.
     """
 
     message: str
     code: int = field(default=1, kw_only=True)
     status: int = field(default=200, kw_only=True)
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Answer with an envelope."""
         return JSONResponse(envelope(self.code, self.message), self.status)
 
 
 @frozen
 class Stale(Fault):
-    """A retried diff still shows the run before the retry, with its end and its older ``jobupdated``.
+    """Shows the run before the latest retry, with its end and its older ``jobupdated``.
 
     Attributes:
-        seconds: For how long after the retry, by the server's clock; None: as long as it is switched on.
-        retry_answer: Whether the answer to the retry itself shows the earlier run too.
+        seconds: Seconds after the retry during which it is applied, by the server's clock; None: no limit.
+        retry_answer: Whether the response to the retry itself shows the earlier run too.
     """
 
     conclusive = False
@@ -185,14 +215,50 @@ class Stale(Fault):
     seconds: float | None = None
     retry_answer: bool = field(default=False, kw_only=True)
 
-    def concerns(self, visit: Visit) -> bool:
+    def applies_to(self, request: SimulatedRequest) -> bool:
         """Return whether there is an earlier run to show."""
-        if visit.route is Route.IMAGE_DIFF_RETRY:
+        if request.route is Route.IMAGE_DIFF_RETRY:
             return self.retry_answer
-        if visit.since_retry is None:
+        if request.since_retry is None:
             return False
-        return self.seconds is None or visit.since_retry < self.seconds
+        return self.seconds is None or request.since_retry < self.seconds
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
-        """Answer; which run it shows is settled before."""
-        return await act()
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        """Answer as usual: the handler shows the earlier run because of ``shows_earlier_run``."""
+        return await handler()
+
+
+class Dropped(Response):
+    """Closes the connection instead of sending a response."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Close the connection.
+
+        Raises:
+            httpx.RemoteProtocolError: There is no connection, as under ``httpx.ASGITransport``. The error is the one
+                that a real transport would raise.
+        """
+        _disconnect_of(scope, "Server disconnected without sending a response.")()
+
+
+class _Truncated(Response):
+    """Sends the headers and the first half of the body of a response, then closes the connection."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.body, response.status_code, dict(response.headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        half = bytes(self.body[: len(self.body) // 2])
+        message = f"peer closed connection after {len(half)} of {len(self.body)} bytes of the body"
+        disconnect = _disconnect_of(scope, message)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        disconnect()
+
+
+def _disconnect_of(scope: Scope, error_message: str) -> Callable[[], Any]:
+    state = scope.get("state", {})
+    if DISCONNECT not in state:
+        raise httpx.RemoteProtocolError(error_message)
+    disconnect: Callable[[], Any] = state[DISCONNECT]
+    return disconnect

@@ -1,4 +1,4 @@
-"""The simulator on a socket."""
+"""Serves a simulator on a socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from clanforge_async.simulator.extra import ADVICE
+from clanforge_async.simulator.errors import MISSING_EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
-    """Serve a simulator by uvicorn in the running loop, and give the address to call it by.
+    """Serve a simulator with uvicorn in the running loop while the block lasts, and return its base URL.
 
-    It answers from then until the block is left, which ends requests in flight. Signals stay the caller's.
+    Leaving the block cancels requests in flight. No signal handlers are installed.
 
     Args:
-        simulator: What to serve.
+        simulator: The simulator.
         host: The address to listen on, IPv4 or IPv6.
-        port: The port; 0: one that is free.
+        port: The port; 0: any free one.
 
     Raises:
-        OSError: It cannot listen there.
+        OSError: The address or port is not available.
         ImportError: uvicorn is not installed.
     """
-    # An app mounted in a test needs no server, and importing one takes a while.
+    # Use in process needs no server, and its import is slow.
     try:
-        from clanforge_async.simulator.listener import listen  # noqa: PLC0415
+        from clanforge_async.simulator.uvicorn_server import listen  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ImportError(ADVICE) from error
+        raise ImportError(MISSING_EXTRA) from error
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:

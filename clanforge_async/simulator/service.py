@@ -1,4 +1,4 @@
-"""The simulated service: what a test or a demo sets up and asks for the truth."""
+"""The simulated service: tests and demos add jobs to it and compare results with its records."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
-from clanforge_async.simulator.accounts import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.app import make_app
-from clanforge_async.simulator.habits import Habits
-from clanforge_async.simulator.ledger import Ledger
-from clanforge_async.simulator.listings import Listing, draw_details
-from clanforge_async.simulator.plans import Outcome, Run, Traits
-from clanforge_async.simulator.records import JobRecord
-from clanforge_async.simulator.switchboard import Faults
-from clanforge_async.simulator.traffic import Traffic
+from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.fault_injection import Faults
+from clanforge_async.simulator.jobs import JobRecord, JobStore
+from clanforge_async.simulator.payloads import Listing, Quirks, random_details
+from clanforge_async.simulator.requests import RequestLog
+from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,17 +29,17 @@ if TYPE_CHECKING:
 
 
 class Simulator:
-    """A simulated Clanforge. Jobs run by its clock from the moment they are added.
+    """A simulated Clanforge API. Jobs run by its clock from the moment they are added.
 
-    Two simulators with the same seed, clock and jobs answer alike, in whatever order the jobs were added.
+    Simulators with the same seed, clock and jobs give the same responses, in whatever order the jobs were added.
 
     Attributes:
-        app: The ASGI app that serves it.
-        faults: What goes wrong; nothing until something is added.
-        requests: What was asked of it.
-        clock: Tells its time, in Unix seconds. Each answer's ``Date`` and each timestamp come from it.
-        speed: What the durations of jobs are divided by.
-        accounts: Who may call.
+        app: The ASGI app.
+        faults: The faults to inject; none at first.
+        requests: The log of requests.
+        clock: Returns its time in Unix seconds. Each response's ``Date`` and each timestamp come from it.
+        speed: The divisor of the jobs' durations.
+        accounts: The accounts that may call.
     """
 
     def __init__(
@@ -53,14 +51,14 @@ class Simulator:
         *,
         quirks: bool = False,
     ) -> None:
-        """Set up a service without jobs.
+        """Create a simulator without jobs.
 
         Args:
-            speed: How many seconds of a job pass in one second of the clock.
-            seed: What everything left to chance is drawn from.
-            accounts: Who may call; jobs belong to the first unless they are added for another.
-            clock: The server's time in Unix seconds; one that is ahead of the client's makes a skewed server.
-            quirks: Whether jobs are written with `Habits` drawn for each, instead of as the vendor's pages show.
+            speed: Speed factor: 60 makes a job's hour pass in one minute of the clock.
+            seed: The seed of everything drawn at random.
+            accounts: The accounts that may call. Jobs belong to the first by default.
+            clock: Returns the server's time in Unix seconds. Clock skew is a clock ahead of the client's.
+            quirks: Whether each job is written with `Quirks` drawn at random, instead of as documented by the vendor.
 
         Raises:
             ValueError: There is no account, or the speed is not a positive number.
@@ -75,15 +73,15 @@ class Simulator:
         self.accounts: tuple[Account, ...] = tuple(accounts)
         self.clock = clock
         self.faults: Faults = Faults(seed)
-        self.requests: Traffic = Traffic()
+        self.requests: RequestLog = RequestLog()
         self._seed = seed
         self._quirks = quirks
-        self._ledger = Ledger(self.accounts)
-        self.app: ASGIApp = make_app(self._ledger, self.faults, self.requests, clock)
+        self._jobs = JobStore(self.accounts)
+        self.app: ASGIApp = make_app(self._jobs, self.faults, self.requests, clock)
 
     def add_image_version(
         self,
-        id: int,  # noqa: A002 - what it is called everywhere else
+        id: int,  # noqa: A002 - its name everywhere else
         *,
         states: str | None = None,
         duration: float | None = None,
@@ -91,33 +89,32 @@ class Simulator:
         queued_for: float = 0.0,
         failures: int = 0,
         account: Account | None = None,
-        habits: Habits | None = None,
-        **traits: Unpack[Traits],
+        quirks: Quirks | None = None,
+        **options: Unpack[RunOptions],
     ) -> JobRef:
-        """Create an image version job, now.
+        """Add an image version job that is created now.
 
         Args:
-            id: Its id.
-            states: What it passes through, such as ``created,running:40,failed``; see `Run`. Then it needs no
-                ``duration`` and ``outcome``.
-            duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
-            outcome: How it ends.
-            queued_for: Seconds that it waits before it runs, divided likewise.
-            failures: How often it has failed before.
-            account: Whose it is; None: the first account's.
-            habits: How it is written; None: as the simulator's ``quirks`` say.
-            **traits: What else of a `Run` is not to be left to chance.
+            id: The job's id.
+            states: Its states, such as ``created,running:40,failed``, in place of ``duration``, ``outcome`` and
+                ``queued_for``; see `Run`.
+            duration: Seconds in Running if it completes, divided by the simulator's speed.
+            outcome: The result of the run.
+            queued_for: Seconds before Running, divided likewise.
+            failures: Number of earlier failures.
+            account: The account that it belongs to; None: the first.
+            quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
+            **options: Further `Run` fields; the rest is drawn from the seed.
 
         Raises:
-            ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
-                described.
+            ValueError: The job exists, the account is not one of the simulator's, or a `Run` is invalid.
         """
-        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
-        return self._add(JobRef.image_version(id), (run,), account, habits, failures=failures)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **options)
+        return self._add(JobRef.image_version(id), (run,), account, quirks, failures=failures)
 
     def add_image_diff(
         self,
-        id: int,  # noqa: A002 - what it is called everywhere else
+        id: int,  # noqa: A002 - its name everywhere else
         *,
         states: str | None = None,
         duration: float | None = None,
@@ -128,111 +125,123 @@ class Simulator:
         listing: Listing | None = None,
         failures: int = 0,
         account: Account | None = None,
-        habits: Habits | None = None,
-        **traits: Unpack[Traits],
+        quirks: Quirks | None = None,
+        **options: Unpack[RunOptions],
     ) -> JobRef:
-        """Create an image diff job, now.
+        """Add an image diff job that is created now.
 
         Args:
-            id: Its id.
-            states: What it passes through, such as ``created,running:40,failed``; see `Run`. Then it needs no
-                ``duration`` and ``outcome``.
-            duration: Seconds that it takes to complete once it runs, divided by the simulator's speed.
-            outcome: How it ends.
-            queued_for: Seconds that it waits before it runs, divided likewise.
-            retries: What the runs are to be like that retries begin, in their order; a text gives the states of one.
-                Beyond them a run is like the first, and completes.
-            locked_by: The id of a diff that locks its image: a retry is answered by an error envelope with status 200.
-            listing: The files that it lists once it has completed; None: a few, drawn by chance.
-            failures: How often it has failed before.
-            account: Whose it is; None: the first account's.
-            habits: How it is written; None: as the simulator's ``quirks`` say.
-            **traits: What else of its first `Run` is not to be left to chance.
+            id: The job's id.
+            states: Its states, such as ``created,running:40,failed``, in place of ``duration``, ``outcome`` and
+                ``queued_for``; see `Run`.
+            duration: Seconds in Running if it completes, divided by the simulator's speed.
+            outcome: The result of the run.
+            queued_for: Seconds before Running, divided likewise.
+            retries: The runs that retries start, in order, each a `Run` or its states as text. Any further run is
+                like the first and completes.
+            locked_by: The id of a diff that locks its image, so that the server answers a retry with an error envelope
+                and status 200.
+            listing: The files that it lists once completed; None: a few drawn at random.
+            failures: Number of earlier failures.
+            account: The account that it belongs to; None: the first.
+            quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
+            **options: Further fields of its first `Run`; the rest is drawn from the seed.
 
         Raises:
-            ValueError: There is one of this id, the account is not the simulator's, or a run cannot be as it is
-                described.
+            ValueError: The job exists, the account is not one of the simulator's, or a `Run` is invalid.
         """
-        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **traits)
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **options)
         ref = JobRef.image_diff(id)
         rng = self._rng(ref, "findings")
-        drawn, details = Listing.drawn(rng), draw_details(rng)
-        later = (Run(states=run) if isinstance(run, str) else run for run in retries)
-        found = {"listing": drawn if listing is None else listing, "details": details, "locked_by": locked_by}
-        return self._add(ref, (run, *later), account, habits, failures=failures, **found)
+        random_listing, details = Listing.random(rng), random_details(rng)
+        runs = (run, *(Run(states=retry) if isinstance(retry, str) else retry for retry in retries))
+        return self._add(
+            ref,
+            runs,
+            account,
+            quirks,
+            failures=failures,
+            listing=random_listing if listing is None else listing,
+            details=details,
+            locked_by=locked_by,
+        )
 
     def client(self, account: Account | None = None, **options: Any) -> ClanforgeClient:
         """Return a client that calls the app in process.
 
         Args:
-            account: As whom it calls; None: as the first account.
-            **options: Arguments of `ClanforgeClient` beside the credentials.
+            account: The account whose credentials it uses; None: the first.
+            **options: Further arguments of `ClanforgeClient`.
         """
-        caller = account or self.accounts[0]
-        keys = caller.access_key, caller.secret_key
-        auth = AccessKeyAuth(*keys) if any(keys) else BearerTokenAuth(caller.token)
-        usual: dict[str, Any] = {
-            "account_service_id": caller.account_service_id,
+        account = account or self.accounts[0]
+        keys = account.access_key, account.secret_key
+        auth = AccessKeyAuth(*keys) if any(keys) else BearerTokenAuth(account.token)
+        defaults: dict[str, Any] = {
+            "account_service_id": account.account_service_id,
             "transport": httpx.ASGITransport(app=self.app),
         }
-        return ClanforgeClient(auth, **(usual | options))
+        return ClanforgeClient(auth, **(defaults | options))
 
     def created_at(self, target: JobRef | Job | int) -> float:
-        """Return when the latest run of a job was created, in Unix seconds of the server's clock.
+        """Return the time at which a job's latest run was created, in Unix seconds of the server's clock.
 
-        That is when the job was added or last retried. Arguments and errors are those of `ended_at`.
+        That is the time of its latest retry or, without one, of its addition. Arguments and errors are as for
+        `ended_at`.
         """
-        return self._record(target).plans[-1].created
+        return self._record(target).schedules[-1].created
 
     def ended_at(self, target: JobRef | Job | int) -> float:
-        """Return when the latest run of a job ended or will end, in Unix seconds of the server's clock.
+        """Return the time at which a job's latest run ended or will end, in Unix seconds of the server's clock.
 
-        It is infinite for one that never does.
+        It is infinite if the run never ends.
 
         Args:
-            target: The job. A bare id will do where only one job has it.
+            target: The job, or its id if no job of another kind has the same.
 
         Raises:
             LookupError: There is no such job, or more than one.
         """
-        return self._record(target).plans[-1].ended
+        return self._record(target).schedules[-1].ended
 
     def retries_of(self, target: JobRef | Job | int) -> int:
-        """Return how many retries of a job were carried out. Arguments and errors are those of `ended_at`."""
-        return len(self._record(target).plans) - 1
+        """Return the number of retries carried out for a job. Arguments and errors are as for `ended_at`."""
+        return len(self._record(target).schedules) - 1
 
     def _add(
-        self, ref: JobRef, script: tuple[Run, ...], account: Account | None, habits: Habits | None, **kept: Any
+        self, ref: JobRef, runs: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **fields: Any
     ) -> JobRef:
-        if ref in self._ledger.records:
+        if ref in self._jobs.records:
             msg = f"there is a job {ref} already"
             raise ValueError(msg)
         account = account or self.accounts[0]
         if account not in self.accounts:
             msg = f"account {account.account_service_id} is not one of the simulator's"
             raise ValueError(msg)
-        usual = Habits.drawn(self._rng(ref, "habits")) if self._quirks else Habits()
         record = JobRecord(
             ref=ref,
             account=account,
             seed=f"{self._seed}/{ref}",
             speed=self.speed,
-            script=script,
-            habits=habits or usual,
-            **kept,
+            runs=runs,
+            quirks=quirks or self._default_quirks(ref),
+            **fields,
         )
-        record.begin(self.clock())
-        self._ledger.records[ref] = record
+        record.start_run(self.clock())
+        self._jobs.records[ref] = record
         return ref
 
-    def _rng(self, ref: JobRef, what: str) -> random.Random:
-        return random.Random(f"{self._seed}/{ref}/{what}")  # noqa: S311 - it is to be the same every time
+    def _default_quirks(self, ref: JobRef) -> Quirks:
+        return Quirks.random(self._rng(ref, "habits")) if self._quirks else Quirks()
+
+    def _rng(self, ref: JobRef, purpose: str) -> random.Random:
+        # A purpose is part of the seed: another word for it would change what existing seeds give.
+        return random.Random(f"{self._seed}/{ref}/{purpose}")  # noqa: S311 - repeatable by design
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
         if isinstance(target, int):
-            found = [record for record in self._ledger.records.values() if record.ref.id == target]
+            found = [record for record in self._jobs.records.values() if record.ref.id == target]
         else:
-            record = self._ledger.find(target.kind, target.id)
+            record = self._jobs.find(target.kind, target.id)
             found = [] if record is None else [record]
         if len(found) != 1:
             msg = f"{len(found)} jobs are called {target!r}"

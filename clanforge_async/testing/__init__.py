@@ -1,7 +1,7 @@
-"""What tests of your own code need: a clock whose hours pass in milliseconds, and jobs made to measure.
+"""Support for tests of your own code: virtual time, in which hours pass in milliseconds, and ready-made jobs.
 
-With pytest, its fixtures ``clanforge_simulator``, ``clanforge_client`` and ``clanforge_clock`` are there as soon as the
-package is installed. ::
+The package installs a pytest plugin with the fixtures ``clanforge_simulator``, ``clanforge_client`` and
+``clanforge_clock``. ::
 
     async def test_a_failed_build_is_noticed(clanforge_simulator, clanforge_client):
         build = clanforge_simulator.add_image_version(9012, states="created,running:7200,failed")

@@ -1,4 +1,4 @@
-"""The clock that virtual time goes by."""
+"""The clock of virtual time."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 
 
 class VirtualClock:
-    """Tells Unix seconds, which pass only as they are told to; call it for the time, as a ``Simulator`` does.
+    """A clock that moves only when advanced. Calling it returns the time, as the ``clock`` of a ``Simulator``.
 
     Attributes:
-        elapsed: Seconds that have passed since it was made.
+        elapsed: Seconds since it was created.
     """
 
     def __init__(self, start: float | None = None) -> None:
-        """Make a clock that stands still.
+        """Create a clock that stands still.
 
         Args:
-            start: What it tells at first, in Unix seconds; None: the second that it is now.
+            start: Its initial time in Unix seconds; None: the current time, rounded down to a whole second.
         """
         self._start = math.floor(time.time()) if start is None else start
         self.elapsed: float = 0.0
@@ -27,7 +27,7 @@ class VirtualClock:
         return self._start + self.elapsed
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; in a loop on this clock, what has fallen due meanwhile comes next."""
+        """Move the clock forward. A loop that uses it runs the timers that are due next."""
         self.elapsed += seconds
 
     def __repr__(self) -> str:

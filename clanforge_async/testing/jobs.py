@@ -1,4 +1,4 @@
-"""Jobs made to measure, for tests that need no server."""
+"""Ready-made jobs, for tests that need no server."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _PROGRESS = {JobState.RUNNING: 50, JobState.COMPLETED: 100, JobState.FAILED: 50,
 
 
 def image_version_job(id: int = 9012, state: State = "completed", **fields: Any) -> ImageVersionJob:  # noqa: A002
-    """Return an image version's job in some state, with what goes with it.
+    """Return an image version job in a state, with a matching start time, progress and error.
 
     Args:
         id: The image version's id.
         state: The state or its name.
-        **fields: Attributes of `ImageVersionJob` that are to be otherwise.
+        **fields: Attributes of `ImageVersionJob` to override.
 
     Raises:
-        ValueError: There is no such state.
+        ValueError: The state is unknown.
     """
-    return ImageVersionJob(**_typical(id, state, fields))
+    return ImageVersionJob(**_job_fields(id, state, fields))
 
 
 def image_diff_job(id: int = 5678, state: State = "completed", **fields: Any) -> ImageDiffJob:  # noqa: A002
-    """Return an image diff's job in some state. It is `image_version_job` otherwise, with `ImageDiffJob`'s fields."""
-    return ImageDiffJob(**_typical(id, state, fields))
+    """Return an image diff job in a state, as `image_version_job` does, with the attributes of `ImageDiffJob`."""
+    return ImageDiffJob(**_job_fields(id, state, fields))
 
 
-def _typical(job_id: int, state: State, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _job_fields(job_id: int, state: State, fields: Mapping[str, Any]) -> dict[str, Any]:
     state = _state(state)
     failed = state is JobState.FAILED
-    usual = {
+    defaults = {
         "id": job_id,
         "state": state,
         "created_at": _CREATED,
@@ -48,7 +48,7 @@ def _typical(job_id: int, state: State, fields: Mapping[str, Any]) -> dict[str, 
         "failure_count": int(failed),
         "error": "build machine ran out of disk space" if failed else None,
     }
-    return {**usual, **fields}
+    return {**defaults, **fields}
 
 
 def _state(state: State) -> JobState:
@@ -57,5 +57,5 @@ def _state(state: State) -> JobState:
     try:
         return JobState[state.upper()]
     except KeyError:
-        msg = f"{state!r} is none of {', '.join(known.name.lower() for known in JobState)}"
+        msg = f"{state!r} is none of {', '.join(valid.name.lower() for valid in JobState)}"
         raise ValueError(msg) from None

@@ -1,12 +1,11 @@
-"""Event loops whose time is virtual: hours of waiting pass in milliseconds, in the right order.
+"""Event loops with virtual time: hours of waiting pass in milliseconds, in the right order.
 
-As long as something is ready it runs, and no time passes. Where everything waits, time jumps to the next timer. So a
-program of which all I/O stays within the process, such as one that calls a ``Simulator`` through
-``httpx.ASGITransport``, runs as it would in real time, only sooner.
+No time passes while callbacks are ready to run. If all tasks wait, time jumps to the next timer. So a program without
+I/O outside its process, such as one that calls a ``Simulator`` through ``httpx.ASGITransport``, runs as in real time,
+only faster.
 
-The rest of the world keeps real time. Work in a thread takes no virtual time at all, so a timeout around it strikes at
-once; the same goes for whoever answers at the other end of a socket. Where a loop has sockets open it therefore gives
-them a moment of real time before each jump.
+Threads and other processes keep real time. A thread takes no virtual time, so a timeout around it expires at once; the
+same is true of the peer of a socket. A loop with open sockets therefore waits for them in real time before each jump.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = 0.05
-"""Real seconds that open sockets are given before each jump."""
+"""Real seconds for which open sockets are awaited before each jump."""
 
-_HOPELESS = 10.0
-"""Real seconds after which a loop without timers is given up; until then a thread or a socket may wake it."""
+_DEADLOCK_TIMEOUT = 10.0
+"""Real seconds in which a thread or a socket may wake a loop without timers before it counts as deadlocked."""
 
 
-class _JumpingSelector:
-    """Reports what is ready, and has the clock jump over the wait where nothing is."""
+class _VirtualTimeSelector:
+    """A selector that moves the clock instead of waiting."""
 
     def __init__(self, selector: selectors.BaseSelector, clock: VirtualClock, patience: float) -> None:
         self._selector = selector
@@ -48,41 +47,41 @@ class _JumpingSelector:
         if not ready and (wait := self._real_wait(timeout)):
             ready = self._selector.select(wait)
         if not ready:
-            self._jump(timeout)
+            self._advance(timeout)
         return ready
 
     def _real_wait(self, timeout: float | None) -> float:
         if timeout is None:
-            return _HOPELESS
-        # One entry is the loop's own, by which other threads wake it.
+            return _DEADLOCK_TIMEOUT
+        # One entry is the loop's own, for wake-ups from other threads.
         return self._patience if timeout and len(self._selector.get_map()) > 1 else 0
 
-    def _jump(self, timeout: float | None) -> None:
+    def _advance(self, timeout: float | None) -> None:
         if timeout is None:
-            msg = "every task waits for something that will never happen"
+            msg = "deadlock: nothing is runnable and no timer is pending"
             raise RuntimeError(msg)
         self.clock.advance(timeout)
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop of which the time is its clock's: a loop factory for runners and test frameworks that take one.
+    """An event loop with virtual time. The class is a loop factory for runners and test frameworks.
 
     Args:
-        clock: The clock; None: one of its own.
-        patience: Real seconds that open sockets are given before each jump.
+        clock: The clock of its time; None: a new one.
+        patience: Real seconds for which open sockets are awaited before each jump.
     """
 
     def __init__(self, clock: VirtualClock | None = None, *, patience: float = PATIENCE) -> None:
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
-        selector = _JumpingSelector(selectors.DefaultSelector(), self.clock, patience)
+        selector = _VirtualTimeSelector(selectors.DefaultSelector(), self.clock, patience)
         super().__init__(cast("selectors.BaseSelector", selector))
 
     def time(self) -> float:
-        """Return the seconds that have passed by the clock."""
+        """Return the clock's elapsed seconds."""
         return self.clock.elapsed
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncio's
-        """Wait until its threads have ended, without the usual limit: it would be virtual, and they keep real time."""
+        """Wait for the executor's threads, without asyncio's timeout: that would be virtual, but threads are not."""
         await super().shutdown_default_executor()
 
 
@@ -91,10 +90,10 @@ def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None) -> T
 
     Args:
         main: The coroutine.
-        clock: What the loop's time goes by; None: a clock of its own.
+        clock: The clock of the loop's time; None: a new one.
 
     Raises:
-        RuntimeError: All of it came to wait for something that never happens.
+        RuntimeError: It is deadlocked: nothing is runnable and no timer is pending.
     """
     with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, clock)) as runner:
         return runner.run(main)
@@ -102,22 +101,22 @@ def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None) -> T
 
 @contextmanager
 def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENCE) -> Generator[VirtualClock]:
-    """Have time be virtual in the running loop while the block lasts, for all of its tasks.
+    """Make the running loop's time virtual for all of its tasks while the block lasts.
 
-    Afterwards real time goes on from there: a loop's time never goes back. Within such a block another one for the
-    same clock, or for none in particular, changes nothing.
+    Afterwards real time continues from there, since a loop's time never goes back. A nested block changes nothing if
+    its clock is the same or None.
 
     Args:
-        clock: What time goes by; None: the clock that the loop has already, else a new one.
-        patience: Real seconds that open sockets are given before each jump.
+        clock: The clock of the loop's time; None: the clock of an enclosing block, else a new one.
+        patience: Real seconds for which open sockets are awaited before each jump.
 
     Raises:
-        RuntimeError: The loop is not one of asyncio's own, or goes by another clock.
+        RuntimeError: The loop is not one of asyncio's own, or its time is virtual by another clock.
     """
     running = asyncio.get_running_loop()
     loop: Any = running
     selector = getattr(loop, "_selector", None)
-    if isinstance(selector, _JumpingSelector):
+    if isinstance(selector, _VirtualTimeSelector):
         if clock not in (None, selector.clock):
             msg = "the time of this loop is virtual already, by another clock"
             raise RuntimeError(msg)
@@ -127,11 +126,11 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
         msg = f"time cannot be virtual in {loop!r}: it is none of asyncio's own loops"
         raise RuntimeError(msg)
     clock = VirtualClock() if clock is None else clock
-    # From a whole second on, sums of whole seconds are exact.
+    # Start at a whole second: sums of whole seconds are exact.
     since = math.ceil(loop.time()) - clock.elapsed
     loop.time = lambda: since + clock.elapsed
-    # There is no public way to exchange the selector of a loop that runs, and no other way to keep it from blocking.
-    loop._selector = _JumpingSelector(selector, clock, patience)  # noqa: SLF001
+    # There is no public way to replace the selector of a running loop, and no other way to keep it from blocking.
+    loop._selector = _VirtualTimeSelector(selector, clock, patience)  # noqa: SLF001
     try:
         yield clock
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.simulator.calling import FakeClock, caller, get, job
+from support.simulator.calling import FakeClock, get, http_client, job
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import (
@@ -47,19 +47,19 @@ def simulator(clock: FakeClock) -> Simulator:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-async def test_a_gateway_answers_with_a_page(simulator: Simulator, status: int) -> None:
-    """A gateway's error is an HTML page with its status, and nothing has been done."""
+async def test_a_gateway_error_is_an_html_page(simulator: Simulator, status: int) -> None:
+    """A gateway error is an HTML page with its status, and nothing is carried out."""
     simulator.faults.add(GatewayError(status))
-    answer = await get(simulator, RETRY)
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("text/html")
-    assert f"<title>{status} " in answer.text
-    assert "retry-after" not in answer.headers
+    response = await get(simulator, RETRY)
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("text/html")
+    assert f"<title>{status} " in response.text
+    assert "retry-after" not in response.headers
     assert simulator.retries_of(JOB) == 0
 
 
-async def test_a_gateway_may_say_when_to_come_back(simulator: Simulator) -> None:
-    """``Retry-After`` comes as seconds, or as a date that is not before the seconds are over."""
+async def test_a_gateway_error_may_have_retry_after(simulator: Simulator) -> None:
+    """``Retry-After`` is a number of seconds, or a date at least that far in the future."""
     simulator.faults.add(GatewayError(429, retry_after=7), times=1)
     simulator.faults.add(GatewayError(503, retry_after=7, as_date=True), times=1)
     first, second = await get(simulator, STATUS), await get(simulator, STATUS)
@@ -71,7 +71,7 @@ async def test_a_gateway_may_say_when_to_come_back(simulator: Simulator) -> None
 
 @pytest.mark.parametrize("status", [200, 404, 600])
 def test_a_gateway_error_is_429_or_5xx(status: int) -> None:
-    """Other statuses are not a gateway's to give."""
+    """Any other status raises."""
     with pytest.raises(ValueError, match="status"):
         GatewayError(status)
 
@@ -92,8 +92,8 @@ def test_a_gateway_error_is_429_or_5xx(status: int) -> None:
         (Stale(retry_answer=True), True),
     ],
 )
-async def test_whether_the_server_has_acted(simulator: Simulator, fault: Fault, acted: bool) -> None:
-    """A retry that goes wrong has started a run exactly where its fault says so."""
+async def test_after_acting(simulator: Simulator, fault: Fault, acted: bool) -> None:
+    """A failing retry starts a run only if its fault says so."""
     simulator.faults.add(fault, route="image-diff retry")
     with suppress(httpx.RemoteProtocolError):
         await get(simulator, RETRY)
@@ -103,14 +103,14 @@ async def test_whether_the_server_has_acted(simulator: Simulator, fault: Fault, 
 
 @pytest.mark.parametrize(("fault", "said"), [(Drop(), "Server disconnected"), (Truncate(), "peer closed connection")])
 async def test_a_lost_connection_in_process(simulator: Simulator, fault: Fault, said: str) -> None:
-    """Where there is no connection to lose, the client sees what httpx raises when it loses one."""
+    """In process, without a connection to close, httpx's own error is raised."""
     simulator.faults.add(fault)
     with pytest.raises(httpx.RemoteProtocolError, match=said):
         await get(simulator, STATUS)
 
 
-async def test_an_unreadable_answer(simulator: Simulator) -> None:
-    """A body is HTML, or JSON that breaks off in a body that is whole by its length, under status 200."""
+async def test_an_unreadable_body(simulator: Simulator) -> None:
+    """The body is HTML, or incomplete JSON with a matching ``Content-Length``, under status 200."""
     simulator.faults.add(Unreadable(html=True), times=1)
     simulator.faults.add(Unreadable(), times=1)
     page, half = await get(simulator, STATUS), await get(simulator, STATUS)
@@ -123,7 +123,7 @@ async def test_an_unreadable_answer(simulator: Simulator) -> None:
 
 
 async def test_an_error_envelope_under_any_status(simulator: Simulator) -> None:
-    """An envelope is in its documented form, with status 200 unless another is asked for."""
+    """An envelope has its documented form, with status 200 by default."""
     simulator.faults.add(Envelope("image locked by diffid: 218595"), times=1)
     simulator.faults.add(Envelope("oops", code=12, status=500), times=1)
     locked, oops = await get(simulator, STATUS), await get(simulator, STATUS)
@@ -140,8 +140,8 @@ async def test_an_error_envelope_under_any_status(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("after_acting", [False, True])
-async def test_latency_delays_an_answer(simulator: Simulator, after_acting: bool) -> None:
-    """An answer takes at least the latency, by the event loop's clock, and is otherwise as it would have been."""
+async def test_latency_delays_a_response(simulator: Simulator, after_acting: bool) -> None:
+    """A response takes at least the latency, by the event loop's clock, and is otherwise the same."""
     simulator.faults.add(Latency(0.02, after_acting=after_acting))
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -150,33 +150,33 @@ async def test_latency_delays_an_answer(simulator: Simulator, after_acting: bool
     assert body["jobstateid"] == 6
 
 
-async def test_latency_goes_with_the_fault_after_it(simulator: Simulator) -> None:
-    """A slow request may go wrong in another way too; of two answers the first one added wins."""
+async def test_latency_combines_with_the_next_fault(simulator: Simulator) -> None:
+    """A delayed request can also fail; of two conclusive faults the first one added is applied."""
     simulator.faults.add(Latency(0))
-    wins = simulator.faults.add(GatewayError(502), times=1)
-    loses = simulator.faults.add(GatewayError(503), times=1)
+    first = simulator.faults.add(GatewayError(502), times=1)
+    second = simulator.faults.add(GatewayError(503), times=1)
     assert (await get(simulator, STATUS)).status_code == 502
-    assert (wins.times, loses.times) == (0, 1)
+    assert (first.times, second.times) == (0, 1)
     assert (await get(simulator, STATUS)).status_code == 503
     assert (await get(simulator, STATUS)).status_code == 200
 
 
-async def test_a_retried_diff_may_show_its_old_end_for_a_time(simulator: Simulator, clock: FakeClock) -> None:
-    """For so many seconds after a retry a status shows the run before, updated before the retry's answer."""
+async def test_stale_for_some_seconds(simulator: Simulator, clock: FakeClock) -> None:
+    """For some seconds after a retry a status shows the previous run, with its older ``jobupdated``."""
     simulator.faults.add(Stale(5))
     before = await job(simulator, STATUS)
-    answer = await job(simulator, RETRY)
-    assert answer["jobstateid"] == 1
+    response = await job(simulator, RETRY)
+    assert response["jobstateid"] == 1
     clock.advance(4.9)
     stale = await job(simulator, STATUS)
     assert stale == before
-    assert stale["jobupdated"] < answer["jobupdated"]
+    assert stale["jobupdated"] < response["jobupdated"]
     clock.advance(0.2)
     assert (await job(simulator, STATUS))["jobstateid"] == 4
 
 
-async def test_a_retried_diff_may_show_its_old_end_for_some_answers(simulator: Simulator) -> None:
-    """Staleness counts only answers that could be stale: those after a retry."""
+async def test_stale_for_some_responses(simulator: Simulator) -> None:
+    """``times`` counts only the requests that a stale response is possible for."""
     simulator.faults.add(Stale(), times=2)
     await job(simulator, STATUS)
     await job(simulator, RETRY)
@@ -185,35 +185,35 @@ async def test_a_retried_diff_may_show_its_old_end_for_some_answers(simulator: S
     assert states == [6, 6, 1]
 
 
-async def test_a_retrys_own_answer_may_be_stale(simulator: Simulator) -> None:
-    """The answer shows the run before, and the status after it the new one."""
+async def test_stale_response_to_a_retry(simulator: Simulator) -> None:
+    """The response to the retry shows the previous run, and the next status the new one."""
     simulator.faults.add(Stale(retry_answer=True), route="image-diff retry")
     assert (await job(simulator, RETRY))["jobstateid"] == 6
     assert (await job(simulator, STATUS))["jobstateid"] == 1
 
 
-async def test_faults_keep_to_their_route_and_job(simulator: Simulator) -> None:
-    """A fault befalls the call and the job that it was added for."""
+async def test_a_fault_applies_to_its_route_and_job(simulator: Simulator) -> None:
+    """A fault is applied only to the call and the job that it was added for."""
     simulator.faults.add(GatewayError(502), route=Route.IMAGE_DIFF_STATUS, id=2)
     paths = ("imagediff/2/status", "imagediff/1/status", "imageversion/1/status", "imagediff/2/retry")
     assert [(await get(simulator, path)).status_code for path in paths] == [502, 200, 200, 200]
 
 
-async def test_a_fault_without_route_befalls_all_calls(simulator: Simulator) -> None:
-    """By default a fault is for every call, and comes before any look at who calls."""
+async def test_a_fault_without_route_applies_to_all_calls(simulator: Simulator) -> None:
+    """By default a fault is applied to every call, before authentication."""
     simulator.faults.add(GatewayError(502))
     for path in ("imagediff/2/status", "imageversion/1/status", "imagediff/2/retry", "imagediff/77/status"):
         assert (await get(simulator, path, auth=None)).status_code == 502
 
 
-def test_an_unknown_route_is_refused() -> None:
-    """A route that is misspelt would never strike."""
+def test_an_unknown_route_raises() -> None:
+    """A misspelled route raises instead of matching no request."""
     with pytest.raises(ValueError, match="image-diff delete"):
         Simulator().faults.add(Drop(), route="image-diff delete")
 
 
-async def test_faults_can_be_switched_off(simulator: Simulator) -> None:
-    """One fault, or all, can be switched off again, and switching off twice is no error."""
+async def test_faults_can_be_removed(simulator: Simulator) -> None:
+    """One fault, or all, can be removed; removing a fault twice is no error."""
     first = simulator.faults.add(GatewayError(502))
     simulator.faults.add(GatewayError(503))
     simulator.faults.add(GatewayError(504))
@@ -226,44 +226,44 @@ async def test_faults_can_be_switched_off(simulator: Simulator) -> None:
     assert seen == [502, 503, 200]
 
 
-async def strikes(seed: int, order: list[int]) -> dict[int, list[int]]:
+async def statuses_of_jobs(seed: int, order: list[int]) -> dict[int, list[int]]:
     simulator = Simulator(seed=seed)
     for number in set(order):
         simulator.add_image_version(number, duration=1)
     simulator.faults.add(GatewayError(502), probability=0.3)
     seen: dict[int, list[int]] = {}
-    async with caller(simulator) as http:
+    async with http_client(simulator) as http:
         for number in order:
-            answer = await http.get(f"/cfp/v1/imageversion/{number}/status")
-            seen.setdefault(number, []).append(answer.status_code)
+            response = await http.get(f"/cfp/v1/imageversion/{number}/status")
+            seen.setdefault(number, []).append(response.status_code)
     return seen
 
 
-async def test_probability_is_drawn_from_the_seed_for_each_job() -> None:
-    """A job meets the same faults whatever other jobs are asked for in between, and others with another seed."""
+async def test_probability_depends_on_seed_and_job() -> None:
+    """A job has the same faults regardless of requests for other jobs, and different ones with another seed."""
     order = [1, 2, 3] * 20
-    seen = await strikes(0, order)
-    assert await strikes(0, sorted(order)) == seen
-    assert await strikes(1, order) != seen
+    seen = await statuses_of_jobs(0, order)
+    assert await statuses_of_jobs(0, sorted(order)) == seen
+    assert await statuses_of_jobs(1, order) != seen
     counts = Counter(status for statuses in seen.values() for status in statuses)
     assert 8 < counts[502] < 30
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1])
 def test_a_probability_is_from_0_to_1(probability: float) -> None:
-    """Anything else is a mistake."""
+    """Any other probability raises."""
     with pytest.raises(ValueError, match="probability"):
         Simulator().faults.add(Drop(), probability=probability)
 
 
-async def test_a_fault_of_ones_own(simulator: Simulator) -> None:
-    """A subclass of ``Fault`` sees the visit and answers as it likes."""
+async def test_a_custom_fault(simulator: Simulator) -> None:
+    """A subclass of `Fault` sees the request and changes the response."""
 
     class Teapot(Fault):
-        async def befall(self, visit: Any, act: Any) -> Any:
-            answer = await act()
-            answer.status_code = 418 if visit.id == 1 else answer.status_code
-            return answer
+        async def apply(self, request: Any, handler: Any) -> Any:
+            response = await handler()
+            response.status_code = 418 if request.id == 1 else response.status_code
+            return response
 
     simulator.faults.add(Teapot())
     assert (await get(simulator, STATUS)).status_code == 418

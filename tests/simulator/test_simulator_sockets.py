@@ -26,29 +26,29 @@ def failed_diff() -> Simulator:
     return simulator
 
 
-class Telltale(Fault):
-    """No fault: tells of a request that it has arrived, and that it has been acted upon."""
+class Probe(Fault):
+    """Not a fault: signals that a request has arrived, and that it has been carried out."""
 
     conclusive = False
 
     def __init__(self) -> None:
         self.arrived, self.acted = asyncio.Event(), asyncio.Event()
 
-    async def befall(self, visit: Any, act: Any) -> Any:  # noqa: ARG002 - the signature of a fault
+    async def apply(self, request: Any, handler: Any) -> Any:  # noqa: ARG002 - the signature of a fault
         self.arrived.set()
-        answer = await act()
+        response = await handler()
         self.acted.set()
-        return answer
+        return response
 
 
 @asynccontextmanager
-async def calling(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
     async with serve(simulator) as url, httpx.AsyncClient(base_url=url, auth=KEYS, params=ASID) as http:
         yield http
 
 
-async def raw(url: str, path: str) -> bytes:
-    """Send a request without a client in between, and return all that comes back until the connection closes."""
+async def raw_request(url: str, path: str) -> bytes:
+    """Send a request without an HTTP client, and return all bytes until the connection closes."""
     parsed = httpx.URL(url)
     reader, writer = await asyncio.open_connection(parsed.host, parsed.port)
     token = "Bearer demo-token"
@@ -60,42 +60,42 @@ async def raw(url: str, path: str) -> bytes:
         await writer.wait_closed()
 
 
-async def test_it_answers_on_a_socket_as_in_process() -> None:
-    """A served simulator answers with its own date, and lets connections be used again."""
-    async with calling(failed_diff()) as http:
+async def test_serve_answers_on_a_socket() -> None:
+    """A served simulator answers with its own date and keeps connections alive."""
+    async with serving(failed_diff()) as http:
         for _ in range(3):
-            answer = await http.get(STATUS)
-            assert answer.json()["jobstateid"] == 6
-            assert answer.headers.get_list("date") == ["Sat, 22 Nov 2025 00:00:20 GMT"]
-            assert "connection" not in answer.headers
+            response = await http.get(STATUS)
+            assert response.json()["jobstateid"] == 6
+            assert response.headers.get_list("date") == ["Sat, 22 Nov 2025 00:00:20 GMT"]
+            assert "connection" not in response.headers
 
 
-async def test_a_dropped_connection_says_nothing() -> None:
-    """Not one byte of an answer arrives, and nothing has been done."""
+async def test_drop_sends_nothing() -> None:
+    """A dropped connection closes without a byte of a response, and nothing is carried out."""
     simulator = failed_diff()
     simulator.faults.add(Drop())
     async with serve(simulator) as url:
-        assert await raw(url, RETRY) == b""
+        assert await raw_request(url, RETRY) == b""
     assert simulator.retries_of(1) == 0
 
 
-async def test_a_connection_may_be_dropped_after_acting() -> None:
-    """The retry took place, and its caller has no answer."""
+async def test_drop_after_acting() -> None:
+    """The retry is carried out, but the client gets no response."""
     simulator = failed_diff()
     simulator.faults.add(Drop(after_acting=True), route="image-diff retry", times=1)
-    async with calling(simulator) as http:
+    async with serving(simulator) as http:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
             await http.get(RETRY)
         assert (await http.get(STATUS)).json()["jobstateid"] == 1
     assert simulator.retries_of(1) == 1
 
 
-async def test_a_truncated_body_breaks_off() -> None:
-    """Fewer bytes arrive than ``Content-Length`` announces, then the connection closes."""
+async def test_truncate_sends_half_of_the_body() -> None:
+    """The connection closes after fewer bytes than ``Content-Length``."""
     simulator = failed_diff()
     simulator.faults.add(Truncate(), times=2)
     async with serve(simulator) as url:
-        head, _, body = (await raw(url, STATUS)).partition(b"\r\n\r\n")
+        head, _, body = (await raw_request(url, STATUS)).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
         assert len(body) == int(length.partition(b":")[2]) // 2
@@ -105,33 +105,33 @@ async def test_a_truncated_body_breaks_off() -> None:
             assert (await http.get(STATUS)).status_code == 200
 
 
-async def test_a_client_that_leaves_does_not_undo_its_request() -> None:
-    """A retry whose caller gives up waiting is carried out all the same."""
+async def test_a_request_survives_a_client_timeout() -> None:
+    """A retry is carried out even if its client stops waiting."""
     simulator = failed_diff()
-    telltale = Telltale()
-    simulator.faults.add(telltale, times=1)
+    probe = Probe()
+    simulator.faults.add(probe, times=1)
     simulator.faults.add(Latency(60), times=1)
-    async with calling(simulator) as http:
+    async with serving(simulator) as http:
         with pytest.raises(httpx.ReadTimeout):
-            await http.get(RETRY, timeout=0.05)
-        await telltale.acted.wait()
+            await http.get(RETRY, timeout=httpx.Timeout(60, read=0.05))
+        await probe.acted.wait()
         assert (await http.get(STATUS)).json()["jobstateid"] == 1
 
 
-async def test_serving_ends_at_once() -> None:
-    """Neither an idle connection nor a request in flight holds up the end, and none outlives it."""
+async def test_serve_ends_at_once() -> None:
+    """Idle connections and requests in flight do not delay the shutdown, and none remains."""
     simulator = failed_diff()
     loop = asyncio.get_running_loop()
     async with httpx.AsyncClient(auth=KEYS, params=ASID, timeout=60) as http:
         async with serve(simulator) as url:
             await http.get(url + STATUS)
-            telltale = Telltale()
-            simulator.faults.add(telltale)
+            probe = Probe()
+            simulator.faults.add(probe)
             simulator.faults.add(Latency(60))
             waiting = asyncio.create_task(http.get(url + STATUS))
-            await telltale.arrived.wait()
-            left = loop.time()
-        assert loop.time() - left < 1
+            await probe.arrived.wait()
+            start = loop.time()
+        assert loop.time() - start < 1
         assert simulator.requests.in_flight == 0
         with pytest.raises(httpx.RemoteProtocolError):
             await waiting
@@ -140,8 +140,8 @@ async def test_serving_ends_at_once() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
-    """What a client leaves unread is thrown away once it has had a moment."""
+async def test_an_unread_response_does_not_delay_the_shutdown() -> None:
+    """Data that a client does not read in time is discarded."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_diff(1, duration=10, listing=Listing(added={"maps/quarry.pak": "x" * 20_000_000}))
@@ -151,8 +151,8 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
         writer.write(f"GET {STATUS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer demo-token\r\n\r\n".encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        left = loop.time()
-    assert loop.time() - left < 1
+        start = loop.time()
+    assert loop.time() - start < 1
     with suppress(ConnectionError):
         assert len(await reader.read()) < 20_000_000
     writer.close()
@@ -160,8 +160,8 @@ async def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
         await writer.wait_closed()
 
 
-async def test_serving_ends_with_its_task() -> None:
-    """A block that is cancelled closes its server on the way."""
+async def test_cancellation_closes_the_server() -> None:
+    """Cancelling the block closes the server."""
     simulator = failed_diff()
     urls: asyncio.Queue[str] = asyncio.Queue()
 
@@ -180,8 +180,8 @@ async def test_serving_ends_with_its_task() -> None:
             await http.get(url)
 
 
-async def test_the_process_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Signals stay the caller's, and nothing is logged by default, whatever goes wrong with requests."""
+async def test_serve_changes_no_signals_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Signal handlers stay the same, and nothing is logged by default, whatever fails."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     simulator = failed_diff()
     simulator.faults.add(Drop(), times=1)
@@ -190,14 +190,14 @@ async def test_the_process_is_left_alone(caplog: pytest.LogCaptureFixture) -> No
     async with serve(simulator) as url:
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
         for _ in range(2):
-            await raw(url, STATUS)
+            await raw_request(url, STATUS)
         async with httpx.AsyncClient(base_url=url) as http:
             assert [(await http.get(STATUS)).status_code for _ in range(2)] == [500, 401]
     assert [record for record in caplog.records if record.levelno >= logging.INFO and record.name != "httpx"] == []
 
 
-async def test_two_serve_side_by_side() -> None:
-    """Free ports are taken from the system, so any number can be served, one simulator twice too."""
+async def test_two_servers_at_once() -> None:
+    """Any number of servers can run at once on free ports, even of one simulator."""
     simulator = failed_diff()
     async with serve(simulator) as one, serve(simulator) as two:
         assert one != two
@@ -205,8 +205,8 @@ async def test_two_serve_side_by_side() -> None:
             assert [(await http.get(url + STATUS)).status_code for url in (one, two)] == [200, 200]
 
 
-async def test_a_port_may_be_chosen() -> None:
-    """A port that is in use is an ``OSError``, and one that was just served on is free again."""
+async def test_a_given_port() -> None:
+    """A port in use raises `OSError`, and a port is free again after serving."""
     async with serve(failed_diff()) as url:
         port = httpx.URL(url).port or 0
         with pytest.raises(OSError, match="in use"):
@@ -225,8 +225,8 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 loopback here")
-async def test_an_ipv6_address_is_bracketed() -> None:
-    """The address that is given can be called as it is."""
+async def test_an_ipv6_address_has_brackets() -> None:
+    """The base URL of an IPv6 address can be used as it is."""
     async with serve(failed_diff(), host="::1") as url, httpx.AsyncClient(auth=KEYS, params=ASID) as http:
         assert url.startswith("http://[::1]:")
         assert (await http.get(url + STATUS)).status_code == 200

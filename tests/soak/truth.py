@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from support.simulator.calling import caller
+from support.simulator.calling import http_client
 
 from clanforge_async import JobKind
 from clanforge_async.simulator import Run, Simulator
@@ -34,7 +34,7 @@ async def truth(settings: Settings, retries: Iterable[Retry]) -> Simulator:
     for target in every_target(settings):
         clock.moment = settings.start + (-LONG_AGO if target.is_retried else target.created)
         _add(simulator, target)
-    async with caller(simulator) as http:
+    async with http_client(simulator) as http:
         for retry in retries:
             clock.moment = retry.at
             (await http.get(f"/cfp/v1/imagediff/{retry.diff_id}/retry")).raise_for_status()

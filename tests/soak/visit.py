@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message
 from support.faults.faulty_server import Visit
 
-from clanforge_async.simulator.answers import HANG_UP
+from clanforge_async.simulator.faults import DISCONNECT
 
 
 class AppVisit(Visit):
@@ -86,7 +86,7 @@ def _scope(head: str, hang_up: Callable[[], object]) -> dict[str, Any]:
         "path": path,
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
-        "state": {HANG_UP: hang_up},
+        "state": {DISCONNECT: hang_up},
     }
 
 

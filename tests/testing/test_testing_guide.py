@@ -5,15 +5,15 @@ from support.documents import ROOT, Document
 from support.testing.projects import run_tests
 
 
-def test_the_guides_code_runs(pytester: pytest.Pytester) -> None:
-    """Each block of Python in the guide to testing is a file of tests that pass."""
+def test_code_of_the_guide_runs(pytester: pytest.Pytester) -> None:
+    """Each Python block of the guide to testing is a test file that passes."""
     blocks = [example.code for example in Document("docs/testing.md").examples]
     tests = sum(block.count("def test_") for block in blocks)
     assert tests
     run_tests(pytester, *blocks).assert_outcomes(passed=tests)
 
 
-def test_the_example_with_respx_runs(pytester: pytest.Pytester) -> None:
-    """`examples/test_with_respx.py` is a user's own test as it stands."""
+def test_the_respx_example_runs(pytester: pytest.Pytester) -> None:
+    """`examples/test_with_respx.py` passes as it is."""
     source = (ROOT / "examples" / "test_with_respx.py").read_text("utf-8")
     run_tests(pytester, source).assert_outcomes(passed=2)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.testing.projects import run_tests
 
-NOTICED = """
+FAILED_BUILD = """
 import pytest
 from clanforge_async import JobFailedError, JobWatcher
 
@@ -37,11 +37,11 @@ def anyio_backend():
         ("pytestmark = pytest.mark.asyncio(loop_scope='session')", ()),
         (ANYIO, ("-p", "no:asyncio", "-o", "addopts=", "-W", "ignore:Unknown config option")),
     ],
-    ids=["asyncio", "asyncio, auto", "asyncio, one loop for all", "anyio"],
+    ids=["asyncio", "asyncio, auto", "asyncio, one loop", "anyio"],
 )
-def test_hours_are_watched_in_no_time(pytester: pytest.Pytester, marks: str, options: tuple[str, ...]) -> None:
-    """A test that asks for the fixtures watches a job of an hour at once, whichever plugin runs it."""
-    run_tests(pytester, NOTICED.format(marks=marks), options=options).assert_outcomes(passed=1)
+def test_an_async_test_runs_in_virtual_time(pytester: pytest.Pytester, marks: str, options: tuple[str, ...]) -> None:
+    """A test with the fixtures watches a job of an hour at once, with any plugin for async tests."""
+    run_tests(pytester, FAILED_BUILD.format(marks=marks), options=options).assert_outcomes(passed=1)
 
 
 METHOD = """
@@ -54,7 +54,7 @@ class TestBuilds:
         await asyncio.sleep(hours * 3600)
         assert clanforge_clock.elapsed == hours * 3600
 """
-OWN_TIME = """
+REAL_TIME = """
 import asyncio, pytest
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -76,7 +76,7 @@ async def test_untouched():
 SYNC = """
 from clanforge_async.testing import run
 
-def test_in_a_loop_of_its_own(clanforge_simulator, clanforge_client, clanforge_clock):
+def test_in_its_own_loop(clanforge_simulator, clanforge_client, clanforge_clock):
     build = clanforge_simulator.add_image_version(9012, states="completed")
     assert run(clanforge_client.image_versions.status(9012), clock=clanforge_clock).is_completed
 """
@@ -106,33 +106,33 @@ def clanforge_simulator(clanforge_clock):
     return simulator
 
 @pytest.mark.asyncio
-async def test_on_the_projects_own(clanforge_client):
+async def test_with_a_custom_simulator(clanforge_client):
     assert (await clanforge_client.image_versions.status(9012)).is_completed
 """
 
 
 @pytest.mark.parametrize(
     ("source", "passed"),
-    [(METHOD, 2), (OWN_TIME, 3), (SYNC, 1), (CLOSED, 2), (OVERRIDDEN, 1)],
-    ids=["methods", "own time", "not async", "closed", "overridden"],
+    [(METHOD, 2), (REAL_TIME, 3), (SYNC, 1), (CLOSED, 2), (OVERRIDDEN, 1)],
+    ids=["methods", "other tests", "not async", "closed", "overridden"],
 )
-def test_the_fixtures_serve(pytester: pytest.Pytester, source: str, passed: int) -> None:
-    """Methods and plain functions may ask for them, other tests keep real time, and a project may have its own."""
+def test_fixtures_work_in_other_tests(pytester: pytest.Pytester, source: str, passed: int) -> None:
+    """Methods and plain functions can use the fixtures, other tests keep real time, and a project can override them."""
     run_tests(pytester, source).assert_outcomes(passed=passed)
 
 
 def test_a_missing_extra_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where starlette is not installed, a test that asks for the simulator is told what to install."""
+    """Without starlette a test that uses the simulator fails with the extra to install."""
     monkeypatch.setitem(sys.modules, "starlette", None)
     monkeypatch.delitem(sys.modules, "clanforge_async.simulator")
     result = run_tests(pytester, "def test(clanforge_client): ...", options=("--tb=short",))
     result.assert_outcomes(errors=1)
-    advice = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"
-    assert "ERROR at setup of test" in result.outlines[result.outlines.index(advice) - 1]
+    message = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"
+    assert "ERROR at setup of test" in result.outlines[result.outlines.index(message) - 1]
 
 
-def test_a_run_of_pytest_pays_nothing_for_the_plugin() -> None:
-    """Loading the plugin loads nothing beside it and the package's bare names: no httpx, no simulator, no asyncio."""
+def test_the_plugin_imports_nothing() -> None:
+    """The plugin imports only the package's names: no httpx, no simulator, no asyncio."""
     code = """if True:
         import json, sys, pytest
         before = set(sys.modules)

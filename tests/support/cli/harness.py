@@ -14,9 +14,7 @@ from typing import Any, Self
 from attrs import frozen
 from starlette.responses import JSONResponse, Response
 
-from clanforge_async.simulator import Fault, Simulator, serve
-from clanforge_async.simulator.faults import Act
-from clanforge_async.simulator.visits import Visit
+from clanforge_async.simulator import Fault, Handler, SimulatedRequest, Simulator, serve
 
 Clanforge = Callable[..., "Finished"]
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -85,9 +83,9 @@ class OverrideFields(Fault):
     def running(cls, progress: int) -> Self:
         return cls({"jobstateid": 4, "jobstatename": "Running", "jobprogress": progress, "jobeta": 1_900_000_000})
 
-    async def befall(self, visit: Visit, act: Act) -> Response:  # noqa: ARG002
-        answer = await act()
-        return JSONResponse(json.loads(bytes(answer.body)) | self.fields, answer.status_code)
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        response = await handler()
+        return JSONResponse(json.loads(bytes(response.body)) | self.fields, response.status_code)
 
 
 @frozen
@@ -96,8 +94,8 @@ class CallAndHang(Fault):
 
     callback: Callable[[], object]
 
-    async def befall(self, visit: Visit, act: Act) -> Response:
-        await act()
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
+        await handler()
         self.callback()
-        await visit.left()
+        await request.disconnected()
         return Response()

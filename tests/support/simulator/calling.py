@@ -1,4 +1,4 @@
-"""What the simulator's tests share: a clock that stands still until it is told otherwise, and a caller."""
+"""A manual clock, and plain HTTP calls of the simulator in process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import httpx
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
 START = 1_763_769_600.75
-"""2025-11-22 00:00:00.75 UTC: not a whole second, since no clock is kind enough to stand on one."""
+"""2025-11-22 00:00:00.75 UTC: not a whole second, like the time of a real clock."""
 
 
 class FakeClock:
-    """Tells the time that it was given."""
+    """A clock that moves only when advanced."""
 
     def __init__(self, now: float = START) -> None:
         self.now = now
@@ -29,21 +29,26 @@ KEYS = (str(DEMO_ACCOUNT.access_key), str(DEMO_ACCOUNT.secret_key))
 ASID = {"accountserviceid": str(DEMO_ACCOUNT.account_service_id)}
 
 
-def caller(simulator: Simulator, **options: Any) -> httpx.AsyncClient:
-    """Return a plain client of the simulator, in process, that calls as the demo account."""
+def http_client(simulator: Simulator, **options: Any) -> httpx.AsyncClient:
+    """Return an HTTP client that calls the simulator in process as the demo account."""
     transport = httpx.ASGITransport(app=simulator.app)
-    usual: dict[str, Any] = {"transport": transport, "base_url": "http://clanforge.test", "auth": KEYS, "params": ASID}
-    return httpx.AsyncClient(**usual | options)
+    defaults: dict[str, Any] = {
+        "transport": transport,
+        "base_url": "http://clanforge.test",
+        "auth": KEYS,
+        "params": ASID,
+    }
+    return httpx.AsyncClient(**defaults | options)
 
 
 async def get(simulator: Simulator, path: str, **options: Any) -> httpx.Response:
-    """Call once, such as ``imagediff/5678/status``."""
-    async with caller(simulator, **options) as http:
+    """Send one request, such as ``imagediff/5678/status``."""
+    async with http_client(simulator, **options) as http:
         return await http.get(f"/cfp/v1/{path}")
 
 
 async def job(simulator: Simulator, path: str) -> dict[str, Any]:
-    """Call once, and return the body of an answer that is to be good."""
-    answer = await get(simulator, path)
-    body: dict[str, Any] = answer.raise_for_status().json()
+    """Send one request, and return the body of the successful response."""
+    response = await get(simulator, path)
+    body: dict[str, Any] = response.raise_for_status().json()
     return body

@@ -1,22 +1,22 @@
-"""A user's project: an empty folder with tests in it, run by a pytest of its own in this process."""
+"""Runs the tests of a user's project with a pytest of its own in this process."""
 
 from __future__ import annotations
 
 import pytest
 
-# What the tests of such a project import stays loaded; pytester forgets whatever its runs load first.
+# Imported here to stay loaded: pytester unloads the modules that its runs import first.
 import clanforge_async.simulator
 import clanforge_async.testing  # noqa: F401
 
 
 def run_tests(pytester: pytest.Pytester, *sources: str, options: tuple[str, ...] = ()) -> pytest.RunResult:
-    """Run files of tests, as a user does who has installed the package.
+    """Run test files as a user of the installed package.
 
-    The plugin is named, since the package may be installed without its entry points here.
+    The plugin is loaded by name, since the package may be installed without entry points.
     """
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings =\n    error")
     pytester.makepyfile(**{f"test_{number}": source for number, source in enumerate(sources)})
     plugin = "-p", "no:clanforge", "-p", "clanforge_async.pytest_plugin"
-    slow = "-p", "no:hypothesispytest"  # it would load hypothesis anew each time
+    slow = "-p", "no:hypothesispytest"  # it would import hypothesis in each run
     loaded = "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
     return pytester.runpytest_inprocess(*plugin, *slow, *loaded, *options)

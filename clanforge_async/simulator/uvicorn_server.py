@@ -1,4 +1,4 @@
-"""A uvicorn server that runs within a block of the caller's, and whose apps can hang up on a client."""
+"""A uvicorn server that runs within a block, and whose apps can close a connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clanforge_async.simulator.answers import HANG_UP
+from clanforge_async.simulator.faults import DISCONNECT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -18,42 +18,40 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _KEEP_ALIVE = 75
-"""Seconds for which an idle connection is kept; uvicorn's 5 would close it between two polls."""
-
-
-_PATIENCE = 0.05
-"""Seconds that a client is given to read what was sent, once the server shuts down."""
-_GRACE = 5
-"""Seconds after which a request is cancelled that takes no notice of its client's leaving."""
+"""Seconds until an idle connection is closed; uvicorn's 5 would close it between two polls."""
+_READ_TIMEOUT = 0.05
+"""Seconds for clients to read the data already sent when the server shuts down."""
+_CANCEL_TIMEOUT = 5
+"""Seconds after which requests are cancelled that still run after their client has disconnected."""
 
 
 class _Connection(H11Protocol):
-    """A connection that its app can close in the middle of an answer, or without one."""
+    """A connection that the app can close in the middle of a response, or without one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app_state = {**self.app_state, HANG_UP: self.hang_up}
+        self.app_state = {**self.app_state, DISCONNECT: self.disconnect}
         self.access_log = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Have every answer sent at once.
+        """Disable Nagle's algorithm.
 
-        asyncio does so for listening sockets that it made itself. Without it a body waits until the client's system
-        has acknowledged the headers, which takes 40 milliseconds.
+        asyncio does so only for listening sockets that it created itself. Otherwise a body is delayed until the
+        client's system acknowledges the headers, which takes 40 milliseconds.
         """
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
-    def hang_up(self) -> None:
-        """Close the connection once what was sent is through."""
-        # uvicorn takes an app that ends without an answer for broken, unless the client has gone.
+    def disconnect(self) -> None:
+        """Close the connection once all data is sent."""
+        # uvicorn reports an app that ends without a response as broken, unless the client has disconnected.
         self.cycle.disconnected = True
         self.transport.close()
 
 
 @asynccontextmanager
 async def listen(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[None]:
-    """Serve an ASGI app on a bound socket while the block lasts; then close the socket and all connections."""
+    """Serve an ASGI app on a bound socket while the block lasts, then close the socket and all connections."""
     config = uvicorn.Config(
         app,
         http=_Connection,
@@ -65,13 +63,12 @@ async def listen(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[None]
         server_header=False,
         date_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=_CANCEL_TIMEOUT,
         workers=1,
     )
     config.load()
     server = uvicorn.Server(config)
-    # What `Server.serve` does around these two is to take over the process's signals, and to look ten times a second
-    # whether it is to end.
+    # `Server.serve` would also take over the process's signals, and check ten times a second whether to exit.
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listening])
     try:
@@ -81,12 +78,12 @@ async def listen(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[None]
 
 
 async def _shut_down(server: uvicorn.Server, listening: socket.socket) -> None:
-    # uvicorn waits for requests in flight, and for a connection that was just being accepted, as long as they take.
+    # uvicorn waits without limit for requests in flight and for connections that are just being accepted.
     async with asyncio.TaskGroup() as group:
         shutdown = group.create_task(server.shutdown(sockets=[listening]))
         for connection in _open_connections(server):
             connection.transport.close()
-        while not (await asyncio.wait({shutdown}, timeout=_PATIENCE))[0]:
+        while not (await asyncio.wait({shutdown}, timeout=_READ_TIMEOUT))[0]:
             for connection in _open_connections(server):
                 connection.transport.abort()
 

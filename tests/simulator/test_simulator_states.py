@@ -12,17 +12,17 @@ from clanforge_async.simulator import Run, Simulator
 CREATED, PENDING, QUEUED, RUNNING, COMPLETED, FAILED, SQUASHED = JobState
 
 
-async def states_at(simulator: Simulator, clock: FakeClock, *moments: float) -> list[JobState | None]:
-    """Return the states of image version 1 at moments after the start."""
+async def states_at(simulator: Simulator, clock: FakeClock, *times: float) -> list[JobState | None]:
+    """Return the states of image version 1 at some seconds after the start."""
     seen = list[JobState | None]()
     async with simulator.client(max_rate=None) as client:
-        for clock.now in (START + seconds for seconds in moments):
+        for clock.now in (START + seconds for seconds in times):
             seen.append((await client.image_versions.status(1)).state)
     return seen
 
 
 @pytest.mark.parametrize(
-    ("states", "moments", "seen"),
+    ("states", "times", "seen"),
     [
         ("created,running:40,failed", (0, 0.5, 1, 40.9, 41, 1e6), [CREATED, CREATED, RUNNING, RUNNING, FAILED, FAILED]),
         ("created:5,pending:5,queued:5,running:5,completed", (4, 9, 14, 19, 20), [*JobState][:5]),
@@ -34,17 +34,15 @@ async def states_at(simulator: Simulator, clock: FakeClock, *moments: float) -> 
         (" Created , RUNNING:2, Completed ", (0, 1, 3), [CREATED, RUNNING, COMPLETED]),
     ],
 )
-async def test_a_job_takes_the_course_that_is_written_for_it(
-    states: str, moments: tuple[float, ...], seen: list[JobState]
-) -> None:
-    """Each state lasts for its seconds, 1 where none are given, and the last one for ever."""
+async def test_a_job_passes_through_its_states(states: str, times: tuple[float, ...], seen: list[JobState]) -> None:
+    """Each state lasts for its seconds, 1 by default, and the last one for ever."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, states=states)
-    assert await states_at(simulator, clock, *moments) == seen
+    assert await states_at(simulator, clock, *times) == seen
 
 
-async def test_speed_divides_the_seconds_of_a_course() -> None:
+async def test_speed_divides_the_seconds_of_states() -> None:
     """A state of 40 s lasts for 4 s at a speed of 10."""
     clock = FakeClock()
     simulator = Simulator(clock=clock, speed=10)
@@ -52,15 +50,15 @@ async def test_speed_divides_the_seconds_of_a_course() -> None:
     assert await states_at(simulator, clock, 0.9, 1, 4.9, 5) == [CREATED, RUNNING, RUNNING, COMPLETED]
 
 
-def test_when_a_course_ends_can_be_told() -> None:
-    """``ended_at`` knows the end of a course, and that one without never ends."""
+def test_ended_at_follows_from_the_states() -> None:
+    """`ended_at` returns the time of a terminal state, or infinity without one."""
     simulator = Simulator(clock=FakeClock())
     assert simulator.ended_at(simulator.add_image_version(1, states="created,running:40,failed")) == START + 41
     assert simulator.ended_at(simulator.add_image_diff(2, states="created,queued")) == math.inf
 
 
-async def look(states: str, seconds: float) -> ImageVersionJob:
-    """Return what a job on a course looks like some seconds after its creation."""
+async def job_after(states: str, seconds: float) -> ImageVersionJob:
+    """Return a job with these states, some seconds after its creation."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, states=states, curve=1, step=1, estimate_error=0, error="disk full")
@@ -69,31 +67,31 @@ async def look(states: str, seconds: float) -> ImageVersionJob:
         return await client.image_versions.status(1)
 
 
-async def test_a_job_on_a_course_looks_like_any_other() -> None:
-    """Progress, estimate, start and error follow from the course."""
-    waits, runs, done = [await look("queued:10,running:40,completed", seconds) for seconds in (5, 30, 50)]
-    assert (waits.progress, runs.progress, done.progress) == (0, 50, 100)
-    assert waits.started_at is None
-    assert runs.eta == done.eta == done.updated_at
-    assert (runs.error, (await look("running:40,failed", 40)).error) == (None, "disk full")
-    assert (await look("queued:10,failed", 10)).is_failed
+async def test_fields_of_a_job_follow_from_its_states() -> None:
+    """Progress, estimate, start time and error match the states."""
+    queued, running, done = [await job_after("queued:10,running:40,completed", seconds) for seconds in (5, 30, 50)]
+    assert (queued.progress, running.progress, done.progress) == (0, 50, 100)
+    assert queued.started_at is None
+    assert running.eta == done.eta == done.updated_at
+    assert (running.error, (await job_after("running:40,failed", 40)).error) == (None, "disk full")
+    assert (await job_after("queued:10,failed", 10)).is_failed
 
 
 @pytest.mark.parametrize("state", ["created", "queued", "running"])
-async def test_a_job_that_never_ends_runs_late(state: str) -> None:
-    """A job that stays in a state for ever was expected to complete an hour after it came there."""
-    early, late = await look(state, 1800), await look(state, 1e6)
+async def test_a_job_that_never_ends_is_overdue(state: str) -> None:
+    """A job that stays in a state for ever has an ETA one hour after the beginning of that state."""
+    early, late = await job_after(state, 1800), await job_after(state, 1e6)
     assert early.eta == late.eta
     assert late.eta is not None
     assert late.eta.timestamp() == math.floor(START + 3600)
     assert (early.progress, late.progress) == ((50, 99) if state == "running" else (0, 0))
 
 
-async def retried(**described: Any) -> list[tuple[JobState | None, JobState | None]]:
-    """Return in what states a diff is when its retry is answered and 100 s later, for three retries."""
+async def states_after_retries(**fields: Any) -> list[tuple[JobState | None, JobState | None]]:
+    """Return the states of a diff in the response to a retry and 100 s later, for three retries."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
-    simulator.add_image_diff(1, **described)
+    simulator.add_image_diff(1, **fields)
     clock.advance(100)
     seen = list[ImageDiffJob]()
     async with simulator.client() as client:
@@ -101,28 +99,28 @@ async def retried(**described: Any) -> list[tuple[JobState | None, JobState | No
             seen.append(await client.image_diffs.retry(1))
             clock.advance(100)
             seen.append(await client.image_diffs.status(1))
-    return [(answer.state, after.state) for answer, after in zip(seen[::2], seen[1::2], strict=True)]
+    return [(response.state, after.state) for response, after in zip(seen[::2], seen[1::2], strict=True)]
 
 
-async def test_retries_take_courses_of_their_own() -> None:
-    """``retries`` says what comes next; after that a run takes the first course, but completes."""
-    seen = await retried(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
+async def test_retries_have_states_of_their_own() -> None:
+    """`retries` gives the next runs in order. Further runs have the states of the first but complete."""
+    seen = await states_after_retries(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
     assert seen == [(CREATED, FAILED), (CREATED, COMPLETED), (CREATED, COMPLETED)]
 
 
-async def test_a_run_begun_by_a_retry_is_created_at_that_moment() -> None:
-    """What a retry answers is no end, also where the course begins with one."""
-    assert await retried(states="failed", retries=["completed"]) == [(CREATED, COMPLETED)] * 3
+async def test_a_retry_starts_in_created() -> None:
+    """The response to a retry shows Created even if the states begin with a terminal one."""
+    assert await states_after_retries(states="failed", retries=["completed"]) == [(CREATED, COMPLETED)] * 3
 
 
 @pytest.mark.parametrize("states", ["failed", "created,running:40,failed"])
-async def test_a_course_that_fails_completes_when_retried(states: str) -> None:
-    """Without ``retries`` a failed diff completes at the next run."""
-    assert await retried(states=states) == [(CREATED, COMPLETED)] * 3
+async def test_a_failed_diff_completes_after_a_retry(states: str) -> None:
+    """Without `retries` a failed diff completes in its next run."""
+    assert await states_after_retries(states=states) == [(CREATED, COMPLETED)] * 3
 
 
 @pytest.mark.parametrize(
-    ("states", "complaint"),
+    ("states", "message"),
     [
         ("created,runing:40,failed", "'runing' is none of created, pending, queued, running, completed, failed"),
         ("", "'' is none of created"),
@@ -137,23 +135,23 @@ async def test_a_course_that_fails_completes_when_retried(states: str) -> None:
         ("completed,failed", "failed cannot come after completed"),
     ],
 )
-def test_a_course_that_no_job_can_take_is_refused(states: str, complaint: str) -> None:
-    """The complaint quotes the course and says what is wrong with it."""
-    with pytest.raises(ValueError, match=f"^states {states!r}: {complaint}"):
+def test_invalid_states_raise(states: str, message: str) -> None:
+    """The error quotes the states and names the mistake."""
+    with pytest.raises(ValueError, match=f"^states {states!r}: {message}"):
         Simulator().add_image_version(1, states=states)
 
 
 @pytest.mark.parametrize(
-    ("described", "complaint"),
+    ("fields", "message"),
     [
         ({}, "a run needs either a duration or states"),
         ({"states": "failed", "duration": 1}, "a run needs either a duration or states"),
-        ({"states": "failed", "outcome": "failed"}, "states tell the outcome and all times"),
-        ({"states": "failed", "queued_for": 1}, "states tell the outcome and all times"),
-        ({"states": "failed", "fails_at": 0.5}, "states tell the outcome and all times"),
+        ({"states": "failed", "outcome": "failed"}, "states define the outcome and all times"),
+        ({"states": "failed", "queued_for": 1}, "states define the outcome and all times"),
+        ({"states": "failed", "fails_at": 0.5}, "states define the outcome and all times"),
     ],
 )
-def test_a_run_is_described_in_one_way(described: dict[str, Any], complaint: str) -> None:
+def test_a_run_needs_either_duration_or_states(fields: dict[str, Any], message: str) -> None:
     """A run has either a duration, with an outcome, or states."""
-    with pytest.raises(ValueError, match=complaint):
-        Simulator().add_image_version(1, **described)
+    with pytest.raises(ValueError, match=message):
+        Simulator().add_image_version(1, **fields)

@@ -1,15 +1,17 @@
-"""Requests that the server turns down, and the envelope in which it says so."""
+"""Refused requests and the API's error envelope, and the message for a missing extra."""
 
 from __future__ import annotations
 
 from typing import Any
 
+MISSING_EXTRA = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"
+
 
 class RequestRefusedError(Exception):
-    """The server turns a request down by its own rules.
+    """The server refuses a request by its own rules.
 
     Attributes:
-        status: The HTTP status, which can be 200: the server wraps some errors in successful answers.
+        status: The HTTP status, which can be 200: the server wraps some errors in successful responses.
         code: The envelope's ``error_code``. Only the 1 of a locked image has been seen; elsewhere it is the status.
         message: The envelope's ``error_message``.
     """

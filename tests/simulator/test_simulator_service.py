@@ -10,14 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
-from support.simulator.calling import START, FakeClock, caller, get, job
+from support.simulator.calling import START, FakeClock, get, http_client, job
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import DEMO_ACCOUNT, Account, Drop, GatewayError, Latency, Simulator, serve
 
 
-async def test_the_end_of_a_job_is_known_to_the_fraction_of_a_second() -> None:
-    """``ended_at`` tells when a job ended or will end, for its reference, its snapshot or its bare id."""
+async def test_ended_at_is_exact() -> None:
+    """`ended_at` returns the past or future end of a job in fractions of a second, by reference or id."""
     clock = FakeClock()
     simulator = Simulator(speed=4, clock=clock)
     ref = simulator.add_image_version(1, duration=10)
@@ -27,8 +27,8 @@ async def test_the_end_of_a_job_is_known_to_the_fraction_of_a_second() -> None:
     assert simulator.ended_at(ref) == START + 2.5
 
 
-async def test_the_end_is_that_of_the_latest_run() -> None:
-    """After a retry ``ended_at`` is about the new run, and ``retries_of`` counts it."""
+async def test_ended_at_is_about_the_latest_run() -> None:
+    """After a retry `ended_at` returns the end of the new run, and `retries_of` counts the retry."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     ref = simulator.add_image_diff(1, duration=10)
@@ -38,8 +38,8 @@ async def test_the_end_is_that_of_the_latest_run() -> None:
     assert simulator.retries_of(ref) == 1
 
 
-async def test_the_creation_is_that_of_the_latest_run() -> None:
-    """``created_at`` tells to the fraction of a second when a job was added, and after a retry when that was."""
+async def test_created_at_is_about_the_latest_run() -> None:
+    """`created_at` returns the time of the latest retry, or else of the job's addition, in fractions of a second."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     ref = simulator.add_image_diff(1, duration=10)
@@ -49,8 +49,8 @@ async def test_the_creation_is_that_of_the_latest_run() -> None:
     assert simulator.created_at(ref) == START + 20
 
 
-def test_an_id_that_two_jobs_have_is_refused() -> None:
-    """A bare id names a job only where it is the only one; an unknown one names none."""
+def test_an_ambiguous_or_unknown_id_raises() -> None:
+    """An id alone is enough only if one job has it."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=10)
     simulator.add_image_diff(1, duration=10)
@@ -61,8 +61,8 @@ def test_an_id_that_two_jobs_have_is_refused() -> None:
             simulator.retries_of(unknown)
 
 
-async def test_requests_are_counted() -> None:
-    """Requests are counted by call and by job, the last ones remembered with time and status."""
+async def test_requests_are_counted_and_logged() -> None:
+    """Requests are counted by call and job, and logged with time and status."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, duration=10)
@@ -86,18 +86,18 @@ async def test_requests_are_counted() -> None:
     ]
 
 
-async def test_the_most_requests_at_once_are_known() -> None:
-    """``peak`` is the high-water mark of requests in flight, and afterwards none is."""
+async def test_peak_is_the_most_requests_in_flight() -> None:
+    """`peak` is the highest number of requests in flight."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=10)
     simulator.faults.add(Latency(0.01))
-    async with caller(simulator) as http:
+    async with http_client(simulator) as http:
         await asyncio.gather(*(http.get("/cfp/v1/imageversion/1/status") for _ in range(5)))
     assert (simulator.requests.peak, simulator.requests.in_flight) == (5, 0)
 
 
-async def test_chance_does_not_hang_on_the_order_of_adding() -> None:
-    """Two simulators of one seed with the same jobs are alike, of two seeds they are not."""
+async def test_random_values_do_not_depend_on_the_order_of_jobs() -> None:
+    """Simulators with the same seed and jobs give the same responses; with another seed others."""
 
     async def bodies(seed: int, ids: list[int]) -> list[Any]:
         clock = FakeClock()
@@ -113,25 +113,25 @@ async def test_chance_does_not_hang_on_the_order_of_adding() -> None:
     assert len({body["jobprogress"] for body in first}) > 1
 
 
-async def test_a_server_may_be_ahead_of_its_clients() -> None:
-    """A clock with an offset moves ``Date`` and every timestamp alike."""
+async def test_the_server_clock_may_be_skewed() -> None:
+    """A clock with an offset shifts ``Date`` and every timestamp."""
     clock = FakeClock()
     simulator = Simulator(clock=lambda: clock() + 3600)
     simulator.add_image_version(1, duration=10)
-    answer = await get(simulator, "imageversion/1/status")
-    assert answer.headers["date"] == "Sat, 22 Nov 2025 01:00:00 GMT"
-    assert answer.json()["jobcreated"] == int(START) + 3600
+    response = await get(simulator, "imageversion/1/status")
+    assert response.headers["date"] == "Sat, 22 Nov 2025 01:00:00 GMT"
+    assert response.json()["jobcreated"] == int(START) + 3600
 
 
 async def test_real_time_is_the_default() -> None:
-    """Without a clock jobs run by the computer's, so that a demo needs no more than jobs."""
+    """Without a ``clock`` jobs run in real time."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=3600)
     assert (await job(simulator, "imageversion/1/status"))["jobprogress"] == 0
 
 
 def test_a_job_is_added_once() -> None:
-    """An id is taken once for each kind of job."""
+    """An id is unique among the jobs of one kind."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=1)
     simulator.add_image_diff(1, duration=1)
@@ -141,37 +141,37 @@ def test_a_job_is_added_once() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1])
 def test_ids_are_positive(bad: int) -> None:
-    """An id is one that the API could have given."""
+    """An id below 1 raises."""
     with pytest.raises(ValueError, match="positive"):
         Simulator().add_image_version(bad, duration=1)
 
 
-def test_a_job_belongs_to_an_account_of_the_simulator() -> None:
-    """A job of an unknown account could be read by nobody."""
+def test_a_job_needs_an_account_of_the_simulator() -> None:
+    """A job cannot be added for an unknown account."""
     with pytest.raises(ValueError, match="account 5 "):
         Simulator().add_image_version(1, duration=1, account=Account(account_service_id=5))
 
 
-def test_there_is_an_account() -> None:
-    """Without an account nobody could call."""
+def test_a_simulator_needs_an_account() -> None:
+    """A simulator without accounts raises."""
     with pytest.raises(ValueError, match="account"):
         Simulator(accounts=[])
 
 
 @pytest.mark.parametrize("speed", [0, -1, math.inf, math.nan])
 def test_speed_is_a_positive_number(speed: float) -> None:
-    """Time passes, and in finite steps."""
+    """The speed is positive and finite."""
     with pytest.raises(ValueError, match="speed"):
         Simulator(speed=speed)
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """An account's repr shows whose it is and nothing that opens it."""
+    """An account's repr shows its id and no credentials."""
     assert repr(DEMO_ACCOUNT) == "Account(account_service_id=1234)"
 
 
 def test_the_package_does_not_import_the_simulator() -> None:
-    """The base package needs no extra, and the simulator no server until it serves."""
+    """The package does not import the simulator, and the simulator does not import uvicorn until it serves."""
     code = (
         "import sys, clanforge_async\n"
         "assert not {'starlette', 'uvicorn', 'clanforge_async.simulator'} & set(sys.modules)\n"
@@ -181,14 +181,14 @@ def test_the_package_does_not_import_the_simulator() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - the code is written above
 
 
-async def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without starlette or uvicorn the error names the extra."""
-    advice = re.escape("pip install 'clanforge-async[simulator]'")
-    monkeypatch.delitem(sys.modules, "clanforge_async.simulator.listener", raising=False)
+async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without starlette or uvicorn the error says which extra to install."""
+    message = re.escape("pip install 'clanforge-async[simulator]'")
+    monkeypatch.delitem(sys.modules, "clanforge_async.simulator.uvicorn_server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ImportError, match=advice):
+    with pytest.raises(ImportError, match=message):
         async with serve(Simulator()):
             pass
     monkeypatch.setitem(sys.modules, "starlette", None)
-    with pytest.raises(ImportError, match=advice):
+    with pytest.raises(ImportError, match=message):
         importlib.reload(sys.modules["clanforge_async.simulator"])

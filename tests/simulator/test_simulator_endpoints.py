@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 import pytest
-from support.simulator.calling import ASID, KEYS, START, FakeClock, caller, get, job
+from support.simulator.calling import ASID, KEYS, START, FakeClock, get, http_client, job
 
 from clanforge_async.simulator import DEMO_ACCOUNT, Account, Run, Simulator
 
@@ -32,7 +32,7 @@ def basic(text: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
 
-async def test_a_status_shows_the_job_as_documented(simulator: Simulator, clock: FakeClock) -> None:
+async def test_a_status_has_the_documented_fields(simulator: Simulator, clock: FakeClock) -> None:
     """An image version's status has every documented field, in its documented type."""
     clock.advance(40)
     body = await job(simulator, "imageversion/9012/status")
@@ -51,8 +51,8 @@ async def test_a_status_shows_the_job_as_documented(simulator: Simulator, clock:
     }
 
 
-async def test_a_failed_diff_says_why(simulator: Simulator, clock: FakeClock) -> None:
-    """A failed job shows state 6, its error and that it has failed once, under status 200."""
+async def test_a_failed_diff_has_an_error(simulator: Simulator, clock: FakeClock) -> None:
+    """A failed job shows state 6, its error and one failure, under status 200."""
     clock.advance(100)
     body = await job(simulator, "imagediff/5678/status")
     assert (body["diffid"], body["jobstateid"], body["jobstatename"]) == (5678, 6, "Failed")
@@ -60,19 +60,19 @@ async def test_a_failed_diff_says_why(simulator: Simulator, clock: FakeClock) ->
     assert body["jobupdated"] == int(START + 30)
 
 
-async def test_every_answer_is_dated_by_the_servers_clock(simulator: Simulator, clock: FakeClock) -> None:
-    """``Date`` is the simulator's time in whole seconds, on good answers and on errors."""
+async def test_every_response_has_the_servers_date(simulator: Simulator, clock: FakeClock) -> None:
+    """``Date`` is the simulator's time in whole seconds, in successful and in error responses."""
     clock.advance(86400)
     for path in ("imageversion/9012/status", "imageversion/1/status", "nothing"):
-        answer = await get(simulator, path)
-        assert answer.headers.get_list("date") == ["Sun, 23 Nov 2025 00:00:00 GMT"]
+        response = await get(simulator, path)
+        assert response.headers.get_list("date") == ["Sun, 23 Nov 2025 00:00:00 GMT"]
 
 
-@pytest.mark.parametrize("token_in_use", [BEARER, basic(":".join(KEYS)), {"Authorization": "bEaReR  demo-token "}])
-async def test_both_hosts_ways_of_authenticating_are_taken(simulator: Simulator, token_in_use: dict[str, str]) -> None:
-    """Basic and Bearer open the account; the scheme's case does not matter."""
-    answer = await get(simulator, "imageversion/9012/status", auth=None, headers=token_in_use)
-    assert answer.status_code == 200
+@pytest.mark.parametrize("headers", [BEARER, basic(":".join(KEYS)), {"Authorization": "bEaReR  demo-token "}])
+async def test_basic_and_bearer_are_accepted(simulator: Simulator, headers: dict[str, str]) -> None:
+    """Basic and Bearer authenticate, and the scheme's case does not matter."""
+    response = await get(simulator, "imageversion/9012/status", auth=None, headers=headers)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -95,64 +95,64 @@ async def test_both_hosts_ways_of_authenticating_are_taken(simulator: Simulator,
     ],
 )
 async def test_wrong_credentials_are_401(simulator: Simulator, headers: Any) -> None:
-    """A header that is missing, malformed or wrong opens nothing, not even the knowledge of what there is."""
+    """A missing, malformed or wrong header is 401, for existing and for unknown jobs."""
     for path in ("imageversion/9012/status", "imageversion/1/status"):
-        answer = await get(simulator, path, auth=None, headers=headers)
-        assert answer.status_code == 401
-        assert answer.json()["error_message"] == "unauthorized"
+        response = await get(simulator, path, auth=None, headers=headers)
+        assert response.status_code == 401
+        assert response.json()["error_message"] == "unauthorized"
 
 
 @pytest.mark.parametrize("value", [None, "", "abc", "0", "-1", "1.5", "9" * 5000])
 async def test_a_missing_or_malformed_account_is_400(simulator: Simulator, value: str | None) -> None:
-    """With Basic, ``accountserviceid`` has to be a number."""
+    """With Basic, ``accountserviceid`` is a required number."""
     params = {} if value is None else {"accountserviceid": value}
-    answer = await get(simulator, "imageversion/9012/status", params=params)
-    assert answer.status_code == 400
-    assert "accountserviceid" in answer.json()["error_message"]
+    response = await get(simulator, "imageversion/9012/status", params=params)
+    assert response.status_code == 400
+    assert "accountserviceid" in response.json()["error_message"]
 
 
 @pytest.mark.parametrize("asid", ["99", "4711"])
 async def test_an_account_of_others_is_403(simulator: Simulator, asid: str) -> None:
-    """Credentials open their own account only, with Basic and with Bearer."""
+    """Credentials are for their own account only, with Basic and with Bearer."""
     for auth, headers in ((KEYS, {}), (None, BEARER)):
         params = {"accountserviceid": asid}
-        answer = await get(simulator, "imageversion/99/status", auth=auth, headers=headers, params=params)
-        assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
+        response = await get(simulator, "imageversion/99/status", auth=auth, headers=headers, params=params)
+        assert (response.status_code, response.json()["error_message"]) == (403, "forbidden")
 
 
 async def test_a_job_of_another_account_is_403(simulator: Simulator) -> None:
-    """A job is shown to its own account only."""
-    answer = await get(simulator, "imageversion/99/status")
-    assert (answer.status_code, answer.json()["error_message"]) == (403, "forbidden")
-    answer = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
-    assert answer.status_code == 403, "the foreign accountserviceid counts with Bearer too"
+    """A job is visible to its own account only."""
+    response = await get(simulator, "imageversion/99/status")
+    assert (response.status_code, response.json()["error_message"]) == (403, "forbidden")
+    response = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
+    assert response.status_code == 403, "accountserviceid is checked with Bearer too"
 
 
-async def test_a_token_says_by_itself_whose_it_is(simulator: Simulator) -> None:
-    """With Bearer no ``accountserviceid`` is needed, and the token's own may be sent."""
+async def test_a_token_needs_no_account(simulator: Simulator) -> None:
+    """With Bearer ``accountserviceid`` is optional."""
     simulator.add_image_version(3, duration=1, account=TOKEN_ONLY)
     for params in ({}, {"accountserviceid": "7"}):
         headers = {"Authorization": "Bearer a third token"}
-        answer = await get(simulator, "imageversion/3/status", auth=None, headers=headers, params=params)
-        assert answer.status_code == 200
+        response = await get(simulator, "imageversion/3/status", auth=None, headers=headers, params=params)
+        assert response.status_code == 200
 
 
-async def test_one_pair_of_keys_may_open_several_accounts(simulator: Simulator) -> None:
-    """Of the accounts that a pair of keys opens, ``accountserviceid`` names the one that is meant."""
+async def test_one_key_pair_for_several_accounts(simulator: Simulator) -> None:
+    """If several accounts share a key pair, ``accountserviceid`` selects one."""
     simulator.add_image_version(3, duration=1, account=SECOND)
     assert (await get(simulator, "imageversion/3/status")).status_code == 403
-    answer = await get(simulator, "imageversion/3/status", params={"accountserviceid": "1235"})
-    assert answer.status_code == 200
+    response = await get(simulator, "imageversion/3/status", params={"accountserviceid": "1235"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
     "path", ["imagediff/9012/status", "imageversion/5678/status", "imagediff/1/retry", "imagediff/x/status"]
 )
 async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
-    """There is no such job, or there is one of the other kind."""
-    answer = await get(simulator, path)
-    assert answer.status_code == 404
-    assert answer.json() == {
+    """The id is unknown, malformed or of a job of the other kind."""
+    response = await get(simulator, path)
+    assert response.status_code == 404
+    assert response.json() == {
         "success": False,
         "error": True,
         "error_code": 404,
@@ -166,29 +166,29 @@ async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
     "path", ["imagediff/5678", "imagediff/5678/", "imagediff/5678/status/", "imageversion/9012/retry", "image/1/status"]
 )
 async def test_other_paths_are_404(simulator: Simulator, path: str) -> None:
-    """Nothing is redirected, guessed or retried that is not one of the calls."""
-    answer = await get(simulator, path)
-    assert answer.status_code == 404
-    assert answer.json()["success"] is False
+    """An unknown path is 404, and nothing is redirected."""
+    response = await get(simulator, path)
+    assert response.status_code == 404
+    assert response.json()["success"] is False
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_other_methods_are_405_and_do_nothing(simulator: Simulator, clock: FakeClock, method: str) -> None:
-    """All calls are GET; a HEAD in particular retries nothing."""
+    """Every call is a GET; in particular a HEAD does not retry."""
     clock.advance(100)
-    async with caller(simulator) as http:
-        answer = await http.request(method, "/cfp/v1/imagediff/5678/retry")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+    async with http_client(simulator) as http:
+        response = await http.request(method, "/cfp/v1/imagediff/5678/retry")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET"
     assert simulator.retries_of(5678) == 0
 
 
 async def test_a_retry_restarts_a_failed_diff(simulator: Simulator, clock: FakeClock) -> None:
-    """The retry's answer shows the new run: same id, Created, no progress, no ``success``; then the run completes."""
+    """The response shows the new run: same id, Created, no progress, no ``success``. Then the run completes."""
     clock.advance(100)
-    answer = await job(simulator, "imagediff/5678/retry")
-    assert isinstance(answer.pop("jobeta"), int)
-    assert answer == {
+    response = await job(simulator, "imagediff/5678/retry")
+    assert isinstance(response.pop("jobeta"), int)
+    assert response == {
         "diffid": 5678,
         "jobcreated": int(clock.now),
         "joberror": None,
@@ -207,36 +207,36 @@ async def test_a_retry_restarts_a_failed_diff(simulator: Simulator, clock: FakeC
     assert simulator.retries_of(5678) == 1
 
 
-async def test_a_completed_diff_may_be_retried(simulator: Simulator, clock: FakeClock) -> None:
-    """The seeds allow a retry of a completed diff as well as of a failed one."""
+async def test_a_completed_diff_can_be_retried(simulator: Simulator, clock: FakeClock) -> None:
+    """The API allows a retry of a completed diff as well as of a failed one."""
     simulator.add_image_diff(1, duration=5)
     clock.advance(6)
     assert (await job(simulator, "imagediff/1/retry"))["jobstateid"] == 1
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(0, "created"), (1, "pending"), (15, "running")])
-async def test_a_diff_that_has_not_ended_is_not_retried(clock: FakeClock, seconds: float, state: str) -> None:
-    """A retry before the end is 400, says why, and leaves the run alone."""
+async def test_a_running_diff_cannot_be_retried(clock: FakeClock, seconds: float, state: str) -> None:
+    """A retry before the end is 400 with a reason, and does not change the run."""
     simulator = Simulator(clock=clock)
     simulator.add_image_diff(1, duration=10, queued_for=3)
     simulator.add_image_diff(2, duration=100, queued_for=3)
     clock.advance(seconds)
-    answer = await get(simulator, "imagediff/2/retry")
-    assert answer.status_code == 400
-    assert answer.json()["error_message"] == f"diff 2 is {state}: only a completed or failed one can be retried"
+    response = await get(simulator, "imagediff/2/retry")
+    assert response.status_code == 400
+    assert response.json()["error_message"] == f"diff 2 is {state}: only a completed or failed one can be retried"
     assert simulator.retries_of(2) == 0
 
 
-async def test_a_squashed_diff_is_not_retried(simulator: Simulator, clock: FakeClock) -> None:
-    """The image diff retry page names completed and failed diffs, and a squashed one is neither."""
+async def test_a_squashed_diff_cannot_be_retried(simulator: Simulator, clock: FakeClock) -> None:
+    """The image diff retry page names completed and failed diffs only."""
     simulator.add_image_diff(1, duration=5, outcome="squashed")
     clock.advance(6)
     assert (await job(simulator, "imagediff/1/status"))["jobstatename"] == "Squashed"
     assert (await get(simulator, "imagediff/1/retry")).status_code == 400
 
 
-async def test_runs_follow_their_script_then_complete(simulator: Simulator, clock: FakeClock) -> None:
-    """Later runs are as they were asked for, and those beyond are like the first but complete."""
+async def test_retries_run_in_order_then_complete(simulator: Simulator, clock: FakeClock) -> None:
+    """Retries start the given runs in order. Further runs are like the first but complete."""
     simulator.add_image_diff(
         1, duration=10, outcome="failed", failures=1, retries=[Run(duration=20, outcome="failed", fails_at=1)]
     )
@@ -250,8 +250,8 @@ async def test_runs_follow_their_script_then_complete(simulator: Simulator, cloc
     assert seen == [(6, 2), (6, 3), (5, 3)]
 
 
-async def test_a_new_run_is_newer_than_the_old_one_within_the_same_second(clock: FakeClock) -> None:
-    """``jobupdated`` of a new run is greater than every one of the run before, however fast they follow."""
+async def test_a_new_run_has_a_newer_update_within_a_second(clock: FakeClock) -> None:
+    """``jobupdated`` of a new run is greater than every one of the run before, even within a second."""
     simulator = Simulator(clock=clock)
     simulator.add_image_diff(1, duration=0.01, outcome="failed", retries=[Run(duration=0.01, outcome="failed")] * 3)
     updates: list[int] = []
@@ -264,13 +264,13 @@ async def test_a_new_run_is_newer_than_the_old_one_within_the_same_second(clock:
     assert updates[1::2] == [int(START) + 1, int(START) + 2, int(START) + 3]
 
 
-async def test_a_locked_image_is_told_in_an_envelope_under_200(simulator: Simulator, clock: FakeClock) -> None:
-    """A retry of a diff whose image is locked is answered as has been seen of the API, and does nothing."""
+async def test_a_locked_image_is_an_envelope_under_200(simulator: Simulator, clock: FakeClock) -> None:
+    """A retry of a diff with a locked image is an error envelope with status 200, and does nothing."""
     simulator.add_image_diff(1, duration=1, locked_by=218595)
     clock.advance(2)
-    answer = await get(simulator, "imagediff/1/retry")
-    assert answer.status_code == 200
-    assert answer.json() == {
+    response = await get(simulator, "imagediff/1/retry")
+    assert response.status_code == 200
+    assert response.json() == {
         "success": False,
         "error": True,
         "error_code": 1,
@@ -281,9 +281,9 @@ async def test_a_locked_image_is_told_in_an_envelope_under_200(simulator: Simula
     assert simulator.retries_of(1) == 0
 
 
-async def test_details_of_a_diff_are_shown_on_request(simulator: Simulator) -> None:
-    """``diff_info=1`` adds the objects game, machine and image, and nothing else does."""
-    async with caller(simulator) as http:
+async def test_diff_info_adds_details(simulator: Simulator) -> None:
+    """Only ``diff_info=1`` adds the objects game, machine and image."""
+    async with http_client(simulator) as http:
         plain = await http.get("/cfp/v1/imagediff/5678/status", params=ASID | {"diff_info": "0"})
         detailed = await http.get("/cfp/v1/imagediff/5678/status", params=ASID | {"diff_info": "1"})
     assert not {"game", "machine", "image"} & set(plain.json())
