@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
-from support.faults.harness import Attempts
+from support.faults.harness import AttemptCounter
 from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import wire
 
@@ -17,16 +17,16 @@ from clanforge_async import ClanforgeClient, InvalidResponseError, Job, JobRef, 
 
 RETRY, STATUS = "GET /cfp/v1/imagediff/5/retry", "GET /cfp/v1/imagediff/5/status"
 ANSWER = http_answer(wire(5))
-FORGED = http_answer(wire(5, JobState.COMPLETED))
-SURPLUS = {
+OTHER_RESPONSE = http_answer(wire(5, JobState.COMPLETED))
+EXTRA_BYTES = {
     "junk": b"\r\nsurplus",
-    "an answer": FORGED,
+    "an answer": OTHER_RESPONSE,
     "an answer without a body": http_answer(b""),
-    "half": FORGED[:99],
+    "half": OTHER_RESPONSE[:99],
 }
 
 
-class Impatient:
+class ClosingServer:
     """Answers the first request on a connection and closes it at a time of its own choosing.
 
     Args:
@@ -41,21 +41,21 @@ class Impatient:
         self.first = first
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.paths.append(await self._request(reader))
+        self.paths.append(await self._read_request(reader))
         writer.write(self.first)
         await writer.drain()
         if self._closes == "asked":
             with suppress(asyncio.IncompleteReadError):
-                self.unanswered.append(await self._request(reader))
+                self.unanswered.append(await self._read_request(reader))
         writer.close()
 
-    async def _request(self, reader: asyncio.StreamReader) -> str:
+    async def _read_request(self, reader: asyncio.StreamReader) -> str:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         return " ".join(head.partition("?")[0].split()[:2])
 
 
 @asynccontextmanager
-async def client_of(server: Impatient) -> AsyncIterator[ClanforgeClient]:
+async def make_client(server: ClosingServer) -> AsyncIterator[ClanforgeClient]:
     """Let the server listen, and give a client of it."""
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
@@ -66,10 +66,10 @@ async def client_of(server: Impatient) -> AsyncIterator[ClanforgeClient]:
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_a_connection_that_was_closed_while_idle_is_replaced(call: str, attempts: Attempts) -> None:
+async def test_a_connection_that_was_closed_while_idle_is_replaced(call: str, attempts: AttemptCounter) -> None:
     """A server that closes an idle connection costs the next call nothing, not even an attempt."""
-    server = Impatient("after", http_answer(wire(5)))
-    async with client_of(server) as client:
+    server = ClosingServer("after", http_answer(wire(5)))
+    async with make_client(server) as client:
         await client.image_diffs.status(5)
         for _ in range(5):
             await asyncio.sleep(0)  # the server's goodbye arrives
@@ -80,10 +80,10 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(call: str, at
     assert server.unanswered == []
 
 
-async def test_a_retry_does_not_race_a_connection_that_is_being_closed(attempts: Attempts) -> None:
+async def test_a_retry_does_not_race_a_connection_that_is_being_closed(attempts: AttemptCounter) -> None:
     """A server that closes an idle connection just as a retry comes leaves nothing in doubt: it has its own."""
-    server = Impatient("asked", http_answer(wire(5)))
-    async with client_of(server) as client:
+    server = ClosingServer("asked", http_answer(wire(5)))
+    async with make_client(server) as client:
         await client.image_diffs.status(5)
         assert (await client.image_diffs.retry(5)).state is JobState.RUNNING
     assert server.paths == [STATUS, RETRY]
@@ -91,29 +91,29 @@ async def test_a_retry_does_not_race_a_connection_that_is_being_closed(attempts:
     assert attempts.count == 2
 
 
-async def test_a_status_call_outlives_a_connection_that_is_being_closed(attempts: Attempts) -> None:
+async def test_a_status_call_outlives_a_connection_that_is_being_closed(attempts: AttemptCounter) -> None:
     """A status call that meets such a connection is repeated over another."""
-    server = Impatient("asked", http_answer(wire(5)))
-    async with client_of(server) as client:
+    server = ClosingServer("asked", http_answer(wire(5)))
+    async with make_client(server) as client:
         for _ in range(2):
             assert (await client.image_diffs.status(5)).state is JobState.RUNNING
     assert attempts.count == 3
 
 
-async def test_a_watch_outlives_connections_that_are_being_closed(attempts: Attempts) -> None:
+async def test_a_watch_outlives_connections_that_are_being_closed(attempts: AttemptCounter) -> None:
     """A watch whose every other poll meets such a connection ends well."""
-    server = Impatient("asked", http_answer(wire(5)))
+    server = ClosingServer("asked", http_answer(wire(5)))
 
-    def hear(_job: Job) -> None:
+    def complete_job(_job: Job) -> None:
         server.first = http_answer(wire(5, JobState.COMPLETED))
 
-    async with client_of(server) as client, JobWatcher(client, interval=0.01) as watcher:
-        [result] = await watcher.wait_all([JobRef.image_diff(5)], on_update=hear)
+    async with make_client(server) as client, JobWatcher(client, interval=0.01) as watcher:
+        [result] = await watcher.wait_all([JobRef.image_diff(5)], on_update=complete_job)
     assert result.ok
     assert attempts.count == result.polls == 3
 
 
-@pytest.mark.parametrize("surplus", SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize("extra_bytes", EXTRA_BYTES.values(), ids=EXTRA_BYTES)
 @pytest.mark.parametrize(
     ("transport", "call", "paths"),
     [
@@ -124,10 +124,10 @@ async def test_a_watch_outlives_connections_that_are_being_closed(attempts: Atte
     ],
 )
 async def test_what_comes_after_an_answer_is_nobodys_answer(
-    transport: Callable[[], httpx.AsyncBaseTransport | None], call: str, paths: list[str], surplus: bytes
+    transport: Callable[[], httpx.AsyncBaseTransport | None], call: str, paths: list[str], extra_bytes: bytes
 ) -> None:
     """Bytes beyond an answer's length are never read as the next call's answer, be it a job, be it half of one."""
-    answers = [ANSWER + surplus]
+    answers = [ANSWER + extra_bytes]
     async with (
         LoopbackServer(lambda _: answers.pop() if answers else http_answer(wire(5, jobprogress=77))) as server,
         ClanforgeClient(("key", "secret"), base_url=server.url, transport=transport()) as client,
@@ -137,7 +137,7 @@ async def test_what_comes_after_an_answer_is_nobodys_answer(
     assert server.request_lines == paths
 
 
-async def test_a_length_too_small_costs_the_next_status_call_an_attempt(attempts: Attempts) -> None:
+async def test_a_length_too_small_costs_the_next_status_call_an_attempt(attempts: AttemptCounter) -> None:
     """What a length too small leaves over is not HTTP: the connection goes, and the next call takes another."""
     content = json.dumps(wire(5)).encode()
     answers = [http_answer(content).replace(b"Length: %d" % len(content), b"Length: 2") + b"\r\n"]

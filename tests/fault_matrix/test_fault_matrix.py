@@ -6,9 +6,18 @@ import asyncio
 
 import pytest
 from support.faults.body_faults import BODY_FAULTS
-from support.faults.fault import Fault, Retried
+from support.faults.fault import Fault, RetryHandling
 from support.faults.faulty_server import FaultyServer
-from support.faults.harness import DIFF, READS, VERSION, Attempts, check, client_of, completed, running
+from support.faults.harness import (
+    DIFF,
+    STATUS_CALLS,
+    VERSION,
+    AttemptCounter,
+    assert_error,
+    completed_job,
+    make_client,
+    running_job,
+)
 from support.faults.network_faults import NETWORK_FAULTS
 from support.faults.status_faults import STATUS_FAULTS
 from support.virtual_time import virtual_time_on_loopback
@@ -19,65 +28,68 @@ RETRY, STATUS = "imagediff/5/retry", "imagediff/5/status"
 FAULTS = [*NETWORK_FAULTS, *BODY_FAULTS, *STATUS_FAULTS]
 
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=str)
-each_repeated_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.is_repeated], ids=str)
-each_fault_of = {
-    retried: pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.retried is retried], ids=str)
-    for retried in Retried
+each_resent_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.is_resent], ids=str)
+each_fault_with = {
+    handling: pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.retry_handling is handling], ids=str)
+    for handling in RetryHandling
 }
-each_lasting_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.ends_watch], ids=str)
-each_passing_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.ends_watch], ids=str)
+each_permanent_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.ends_watch], ids=str)
+each_transient_fault = pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.ends_watch], ids=str)
 
 
 @each_fault
 @virtual_time_on_loopback
-async def test_a_status_call_raises_what_goes_wrong(fault: Fault, attempts: Attempts) -> None:
+async def test_a_status_call_raises_what_goes_wrong(fault: Fault, attempts: AttemptCounter) -> None:
     """A status call ends with the fault's own error, after as many attempts as may help, and the next call is well."""
-    tries = 2 if fault.is_repeated else 1
+    tries = 2 if fault.is_resent else 1
     async with (
-        FaultyServer(fault.deed, 0, running) as server,
-        client_of(server, fault, max_retries=1) as client,
+        FaultyServer(fault.misbehaviour, 0, running_job) as server,
+        make_client(server, fault, max_retries=1) as client,
     ):
         await server.listen()
-        for read in READS.values():
+        for read in STATUS_CALLS.values():
             await server.misbehave(times=tries)
             attempts.count = 0
             with pytest.raises(fault.error) as raised:
                 await read(client)
-            check(raised.value, fault)
+            assert_error(raised.value, fault)
             assert attempts.count == tries
             assert (await read(client)).state is JobState.RUNNING
 
 
-@each_repeated_fault
+@each_resent_fault
 @virtual_time_on_loopback
-async def test_a_status_call_outlives_what_passes(fault: Fault, attempts: Attempts) -> None:
+async def test_a_status_call_outlives_what_passes(fault: Fault, attempts: AttemptCounter) -> None:
     """A fault that passes costs a status call one more attempt, and its caller nothing."""
-    async with FaultyServer(fault.deed, 0, running) as server, client_of(server, fault) as client:
+    async with FaultyServer(fault.misbehaviour, 0, running_job) as server, make_client(server, fault) as client:
         await server.listen()
-        for read in READS.values():
+        for read in STATUS_CALLS.values():
             await server.misbehave(times=1)
             attempts.count = 0
             assert (await read(client)).state is JobState.RUNNING
             assert attempts.count == 2
 
 
-@each_fault_of[Retried.AGAIN]
+@each_fault_with[RetryHandling.RESENT]
 @virtual_time_on_loopback
 async def test_a_retry_is_sent_again_where_it_was_not_heard(fault: Fault) -> None:
     """What the server has not acted upon is asked for again; where that does not help, nothing is in doubt."""
-    async with FaultyServer(fault.deed, 2**31, running) as server, client_of(server, fault, max_retries=1) as client:
+    async with (
+        FaultyServer(fault.misbehaviour, 2**31, running_job) as server,
+        make_client(server, fault, max_retries=1) as client,
+    ):
         await server.listen()
         with pytest.raises(fault.error) as raised:
             await client.image_diffs.retry(5)
-    check(raised.value, fault)
+    assert_error(raised.value, fault)
     assert server.paths == [RETRY] * 2
 
 
-@each_fault_of[Retried.DOUBTED]
+@each_fault_with[RetryHandling.STATUS_READ]
 @virtual_time_on_loopback
-async def test_a_doubt_is_settled_by_a_run_under_way(fault: Fault, attempts: Attempts) -> None:
+async def test_a_doubt_is_settled_by_a_run_under_way(fault: Fault, attempts: AttemptCounter) -> None:
     """What may have been acted upon is never sent again: the status is read, and a job that runs is the answer."""
-    async with FaultyServer(fault.deed, 1, running) as server, client_of(server, fault) as client:
+    async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
         await server.listen()
         job = await client.image_diffs.retry(5)
     assert job.state is JobState.RUNNING
@@ -86,38 +98,38 @@ async def test_a_doubt_is_settled_by_a_run_under_way(fault: Fault, attempts: Att
     assert attempts.count == 2
 
 
-@each_fault_of[Retried.DOUBTED]
+@each_fault_with[RetryHandling.STATUS_READ]
 @virtual_time_on_loopback
-async def test_a_doubt_that_stays_is_said(fault: Fault, attempts: Attempts) -> None:
+async def test_a_doubt_that_stays_is_said(fault: Fault, attempts: AttemptCounter) -> None:
     """Where the status shows the end of the run before, nobody knows, and the fault is the cause."""
-    async with FaultyServer(fault.deed, 1, completed) as server, client_of(server, fault) as client:
+    async with FaultyServer(fault.misbehaviour, 1, completed_job) as server, make_client(server, fault) as client:
         await server.listen()
         with pytest.raises(RetryOutcomeUnknownError) as raised:
             await client.image_diffs.retry(5)
     assert raised.value.diff_id == 5
-    check(raised.value.__cause__, fault)
+    assert_error(raised.value.__cause__, fault)
     assert attempts.count == 2
 
 
-@each_fault_of[Retried.REFUSED]
+@each_fault_with[RetryHandling.RAISED]
 @virtual_time_on_loopback
 async def test_a_refused_retry_is_not_asked_for_again(fault: Fault) -> None:
     """A refusal is raised as it is: nothing is sent again and nothing is read."""
-    async with FaultyServer(fault.deed, 1, running) as server, client_of(server, fault) as client:
+    async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
         await server.listen()
         with pytest.raises(fault.error) as raised:
             await client.image_diffs.retry(5)
-    check(raised.value, fault)
+    assert_error(raised.value, fault)
     assert server.paths == [RETRY]
 
 
-@each_passing_fault
+@each_transient_fault
 @virtual_time_on_loopback
-async def test_a_watch_waits_a_fault_out(fault: Fault, attempts: Attempts) -> None:
+async def test_a_watch_waits_a_fault_out(fault: Fault, attempts: AttemptCounter) -> None:
     """A watch polls on until the server is well, and returns the job."""
     async with (
-        FaultyServer(fault.deed, 2, completed) as server,
-        client_of(server, fault) as client,
+        FaultyServer(fault.misbehaviour, 2, completed_job) as server,
+        make_client(server, fault) as client,
         JobWatcher(client, interval=0.01) as watcher,
     ):
         await server.listen()
@@ -125,29 +137,29 @@ async def test_a_watch_waits_a_fault_out(fault: Fault, attempts: Attempts) -> No
     assert attempts.count == 3
 
 
-@each_lasting_fault
+@each_permanent_fault
 @virtual_time_on_loopback
-async def test_a_watch_ends_at_what_does_not_pass(fault: Fault, attempts: Attempts) -> None:
+async def test_a_watch_ends_at_what_does_not_pass(fault: Fault, attempts: AttemptCounter) -> None:
     """A refusal ends a watch at its first poll."""
     async with (
-        FaultyServer(fault.deed, 1, completed) as server,
-        client_of(server, fault) as client,
+        FaultyServer(fault.misbehaviour, 1, completed_job) as server,
+        make_client(server, fault) as client,
         JobWatcher(client, interval=0.01) as watcher,
     ):
         await server.listen()
         with pytest.raises(fault.error) as raised:
             await watcher.wait(DIFF)
-    check(raised.value, fault)
+    assert_error(raised.value, fault)
     assert attempts.count == 1
 
 
-@each_passing_fault
+@each_transient_fault
 @virtual_time_on_loopback
 async def test_many_watches_wait_a_fault_out(fault: Fault) -> None:
     """Watches of several jobs all end well when the server is well again."""
     async with (
-        FaultyServer(fault.deed, 3, completed) as server,
-        client_of(server, fault) as client,
+        FaultyServer(fault.misbehaviour, 3, completed_job) as server,
+        make_client(server, fault) as client,
         JobWatcher(client, interval=0.01) as watcher,
     ):
         await server.listen()
@@ -160,8 +172,8 @@ async def test_many_watches_wait_a_fault_out(fault: Fault) -> None:
 async def test_a_fault_without_end_is_told_to_everybody(fault: Fault) -> None:
     """Whoever waits for one job gets it raised, as it last was; it is the result of each of many, and not raised."""
     async with (
-        FaultyServer(fault.deed, 2**31, completed) as server,
-        client_of(server, fault) as client,
+        FaultyServer(fault.misbehaviour, 2**31, completed_job) as server,
+        make_client(server, fault) as client,
         JobWatcher(client, interval=0.01, outage_tolerance=0.03) as watcher,
     ):
         await server.listen()
@@ -169,23 +181,23 @@ async def test_a_fault_without_end_is_told_to_everybody(fault: Fault) -> None:
         results = await watcher.wait_all([DIFF, VERSION])
         with pytest.raises(fault.error) as raised:
             await alone
-    check(raised.value, fault)
+    assert_error(raised.value, fault)
     assert [result.ref for result in results] == [DIFF, VERSION]
     for result in results:
-        check(result.error, fault)
+        assert_error(result.error, fault)
         assert (result.polls == 1) is fault.ends_watch
 
 
-@each_lasting_fault
+@each_permanent_fault
 @virtual_time_on_loopback
 async def test_one_refused_watch_leaves_the_others_alone(fault: Fault) -> None:
     """A refusal that met one job is that job's result, and the other is watched to its end."""
     async with (
-        FaultyServer(fault.deed, 1, completed) as server,
-        client_of(server, fault) as client,
+        FaultyServer(fault.misbehaviour, 1, completed_job) as server,
+        make_client(server, fault) as client,
         JobWatcher(client, interval=0.01) as watcher,
     ):
         await server.listen()
         results = await watcher.wait_all([DIFF, VERSION])
     [error] = [result.error for result in results if not result.ok]
-    check(error, fault)
+    assert_error(error, fault)

@@ -10,9 +10,9 @@ import json
 
 from attrs import frozen
 from support.faults.body_faults import BODY_FAULTS
-from support.faults.deeds import answers, says
-from support.faults.fault import Fault, failure, refusal, unreadable
-from support.faults.faulty_server import Deed, Visit
+from support.faults.fault import Fault, api_error, invalid_response, server_error
+from support.faults.faulty_server import Connection, Misbehaviour
+from support.faults.misbehaviours import respond_with, send_and_keep_open
 from support.faults.network_faults import NETWORK_FAULTS
 from support.faults.status_faults import STATUS_FAULTS
 from support.loopback_server import http_answer
@@ -38,36 +38,36 @@ class Kind:
     """
 
     name: str
-    way: Deed | SimulatorFault
+    way: Misbehaviour | SimulatorFault
     ends_watch: str | None = None
     status: int | None = None
 
 
-async def closes_when_answered(visit: Visit) -> bool:
+async def closes_when_answered(connection: Connection) -> bool:
     """Answer well, and close the connection that the client keeps."""
-    await visit.answer()
+    await connection.send_response()
     return False
 
 
 def _of_bytes(fault: Fault) -> Kind:
     if not fault.ends_watch:
-        return Kind(fault.name, fault.deed)
-    return Kind(fault.name, fault.deed, fault.error.__name__, fault.attributes["status_code"])
+        return Kind(fault.name, fault.misbehaviour)
+    return Kind(fault.name, fault.misbehaviour, fault.error.__name__, fault.attributes["status_code"])
 
 
 def _misshapen(field: str, value: object) -> Fault:
     body = json.dumps(wire(5) | {field: value}).encode()
-    return unreadable(f"{field} {json.dumps(value)}", answers(body))
+    return invalid_response(f"{field} {json.dumps(value)}", respond_with(body))
 
 
 def _moved(status: int) -> Fault:
     elsewhere = http_answer(b"", f"{status} Moved", Location="https://127.0.0.1:9/cfp/v1/imagediff/5/status")
-    return refusal(f"{status} to another host", says(elsewhere), APIError, status)
+    return api_error(f"{status} to another host", send_and_keep_open(elsewhere), APIError, status)
 
 
 def _unhelpful(retry_after: str) -> Fault:
-    deed = answers(b"", "503 Later", Retry_After=retry_after)
-    return failure(f"Retry-After: {retry_after}", deed, 503)
+    misbehaviour = respond_with(b"", "503 Later", Retry_After=retry_after)
+    return server_error(f"Retry-After: {retry_after}", misbehaviour, 503)
 
 
 _OF_BYTES = [

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from clanforge_async import JobRef
 from clanforge_async.simulator import Fault, Route, Simulator
+from soak.app_connection import AppConnection
 from soak.journal import Breakdown, Journal, Retry
 from soak.kinds import Kind
-from soak.visit import AppVisit
 
 _ROUTES = {(route.kind.replace("-", ""), route.path.rpartition("/")[2]): route for route in Route}
 
@@ -51,24 +51,24 @@ class Service:
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         kind = self._draw()
-        visit = AppVisit(self._simulator.app, self._about_to_answer, reader, writer)
+        connection = AppConnection(self._simulator.app, self._record_new_retry, reader, writer)
         if kind is None:
-            await visit.answer()
-            return not visit.is_over
+            await connection.send_response()
+            return not connection.is_over
         try:
-            return await self._break(kind, visit)
+            return await self._break(kind, connection)
         finally:
-            if not visit.path:
+            if not connection.path:
                 self._breakdowns.write(Breakdown(kind=kind.name, path=""))
 
-    async def _break(self, kind: Kind, visit: AppVisit) -> bool:
-        visit.heard = lambda path: self._breakdowns.write(Breakdown(kind=kind.name, path=path))
+    async def _break(self, kind: Kind, connection: AppConnection) -> bool:
+        connection.on_request = lambda path: self._breakdowns.write(Breakdown(kind=kind.name, path=path))
         if not isinstance(kind.way, Fault):
-            return await kind.way(visit)
-        head = await visit.head()
-        with self._befalling(visit.path, kind.way):
-            await visit.answer_to(head)
-        return not visit.is_over
+            return await kind.way(connection)
+        head = await connection.read_request()
+        with self._befalling(connection.path, kind.way):
+            await connection.send_response_to(head)
+        return not connection.is_over
 
     @contextmanager
     def _befalling(self, path: str, fault: Fault) -> Iterator[None]:
@@ -79,7 +79,7 @@ class Service:
         finally:
             self._simulator.faults.remove(switch)
 
-    def _about_to_answer(self, path: str) -> None:
+    def _record_new_retry(self, path: str) -> None:
         route, job_id = _asked_for(path)
         if route is Route.IMAGE_VERSION_STATUS:
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
-from support.faults.faulty_server import Deed
+from support.faults.faulty_server import Misbehaviour
 
 from clanforge_async import (
     APIError,
@@ -19,12 +19,12 @@ from clanforge_async import (
 )
 
 
-class Retried(enum.Enum):
+class RetryHandling(enum.Enum):
     """What `image_diffs.retry` makes of a fault."""
 
-    AGAIN = "sent again, since the server cannot have acted upon it"
-    DOUBTED = "sent once; then the diff's status is read"
-    REFUSED = "sent once; the error is raised and nothing is read"
+    RESENT = "sent again, since the server cannot have acted upon it"
+    STATUS_READ = "sent once; then the diff's status is read"
+    RAISED = "sent once; the error is raised and nothing is read"
 
 
 @frozen(kw_only=True)
@@ -44,11 +44,11 @@ class Fault:
     """
 
     name: str
-    deed: Deed
+    misbehaviour: Misbehaviour
     error: type[ClanforgeError]
     attributes: Mapping[str, Any] = field(factory=dict)
-    is_repeated: bool
-    retried: Retried
+    is_resent: bool
+    retry_handling: RetryHandling
     ends_watch: bool = False
     timeout: float = 10.0
     max_response_bytes: int = 2**16
@@ -57,76 +57,78 @@ class Fault:
         return self.name
 
 
-def unsent(name: str, deed: Deed) -> Fault:
+def connect_error(name: str, misbehaviour: Misbehaviour) -> Fault:
     """No connection was made."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=TransportError,
         attributes={"request_sent": False},
-        is_repeated=True,
-        retried=Retried.AGAIN,
+        is_resent=True,
+        retry_handling=RetryHandling.RESENT,
     )
 
 
-def broken(name: str, deed: Deed) -> Fault:
+def transport_error(name: str, misbehaviour: Misbehaviour) -> Fault:
     """The connection broke, or what came over it was not HTTP."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=TransportError,
         attributes={"request_sent": True},
-        is_repeated=True,
-        retried=Retried.DOUBTED,
+        is_resent=True,
+        retry_handling=RetryHandling.STATUS_READ,
     )
 
 
-def late(name: str, deed: Deed) -> Fault:
+def timeout_error(name: str, misbehaviour: Misbehaviour) -> Fault:
     """No whole answer came in time."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=RequestTimeoutError,
         attributes={"request_sent": True},
-        is_repeated=True,
-        retried=Retried.DOUBTED,
+        is_resent=True,
+        retry_handling=RetryHandling.STATUS_READ,
         timeout=1.0,
         max_response_bytes=2**30,
     )
 
 
-def unreadable(name: str, deed: Deed) -> Fault:
+def invalid_response(name: str, misbehaviour: Misbehaviour) -> Fault:
     """A whole answer came that means nothing: asking again would bring the same, though a later poll may not."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=InvalidResponseError,
         attributes={"fields": ()},
-        is_repeated=False,
-        retried=Retried.DOUBTED,
+        is_resent=False,
+        retry_handling=RetryHandling.STATUS_READ,
     )
 
 
-def refusal(name: str, deed: Deed, error: type[APIError], status: int, **attributes: Any) -> Fault:
+def api_error(name: str, misbehaviour: Misbehaviour, error: type[APIError], status: int, **attributes: Any) -> Fault:
     """The server says no, and would say so again."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=error,
         attributes={"status_code": status, **attributes},
-        is_repeated=False,
-        retried=Retried.REFUSED,
+        is_resent=False,
+        retry_handling=RetryHandling.RAISED,
         ends_watch=True,
     )
 
 
-def failure(name: str, deed: Deed, status: int, *, is_repeated: bool = True, **attributes: Any) -> Fault:
+def server_error(
+    name: str, misbehaviour: Misbehaviour, status: int, *, is_resent: bool = True, **attributes: Any
+) -> Fault:
     """The server, or a gateway, has failed."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=ServerError,
         attributes={"status_code": status, **attributes},
-        is_repeated=is_repeated,
-        retried=Retried.DOUBTED,
+        is_resent=is_resent,
+        retry_handling=RetryHandling.STATUS_READ,
     )

@@ -14,7 +14,7 @@ from support.loopback_server import Listener, http_answer
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Visit:
+class Connection:
     """One request that comes, or was to come, over a connection."""
 
     def __init__(self, server: FaultyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -22,38 +22,38 @@ class Visit:
         self._reader = reader
         self._writer = writer
 
-    async def head(self) -> str:
+    async def read_request(self) -> str:
         """Read the request."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         self._server.paths.append(head.split()[1].partition("?")[0].removeprefix("/cfp/v1/"))
         return head
 
-    async def begun(self) -> None:
+    async def read_first_bytes(self) -> None:
         """Read what comes first, whatever it is."""
         await self._reader.read(65536)
 
-    async def say(self, content: bytes) -> None:
+    async def send(self, content: bytes) -> None:
         """Send bytes, whatever they are."""
         self._writer.write(content)
         self._server.sent += len(content)
         await self._writer.drain()
 
-    async def hang(self) -> None:
+    async def wait_for_close(self) -> None:
         """Do nothing for as long as the client stays."""
         while await self._reader.read(65536):
             pass
 
     def reset(self) -> None:
         """Break the connection instead of closing it."""
-        connection: socket.socket = self._writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        tcp_socket: socket.socket = self._writer.get_extra_info("socket")
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
-    async def answer(self) -> None:
+    async def send_response(self) -> None:
         """Answer as the API does."""
-        await self.say(http_answer(self._server.job(await self.head())))
+        await self.send(http_answer(self._server.job(await self.read_request())))
 
 
-Deed = Callable[[Visit], Awaitable[bool]]
+Misbehaviour = Callable[[Connection], Awaitable[bool]]
 """What a server does on a visit; returns whether the connection stays open."""
 
 
@@ -73,7 +73,7 @@ class FaultyServer(Listener):
 
     def __init__(
         self,
-        deed: Deed,
+        misbehaviour: Misbehaviour,
         times: float,
         job: Callable[[str], dict[str, Any]],
         tls: ssl.SSLContext | None = None,
@@ -82,23 +82,23 @@ class FaultyServer(Listener):
         self.paths: list[str] = []
         self.sent = 0
         self.job = job
-        self._deed = deed
-        self._left = times
+        self._misbehaviour = misbehaviour
+        self._misbehaviours_left = times
 
     async def misbehave(self, times: float) -> None:
         """Do so again, over other connections."""
         await self.hang_up()
-        self._left = times
+        self._misbehaviours_left = times
         self.paths.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        visit = Visit(self, reader, writer)
-        while await self._is_to_go_on(visit):
+        connection = Connection(self, reader, writer)
+        while await self._serve_request(connection):
             pass
 
-    async def _is_to_go_on(self, visit: Visit) -> bool:
-        if self._left > 0:
-            self._left -= 1
-            return await self._deed(visit)
-        await visit.answer()
+    async def _serve_request(self, connection: Connection) -> bool:
+        if self._misbehaviours_left > 0:
+            self._misbehaviours_left -= 1
+            return await self._misbehaviour(connection)
+        await connection.send_response()
         return True

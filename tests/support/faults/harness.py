@@ -22,34 +22,34 @@ from clanforge_async import (
     JobState,
 )
 
-LONGEST_LINE = 1000
+MAX_LINE_LENGTH = 1000
 """Characters that a message or a line of a log may have."""
 
-LONGEST_BODY = 2048
+MAX_BODY_LENGTH = 2048
 
 DIFF, VERSION = JobRef.image_diff(5), JobRef.image_version(5)
-Read = Callable[[ClanforgeClient], Awaitable[Job]]
-READS: dict[str, Read] = {
+StatusCall = Callable[[ClanforgeClient], Awaitable[Job]]
+STATUS_CALLS: dict[str, StatusCall] = {
     "image diff": lambda client: client.image_diffs.status(5, include_details=True),
     "image version": lambda client: client.image_versions.status(5),
 }
 
 
-def ask_for_retry(client: ClanforgeClient) -> Awaitable[Job]:
+def call_retry(client: ClanforgeClient) -> Awaitable[Job]:
     """Ask for a retry of the image diff."""
     return client.image_diffs.retry(5)
 
 
-class Attempts(logging.Handler):
+class AttemptCounter(logging.Handler):
     """Counts what the client tried, by the one line that each attempt logs; holds that no line is long."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
-        self.longest = 0
+        self.longest_message = 0
         self._more = asyncio.Event()
 
-    async def reach(self, count: int) -> None:
+    async def wait_until(self, count: int) -> None:
         """Wait until so many have been made."""
         while self.count < count:
             self._more.clear()
@@ -57,22 +57,22 @@ class Attempts(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        self.longest = max(self.longest, len(message))
+        self.longest_message = max(self.longest_message, len(message))
         self.count += message.startswith("GET ")
         self._more.set()
 
 
-def running(_head: str) -> dict[str, Any]:
+def running_job(_head: str) -> dict[str, Any]:
     """Return a job that runs."""
     return wire(5)
 
 
-def completed(_head: str) -> dict[str, Any]:
+def completed_job(_head: str) -> dict[str, Any]:
     """Return a job that completed, long ago."""
     return wire(5, JobState.COMPLETED)
 
 
-def client_of(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeClient:
+def make_client(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeClient:
     """Return a client that gives up when the fault's own limits say so."""
     arguments: dict[str, Any] = {
         "base_url": f"http://127.0.0.1:{server.port}",
@@ -83,7 +83,7 @@ def client_of(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeCl
     return ClanforgeClient(("key", "secret"), **(arguments | options))
 
 
-def check(error: BaseException | None, fault: Fault) -> None:
+def assert_error(error: BaseException | None, fault: Fault) -> None:
     """Hold that an error is the one that the fault is to be told by, and that it is bounded."""
     assert type(error) is fault.error, repr(error)
     assert {name: getattr(error, name) for name in fault.attributes} == fault.attributes
@@ -95,9 +95,9 @@ def assert_bounded(error: BaseException | None) -> None:
     assert isinstance(error, ClanforgeError)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
-    assert len(str(error)) <= LONGEST_LINE
+    assert len(str(error)) <= MAX_LINE_LENGTH
     if isinstance(error, APIError | InvalidResponseError):
-        assert len(error.body) <= LONGEST_BODY
+        assert len(error.body) <= MAX_BODY_LENGTH
     if isinstance(error, APIError):
         assert error.method == "GET"
         assert "?" not in error.url

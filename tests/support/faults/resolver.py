@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-NAME = "api.clanforge.test"
+HOST_NAME = "api.clanforge.test"
 
 
-class Resolver:
+class FakeResolver:
     """Answers for `NAME` in place of the system, in the loop that runs.
 
     Attributes:
@@ -20,13 +20,13 @@ class Resolver:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
-        self.knows = False
+        self.resolves = False
         self._system = loop.getaddrinfo
         monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
 
     async def _resolve(self, host: Any, port: Any, **options: Any) -> Any:
-        if host not in (NAME, NAME.encode()):
+        if host not in (HOST_NAME, HOST_NAME.encode()):
             return await self._system(host, port, **options)
-        if not self.knows:
+        if not self.resolves:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", int(port)))]

@@ -8,36 +8,36 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.types import ASGIApp, Message
-from support.faults.faulty_server import Visit
+from support.faults.faulty_server import Connection
 
 from clanforge_async.simulator.answers import HANG_UP
 
 
-class AppVisit(Visit):
+class AppConnection(Connection):
     """A visit whose good answers come from an ASGI app.
 
     Args:
         app: Answers.
-        about_to_answer: Told of it before anything of the app's answer is sent.
+        before_response: Told of it before anything of the app's answer is sent.
         reader: Gives what the client sends.
         writer: Takes what the client gets.
 
     Attributes:
         path: What is asked for; empty until the request is read.
-        heard: Told of that once it is read.
+        on_request: Told of that once it is read.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        about_to_answer: Callable[[str], object],
+        before_response: Callable[[str], object],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         self.path = ""
-        self.heard: Callable[[str], object] = str
+        self.on_request: Callable[[str], object] = str
         self._app = app
-        self._about_to_answer = about_to_answer
+        self._before_response = before_response
         self._reader = reader
         self._writer = writer
 
@@ -46,27 +46,27 @@ class AppVisit(Visit):
         """Whether the connection is closed."""
         return self._writer.is_closing()
 
-    async def head(self) -> str:
+    async def read_request(self) -> str:
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         self.path = head.split(" ", 2)[1].partition("?")[0]
-        self.heard(self.path)
+        self.on_request(self.path)
         return head
 
-    async def say(self, content: bytes) -> None:
+    async def send(self, content: bytes) -> None:
         self._writer.write(content)
         await self._writer.drain()
 
-    async def answer(self) -> None:
-        await self.answer_to(await self.head())
+    async def send_response(self) -> None:
+        await self.send_response_to(await self.read_request())
 
-    async def answer_to(self, head: str) -> None:
+    async def send_response_to(self, head: str) -> None:
         """Answer a request that is read, or hang up on its client where the app does."""
         await self._app(_scope(head, self._writer.close), _nothing_more, self._send)
-        self._about_to_answer(self.path)  # should it have hung up instead
+        self._before_response(self.path)  # should it have hung up instead
 
     async def _send(self, message: Message) -> None:
-        self._about_to_answer(self.path)
-        await self.say(_head_of(message) if message["type"] == "http.response.start" else message["body"])
+        self._before_response(self.path)
+        await self.send(_head_of(message) if message["type"] == "http.response.start" else message["body"])
 
 
 async def _nothing_more() -> Message:
