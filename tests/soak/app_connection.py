@@ -1,4 +1,4 @@
-"""One request to the soak's server: answered by the simulator's app, unless a fault befalls it."""
+"""A connection of the soak's server whose correct responses come from the simulator's ASGI app."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from clanforge_async.simulator.answers import HANG_UP
 
 
 class AppConnection(Connection):
-    """A visit whose good answers come from an ASGI app.
+    """A connection with one request to an ASGI app.
 
     Args:
-        app: Answers.
-        before_response: Told of it before anything of the app's answer is sent.
-        reader: Gives what the client sends.
-        writer: Takes what the client gets.
+        app: Makes the response.
+        before_response: Called with the path before any byte of the app's response is sent.
+        reader: Stream from the client.
+        writer: Stream to the client.
 
     Attributes:
-        path: What is asked for; empty until the request is read.
-        on_request: Told of that once it is read.
+        path: Path of the request; empty until it is read.
+        on_request: Called with the path as soon as the request is read.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class AppConnection(Connection):
         self._writer = writer
 
     @property
-    def is_over(self) -> bool:
-        """Whether the connection is closed."""
+    def is_closing(self) -> bool:
+        """Whether the connection is closed or about to be."""
         return self._writer.is_closing()
 
     async def read_request(self) -> str:
@@ -60,22 +60,22 @@ class AppConnection(Connection):
         await self.send_response_to(await self.read_request())
 
     async def send_response_to(self, head: str) -> None:
-        """Answer a request that is read, or hang up on its client where the app does."""
-        await self._app(_scope(head, self._writer.close), _nothing_more, self._send)
-        self._before_response(self.path)  # should it have hung up instead
+        """Respond to a request that was read already, or disconnect if the app does."""
+        await self._app(_scope(head, self._writer.close), _receive_nothing, self._send)
+        self._before_response(self.path)  # in case the app disconnected instead
 
     async def _send(self, message: Message) -> None:
         self._before_response(self.path)
-        await self.send(_head_of(message) if message["type"] == "http.response.start" else message["body"])
+        await self.send(_response_head(message) if message["type"] == "http.response.start" else message["body"])
 
 
-async def _nothing_more() -> Message:
-    # What the simulator waits for is that the client leaves; a fault that takes its time takes all of it.
+async def _receive_nothing() -> Message:
+    # The simulator only waits here for the client to disconnect; a slow fault takes its whole time.
     never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
     return await never
 
 
-def _scope(head: str, hang_up: Callable[[], object]) -> dict[str, Any]:
+def _scope(head: str, disconnect: Callable[[], object]) -> dict[str, Any]:
     request, *lines = head.rstrip().split("\r\n")
     method, target, _ = request.split(" ")
     path, _, query = target.partition("?")
@@ -86,11 +86,11 @@ def _scope(head: str, hang_up: Callable[[], object]) -> dict[str, Any]:
         "path": path,
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
-        "state": {HANG_UP: hang_up},
+        "state": {HANG_UP: disconnect},
     }
 
 
-def _head_of(message: Message) -> bytes:
+def _response_head(message: Message) -> bytes:
     status = HTTPStatus(message["status"])
     lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
     lines += [name + b": " + value for name, value in message["headers"]]
