@@ -1,4 +1,4 @@
-"""Faults pass in milliseconds here: what a call waits between its attempts is no claim of these tests."""
+"""Fixtures of the fault matrix: no backoff between attempts, a trusted authority, and a counter of attempts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trust(trusted: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def attempts() -> Iterator[AttemptCounter]:
-    """Count attempts, and hold that whatever a server sends makes no long line in a log."""
+    """Count attempts, and assert that no log line is long."""
     logger, attempts = logging.getLogger("clanforge_async"), AttemptCounter()
     level = logger.level
     logger.addHandler(attempts)

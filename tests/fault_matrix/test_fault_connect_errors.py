@@ -1,4 +1,4 @@
-"""Where no connection is made nothing was sent: refused, no such name, a certificate that is not trusted."""
+"""Faults before anything is sent: refused connections, unknown hosts and untrusted certificates."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from support.virtual_time import virtual_time_on_loopback
 from clanforge_async import ClanforgeClient, Job, JobState, JobWatcher, RequestTimeoutError
 
 CONNECTION_REFUSED = connect_error("refused", close_on_accept)
-UNKNOWN_HOST = connect_error("no such name", close_on_accept)
-UNTRUSTED_CA = connect_error("an authority that nobody knows", close_on_accept)
-WRONG_HOST_CERTIFICATE = connect_error("another's certificate", close_on_accept)
+UNKNOWN_HOST = connect_error("unknown host", close_on_accept)
+UNTRUSTED_CA = connect_error("unknown authority", close_on_accept)
+WRONG_HOST_CERTIFICATE = connect_error("certificate of another host", close_on_accept)
 PLAINTEXT_SERVER = connect_error("no TLS", close_on_accept)
 HANDSHAKE_TIMEOUT = evolve(connect_error("no handshake", never_respond), error=RequestTimeoutError, timeout=0.1)
 RECOVERABLE = [CONNECTION_REFUSED, UNKNOWN_HOST, UNTRUSTED_CA, WRONG_HOST_CERTIFICATE]
@@ -47,14 +47,14 @@ each_fault = pytest.mark.parametrize("fault", FAULTS, ids=str)
 
 @frozen
 class UnreachableServer:
-    """A server that a client does not reach.
+    """A server that a client cannot connect to.
 
     Attributes:
         client: The client.
         server: The server.
-        tls: What the server shows of itself.
-        authority: Whom the client trusts.
-        resolver: How the client finds the server.
+        ssl_context: TLS context of the server.
+        trusted_ca: Authority that the client trusts.
+        resolver: Resolver of the client.
     """
 
     client: ClanforgeClient
@@ -64,7 +64,7 @@ class UnreachableServer:
     resolver: FakeResolver
 
     async def recover(self) -> None:
-        """Put right whatever has kept the client from the server."""
+        """Remove whatever kept the client from connecting."""
         self.resolver.resolves = True
         self.trusted_ca.issue_cert(HOST_NAME).configure_cert(self.ssl_context)
         await self.server.listen()
@@ -74,7 +74,7 @@ class UnreachableServer:
 async def unreachable(
     fault: Fault, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> AsyncIterator[UnreachableServer]:
-    """Serve in a way that no connection comes of, and give a client that tries."""
+    """Start a server with this fault, and a client that cannot connect to it."""
     resolver = FakeResolver(monkeypatch)
     resolver.resolves = fault is not UNKNOWN_HOST
     authority = certificate_authorities[1 if fault is UNTRUSTED_CA else 0]
@@ -89,13 +89,13 @@ async def unreachable(
 
 @each_fault
 @virtual_time_on_loopback
-async def test_what_was_never_sent_is_tried_again_and_told(
+async def test_a_call_that_cannot_connect_is_sent_again(
     fault: Fault,
     certificate_authorities: CertificateAuthorities,
     monkeypatch: pytest.MonkeyPatch,
     attempts: AttemptCounter,
 ) -> None:
-    """Every call, the retry too, is tried again; then the error says that nothing was sent, and nothing was."""
+    """Every call, `retry` too, is sent again; then the error says that nothing was sent."""
     async with unreachable(fault, certificate_authorities, monkeypatch, max_retries=1) as target:
         for call in (*STATUS_CALLS.values(), call_retry):
             attempts.count = 0
@@ -108,10 +108,10 @@ async def test_what_was_never_sent_is_tried_again_and_told(
 
 @each_fault
 @virtual_time_on_loopback
-async def test_a_watch_gives_up_what_it_never_reached(
+async def test_a_watch_ends_after_its_outage_tolerance(
     fault: Fault, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch waits for a connection as it waits any outage out, and then raises the error as it last was."""
+    """A watch keeps polling for `outage_tolerance` and then raises the last error."""
     async with (
         unreachable(fault, certificate_authorities, monkeypatch) as target,
         JobWatcher(target.client, interval=0.01, outage_tolerance=0.03) as watcher,
@@ -123,13 +123,13 @@ async def test_a_watch_gives_up_what_it_never_reached(
 
 @pytest.mark.parametrize("fault", RECOVERABLE, ids=str)
 @virtual_time_on_loopback
-async def test_what_is_mended_is_reached(
+async def test_watches_complete_once_the_fault_is_gone(
     fault: Fault,
     certificate_authorities: CertificateAuthorities,
     monkeypatch: pytest.MonkeyPatch,
     attempts: AttemptCounter,
 ) -> None:
-    """Once somebody listens, is found and is who it should be, watches and calls that were made before end well."""
+    """Once the fault is gone, watches started before it complete and calls succeed."""
     updates: list[Job] = []
     async with (
         unreachable(fault, certificate_authorities, monkeypatch, max_retries=0) as target,
@@ -150,12 +150,12 @@ async def test_what_is_mended_is_reached(
 
 @pytest.mark.parametrize("transport", [lambda: None, httpx.AsyncHTTPTransport], ids=["default", "httpx"])
 @virtual_time_on_loopback
-async def test_a_handshake_that_is_given_up_closes_its_connection(
+async def test_a_cancelled_handshake_closes_its_connection(
     transport: Callable[[], httpx.AsyncBaseTransport | None],
     certificate_authorities: CertificateAuthorities,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever is cancelled while TLS is agreed upon leaves no socket to the collector: the server sees it close."""
+    """A call cancelled during the TLS handshake closes its socket at once, not at garbage collection."""
     started, closed = asyncio.Event(), asyncio.Event()
 
     async def hang_in_handshake(connection: Connection) -> bool:
@@ -173,5 +173,5 @@ async def test_a_handshake_that_is_given_up_closes_its_connection(
         with pytest.raises(asyncio.CancelledError):
             await call
         del call
-        gc.collect()  # and it would complain
+        gc.collect()  # an unclosed socket would warn
         await asyncio.wait_for(closed.wait(), 1)

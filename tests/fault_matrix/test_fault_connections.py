@@ -1,4 +1,4 @@
-"""Connections that are kept: whatever the server does to them between two calls is nobody's concern."""
+"""Kept-alive connections that the server closes, or sends extra bytes on, between two calls."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from support.scripted_server import wire
 from clanforge_async import ClanforgeClient, InvalidResponseError, Job, JobRef, JobState, JobWatcher
 
 RETRY, STATUS = "GET /cfp/v1/imagediff/5/retry", "GET /cfp/v1/imagediff/5/status"
-ANSWER = http_answer(wire(5))
+RESPONSE = http_answer(wire(5))
 OTHER_RESPONSE = http_answer(wire(5, JobState.COMPLETED))
 EXTRA_BYTES = {
-    "junk": b"\r\nsurplus",
-    "an answer": OTHER_RESPONSE,
-    "an answer without a body": http_answer(b""),
-    "half": OTHER_RESPONSE[:99],
+    "garbage": b"\r\nsurplus",
+    "a response": OTHER_RESPONSE,
+    "a response without a body": http_answer(b""),
+    "half a response": OTHER_RESPONSE[:99],
 }
 
 
 class ClosingServer:
-    """Answers the first request on a connection and closes it at a time of its own choosing.
+    """Answers the first request on each connection, then closes it.
 
     Args:
-        first: The answer.
-        closes: "after" it has answered and kept the connection for a moment, or when "asked" for more.
+        closes: "after" the response, or when "asked" again.
+        first: The response.
     """
 
     def __init__(self, closes: str, first: bytes) -> None:
@@ -56,23 +56,23 @@ class ClosingServer:
 
 @asynccontextmanager
 async def make_client(server: ClosingServer) -> AsyncIterator[ClanforgeClient]:
-    """Let the server listen, and give a client of it."""
+    """Start the server and yield a client of it."""
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         async with ClanforgeClient(("key", "secret"), base_url=url, max_rate=None) as client:
             yield client
         for _ in range(5):
-            await asyncio.sleep(0)  # the client's goodbye arrives
+            await asyncio.sleep(0)  # let the client's close arrive
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_a_connection_that_was_closed_while_idle_is_replaced(call: str, attempts: AttemptCounter) -> None:
-    """A server that closes an idle connection costs the next call nothing, not even an attempt."""
+async def test_a_closed_idle_connection_is_replaced(call: str, attempts: AttemptCounter) -> None:
+    """If the server closes an idle connection, the next call succeeds in one attempt."""
     server = ClosingServer("after", http_answer(wire(5)))
     async with make_client(server) as client:
         await client.image_diffs.status(5)
         for _ in range(5):
-            await asyncio.sleep(0)  # the server's goodbye arrives
+            await asyncio.sleep(0)  # let the server's close arrive
         for _ in range(3):
             job = await getattr(client.image_diffs, call)(5)
             assert job.state is JobState.RUNNING
@@ -80,8 +80,8 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(call: str, at
     assert server.unanswered == []
 
 
-async def test_a_retry_does_not_race_a_connection_that_is_being_closed(attempts: AttemptCounter) -> None:
-    """A server that closes an idle connection just as a retry comes leaves nothing in doubt: it has its own."""
+async def test_a_retry_avoids_a_closing_connection(attempts: AttemptCounter) -> None:
+    """A retry opens a new connection, so that an idle one closing at that moment leaves no unknown outcome."""
     server = ClosingServer("asked", http_answer(wire(5)))
     async with make_client(server) as client:
         await client.image_diffs.status(5)
@@ -91,8 +91,8 @@ async def test_a_retry_does_not_race_a_connection_that_is_being_closed(attempts:
     assert attempts.count == 2
 
 
-async def test_a_status_call_outlives_a_connection_that_is_being_closed(attempts: AttemptCounter) -> None:
-    """A status call that meets such a connection is repeated over another."""
+async def test_a_status_call_on_a_closing_connection_is_resent(attempts: AttemptCounter) -> None:
+    """A status call on a closing connection is sent again on another one."""
     server = ClosingServer("asked", http_answer(wire(5)))
     async with make_client(server) as client:
         for _ in range(2):
@@ -100,8 +100,8 @@ async def test_a_status_call_outlives_a_connection_that_is_being_closed(attempts
     assert attempts.count == 3
 
 
-async def test_a_watch_outlives_connections_that_are_being_closed(attempts: AttemptCounter) -> None:
-    """A watch whose every other poll meets such a connection ends well."""
+async def test_a_watch_completes_over_closing_connections(attempts: AttemptCounter) -> None:
+    """A watch completes although every other poll meets a closing connection."""
     server = ClosingServer("asked", http_answer(wire(5)))
 
     def complete_job(_job: Job) -> None:
@@ -119,15 +119,15 @@ async def test_a_watch_outlives_connections_that_are_being_closed(attempts: Atte
     [
         pytest.param(lambda: None, "status", [STATUS] * 3, id="status"),
         pytest.param(lambda: None, "retry", [STATUS, RETRY], id="retry"),
-        pytest.param(httpx.AsyncHTTPTransport, "status", [STATUS] * 3, id="status over a transport of the user's"),
-        pytest.param(httpx.AsyncHTTPTransport, "retry", [STATUS, RETRY, STATUS], id="retry over such a transport"),
+        pytest.param(httpx.AsyncHTTPTransport, "status", [STATUS] * 3, id="status over a custom transport"),
+        pytest.param(httpx.AsyncHTTPTransport, "retry", [STATUS, RETRY, STATUS], id="retry over a custom transport"),
     ],
 )
-async def test_what_comes_after_an_answer_is_nobodys_answer(
+async def test_bytes_after_a_response_are_not_read_as_the_next(
     transport: Callable[[], httpx.AsyncBaseTransport | None], call: str, paths: list[str], extra_bytes: bytes
 ) -> None:
-    """Bytes beyond an answer's length are never read as the next call's answer, be it a job, be it half of one."""
-    answers = [ANSWER + extra_bytes]
+    """Bytes after a response are never read as the response to the next call."""
+    answers = [RESPONSE + extra_bytes]
     async with (
         LoopbackServer(lambda _: answers.pop() if answers else http_answer(wire(5, jobprogress=77))) as server,
         ClanforgeClient(("key", "secret"), base_url=server.url, transport=transport()) as client,
@@ -137,8 +137,8 @@ async def test_what_comes_after_an_answer_is_nobodys_answer(
     assert server.request_lines == paths
 
 
-async def test_a_length_too_small_costs_the_next_status_call_an_attempt(attempts: AttemptCounter) -> None:
-    """What a length too small leaves over is not HTTP: the connection goes, and the next call takes another."""
+async def test_a_length_too_small_costs_the_next_call_an_attempt(attempts: AttemptCounter) -> None:
+    """The rest of a body with too small a length breaks the connection; the next call takes another one."""
     content = json.dumps(wire(5)).encode()
     answers = [http_answer(content).replace(b"Length: %d" % len(content), b"Length: 2") + b"\r\n"]
     answers[0] = answers[0].replace(b"\r\n\r\n{", b"\r\n\r\n{}{")

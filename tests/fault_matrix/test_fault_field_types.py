@@ -1,4 +1,4 @@
-"""JSON of the wrong shape, at every field: the answer is unreadable, and the error names the field."""
+"""JSON values of the wrong type in every field: the response is invalid, and the error names the field."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ each_invalid_value = pytest.mark.parametrize(
 
 @each_invalid_value
 @virtual_time_on_loopback
-async def test_a_misshapen_field_is_named(ref: JobRef, fault: Fault) -> None:
-    """Calls and watches end with the field's name, or outlast the answer; a retry reads the status."""
+async def test_an_invalid_field_is_named_in_the_error(ref: JobRef, fault: Fault) -> None:
+    """Calls raise an error with the field's name, a watch polls on, and a retry reads the status."""
     async with (
         FaultyServer(fault.misbehaviour, 1, running_job) as server,
         make_client(server, fault) as client,

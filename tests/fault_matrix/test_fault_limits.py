@@ -1,4 +1,4 @@
-"""What a server can make a client hold, keep and say: so much and no more, and nothing that a terminal obeys."""
+"""Limits on a server's influence: bytes read, length of messages, and control characters on the terminal."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ LONG_TEXT = "words " * 20000
 
 
 @pytest.mark.parametrize("limit", [1, 2**16, 32 * 2**20])
-async def test_a_body_is_read_no_further_than_allowed(limit: int) -> None:
-    """Of 200 MB no more is taken than the limit, and what the sockets between hold."""
+async def test_a_body_is_read_up_to_the_limit(limit: int) -> None:
+    """The client reads no more of 200 MB than its limit and the socket buffers."""
     fault = invalid_response("200 MB", send_repeatedly(HEAD, MEBIBYTE, times=200))
     async with (
         FaultyServer(fault.misbehaviour, 1, running_job) as server,
@@ -45,8 +45,8 @@ async def test_a_body_is_read_no_further_than_allowed(limit: int) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1])
-async def test_the_limit_itself_is_allowed(over: int) -> None:
-    """A body of exactly ``max_response_bytes`` is read, and one of a byte more is not."""
+async def test_a_body_at_the_limit_is_accepted(over: int) -> None:
+    """A body of exactly ``max_response_bytes`` is accepted; one more byte is not."""
     body = json.dumps(wire(5)).encode()
     fault = invalid_response("at the limit", respond_with(body + b" " * over))
     async with (
@@ -65,8 +65,8 @@ async def test_the_limit_itself_is_allowed(over: int) -> None:
 @pytest.mark.parametrize(
     "body", [LONG_TEXT.encode(), json.dumps(envelope(LONG_TEXT)).encode()], ids=["page", "envelope"]
 )
-async def test_an_error_keeps_little_of_a_long_answer(status: str, body: bytes) -> None:
-    """Whatever the server says at length, the error's message is short and its body 2 KiB."""
+async def test_the_error_for_a_long_response_is_short(status: str, body: bytes) -> None:
+    """The error for a long response has a short message and at most 2 KiB of its body."""
     fault = invalid_response("long", respond_with(body, status, Location="https://elsewhere.example/" + "x" * 5000))
     async with (
         FaultyServer(fault.misbehaviour, 1, running_job) as server,
@@ -81,10 +81,10 @@ async def test_an_error_keeps_little_of_a_long_answer(status: str, body: bytes) 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.SQUASHED, None])
 @virtual_time_on_loopback
-async def test_a_job_keeps_what_its_error_does_not_quote(
+async def test_a_job_keeps_texts_that_its_error_shortens(
     state: JobState | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A job's own texts are whole on the job, and short in messages and in the log."""
+    """A job keeps its long texts; error messages and log lines shorten them."""
     job = wire(5, state, jobstateid=None if state is None else int(state), jobstatename=LONG_TEXT, joberror=LONG_TEXT)
     fault = invalid_response("a long job", respond_with(json.dumps(job).encode()))
     async with (
@@ -107,13 +107,17 @@ async def test_a_job_keeps_what_its_error_does_not_quote(
 
 @pytest.mark.parametrize("field", ["joberror", "jobstatename", "error_message"])
 @pytest.mark.parametrize("argv", [("image-version", "status", "1"), ("watch", "image-version/1", "--interval", "0.05")])
-@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("output_options", [(), ("--json",)])
 def test_plain_output_is_escaped(
-    simulator: Simulator, capsys: pytest.CaptureFixture[str], field: str, argv: tuple[str, ...], form: tuple[str, ...]
+    simulator: Simulator,
+    capsys: pytest.CaptureFixture[str],
+    field: str,
+    argv: tuple[str, ...],
+    output_options: tuple[str, ...],
 ) -> None:
-    """Whatever field holds control characters, neither stdout nor stderr sends one to a terminal."""
+    """Control characters in any field are escaped on stdout and stderr."""
     add_hostile_text(simulator, field)
-    main([*argv, *form])
+    main([*argv, *output_options])
     out, err = capsys.readouterr()
     assert r"\x1b" in out + err or r"\u001b" in out
     assert (out + err).replace("\n", "").isprintable()
@@ -121,7 +125,7 @@ def test_plain_output_is_escaped(
 
 @pytest.mark.parametrize("field", ["joberror", "jobstatename", "error_message"])
 def test_live_output_is_escaped(simulator: Simulator, terminal: Terminal, field: str) -> None:
-    """Of what a live view sends to its terminal, nothing but the view's own sequences is obeyed."""
+    """The live view sends no control sequences to the terminal but its own."""
     add_hostile_text(simulator, field)
     with terminal.as_stdout():
         main(["watch", "image-version/1", "--interval", "0.4"])
@@ -130,7 +134,7 @@ def test_live_output_is_escaped(simulator: Simulator, terminal: Terminal, field:
 
 
 def add_hostile_text(simulator: Simulator, field: str) -> None:
-    """Have an image version's status hold the hostile text once, at a field, before the job fails or completes."""
+    """Put the hostile text into a field of an image version's next status."""
     if field == "error_message":
         simulator.faults.add(Envelope(HOSTILE, status=404))
     elif field == "jobstatename":

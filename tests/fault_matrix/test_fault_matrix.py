@@ -1,4 +1,4 @@
-"""Every fault that a server can commit once a connection is made, with every call: what is raised, what is repeated."""
+"""Every fault on an established connection with every call: the error raised and the requests sent."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ each_transient_fault = pytest.mark.parametrize("fault", [fault for fault in FAUL
 
 @each_fault
 @virtual_time_on_loopback
-async def test_a_status_call_raises_what_goes_wrong(fault: Fault, attempts: AttemptCounter) -> None:
-    """A status call ends with the fault's own error, after as many attempts as may help, and the next call is well."""
+async def test_a_status_call_raises_the_error_of_a_fault(fault: Fault, attempts: AttemptCounter) -> None:
+    """A status call raises the fault's error after the expected attempts, and the next call succeeds."""
     tries = 2 if fault.is_resent else 1
     async with (
         FaultyServer(fault.misbehaviour, 0, running_job) as server,
@@ -59,8 +59,8 @@ async def test_a_status_call_raises_what_goes_wrong(fault: Fault, attempts: Atte
 
 @each_resent_fault
 @virtual_time_on_loopback
-async def test_a_status_call_outlives_what_passes(fault: Fault, attempts: AttemptCounter) -> None:
-    """A fault that passes costs a status call one more attempt, and its caller nothing."""
+async def test_a_status_call_recovers_from_a_transient_fault(fault: Fault, attempts: AttemptCounter) -> None:
+    """A transient fault costs a status call one more attempt and raises nothing."""
     async with FaultyServer(fault.misbehaviour, 0, running_job) as server, make_client(server, fault) as client:
         await server.listen()
         for read in STATUS_CALLS.values():
@@ -72,8 +72,8 @@ async def test_a_status_call_outlives_what_passes(fault: Fault, attempts: Attemp
 
 @each_fault_with[RetryHandling.RESENT]
 @virtual_time_on_loopback
-async def test_a_retry_is_sent_again_where_it_was_not_heard(fault: Fault) -> None:
-    """What the server has not acted upon is asked for again; where that does not help, nothing is in doubt."""
+async def test_an_unprocessed_retry_is_sent_again(fault: Fault) -> None:
+    """A retry that the server cannot have processed is sent again; if that fails, the error is raised."""
     async with (
         FaultyServer(fault.misbehaviour, 2**31, running_job) as server,
         make_client(server, fault, max_retries=1) as client,
@@ -87,8 +87,8 @@ async def test_a_retry_is_sent_again_where_it_was_not_heard(fault: Fault) -> Non
 
 @each_fault_with[RetryHandling.STATUS_READ]
 @virtual_time_on_loopback
-async def test_a_doubt_is_settled_by_a_run_under_way(fault: Fault, attempts: AttemptCounter) -> None:
-    """What may have been acted upon is never sent again: the status is read, and a job that runs is the answer."""
+async def test_an_unknown_outcome_is_resolved_by_a_running_job(fault: Fault, attempts: AttemptCounter) -> None:
+    """A retry that may have been processed is not sent again: the status is read, and a running job is returned."""
     async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
         await server.listen()
         job = await client.image_diffs.retry(5)
@@ -100,8 +100,8 @@ async def test_a_doubt_is_settled_by_a_run_under_way(fault: Fault, attempts: Att
 
 @each_fault_with[RetryHandling.STATUS_READ]
 @virtual_time_on_loopback
-async def test_a_doubt_that_stays_is_said(fault: Fault, attempts: AttemptCounter) -> None:
-    """Where the status shows the end of the run before, nobody knows, and the fault is the cause."""
+async def test_an_unresolved_outcome_is_raised(fault: Fault, attempts: AttemptCounter) -> None:
+    """If the status shows the end of the previous run, the outcome is unknown, with the fault as the cause."""
     async with FaultyServer(fault.misbehaviour, 1, completed_job) as server, make_client(server, fault) as client:
         await server.listen()
         with pytest.raises(RetryOutcomeUnknownError) as raised:
@@ -113,8 +113,8 @@ async def test_a_doubt_that_stays_is_said(fault: Fault, attempts: AttemptCounter
 
 @each_fault_with[RetryHandling.RAISED]
 @virtual_time_on_loopback
-async def test_a_refused_retry_is_not_asked_for_again(fault: Fault) -> None:
-    """A refusal is raised as it is: nothing is sent again and nothing is read."""
+async def test_a_rejected_retry_is_not_sent_again(fault: Fault) -> None:
+    """A rejected retry raises its error: nothing is sent again and no status is read."""
     async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
         await server.listen()
         with pytest.raises(fault.error) as raised:
@@ -125,8 +125,8 @@ async def test_a_refused_retry_is_not_asked_for_again(fault: Fault) -> None:
 
 @each_transient_fault
 @virtual_time_on_loopback
-async def test_a_watch_waits_a_fault_out(fault: Fault, attempts: AttemptCounter) -> None:
-    """A watch polls on until the server is well, and returns the job."""
+async def test_a_watch_polls_through_a_transient_fault(fault: Fault, attempts: AttemptCounter) -> None:
+    """A watch keeps polling through a transient fault and returns the job."""
     async with (
         FaultyServer(fault.misbehaviour, 2, completed_job) as server,
         make_client(server, fault) as client,
@@ -139,8 +139,8 @@ async def test_a_watch_waits_a_fault_out(fault: Fault, attempts: AttemptCounter)
 
 @each_permanent_fault
 @virtual_time_on_loopback
-async def test_a_watch_ends_at_what_does_not_pass(fault: Fault, attempts: AttemptCounter) -> None:
-    """A refusal ends a watch at its first poll."""
+async def test_a_watch_ends_at_a_permanent_fault(fault: Fault, attempts: AttemptCounter) -> None:
+    """A permanent fault ends a watch at its first poll."""
     async with (
         FaultyServer(fault.misbehaviour, 1, completed_job) as server,
         make_client(server, fault) as client,
@@ -155,8 +155,8 @@ async def test_a_watch_ends_at_what_does_not_pass(fault: Fault, attempts: Attemp
 
 @each_transient_fault
 @virtual_time_on_loopback
-async def test_many_watches_wait_a_fault_out(fault: Fault) -> None:
-    """Watches of several jobs all end well when the server is well again."""
+async def test_many_watches_poll_through_a_transient_fault(fault: Fault) -> None:
+    """Watches of several jobs all complete after a transient fault."""
     async with (
         FaultyServer(fault.misbehaviour, 3, completed_job) as server,
         make_client(server, fault) as client,
@@ -169,18 +169,18 @@ async def test_many_watches_wait_a_fault_out(fault: Fault) -> None:
 
 @each_fault
 @virtual_time_on_loopback
-async def test_a_fault_without_end_is_told_to_everybody(fault: Fault) -> None:
-    """Whoever waits for one job gets it raised, as it last was; it is the result of each of many, and not raised."""
+async def test_a_persistent_fault_ends_every_watch(fault: Fault) -> None:
+    """A persistent fault is raised by `wait`, and is the result of each job in `wait_all`."""
     async with (
         FaultyServer(fault.misbehaviour, 2**31, completed_job) as server,
         make_client(server, fault) as client,
         JobWatcher(client, interval=0.01, outage_tolerance=0.03) as watcher,
     ):
         await server.listen()
-        alone = asyncio.ensure_future(watcher.wait(DIFF))
+        single = asyncio.ensure_future(watcher.wait(DIFF))
         results = await watcher.wait_all([DIFF, VERSION])
         with pytest.raises(fault.error) as raised:
-            await alone
+            await single
     assert_error(raised.value, fault)
     assert [result.ref for result in results] == [DIFF, VERSION]
     for result in results:
@@ -190,8 +190,8 @@ async def test_a_fault_without_end_is_told_to_everybody(fault: Fault) -> None:
 
 @each_permanent_fault
 @virtual_time_on_loopback
-async def test_one_refused_watch_leaves_the_others_alone(fault: Fault) -> None:
-    """A refusal that met one job is that job's result, and the other is watched to its end."""
+async def test_a_permanent_fault_ends_one_watch_only(fault: Fault) -> None:
+    """A permanent fault ends one job's watch; the other job is watched until it ends."""
     async with (
         FaultyServer(fault.misbehaviour, 1, completed_job) as server,
         make_client(server, fault) as client,

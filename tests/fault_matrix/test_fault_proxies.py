@@ -1,4 +1,4 @@
-"""A proxy between client and server, which asks for a password before it lets anything through."""
+"""A proxy between client and server that requires a password."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRANSPORTS: dict[str, Callable[[str], httpx.AsyncBaseTransport | None]] = {
 }
 pytestmark = [
     pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS),
-    # httpx-aiohttp hands a password on the old way
+    # httpx-aiohttp passes the password in a deprecated way
     pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"),
 ]
 Transport = Callable[[str], httpx.AsyncBaseTransport | None]
@@ -38,7 +38,7 @@ async def proxied(
     certificate_authorities: CertificateAuthorities,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[tuple[ClanforgeClient, FaultyServer, ConnectProxy]]:
-    """Give a client that reaches a server by a proxy alone, and that believes to know its password."""
+    """Yield a client that reaches its server only through a proxy, with this password."""
     tls = server_ssl_context(certificate_authorities[0], HOST_NAME)
     async with (
         ConnectProxy("user", PROXY_PASSWORD) as proxy,
@@ -56,10 +56,10 @@ async def proxied(
             yield client, server, proxy
 
 
-async def test_the_right_password_opens_a_proxy(
+async def test_the_right_password_opens_a_tunnel(
     transport: Transport, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every call goes through to a server that only the proxy can find, and status calls share a tunnel."""
+    """Every call passes the proxy to a host that only the proxy resolves, and status calls share a tunnel."""
     async with proxied(transport, PROXY_PASSWORD, certificate_authorities, monkeypatch) as (client, server, proxy):
         for call in (*STATUS_CALLS.values(), call_retry):
             assert (await call(client)).state is JobState.RUNNING
@@ -71,13 +71,13 @@ async def test_the_right_password_opens_a_proxy(
 async def test_the_wrong_password_sends_nothing(
     transport: Transport, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a proxy refuses is known not to have been sent, a retry too, and no error shows either password."""
+    """A rejected tunnel counts as not sent for every call, and no error shows a password."""
     wrong = PROXY_PASSWORD[::-1]
     async with proxied(transport, wrong, certificate_authorities, monkeypatch) as (client, server, _):
         for call in (*STATUS_CALLS.values(), call_retry):
-            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as refused:
+            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as raised:
                 await call(client)
-            assert not refused.value.request_sent
-            assert_hidden(shown_by(refused.value))
-            assert wrong not in shown_by(refused.value)
+            assert not raised.value.request_sent
+            assert_hidden(shown_by(raised.value))
+            assert wrong not in shown_by(raised.value)
     assert server.paths == []

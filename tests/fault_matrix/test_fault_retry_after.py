@@ -1,4 +1,4 @@
-"""``Retry-After`` in all its forms: a call tells it or waits it out, and a watch never asks before it."""
+"""All forms of the ``Retry-After`` header, in calls and in watches."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ each_short_wait = pytest.mark.parametrize(
 @each_header
 @each_status
 @virtual_time_on_loopback
-async def test_a_call_tells_how_long_to_wait(header: str, status: int) -> None:
-    """The error holds the seconds, counted on the server's clock; nonsense is None."""
+async def test_an_error_has_the_seconds_to_wait(header: str, status: int) -> None:
+    """The error has the seconds to wait, by the server's clock, or None for an invalid header."""
     fault = retry_after_fault(header, status)
     for read in STATUS_CALLS.values():
         async with (
@@ -83,8 +83,8 @@ async def test_a_call_tells_how_long_to_wait(header: str, status: int) -> None:
 @each_short_wait
 @each_status
 @virtual_time_on_loopback
-async def test_a_short_wait_is_waited_out(header: str, status: int, attempts: AttemptCounter) -> None:
-    """Calls and watches go on after it; a retry is sent again only after 429."""
+async def test_calls_continue_after_a_short_wait(header: str, status: int, attempts: AttemptCounter) -> None:
+    """Calls and watches continue after a short wait; a retry is sent again only after 429."""
     fault = retry_after_fault(header, status)
     for read in (*STATUS_CALLS.values(), call_retry):
         attempts.count = 0
@@ -105,8 +105,8 @@ async def test_a_short_wait_is_waited_out(header: str, status: int, attempts: At
 @each_long_wait
 @each_status
 @virtual_time_on_loopback
-async def test_nothing_is_asked_before_the_named_time(header: str, status: int) -> None:
-    """A single call does not wait so long, a watch does; and neither sends anything before that time."""
+async def test_no_request_is_sent_during_a_long_wait(header: str, status: int) -> None:
+    """For a long wait a call raises and a watch times out; neither sends a request before the time."""
     fault = retry_after_fault(header, status)
     error = RetryOutcomeUnknownError if status == 503 else RateLimitError
     async with (

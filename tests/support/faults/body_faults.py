@@ -1,4 +1,4 @@
-"""Faults of a body that came whole, or that is too large to come so."""
+"""Faults in a response body that is complete, or too large to be read completely."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ BODY_FAULTS = [
     invalid_response(
         "200 MB", send_repeatedly(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE, MEBIBYTE, times=200)
     ),
-    invalid_response("chunks without end", send_repeatedly(CHUNKED, b"100000\r\n" + MEBIBYTE + b"\r\n")),
-    invalid_response("no length and no end", send_repeatedly(b"HTTP/1.1 200 OK\r\n\r\n", MEBIBYTE)),
+    invalid_response("endless chunks", send_repeatedly(CHUNKED, b"100000\r\n" + MEBIBYTE + b"\r\n")),
+    invalid_response("endless body without a length", send_repeatedly(b"HTTP/1.1 200 OK\r\n\r\n", MEBIBYTE)),
     invalid_response(
         "gzip that expands a thousandfold", send_and_close(http_answer(gzip_bomb(16), Content_Encoding="gzip"))
     ),
     invalid_response(
         "deflate that expands a thousandfold", send_and_close(http_answer(gzip_bomb(16), Content_Encoding="deflate"))
     ),
-    invalid_response("half a gzip", send_and_close(http_answer(gzip.compress(BODY)[:-60], Content_Encoding="gzip"))),
-    invalid_response("no gzip", send_and_close(http_answer(BODY, Content_Encoding="gzip"))),
-    invalid_response("an encoding nobody asked for", send_and_close(http_answer(BODY, Content_Encoding="br"))),
+    invalid_response("truncated gzip", send_and_close(http_answer(gzip.compress(BODY)[:-60], Content_Encoding="gzip"))),
+    invalid_response("not gzip", send_and_close(http_answer(BODY, Content_Encoding="gzip"))),
+    invalid_response("unsupported encoding", send_and_close(http_answer(BODY, Content_Encoding="br"))),
     invalid_response("not UTF-8", respond_with(BODY.replace(b"Running", b"Runn\xff\xfeng"))),
     invalid_response("truncated JSON", respond_with(BODY[: len(BODY) // 2])),
     invalid_response("two objects", respond_with(BODY + BODY)),
@@ -49,5 +49,5 @@ BODY_FAULTS = [
     invalid_response("HTML with 200", respond_with(HTML, Content_Type="text/html")),
     invalid_response("empty 200", respond_with(b"")),
     invalid_response("204", send_and_keep_open(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    invalid_response("206 of the start", send_and_keep_open(http_answer(BODY[:50], "206 Partial Content"))),
+    invalid_response("206 with the first bytes", send_and_keep_open(http_answer(BODY[:50], "206 Partial Content"))),
 ]

@@ -1,4 +1,4 @@
-"""A fault and the one right outcome of it, for each kind of call."""
+"""Faults, and the outcome expected of each kind of call."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from clanforge_async import (
 
 
 class RetryHandling(enum.Enum):
-    """What `image_diffs.retry` makes of a fault."""
+    """How `image_diffs.retry` handles a fault."""
 
-    RESENT = "sent again, since the server cannot have acted upon it"
+    RESENT = "sent again, since the server cannot have processed it"
     STATUS_READ = "sent once; then the diff's status is read"
-    RAISED = "sent once; the error is raised and nothing is read"
+    RAISED = "sent once; the error is raised and no status is read"
 
 
 @frozen(kw_only=True)
 class Fault:
-    """What goes wrong, and what is to come of it.
+    """A fault and its expected outcome.
 
     Attributes:
-        name: What goes wrong.
-        deed: What the server does, where one listens.
-        error: What is raised where it does not pass.
-        attributes: Attributes of that error.
-        is_repeated: Whether a status call is sent again.
-        retried: What comes of a retry.
-        ends_watch: Whether a watch ends at once; else it waits the fault out.
-        timeout: The client's, in seconds.
-        max_response_bytes: The client's.
+        name: Name of the fault.
+        misbehaviour: What the server does to a connection.
+        error: Type of the error raised if the fault persists.
+        attributes: Expected attributes of that error.
+        is_resent: Whether a status call is sent again.
+        retry_handling: How a retry handles the fault.
+        ends_watch: Whether a watch ends at once instead of polling on.
+        timeout: Request timeout of the client, in seconds.
+        max_response_bytes: Response limit of the client.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Fault:
 
 
 def connect_error(name: str, misbehaviour: Misbehaviour) -> Fault:
-    """No connection was made."""
+    """A fault that prevents the connection."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,
@@ -70,7 +70,7 @@ def connect_error(name: str, misbehaviour: Misbehaviour) -> Fault:
 
 
 def transport_error(name: str, misbehaviour: Misbehaviour) -> Fault:
-    """The connection broke, or what came over it was not HTTP."""
+    """A fault that breaks the connection or HTTP's framing."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,
@@ -82,7 +82,7 @@ def transport_error(name: str, misbehaviour: Misbehaviour) -> Fault:
 
 
 def timeout_error(name: str, misbehaviour: Misbehaviour) -> Fault:
-    """No whole answer came in time."""
+    """A fault that keeps the response from completing in time."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,
@@ -96,7 +96,7 @@ def timeout_error(name: str, misbehaviour: Misbehaviour) -> Fault:
 
 
 def invalid_response(name: str, misbehaviour: Misbehaviour) -> Fault:
-    """A whole answer came that means nothing: asking again would bring the same, though a later poll may not."""
+    """A complete response without a valid job: sending the request again would not help, a later poll may."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,
@@ -108,7 +108,7 @@ def invalid_response(name: str, misbehaviour: Misbehaviour) -> Fault:
 
 
 def api_error(name: str, misbehaviour: Misbehaviour, error: type[APIError], status: int, **attributes: Any) -> Fault:
-    """The server says no, and would say so again."""
+    """A response that rejects the request and would do so again."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,
@@ -123,7 +123,7 @@ def api_error(name: str, misbehaviour: Misbehaviour, error: type[APIError], stat
 def server_error(
     name: str, misbehaviour: Misbehaviour, status: int, *, is_resent: bool = True, **attributes: Any
 ) -> Fault:
-    """The server, or a gateway, has failed."""
+    """A failure of the server or of a gateway."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,

@@ -1,4 +1,4 @@
-"""A server on a real socket that does as badly as it is told for its first visits, and well from then on."""
+"""A server on a real socket that misbehaves for a number of requests and then behaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connection:
-    """One request that comes, or was to come, over a connection."""
+    """The server's end of one connection."""
 
     def __init__(self, server: FaultyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._server = server
@@ -23,52 +23,52 @@ class Connection:
         self._writer = writer
 
     async def read_request(self) -> str:
-        """Read the request."""
+        """Read the head of a request."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         self._server.paths.append(head.split()[1].partition("?")[0].removeprefix("/cfp/v1/"))
         return head
 
     async def read_first_bytes(self) -> None:
-        """Read what comes first, whatever it is."""
+        """Read the first bytes, HTTP or not."""
         await self._reader.read(65536)
 
     async def send(self, content: bytes) -> None:
-        """Send bytes, whatever they are."""
+        """Send raw bytes."""
         self._writer.write(content)
         self._server.sent += len(content)
         await self._writer.drain()
 
     async def wait_for_close(self) -> None:
-        """Do nothing for as long as the client stays."""
+        """Wait until the client closes the connection."""
         while await self._reader.read(65536):
             pass
 
     def reset(self) -> None:
-        """Break the connection instead of closing it."""
+        """Make the next close send a reset."""
         tcp_socket: socket.socket = self._writer.get_extra_info("socket")
         tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
     async def send_response(self) -> None:
-        """Answer as the API does."""
+        """Read a request and respond as the API does."""
         await self.send(http_answer(self._server.job(await self.read_request())))
 
 
 Misbehaviour = Callable[[Connection], Awaitable[bool]]
-"""What a server does on a visit; returns whether the connection stays open."""
+"""Handles a connection wrongly; returns whether the connection stays open."""
 
 
 class FaultyServer(Listener):
-    """Misbehaves on its first visits; listens only when it is told to.
+    """Misbehaves for the first requests; listens only after `listen`.
 
     Args:
-        deed: How it misbehaves.
-        times: On how many visits.
-        job: Gives the body of a good answer to a request.
-        tls: Has it speak TLS.
+        misbehaviour: What to do to a connection.
+        times: Number of requests or connections to misbehave for.
+        job: Returns the body of a correct response, given the head of a request.
+        tls: TLS context; None for plain HTTP.
 
     Attributes:
-        paths: What was asked for, below the API's prefix, as far as requests were read.
-        sent: How many bytes it has sent.
+        paths: Requested paths below the API's prefix, as far as requests were read.
+        sent: Number of bytes sent.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FaultyServer(Listener):
         self._misbehaviours_left = times
 
     async def misbehave(self, times: float) -> None:
-        """Do so again, over other connections."""
+        """Misbehave again, for new connections."""
         await self.hang_up()
         self._misbehaviours_left = times
         self.paths.clear()

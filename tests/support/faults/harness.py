@@ -1,4 +1,4 @@
-"""What the tests of faults share: a client of a faulty server, and what is to hold of every error."""
+"""Calls, clients and assertions shared by the tests of faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clanforge_async import (
 )
 
 MAX_LINE_LENGTH = 1000
-"""Characters that a message or a line of a log may have."""
+"""Maximum characters of an error message or a log line."""
 
 MAX_BODY_LENGTH = 2048
 
@@ -36,12 +36,12 @@ STATUS_CALLS: dict[str, StatusCall] = {
 
 
 def call_retry(client: ClanforgeClient) -> Awaitable[Job]:
-    """Ask for a retry of the image diff."""
+    """Retry the image diff."""
     return client.image_diffs.retry(5)
 
 
 class AttemptCounter(logging.Handler):
-    """Counts what the client tried, by the one line that each attempt logs; holds that no line is long."""
+    """Log handler that counts attempts, one log line each, and measures the longest message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class AttemptCounter(logging.Handler):
         self._more = asyncio.Event()
 
     async def wait_until(self, count: int) -> None:
-        """Wait until so many have been made."""
+        """Wait until there are this many attempts."""
         while self.count < count:
             self._more.clear()
             await self._more.wait()
@@ -63,17 +63,17 @@ class AttemptCounter(logging.Handler):
 
 
 def running_job(_head: str) -> dict[str, Any]:
-    """Return a job that runs."""
+    """Return the body of a running job."""
     return wire(5)
 
 
 def completed_job(_head: str) -> dict[str, Any]:
-    """Return a job that completed, long ago."""
+    """Return the body of a job that completed before the test."""
     return wire(5, JobState.COMPLETED)
 
 
 def make_client(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeClient:
-    """Return a client that gives up when the fault's own limits say so."""
+    """Return a client of the server, with the fault's timeout and response limit."""
     arguments: dict[str, Any] = {
         "base_url": f"http://127.0.0.1:{server.port}",
         "max_rate": None,
@@ -84,14 +84,14 @@ def make_client(server: FaultyServer, fault: Fault, **options: Any) -> Clanforge
 
 
 def assert_error(error: BaseException | None, fault: Fault) -> None:
-    """Hold that an error is the one that the fault is to be told by, and that it is bounded."""
+    """Assert that an error is the one expected of the fault, and that it is bounded."""
     assert type(error) is fault.error, repr(error)
     assert {name: getattr(error, name) for name in fault.attributes} == fault.attributes
     assert_bounded(error)
 
 
 def assert_bounded(error: BaseException | None) -> None:
-    """Hold that an error says no more than anybody reads, keeps no more than 2 KiB, and pickles."""
+    """Assert that an error pickles, and that its message and its body are short."""
     assert isinstance(error, ClanforgeError)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

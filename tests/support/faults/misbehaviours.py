@@ -1,4 +1,4 @@
-"""What a server can do wrong, at the level of bytes."""
+"""Misbehaviours of a server, byte by byte."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def close_on_accept(_connection: Connection) -> bool:
-    """Accept and close."""
+    """Accept the connection and close it."""
     return False
 
 
 async def reset_on_accept(connection: Connection) -> bool:
-    """Accept and reset."""
+    """Accept the connection and reset it."""
     connection.reset()
     return False
 
 
 async def reset_after_request(connection: Connection) -> bool:
-    """Read the request and reset."""
+    """Read the request and reset the connection."""
     await connection.read_request()
     connection.reset()
     return False
 
 
 async def never_respond(connection: Connection) -> bool:
-    """Accept and stay silent."""
+    """Accept the connection and send nothing."""
     await connection.wait_for_close()
     return False
 
 
 def send_and_keep_open(content: bytes) -> Misbehaviour:
-    """Answer with these bytes and keep the connection."""
+    """Send these bytes and keep the connection open."""
 
     async def misbehaviour(connection: Connection) -> bool:
         await connection.read_request()
@@ -47,7 +47,7 @@ def send_and_keep_open(content: bytes) -> Misbehaviour:
 
 
 def send_and_close(content: bytes) -> Misbehaviour:
-    """Answer with these bytes and close."""
+    """Send these bytes and close the connection."""
 
     async def misbehaviour(connection: Connection) -> bool:
         await connection.read_request()
@@ -58,7 +58,7 @@ def send_and_close(content: bytes) -> Misbehaviour:
 
 
 def send_and_hang(content: bytes) -> Misbehaviour:
-    """Answer with these bytes and then with nothing, for as long as the client stays."""
+    """Send these bytes, then nothing until the client disconnects."""
 
     async def misbehaviour(connection: Connection) -> bool:
         await connection.read_request()
@@ -70,7 +70,7 @@ def send_and_hang(content: bytes) -> Misbehaviour:
 
 
 def send_repeatedly(start: bytes, part: bytes, times: int = 2**31, pause: float = 0.0) -> Misbehaviour:
-    """Answer with a start and then a part again and again."""
+    """Send `start`, then `part` again and again, with a pause of some seconds after each."""
 
     async def misbehaviour(connection: Connection) -> bool:
         await connection.read_request()
@@ -84,10 +84,10 @@ def send_repeatedly(start: bytes, part: bytes, times: int = 2**31, pause: float 
 
 
 def respond_with(body: bytes, status: str = "200 OK", **headers: str) -> Misbehaviour:
-    """Answer well-formed HTTP."""
+    """Send a well-formed HTTP response."""
     return send_and_keep_open(http_answer(body, status, **headers))
 
 
 def gzip_bomb(megabytes: int) -> bytes:
-    """Return blanks, of which gzip makes a thousandth."""
+    """Return this many megabytes of blanks, gzipped to a thousandth of that."""
     return gzip.compress(b" " * (megabytes * 2**20))

@@ -1,4 +1,4 @@
-"""Names that an event loop cannot resolve until it is told to."""
+"""A resolver that fails until it is told to succeed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HOST_NAME = "api.clanforge.test"
 
 
 class FakeResolver:
-    """Answers for `NAME` in place of the system, in the loop that runs.
+    """Replaces the system's resolver for `HOST_NAME`, in the running loop.
 
     Attributes:
-        knows: Whether the name is that of this machine; else there is no such name.
+        resolves: Whether the name resolves to loopback; if not, it is unknown.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
