@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import shlex
 import sys
@@ -12,8 +10,9 @@ import tomllib
 
 import pytest
 from support.documents import GUIDES, ROOT, Document
+from support.examples.example_process import environment, run
 
-from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, serve
+from clanforge_async.simulator import Simulator, serve
 
 README = Document("README.md")
 COST = Document("docs/cost.md")
@@ -23,28 +22,15 @@ INSTALLATION = "pip install 'clanforge-async[cli]'"
 SETUP_COMMANDS = [command for command in README.commands if command.startswith("python3 -m venv ")]
 
 
-async def run_against_the_simulator(*command: str) -> tuple[int | None, str]:
+async def run_against_the_simulator(*command: str) -> tuple[int, str]:
     """Run a program against a served simulator with the jobs used in the documentation."""
     simulator = Simulator(speed=1000)
     simulator.add_image_diff(5678, duration=0.001, outcome="failed")
     for version in (9002, 9012):
         simulator.add_image_version(version, duration=100)
     async with serve(simulator) as base_url:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CLANFORGE_")} | {
-            "CLANFORGE_ACCESS_KEY": DEMO_ACCOUNT.access_key,
-            "CLANFORGE_SECRET_KEY": DEMO_ACCOUNT.secret_key,
-            "CLANFORGE_ACCOUNT_SERVICE_ID": str(DEMO_ACCOUNT.account_service_id),
-            "CLANFORGE_BASE_URL": base_url,
-        }
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=environment,
-            cwd=ROOT / "tests",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        return process.returncode, output.decode()
+        finished = await run(*command, env=environment(CLANFORGE_BASE_URL=base_url), cwd=ROOT / "tests")
+    return finished.status, finished.out + finished.err
 
 
 def test_every_readme_block_is_tested() -> None:

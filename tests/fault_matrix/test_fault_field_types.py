@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from support.faults.fault import Fault, invalid_response
-from support.faults.faulty_server import FaultyServer
-from support.faults.harness import DIFF, STATUS_CALLS, VERSION, assert_error, completed_job, make_client, running_job
+from support.faults.harness import DIFF, STATUS_CALLS, VERSION, assert_error, completed_job, faulty_server, running_job
 from support.faults.misbehaviours import respond_with
 from support.scripted_server import wire
 from support.virtual_time import virtual_time_on_loopback
@@ -64,11 +63,9 @@ each_invalid_value = pytest.mark.parametrize(
 async def test_an_invalid_field_is_named_in_the_error(ref: JobRef, fault: Fault) -> None:
     """Calls raise an error with the field's name, a watch polls on, and a retry reads the status."""
     async with (
-        FaultyServer(fault.misbehaviour, 1, running_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 1, running_job) as (server, client),
         JobWatcher(client, interval=0.001) as watcher,
     ):
-        await server.listen()
         with pytest.raises(fault.error) as raised:
             await STATUS_CALLS[ref.kind.replace("-", " ")](client)
         assert_error(raised.value, fault)

@@ -12,8 +12,7 @@ from support.cli.harness import Says
 from support.cli.terminals import Terminal
 from support.faults.body_faults import LARGE, MEBIBYTE
 from support.faults.fault import invalid_response
-from support.faults.faulty_server import FaultyServer
-from support.faults.harness import MAX_LINE_LENGTH, VERSION, assert_bounded, assert_error, make_client, running_job
+from support.faults.harness import MAX_LINE_LENGTH, VERSION, assert_bounded, assert_error, faulty_server, running_job
 from support.faults.misbehaviours import respond_with, send_repeatedly
 from support.scripted_server import envelope, wire
 from support.virtual_time import virtual_time_on_loopback
@@ -33,11 +32,7 @@ LONG_TEXT = "words " * 20000
 async def test_a_body_is_read_up_to_the_limit(limit: int) -> None:
     """The client reads no more of 200 MB than its limit and the socket buffers."""
     fault = invalid_response("200 MB", send_repeatedly(HEAD, MEBIBYTE, times=200))
-    async with (
-        FaultyServer(fault.misbehaviour, 1, running_job) as server,
-        make_client(server, fault, max_response_bytes=limit) as client,
-    ):
-        await server.listen()
+    async with faulty_server(fault, 1, running_job, max_response_bytes=limit) as (server, client):
         with pytest.raises(InvalidResponseError, match=f"larger than {limit} bytes") as raised:
             await client.image_versions.status(5)
         assert_error(raised.value, fault)
@@ -49,11 +44,7 @@ async def test_a_body_at_the_limit_is_accepted(over: int) -> None:
     """A body of exactly ``max_response_bytes`` is accepted; one more byte is not."""
     body = json.dumps(wire(5)).encode()
     fault = invalid_response("at the limit", respond_with(body + b" " * over))
-    async with (
-        FaultyServer(fault.misbehaviour, 1, running_job) as server,
-        make_client(server, fault, max_response_bytes=len(body)) as client,
-    ):
-        await server.listen()
+    async with faulty_server(fault, 1, running_job, max_response_bytes=len(body)) as (_, client):
         if over:
             with pytest.raises(InvalidResponseError):
                 await client.image_versions.status(5)
@@ -68,11 +59,7 @@ async def test_a_body_at_the_limit_is_accepted(over: int) -> None:
 async def test_the_error_for_a_long_response_is_short(status: str, body: bytes) -> None:
     """The error for a long response has a short message and at most 2 KiB of its body."""
     fault = invalid_response("long", respond_with(body, status, Location="https://elsewhere.example/" + "x" * 5000))
-    async with (
-        FaultyServer(fault.misbehaviour, 1, running_job) as server,
-        make_client(server, fault, max_response_bytes=2**20, max_retries=0) as client,
-    ):
-        await server.listen()
+    async with faulty_server(fault, 1, running_job, max_response_bytes=2**20, max_retries=0) as (_, client):
         with pytest.raises((APIError, InvalidResponseError)) as raised:
             await client.image_versions.status(5)
     assert_bounded(raised.value)
@@ -88,11 +75,9 @@ async def test_a_job_keeps_texts_that_its_error_shortens(
     job = wire(5, state, jobstateid=None if state is None else int(state), jobstatename=LONG_TEXT, joberror=LONG_TEXT)
     fault = invalid_response("a long job", respond_with(json.dumps(job).encode()))
     async with (
-        FaultyServer(fault.misbehaviour, 2**31, running_job) as server,
-        make_client(server, fault, max_response_bytes=2**20) as client,
+        faulty_server(fault, 2**31, running_job, max_response_bytes=2**20) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         with pytest.raises((JobFailedError, WatchTimeoutError)) as raised:
             await watcher.wait(VERSION, timeout=1)
     error: Any = raised.value

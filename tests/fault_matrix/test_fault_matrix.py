@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from support.faults.body_faults import BODY_FAULTS
 from support.faults.fault import Fault, RetryHandling
-from support.faults.faulty_server import FaultyServer
 from support.faults.harness import (
     DIFF,
     STATUS_CALLS,
@@ -15,7 +14,7 @@ from support.faults.harness import (
     AttemptCounter,
     assert_error,
     completed_job,
-    make_client,
+    faulty_server,
     running_job,
 )
 from support.faults.network_faults import NETWORK_FAULTS
@@ -42,11 +41,7 @@ each_transient_fault = pytest.mark.parametrize("fault", [fault for fault in FAUL
 async def test_a_status_call_raises_the_error_of_a_fault(fault: Fault, attempts: AttemptCounter) -> None:
     """A status call raises the fault's error after the expected attempts, and the next call succeeds."""
     tries = 2 if fault.is_resent else 1
-    async with (
-        FaultyServer(fault.misbehaviour, 0, running_job) as server,
-        make_client(server, fault, max_retries=1) as client,
-    ):
-        await server.listen()
+    async with faulty_server(fault, 0, running_job, max_retries=1) as (server, client):
         for read in STATUS_CALLS.values():
             await server.misbehave(times=tries)
             attempts.count = 0
@@ -61,8 +56,7 @@ async def test_a_status_call_raises_the_error_of_a_fault(fault: Fault, attempts:
 @virtual_time_on_loopback
 async def test_a_status_call_recovers_from_a_transient_fault(fault: Fault, attempts: AttemptCounter) -> None:
     """A transient fault costs a status call one more attempt and raises nothing."""
-    async with FaultyServer(fault.misbehaviour, 0, running_job) as server, make_client(server, fault) as client:
-        await server.listen()
+    async with faulty_server(fault, 0, running_job) as (server, client):
         for read in STATUS_CALLS.values():
             await server.misbehave(times=1)
             attempts.count = 0
@@ -74,11 +68,7 @@ async def test_a_status_call_recovers_from_a_transient_fault(fault: Fault, attem
 @virtual_time_on_loopback
 async def test_an_unprocessed_retry_is_sent_again(fault: Fault) -> None:
     """A retry that the server cannot have processed is sent again; if that fails, the error is raised."""
-    async with (
-        FaultyServer(fault.misbehaviour, 2**31, running_job) as server,
-        make_client(server, fault, max_retries=1) as client,
-    ):
-        await server.listen()
+    async with faulty_server(fault, 2**31, running_job, max_retries=1) as (server, client):
         with pytest.raises(fault.error) as raised:
             await client.image_diffs.retry(5)
     assert_error(raised.value, fault)
@@ -89,8 +79,7 @@ async def test_an_unprocessed_retry_is_sent_again(fault: Fault) -> None:
 @virtual_time_on_loopback
 async def test_an_unknown_outcome_is_resolved_by_a_running_job(fault: Fault, attempts: AttemptCounter) -> None:
     """A retry that may have been processed is not sent again: the status is read, and a running job is returned."""
-    async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
-        await server.listen()
+    async with faulty_server(fault, 1, running_job) as (server, client):
         job = await client.image_diffs.retry(5)
     assert job.state is JobState.RUNNING
     assert [path for path in server.paths if path != RETRY] == [STATUS]
@@ -102,8 +91,7 @@ async def test_an_unknown_outcome_is_resolved_by_a_running_job(fault: Fault, att
 @virtual_time_on_loopback
 async def test_an_unresolved_outcome_is_raised(fault: Fault, attempts: AttemptCounter) -> None:
     """If the status shows the end of the previous run, the outcome is unknown, with the fault as the cause."""
-    async with FaultyServer(fault.misbehaviour, 1, completed_job) as server, make_client(server, fault) as client:
-        await server.listen()
+    async with faulty_server(fault, 1, completed_job) as (_, client):
         with pytest.raises(RetryOutcomeUnknownError) as raised:
             await client.image_diffs.retry(5)
     assert raised.value.diff_id == 5
@@ -115,8 +103,7 @@ async def test_an_unresolved_outcome_is_raised(fault: Fault, attempts: AttemptCo
 @virtual_time_on_loopback
 async def test_a_rejected_retry_is_not_sent_again(fault: Fault) -> None:
     """A rejected retry raises its error: nothing is sent again and no status is read."""
-    async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
-        await server.listen()
+    async with faulty_server(fault, 1, running_job) as (server, client):
         with pytest.raises(fault.error) as raised:
             await client.image_diffs.retry(5)
     assert_error(raised.value, fault)
@@ -128,11 +115,9 @@ async def test_a_rejected_retry_is_not_sent_again(fault: Fault) -> None:
 async def test_a_watch_polls_through_a_transient_fault(fault: Fault, attempts: AttemptCounter) -> None:
     """A watch keeps polling through a transient fault and returns the job."""
     async with (
-        FaultyServer(fault.misbehaviour, 2, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 2, completed_job) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         assert (await watcher.wait(VERSION)).is_completed
     assert attempts.count == 3
 
@@ -142,11 +127,9 @@ async def test_a_watch_polls_through_a_transient_fault(fault: Fault, attempts: A
 async def test_a_watch_ends_at_a_permanent_fault(fault: Fault, attempts: AttemptCounter) -> None:
     """A permanent fault ends a watch at its first poll."""
     async with (
-        FaultyServer(fault.misbehaviour, 1, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 1, completed_job) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         with pytest.raises(fault.error) as raised:
             await watcher.wait(DIFF)
     assert_error(raised.value, fault)
@@ -158,11 +141,9 @@ async def test_a_watch_ends_at_a_permanent_fault(fault: Fault, attempts: Attempt
 async def test_many_watches_poll_through_a_transient_fault(fault: Fault) -> None:
     """Watches of several jobs all complete after a transient fault."""
     async with (
-        FaultyServer(fault.misbehaviour, 3, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 3, completed_job) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         results = await watcher.wait_all([DIFF, VERSION])
     assert [result.ref for result in results if result.ok] == [DIFF, VERSION]
 
@@ -172,11 +153,9 @@ async def test_many_watches_poll_through_a_transient_fault(fault: Fault) -> None
 async def test_a_persistent_fault_ends_every_watch(fault: Fault) -> None:
     """A persistent fault is raised by `wait`, and is the result of each job in `wait_all`."""
     async with (
-        FaultyServer(fault.misbehaviour, 2**31, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 2**31, completed_job) as (_, client),
         JobWatcher(client, interval=0.01, outage_tolerance=0.03) as watcher,
     ):
-        await server.listen()
         single = asyncio.ensure_future(watcher.wait(DIFF))
         results = await watcher.wait_all([DIFF, VERSION])
         with pytest.raises(fault.error) as raised:
@@ -193,11 +172,9 @@ async def test_a_persistent_fault_ends_every_watch(fault: Fault) -> None:
 async def test_a_permanent_fault_ends_one_watch_only(fault: Fault) -> None:
     """A permanent fault ends one job's watch; the other job is watched until it ends."""
     async with (
-        FaultyServer(fault.misbehaviour, 1, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 1, completed_job) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         results = await watcher.wait_all([DIFF, VERSION])
     [error] = [result.error for result in results if not result.ok]
     assert_error(error, fault)

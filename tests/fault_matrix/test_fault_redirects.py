@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.faults.fault import RetryHandling, api_error
-from support.faults.faulty_server import FaultyServer
-from support.faults.harness import DIFF, STATUS_CALLS, VERSION, assert_error, call_retry, make_client, running_job
+from support.faults.harness import DIFF, STATUS_CALLS, VERSION, assert_error, call_retry, faulty_server, running_job
 from support.faults.misbehaviours import send_and_keep_open
 from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import wire
@@ -21,11 +20,9 @@ async def test_no_redirect_is_followed(status: int) -> None:
         fault = api_error("moved", redirect, APIError, status)
         assert fault.retry_handling is RetryHandling.RAISED
         async with (
-            FaultyServer(redirect, 2**31, running_job) as server,
-            make_client(server, fault) as client,
+            faulty_server(fault, 2**31, running_job) as (server, client),
             JobWatcher(client, interval=0.01) as watcher,
         ):
-            await server.listen()
             for call in (*STATUS_CALLS.values(), call_retry):
                 with pytest.raises(APIError, match=other_host.url) as raised:
                     await call(client)

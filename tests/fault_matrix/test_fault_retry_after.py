@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 from support.faults.fault import Fault, RetryHandling, api_error, server_error
-from support.faults.faulty_server import FaultyServer
 from support.faults.harness import (
     STATUS_CALLS,
     VERSION,
@@ -13,7 +12,7 @@ from support.faults.harness import (
     assert_error,
     call_retry,
     completed_job,
-    make_client,
+    faulty_server,
     running_job,
 )
 from support.faults.misbehaviours import respond_with
@@ -70,11 +69,7 @@ async def test_an_error_has_the_seconds_to_wait(header: str, status: int) -> Non
     """The error has the seconds to wait, by the server's clock, or None for an invalid header."""
     fault = retry_after_fault(header, status)
     for read in STATUS_CALLS.values():
-        async with (
-            FaultyServer(fault.misbehaviour, 1, running_job) as server,
-            make_client(server, fault, max_retries=0) as client,
-        ):
-            await server.listen()
+        async with faulty_server(fault, 1, running_job, max_retries=0) as (_, client):
             with pytest.raises(fault.error) as raised:
                 await read(client)
             assert_error(raised.value, fault)
@@ -88,17 +83,14 @@ async def test_calls_continue_after_a_short_wait(header: str, status: int, attem
     fault = retry_after_fault(header, status)
     for read in (*STATUS_CALLS.values(), call_retry):
         attempts.count = 0
-        async with FaultyServer(fault.misbehaviour, 1, running_job) as server, make_client(server, fault) as client:
-            await server.listen()
+        async with faulty_server(fault, 1, running_job) as (server, client):
             await read(client)
         assert attempts.count == 2
     assert [path.rpartition("/")[2] for path in server.paths] == ["retry", "retry" if status == 429 else "status"]
     async with (
-        FaultyServer(fault.misbehaviour, 2, completed_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 2, completed_job) as (server, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         assert (await watcher.wait(VERSION)).is_completed
 
 
@@ -110,11 +102,9 @@ async def test_no_request_is_sent_during_a_long_wait(header: str, status: int) -
     fault = retry_after_fault(header, status)
     error = RetryOutcomeUnknownError if status == 503 else RateLimitError
     async with (
-        FaultyServer(fault.misbehaviour, 1, running_job) as server,
-        make_client(server, fault) as client,
+        faulty_server(fault, 1, running_job) as (server, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         with pytest.raises(error) as raised:
             await client.image_diffs.retry(5)
         assert_error(raised.value.__cause__ if status == 503 else raised.value, fault)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from support.faults.fault import Fault
@@ -81,6 +82,23 @@ def make_client(server: FaultyServer, fault: Fault, **options: Any) -> Clanforge
         "max_response_bytes": fault.max_response_bytes,
     }
     return ClanforgeClient(("key", "secret"), **(arguments | options))
+
+
+@asynccontextmanager
+async def faulty_server(
+    fault: Fault, times: float, job: Callable[[str], dict[str, Any]], **options: Any
+) -> AsyncIterator[tuple[FaultyServer, ClanforgeClient]]:
+    """Start a server that commits the fault this many times, and yield it with a client.
+
+    Args:
+        fault: The fault.
+        times: Number of requests or connections to misbehave for.
+        job: Returns the body of a correct response, given the head of a request.
+        options: Options of the client.
+    """
+    async with FaultyServer(fault.misbehaviour, times, job) as server, make_client(server, fault, **options) as client:
+        await server.listen()
+        yield server, client
 
 
 def assert_error(error: BaseException | None, fault: Fault) -> None:
