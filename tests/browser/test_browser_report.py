@@ -80,7 +80,7 @@ async def test_it_prints_and_fits_a_small_screen(page: Page, tmp_path: Path) -> 
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-async def _brightness(page: Page, selector: str, what: str) -> float:
-    colour = await page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{what}")
+async def _brightness(page: Page, selector: str, css_property: str) -> float:
+    colour = await page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{css_property}")
     red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
     return (0.299 * red + 0.587 * green + 0.114 * blue) / 255

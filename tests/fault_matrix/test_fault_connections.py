@@ -30,7 +30,7 @@ class ClosingServer:
     """Answers the first request on each connection, then closes it.
 
     Args:
-        closes: "after" the response, or when "asked" again.
+        closes: "when idle" after the response, or "on next request".
         first: The response.
     """
 
@@ -44,7 +44,7 @@ class ClosingServer:
         self.paths.append(await self._read_request(reader))
         writer.write(self.first)
         await writer.drain()
-        if self._closes == "asked":
+        if self._closes == "on next request":
             with suppress(asyncio.IncompleteReadError):
                 self.unanswered.append(await self._read_request(reader))
         writer.close()
@@ -68,7 +68,7 @@ async def make_client(server: ClosingServer) -> AsyncIterator[ClanforgeClient]:
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_closed_idle_connection_is_replaced(call: str, attempts: AttemptCounter) -> None:
     """If the server closes an idle connection, the next call succeeds in one attempt."""
-    server = ClosingServer("after", http_answer(wire(5)))
+    server = ClosingServer("when idle", http_answer(wire(5)))
     async with make_client(server) as client:
         await client.image_diffs.status(5)
         for _ in range(5):
@@ -82,7 +82,7 @@ async def test_a_closed_idle_connection_is_replaced(call: str, attempts: Attempt
 
 async def test_a_retry_avoids_a_closing_connection(attempts: AttemptCounter) -> None:
     """A retry opens a new connection, so that an idle one closing at that moment leaves no unknown outcome."""
-    server = ClosingServer("asked", http_answer(wire(5)))
+    server = ClosingServer("on next request", http_answer(wire(5)))
     async with make_client(server) as client:
         await client.image_diffs.status(5)
         assert (await client.image_diffs.retry(5)).state is JobState.RUNNING
@@ -93,7 +93,7 @@ async def test_a_retry_avoids_a_closing_connection(attempts: AttemptCounter) -> 
 
 async def test_a_status_call_on_a_closing_connection_is_resent(attempts: AttemptCounter) -> None:
     """A status call on a closing connection is sent again on another one."""
-    server = ClosingServer("asked", http_answer(wire(5)))
+    server = ClosingServer("on next request", http_answer(wire(5)))
     async with make_client(server) as client:
         for _ in range(2):
             assert (await client.image_diffs.status(5)).state is JobState.RUNNING
@@ -102,7 +102,7 @@ async def test_a_status_call_on_a_closing_connection_is_resent(attempts: Attempt
 
 async def test_a_watch_completes_over_closing_connections(attempts: AttemptCounter) -> None:
     """A watch completes although every other poll meets a closing connection."""
-    server = ClosingServer("asked", http_answer(wire(5)))
+    server = ClosingServer("on next request", http_answer(wire(5)))
 
     def complete_job(_job: Job) -> None:
         server.first = http_answer(wire(5, JobState.COMPLETED))

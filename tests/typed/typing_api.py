@@ -174,10 +174,10 @@ def references(moment: datetime) -> None:
 async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
     """Watch jobs in every supported way."""
 
-    def told(snapshot: Job) -> None:
+    def on_update(snapshot: Job) -> None:
         assert_type(snapshot, Job)
 
-    async def told_later(snapshot: Job) -> None:
+    async def on_update_async(snapshot: Job) -> None:
         assert_type(snapshot, Job)
 
     JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
@@ -185,13 +185,13 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
     async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
-        assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=told), Job)
-        assert_type(await watcher.wait(job, timeout=None, on_update=told_later), Job)
+        assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=on_update), Job)
+        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async), Job)
         async for snapshot in watcher.updates(target, timeout=60):
             assert_type(snapshot, Job)
-        results = await watcher.wait_all([target, job], timeout=60, on_update=told)
+        results = await watcher.wait_all([target, job], timeout=60, on_update=on_update)
         assert_type(results, list[WatchResult])
-        async for result in watcher.as_completed({target}, on_update=told_later):
+        async for result in watcher.as_completed({target}, on_update=on_update_async):
             assert_type(result, WatchResult)
     assert_type(await watcher.aclose(), None)
 

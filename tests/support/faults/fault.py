@@ -33,7 +33,7 @@ class Fault:
 
     Attributes:
         name: Name of the fault.
-        misbehaviour: What the server does to a connection.
+        misbehaviour: How the server handles a connection.
         error: Type of the error raised if the fault persists.
         attributes: Expected attributes of that error.
         is_resent: Whether a status call is sent again.

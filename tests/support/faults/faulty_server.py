@@ -61,7 +61,7 @@ class FaultyServer(Listener):
     """Misbehaves for the first requests; listens only after `listen`.
 
     Args:
-        misbehaviour: What to do to a connection.
+        misbehaviour: How to handle a connection.
         times: Number of requests or connections to misbehave for.
         job: Returns the body of a correct response, given the head of a request.
         tls: TLS context; None for plain HTTP.

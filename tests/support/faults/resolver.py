@@ -1,4 +1,4 @@
-"""A resolver that fails until it is told to succeed."""
+"""A fake DNS resolver."""
 
 from __future__ import annotations
 
