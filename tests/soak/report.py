@@ -1,4 +1,4 @@
-"""Report of a soak run: its figures and their limits."""
+"""Report of a soak run: its figures and their thresholds."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Report:
     errors: list[str]
     cpu: tuple[float, float]
 
-    def limits(self) -> list[Bar]:
-        """Return the figures that have a limit."""
+    def thresholds(self) -> list[Bar]:
+        """Return the figures that have a threshold."""
         ceilings: list[tuple[str, float, float, str]] = [
             ("problems of watches", len(self.check.problems), 0, ""),
             ("unfinished workers", self.workers_left, 0, ""),
@@ -105,14 +105,14 @@ class Report:
             *self.errors,
             *(f"a watch of {ref} did not end" for ref in self.unfinished),
             *(f"left task: {task}" for task in self.tasks_left),
-            *(str(limit) for limit in self.limits() if not limit.holds),
+            *(str(threshold) for threshold in self.thresholds() if not threshold.holds),
         ]
 
 
 def format_report(report: Report) -> str:
-    """Format the figures as a table, followed by the limits."""
+    """Format the figures as a table, followed by the thresholds."""
     title = f"{report.settings.watches:,} concurrent watches for {report.settings.seconds:.0f} s"
-    return "\n".join([text(title, ["", ""], _rows(report)), *(str(limit) for limit in report.limits())])
+    return "\n".join([text(title, ["", ""], _rows(report)), *(str(threshold) for threshold in report.thresholds())])
 
 
 def _rows(report: Report) -> list[list[str]]:
