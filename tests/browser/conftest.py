@@ -1,8 +1,7 @@
-"""A real browser, driven by playwright: Chromium as the system has installed it.
+"""Fixtures of a real browser: the system's Chromium, driven by playwright.
 
-Where playwright is not installed these tests are skipped; where it is, a browser has to be there too. A test that uses
-`page` runs on the loop of the whole session, since a browser outlives each test: it has the mark
-``asyncio(loop_scope="session")``.
+Without playwright the tests are skipped; with it, they fail if no browser is installed. The browser lives on the
+session's event loop, so that a test with `page` needs the mark ``asyncio(loop_scope="session")``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [  # it is to be alone: no sandbox of its own beside a container's, and nothing looked up on the network
+FLAGS = [  # no sandbox, since containers forbid it, and no requests of the browser's own
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -31,16 +30,16 @@ FLAGS = [  # it is to be alone: no sandbox of its own beside a container's, and 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Where the browser is."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    """Path of the browser."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
         pytest.fail(f"no browser is installed (looked for {', '.join(NAMES)}): `apt-get install chromium` brings one")
-    return found
+    return path
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - not everybody has it
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - optional
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -50,7 +49,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """An empty page in a context of its own. A test fails if a script on it does, or its console shows an error."""
+    """An empty page in a context of its own. The test fails if a script on it fails or its console shows an error."""
     page = await browser.new_page(viewport={"width": 1200, "height": 900})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

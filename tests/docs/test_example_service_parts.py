@@ -1,4 +1,4 @@
-"""What the example service is made of: requests that are checked, streams that are bounded, a store that is too."""
+"""Parts of the example service: checked requests, a bounded event stream and a bounded store."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
-from support.examples.running import EXAMPLES
+from support.examples.example_process import EXAMPLES
 from support.virtual_time import now, virtual_time
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give the service's modules as a package, as they are run."""
+    """Import the service's modules as a package."""
     monkeypatch.syspath_prepend(EXAMPLES)
     importlib.import_module("service.app")
     return importlib.import_module("service")
 
 
-async def test_what_is_no_list_of_references_is_refused(service: Any, tmp_path: Path) -> None:
-    """A bad request is told what is wrong with it and starts nothing; nor does one that another site could send."""
+async def test_an_invalid_request_is_rejected(service: Any, tmp_path: Path) -> None:
+    """An invalid or cross-site request is rejected with an error and starts no watch."""
     app = service.app.make_app(tmp_path / "watches.sqlite3", service.board.Board())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as browser:
         for body in ('["image-version/9012", "nope/1"]', '"image-version/9012"', "[9012]", "{}", "[", ""):
@@ -36,8 +36,8 @@ async def test_what_is_no_list_of_references_is_refused(service: Any, tmp_path: 
         assert (await browser.get("/watches")).json() == []
 
 
-async def test_the_page_stands_alone_and_escapes(service: Any, tmp_path: Path) -> None:
-    """The page loads nothing from elsewhere, and makes no markup of what it is told."""
+async def test_the_page_is_self_contained_and_escapes(service: Any, tmp_path: Path) -> None:
+    """The page loads nothing from other hosts and inserts no text as HTML."""
     app = service.app.make_app(tmp_path / "watches.sqlite3", service.board.Board())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as browser:
         page = (await browser.get("/")).text
@@ -45,8 +45,8 @@ async def test_the_page_stands_alone_and_escapes(service: Any, tmp_path: Path) -
     assert not re.search(r"\bsrc=|https?:|innerHTML|insertAdjacentHTML", page)
 
 
-def test_a_slow_client_misses_what_was_shown_in_between(service: Any) -> None:
-    """Whatever happens meanwhile, a client is then sent the latest of each job that has changed, and that alone."""
+def test_a_slow_client_gets_only_the_latest_rows(service: Any) -> None:
+    """A slow client is sent only the latest row of each changed job."""
     board, row = service.board.Board(), service.board.Row
     board.show(row("image-version/1"))
     board.show(row("image-version/2"))
@@ -60,7 +60,7 @@ def test_a_slow_client_misses_what_was_shown_in_between(service: Any) -> None:
 
 
 @virtual_time
-async def follow(service: Any) -> None:
+async def check_heartbeat(service: Any) -> None:
     board = service.board.Board()
     stream = service.app.events(board)
     assert [await anext(stream), await anext(stream)] == ["retry: 1000\n\n", "event: snapshot\ndata: []\n\n"]
@@ -72,13 +72,13 @@ async def follow(service: Any) -> None:
     assert [event async for event in stream] == []
 
 
-def test_a_stream_is_never_silent_for_long(service: Any) -> None:
-    """The first event shows everything; where nothing changes, a comment shows that the stream is alive."""
-    follow(service)
+def test_an_idle_stream_sends_comments(service: Any) -> None:
+    """The first event has all rows; without changes, comments keep the stream alive."""
+    check_heartbeat(service)
 
 
 @virtual_time
-async def leave(app: Any) -> None:
+async def check_disconnect(app: Any) -> None:
     left = asyncio.Event()
 
     async def receive() -> MutableMapping[str, Any]:
@@ -94,14 +94,14 @@ async def leave(app: Any) -> None:
 
 
 def test_a_stream_ends_with_its_client(service: Any, tmp_path: Path) -> None:
-    """When a client has gone, nothing is left of its stream."""
+    """A stream is closed when its client disconnects."""
     board = service.board.Board()
-    leave(service.app.make_app(tmp_path / "watches.sqlite3", board))
+    check_disconnect(service.app.make_app(tmp_path / "watches.sqlite3", board))
     assert board.since(0) == (0, [])
 
 
-def test_only_the_latest_ends_are_remembered(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watches that have ended long ago are forgotten, those under way never."""
+def test_only_the_latest_results_are_kept(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old results are deleted, active watches never."""
     monkeypatch.setattr(service.store, "KEPT", 2)
     store, row = service.store.Store(tmp_path / "watches.sqlite3"), service.board.Row
     for number in range(1, 6):

@@ -1,4 +1,4 @@
-"""What the guides show works as it stands, in the order in which they show it."""
+"""Code, commands, links and tables in the guides are correct."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ PAGES = [Document(f"{name}.md") for name in ("README", "CONTRIBUTING", "CHANGELO
 DESIGN_NOTES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs" / "design").glob("*.md"))]
 FAILURES = Document("docs/failures.md")
 COMMAND_LINE = Document("docs/cli.md")
-IN_SESSIONS = [guide for guide in GUIDES if any(example.is_of_a_session for example in guide.examples)]
+SESSION_GUIDES = [guide for guide in GUIDES if any(example.is_session_snippet for example in guide.examples)]
 COMMANDS = sorted({command for guide in GUIDES for command in guide.commands})
-PRODUCT = [command for command in COMMANDS if command.startswith("clanforge ")]
-PREPARATION = [command for command in COMMANDS if command not in PRODUCT]
+CLANFORGE_COMMANDS = [command for command in COMMANDS if command.startswith("clanforge ")]
+SETUP_LINES = [command for command in COMMANDS if command not in CLANFORGE_COMMANDS]
 EXPORTS = {
     "CLANFORGE_BASE_URL": "http://127.0.0.1:8731",
     "CLANFORGE_ACCESS_KEY": DEMO_ACCOUNT.access_key,
@@ -49,25 +49,25 @@ EXPORTS = {
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The package's log, left afterwards as it was before."""
+    """Isolate the package's log settings."""
     logger = logging.getLogger("clanforge_async")
     caplog.set_level(logger.level, logger.name)
     monkeypatch.setattr(logger, "handlers", [])
 
 
 async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every client of the test reach the jobs that ``clanforge simulate`` has, by the loop's clock."""
+    """Connect every client of the test to the jobs of ``clanforge simulate``, on the loop's clock."""
     simulated = Simulator(clock=server_now)
     _add_jobs(simulated)
-    await asyncio.sleep(1)  # virtually: nobody is so quick as to call at the moment at which the jobs are made
+    await asyncio.sleep(1)  # virtual seconds: calls come some time after the jobs were created
     monkeypatch.setattr("clanforge_async._http.session.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
     monkeypatch.delenv("CLANFORGE_TOKEN", raising=False)
     for name, value in EXPORTS.items():
         monkeypatch.setenv(name, value)
 
 
-async def told_by(code: str, names: dict[str, Any]) -> str:
-    """Do what ``python -m asyncio`` does with lines that are pasted into it, and return what they print."""
+async def run_in_session(code: str, names: dict[str, Any]) -> str:
+    """Run code line by line as ``python -m asyncio`` does with pasted lines, and return its output."""
     compiler = codeop.CommandCompiler()
     compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     entered: list[str] = []
@@ -84,21 +84,21 @@ async def told_by(code: str, names: dict[str, Any]) -> str:
 
 
 @pytest.mark.usefixtures("log")
-@pytest.mark.parametrize("guide", IN_SESSIONS, ids=lambda guide: guide.path)
+@pytest.mark.parametrize("guide", SESSION_GUIDES, ids=lambda guide: guide.path)
 @virtual_time
-async def test_a_guide_can_be_pasted_into_a_session(guide: Document, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no program of its own runs in one session, prints what is shown beneath it, and leaves no task behind."""
+async def test_a_guide_runs_when_pasted_into_a_session(guide: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guide's session blocks run in order, print the output shown, and leave no task behind."""
     await simulate(monkeypatch)
     names: dict[str, Any] = {}
-    for example in (example for example in guide.examples if example.is_of_a_session):
-        printed = await told_by(example.code, names)
+    for example in (example for example in guide.examples if example.is_session_snippet):
+        printed = await run_in_session(example.code, names)
         assert printed == (example.output or ""), example.code
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # it is parsed, and not run
-@pytest.mark.parametrize("command", PRODUCT)
-def test_a_guides_command_exists(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command that a guide shows can be parsed, options and references included."""
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # the command is parsed, not run
+@pytest.mark.parametrize("command", CLANFORGE_COMMANDS)
+def test_a_guide_command_parses(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `clanforge` command in a guide parses, with its options and references."""
     line = command.replace("$IMAGE_VERSION_ID", "9012").replace("$IMAGE_DIFF_ID", "5678").removesuffix(" < images.txt")
     monkeypatch.setattr("sys.stdin", io.StringIO("image-version/9012"))
     parsed = parse(shlex.split(line)[1:])
@@ -106,10 +106,10 @@ def test_a_guides_command_exists(command: str, monkeypatch: pytest.MonkeyPatch) 
     parsed.close()
 
 
-def test_everything_else_for_a_shell_prepares_a_command() -> None:
-    """What is no command of the product installs it, or sets what the simulator expects."""
+def test_other_shell_lines_install_or_configure() -> None:
+    """All other shell lines install the package or set the simulator's variables."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for line in PREPARATION:
+    for line in SETUP_LINES:
         if installation := re.fullmatch(r"pip install 'clanforge-async\[(.+)\]'( pytest pytest-asyncio)?", line):
             assert set(installation[1].split(",")) <= set(extras)
         elif export := re.fullmatch(r"export (\w+)=(\S+)", line):
@@ -119,8 +119,8 @@ def test_everything_else_for_a_shell_prepares_a_command() -> None:
 
 
 @pytest.mark.parametrize("document", [*PAGES, *GUIDES, *DESIGN_NOTES], ids=lambda document: document.path)
-def test_links_lead_somewhere(document: Document) -> None:
-    """Every link to another file, and every picture, is there, and so is every heading that a link names."""
+def test_links_resolve(document: Document) -> None:
+    """Every link to a file, image or heading resolves."""
     for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.text):
         target = (ROOT / document.path).parent / path if path else ROOT / document.path
         assert target.exists(), path
@@ -130,15 +130,15 @@ def test_links_lead_somewhere(document: Document) -> None:
 
 
 def test_every_error_is_explained() -> None:
-    """The guide to failures says of every public error what it tells and what to do."""
+    """The guide to failures explains every public error."""
     rows = [line.split("|")[1] for line in FAILURES.text.splitlines() if line.startswith("| `")]
     explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
     errors = {name for name in clanforge_async.__all__ if name.endswith("Error")}
     assert explained == errors - {"ClanforgeError"}
 
 
-def test_the_defaults_are_those_of_the_signatures() -> None:
-    """Where a guide shows a setting with a number, that is its default."""
+def test_documented_defaults_match_the_signatures() -> None:
+    """A number shown for a setting is its default."""
     named = re.findall(r"`(JobWatcher|ClanforgeClient)\((\w+)=([0-9]+)\)`", "".join(guide.text for guide in GUIDES))
     assert len(named) == 3
     for owner, setting, number in named:
@@ -146,7 +146,7 @@ def test_the_defaults_are_those_of_the_signatures() -> None:
 
 
 def test_every_field_of_a_json_line_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    """The page about the command line names every field that ``--json`` writes."""
+    """The command-line guide explains every field written by ``--json``."""
     job = ImageVersionJob(id=9012, state=JobState.FAILED, created_at=EPOCH, updated_at=EPOCH)
     with JsonLinesOutput() as records:
         records.snapshot("update", job.ref, job)
@@ -157,7 +157,7 @@ def test_every_field_of_a_json_line_is_explained(capsys: pytest.CaptureFixture[s
 
 
 def test_the_reference_describes_each_public_name_once() -> None:
-    """What users can import stands in the reference, and nowhere twice."""
+    """The API reference describes every public name exactly once."""
     pages = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.rst"))
     directives = re.findall(r"^\.\. (?:auto(?!module)|py:)\w+:: ([\w.]+)", pages, re.MULTILINE)
     described = [name.rpartition(".")[2] for name in directives]

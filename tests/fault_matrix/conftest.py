@@ -1,4 +1,4 @@
-"""Faults pass in milliseconds here: what a call waits between its attempts is no claim of these tests."""
+"""Fixtures of the fault matrix: no backoff between attempts, a trusted authority, and a counter of attempts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import trustme
-from support.faults.authorities import Authorities
-from support.faults.harness import LONGEST_LINE, Attempts
+from support.faults.certificate_authorities import CertificateAuthorities
+from support.faults.harness import MAX_LINE_LENGTH, AttemptCounter
 from tenacity import wait_none
 
 from clanforge_async._http import limiter, session
@@ -21,13 +21,13 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def authorities() -> Authorities:
+def certificate_authorities() -> CertificateAuthorities:
     return trustme.CA(), trustme.CA()
 
 
 @pytest.fixture(scope="session")
-def trusted(authorities: Authorities) -> Iterator[str]:
-    with authorities[0].cert_pem.tempfile() as file:
+def trusted(certificate_authorities: CertificateAuthorities) -> Iterator[str]:
+    with certificate_authorities[0].cert_pem.tempfile() as file:
         yield file
 
 
@@ -37,13 +37,13 @@ def trust(trusted: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def attempts() -> Iterator[Attempts]:
-    """Count attempts, and hold that whatever a server sends makes no long line in a log."""
-    logger, attempts = logging.getLogger("clanforge_async"), Attempts()
+def attempts() -> Iterator[AttemptCounter]:
+    """Count attempts, and assert that no log line is long."""
+    logger, attempts = logging.getLogger("clanforge_async"), AttemptCounter()
     level = logger.level
     logger.addHandler(attempts)
     logger.setLevel(logging.DEBUG)
     yield attempts
     logger.removeHandler(attempts)
     logger.setLevel(level)
-    assert attempts.longest <= LONGEST_LINE
+    assert attempts.longest_message <= MAX_LINE_LENGTH

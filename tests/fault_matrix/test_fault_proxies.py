@@ -1,4 +1,4 @@
-"""A proxy between client and server, which asks for a password before it lets anything through."""
+"""A proxy between client and server that requires a password."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import httpx
 import httpx_aiohttp
 import pytest
-from support.faults.authorities import Authorities, server_context
+from support.faults.certificate_authorities import CertificateAuthorities, server_ssl_context
 from support.faults.connect_proxy import ConnectProxy
-from support.faults.deeds import closes_at_once
 from support.faults.faulty_server import FaultyServer
-from support.faults.harness import READS, ask_for_retry, running
-from support.faults.resolver import NAME
+from support.faults.harness import STATUS_CALLS, call_retry, running_job
+from support.faults.misbehaviours import close_on_accept
+from support.faults.resolver import HOST_NAME
 from support.secrets import ACCESS_KEY, PROXY_PASSWORD, SECRET_KEY, assert_hidden, shown_by
 
 from clanforge_async import ClanforgeClient, JobState, TransportError
@@ -25,7 +25,7 @@ TRANSPORTS: dict[str, Callable[[str], httpx.AsyncBaseTransport | None]] = {
 }
 pytestmark = [
     pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS),
-    # httpx-aiohttp hands a password on the old way
+    # httpx-aiohttp passes the password in a deprecated way
     pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning"),
 ]
 Transport = Callable[[str], httpx.AsyncBaseTransport | None]
@@ -33,45 +33,51 @@ Transport = Callable[[str], httpx.AsyncBaseTransport | None]
 
 @asynccontextmanager
 async def proxied(
-    transport: Transport, password: str, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+    transport: Transport,
+    password: str,
+    certificate_authorities: CertificateAuthorities,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[tuple[ClanforgeClient, FaultyServer, ConnectProxy]]:
-    """Give a client that reaches a server by a proxy alone, and that believes to know its password."""
-    tls = server_context(authorities[0], NAME)
-    async with ConnectProxy("user", PROXY_PASSWORD) as proxy, FaultyServer(closes_at_once, 0, running, tls) as server:
+    """Yield a client that reaches its server only through a proxy, with this password."""
+    tls = server_ssl_context(certificate_authorities[0], HOST_NAME)
+    async with (
+        ConnectProxy("user", PROXY_PASSWORD) as proxy,
+        FaultyServer(close_on_accept, 0, running_job, tls) as server,
+    ):
         await server.listen()
         address = proxy.url("user", password)
         monkeypatch.setenv("HTTPS_PROXY", address)
         async with ClanforgeClient(
             (ACCESS_KEY, SECRET_KEY),
-            base_url=f"https://{NAME}:{server.port}",
+            base_url=f"https://{HOST_NAME}:{server.port}",
             transport=transport(address),
             max_retries=0,
         ) as client:
             yield client, server, proxy
 
 
-async def test_the_right_password_opens_a_proxy(
-    transport: Transport, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+async def test_the_right_password_opens_a_tunnel(
+    transport: Transport, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every call goes through to a server that only the proxy can find, and status calls share a tunnel."""
-    async with proxied(transport, PROXY_PASSWORD, authorities, monkeypatch) as (client, server, proxy):
-        for call in (*READS.values(), ask_for_retry):
+    """Every call passes the proxy to a host that only the proxy resolves, and status calls share a tunnel."""
+    async with proxied(transport, PROXY_PASSWORD, certificate_authorities, monkeypatch) as (client, server, proxy):
+        for call in (*STATUS_CALLS.values(), call_retry):
             assert (await call(client)).state is JobState.RUNNING
-        assert set(proxy.targets) == {f"{NAME}:{server.port}"}
+        assert set(proxy.targets) == {f"{HOST_NAME}:{server.port}"}
         assert len(proxy.targets) <= 2
     assert len(server.paths) == 3
 
 
 async def test_the_wrong_password_sends_nothing(
-    transport: Transport, authorities: Authorities, monkeypatch: pytest.MonkeyPatch
+    transport: Transport, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a proxy refuses is known not to have been sent, a retry too, and no error shows either password."""
+    """A rejected tunnel counts as not sent for every call, and no error shows a password."""
     wrong = PROXY_PASSWORD[::-1]
-    async with proxied(transport, wrong, authorities, monkeypatch) as (client, server, _):
-        for call in (*READS.values(), ask_for_retry):
-            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as refused:
+    async with proxied(transport, wrong, certificate_authorities, monkeypatch) as (client, server, _):
+        for call in (*STATUS_CALLS.values(), call_retry):
+            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as raised:
                 await call(client)
-            assert not refused.value.request_sent
-            assert_hidden(shown_by(refused.value))
-            assert wrong not in shown_by(refused.value)
+            assert not raised.value.request_sent
+            assert_hidden(shown_by(raised.value))
+            assert wrong not in shown_by(raised.value)
     assert server.paths == []

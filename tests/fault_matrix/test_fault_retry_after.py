@@ -1,19 +1,27 @@
-"""``Retry-After`` in all its forms: a call tells it or waits it out, and a watch never asks before it."""
+"""All forms of the ``Retry-After`` header, in calls and in watches."""
 
 from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from support.faults.deeds import answers
-from support.faults.fault import Fault, Retried, failure, refusal
-from support.faults.faulty_server import FaultyServer
-from support.faults.harness import READS, VERSION, Attempts, ask_for_retry, check, client_of, completed, running
+from support.faults.fault import Fault, RetryHandling, api_error, server_error
+from support.faults.harness import (
+    STATUS_CALLS,
+    VERSION,
+    AttemptCounter,
+    assert_error,
+    call_retry,
+    completed_job,
+    faulty_server,
+    running_job,
+)
+from support.faults.misbehaviours import respond_with
 from support.virtual_time import virtual_time_on_loopback
 
 from clanforge_async import JobWatcher, RateLimitError, RetryOutcomeUnknownError, WatchTimeoutError
 
 DATE = "Sat, 22 Nov 2025 00:00:00 GMT"
-FORMS: dict[str, float | None] = {
+HEADERS: dict[str, float | None] = {
     "0": 0.0,
     " 0.01 ": 0.01,
     "120": 120.0,
@@ -36,72 +44,70 @@ FORMS: dict[str, float | None] = {
 }
 
 
-def told(form: str, status: int) -> Fault:
-    deed = answers(b"", f"{status} Later", Date=DATE, Retry_After=form)
+def retry_after_fault(header: str, status: int) -> Fault:
+    misbehaviour = respond_with(b"", f"{status} Later", Date=DATE, Retry_After=header)
     if status == 503:
-        return failure(form, deed, 503, retry_after=FORMS[form])
-    fault = refusal(form, deed, RateLimitError, 429, retry_after=FORMS[form])
-    return evolve(fault, is_repeated=True, retried=Retried.AGAIN, ends_watch=False)
+        return server_error(header, misbehaviour, 503, retry_after=HEADERS[header])
+    fault = api_error(header, misbehaviour, RateLimitError, 429, retry_after=HEADERS[header])
+    return evolve(fault, is_resent=True, retry_handling=RetryHandling.RESENT, ends_watch=False)
 
 
 each_status = pytest.mark.parametrize("status", [429, 503])
-each_form = pytest.mark.parametrize("form", FORMS)
-each_wait = pytest.mark.parametrize("form", [form for form, seconds in FORMS.items() if (seconds or 0) > 60])
-each_short_wait = pytest.mark.parametrize("form", [form for form, seconds in FORMS.items() if (seconds or 0) < 1])
+each_header = pytest.mark.parametrize("header", HEADERS)
+each_long_wait = pytest.mark.parametrize(
+    "header", [header for header, seconds in HEADERS.items() if (seconds or 0) > 60]
+)
+each_short_wait = pytest.mark.parametrize(
+    "header", [header for header, seconds in HEADERS.items() if (seconds or 0) < 1]
+)
 
 
-@each_form
+@each_header
 @each_status
 @virtual_time_on_loopback
-async def test_a_call_tells_how_long_to_wait(form: str, status: int) -> None:
-    """The error holds the seconds, counted on the server's clock; nonsense is None."""
-    fault = told(form, status)
-    for read in READS.values():
-        async with FaultyServer(fault.deed, 1, running) as server, client_of(server, fault, max_retries=0) as client:
-            await server.listen()
+async def test_an_error_has_the_seconds_to_wait(header: str, status: int) -> None:
+    """The error has the seconds to wait, by the server's clock, or None for an invalid header."""
+    fault = retry_after_fault(header, status)
+    for read in STATUS_CALLS.values():
+        async with faulty_server(fault, 1, running_job, max_retries=0) as (_, client):
             with pytest.raises(fault.error) as raised:
                 await read(client)
-            check(raised.value, fault)
+            assert_error(raised.value, fault)
 
 
 @each_short_wait
 @each_status
 @virtual_time_on_loopback
-async def test_a_short_wait_is_waited_out(form: str, status: int, attempts: Attempts) -> None:
-    """Calls and watches go on after it; a retry is sent again only after 429."""
-    fault = told(form, status)
-    for read in (*READS.values(), ask_for_retry):
+async def test_calls_continue_after_a_short_wait(header: str, status: int, attempts: AttemptCounter) -> None:
+    """Calls and watches continue after a short wait; a retry is sent again only after 429."""
+    fault = retry_after_fault(header, status)
+    for read in (*STATUS_CALLS.values(), call_retry):
         attempts.count = 0
-        async with FaultyServer(fault.deed, 1, running) as server, client_of(server, fault) as client:
-            await server.listen()
+        async with faulty_server(fault, 1, running_job) as (server, client):
             await read(client)
         assert attempts.count == 2
     assert [path.rpartition("/")[2] for path in server.paths] == ["retry", "retry" if status == 429 else "status"]
     async with (
-        FaultyServer(fault.deed, 2, completed) as server,
-        client_of(server, fault) as client,
+        faulty_server(fault, 2, completed_job) as (server, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         assert (await watcher.wait(VERSION)).is_completed
 
 
-@each_wait
+@each_long_wait
 @each_status
 @virtual_time_on_loopback
-async def test_nothing_is_asked_before_the_named_time(form: str, status: int) -> None:
-    """A single call does not wait so long, a watch does; and neither sends anything before that time."""
-    fault = told(form, status)
+async def test_no_request_is_sent_during_a_long_wait(header: str, status: int) -> None:
+    """For a long wait a call raises and a watch times out; neither sends a request before the time."""
+    fault = retry_after_fault(header, status)
     error = RetryOutcomeUnknownError if status == 503 else RateLimitError
     async with (
-        FaultyServer(fault.deed, 1, running) as server,
-        client_of(server, fault) as client,
+        faulty_server(fault, 1, running_job) as (server, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         with pytest.raises(error) as raised:
             await client.image_diffs.retry(5)
-        check(raised.value.__cause__ if status == 503 else raised.value, fault)
+        assert_error(raised.value.__cause__ if status == 503 else raised.value, fault)
         with pytest.raises(fault.error):
             await client.image_versions.status(5)
         with pytest.raises(WatchTimeoutError):

@@ -1,6 +1,6 @@
-"""What must hold of the package as installed from its wheel, with one extra or none; run by itself.
+"""Checks of the installed wheel with one extra or none; run as a script, with the extra as its only argument.
 
-The extra is the only argument. With none of them, this is what is promised of the base dependencies alone.
+Without an argument, it checks the base dependencies alone.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ CREDENTIALS = {
 
 
 def clanforge(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the installed command, and return its exit status with all that it says."""
+    """Run the installed command; return its exit status and output."""
     program = shutil.which("clanforge", path=Path(sys.executable).parent)
     assert program is not None
-    finished = subprocess.run(  # noqa: S603 - the one that was just installed
+    finished = subprocess.run(  # noqa: S603 - the command just installed
         [program, *arguments], env=os.environ | environment, capture_output=True, check=False, text=True
     )
     return finished.returncode, finished.stdout + finished.stderr
@@ -48,26 +48,26 @@ def client(**options: Any) -> ClanforgeClient:
     return ClanforgeClient(("demo-access-key", "demo-secret-key"), account_service_id=1234, **options)
 
 
-async def watched(client: ClanforgeClient) -> None:
+async def wait_for_job(client: ClanforgeClient) -> None:
     async with client, JobWatcher(client, interval=0.01) as watcher:
         assert (await watcher.wait(JobRef.image_version(9012))).is_completed
 
 
-async def try_base() -> None:
+async def check_base() -> None:
     about = metadata.metadata("clanforge-async")
     assert about["Name"] == "clanforge-async"
     assert about["Requires-Python"] == ">=3.11"
     assert about["License-Expression"] == "MIT"
     assert set(about.get_all("Provides-Extra", [])) == EXTRAS
     assert about["Summary"]
-    assert "## Try it" in about.json["description"]
+    assert "pip install 'clanforge-async" in about.json["description"]
     for file in ("py.typed", "cli/output/report.html"):
         assert resources.files(clanforge_async).joinpath(file).is_file(), file
     assert all(hasattr(clanforge_async, name) for name in clanforge_async.__all__)
     assert not ONLY_IN_EXTRAS & set(sys.modules), "importing the package loads an extra"
     (plugin,) = metadata.entry_points(group="pytest11", name="clanforge")
     assert plugin.value == "clanforge_async.pytest_plugin"
-    await watched(client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=COMPLETED))))
+    await wait_for_job(client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=COMPLETED))))
     assert clanforge("--version") == (2, "error: typer is not installed: pip install 'clanforge-async[cli]'\n")
     try:
         import_module("clanforge_async.simulator")
@@ -77,50 +77,50 @@ async def try_base() -> None:
         raise AssertionError
 
 
-async def try_cli() -> None:
+async def check_cli() -> None:
     assert clanforge("--version") == (0, f"clanforge {metadata.version('clanforge-async')}\n")
     async with LoopbackServer(lambda _: http_answer(COMPLETED)) as server:
-        watching = asyncio.to_thread(
+        command = asyncio.to_thread(
             clanforge, "watch", "image-version/9012", CLANFORGE_BASE_URL=server.url, **CREDENTIALS
         )
-        status, said = await watching
-    assert status == 0, said
+        status, output = await command
+    assert status == 0, output
 
 
-async def try_cli_without_simulator() -> None:
-    status, said = clanforge("demo")
+async def check_cli_without_simulator() -> None:
+    status, output = clanforge("demo")
     assert status == 2
-    assert said.endswith("is not installed: pip install 'clanforge-async[cli,simulator]'\n")
+    assert output.endswith("is not installed: pip install 'clanforge-async[cli,simulator]'\n")
 
 
-async def try_simulator() -> None:
+async def check_simulator() -> None:
     from clanforge_async.simulator import Simulator, serve  # noqa: PLC0415 - needs the extra
 
     simulator = Simulator(speed=1000)
     simulator.add_image_version(9012, duration=10)
-    await watched(client(transport=httpx.ASGITransport(app=simulator.app)))
+    await wait_for_job(client(transport=httpx.ASGITransport(app=simulator.app)))
     async with serve(simulator) as base_url:
-        await watched(client(base_url=base_url))
+        await wait_for_job(client(base_url=base_url))
 
 
-async def try_aiohttp() -> None:
+async def check_aiohttp() -> None:
     from httpx_aiohttp import AiohttpTransport  # noqa: PLC0415 - needs the extra
 
     async with LoopbackServer(lambda _: http_answer(COMPLETED)) as server:
-        await watched(client(base_url=server.url, transport=AiohttpTransport()))
+        await wait_for_job(client(base_url=server.url, transport=AiohttpTransport()))
         assert len(server.requests) == 1
 
 
-TRIALS = {
-    "": [try_base],
-    "cli": [try_cli, try_cli_without_simulator],
-    "simulator": [try_simulator],
-    "aiohttp": [try_aiohttp],
-    "all": [try_cli, try_simulator, try_aiohttp],
+CHECKS = {
+    "": [check_base],
+    "cli": [check_cli, check_cli_without_simulator],
+    "simulator": [check_simulator],
+    "aiohttp": [check_aiohttp],
+    "all": [check_cli, check_simulator, check_aiohttp],
 }
 
 if __name__ == "__main__":
     extra = "".join(sys.argv[1:])
-    for trial in TRIALS[extra]:
-        asyncio.run(trial())
+    for check in CHECKS[extra]:
+        asyncio.run(check())
     sys.stdout.write(f"clanforge-async works as installed{extra and f' with {extra}'}\n")

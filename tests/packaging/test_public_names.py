@@ -1,4 +1,4 @@
-"""What users import: these names, and nothing that they did not install."""
+"""The public names are complete, documented, and need no extra."""
 
 from __future__ import annotations
 
@@ -57,31 +57,31 @@ EXTRAS = {"typer", "rich", "starlette", "uvicorn", "aiohttp", "httpx_aiohttp"}
 
 
 def test_the_public_names_are_these() -> None:
-    """``__all__`` lists exactly the public names, each once, sorted as ruff sorts."""
+    """``__all__`` lists exactly the public names, each once."""
     assert set(clanforge_async.__all__) == NAMES
     assert len(clanforge_async.__all__) == len(NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_public_name_can_be_imported(name: str) -> None:
-    """Each public name is there, and what is a class or a function is documented."""
-    thing = getattr(clanforge_async, name)
-    assert thing.__doc__
+    """Each public name can be imported and has a docstring."""
+    value = getattr(clanforge_async, name)
+    assert value.__doc__
 
 
 def test_everything_else_is_a_module_or_private() -> None:
-    """No public name hides beside ``__all__``."""
+    """No public name is missing from ``__all__``."""
     others = {name for name in vars(clanforge_async) if not name.startswith("_")} - NAMES
     assert all(type(getattr(clanforge_async, name)).__name__ == "module" for name in others)
 
 
 def test_the_package_is_typed() -> None:
-    """The package says that it has types."""
+    """The package contains ``py.typed``."""
     assert resources.files(clanforge_async).joinpath("py.typed").is_file()
 
 
-def test_the_names_can_be_listed_before_they_are_used() -> None:
-    """``dir`` and `inspect.getmembers` show the public names, and a name that there is not is missed by its name."""
+def test_the_lazy_names_are_listed() -> None:
+    """``dir`` and `inspect.getmembers` list the lazy names, and an unknown name raises with its name."""
     assert set(dir(clanforge_async)) >= NAMES
     assert dict(inspect.getmembers(clanforge_async)).keys() >= NAMES
     with pytest.raises(AttributeError, match="module 'clanforge_async' has no attribute 'JobWatchers'"):
@@ -89,7 +89,7 @@ def test_the_names_can_be_listed_before_they_are_used() -> None:
 
 
 def packages_loaded_by(code: str) -> set[str]:
-    """Return what all of the package's names load in a fresh interpreter, after some other code."""
+    """Return the packages loaded by all public names in a fresh interpreter, after running some code."""
     snapshot = "before = set(sys.modules); from clanforge_async import *"
     report = "json.dump(sorted(set(sys.modules) - before), sys.stdout)"
     script = f"import json, sys\n{code}\n{snapshot}\n{report}"
@@ -98,14 +98,14 @@ def packages_loaded_by(code: str) -> set[str]:
 
 
 def test_the_names_load_no_extra() -> None:
-    """The public names load nothing of the extras."""
-    # httpx by itself loads rich, for its own command line, where that is installed.
+    """Importing the public names loads no package of an extra."""
+    # httpx loads rich for its own command line, if installed.
     loaded = packages_loaded_by("import httpx")
     assert "clanforge_async" in loaded
     assert not loaded & EXTRAS
 
 
 def test_the_names_need_no_extra() -> None:
-    """Where no extra is installed the public names are there all the same."""
+    """Without any extra installed, the public names can still be imported."""
     without = "; ".join(f"sys.modules[{name!r}] = None" for name in sorted(EXTRAS))
     assert "clanforge_async" in packages_loaded_by(without)

@@ -1,1 +1,1 @@
-"""Thousands of watches for minutes over a failing network, and nothing lost, wrong or left over."""
+"""Soak test: thousands of watches for minutes over a failing network, with nothing lost, wrong or leaked."""

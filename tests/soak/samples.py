@@ -1,4 +1,4 @@
-"""What the client's process holds, looked at again and again, and whether that grows."""
+"""Samples of the client process's memory, files and watches, and the growth of each metric over time."""
 
 from __future__ import annotations
 
@@ -12,72 +12,72 @@ from pathlib import Path
 from attrs import field, frozen
 
 
-def resident_memory() -> int:
-    """Return the bytes of memory that this process has."""
+def process_memory() -> int:
+    """Return the resident memory of this process in bytes."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * resource.getpagesize()
 
 
 def traced_memory() -> int:
-    """Return the bytes that Python's objects take, if `tracemalloc` has been told to count them."""
+    """Return the bytes allocated by Python objects, or 0 if `tracemalloc` is off."""
     return tracemalloc.get_traced_memory()[0]
 
 
-def open_files() -> int:
-    """Return how many files and sockets this process has open."""
-    return sum(1 for _ in Path("/dev/fd").iterdir()) - 1  # less the one that is open for looking
+def count_open_files() -> int:
+    """Return the number of files and sockets that this process has open."""
+    return sum(1 for _ in Path("/dev/fd").iterdir()) - 1  # without the handle of the listing itself
 
 
 @frozen(kw_only=True)
 class Sample:
-    """What a process holds at a moment.
+    """Metrics of the client process at one moment.
 
     Attributes:
-        at: When, in seconds from the beginning.
-        under_way: How many watches there are.
-        resident: Bytes of memory that the system has given it.
-        objects: Blocks of memory that Python's objects take, large ones aside.
-        traced: Bytes that they take; 0 where `tracemalloc` does not count them.
-        files: How many files and sockets are open.
+        at: Seconds since the start.
+        active_watches: Number of watches.
+        memory: Resident memory in bytes.
+        blocks: Memory blocks allocated by Python objects, without large ones.
+        traced: Bytes allocated by Python objects; 0 if `tracemalloc` is off.
+        files: Number of open files and sockets.
     """
 
     at: float
-    under_way: int
-    resident: int = field(factory=resident_memory)
-    objects: int = field(factory=sys.getallocatedblocks)
+    active_watches: int
+    memory: int = field(factory=process_memory)
+    blocks: int = field(factory=sys.getallocatedblocks)
     traced: int = field(factory=traced_memory)
-    files: int = field(factory=open_files)
+    files: int = field(factory=count_open_files)
 
 
 @frozen(kw_only=True)
-class Trend:
-    """How a figure has moved.
+class MetricSummary:
+    """Statistics of a metric over time.
 
     Attributes:
-        mean: Its mean.
-        least: Its least.
-        most: Its most.
-        growth: What the line through it rises by from its first sample to its last, as a part of the mean.
-        per_minute: The same per minute, in its own unit.
+        mean: Mean.
+        minimum: Smallest value.
+        maximum: Largest value.
+        growth: Rise of the regression line from the first to the last sample, as a fraction of the mean.
+        per_minute: Slope of the regression line per minute, in the metric's unit.
     """
 
     mean: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     growth: float
     per_minute: float
 
 
-def trend(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Trend:
-    """Fit a line through a figure of some samples; through that of one, a level one."""
-    values = [figure(sample) for sample in samples]
-    moments = [sample.at for sample in samples]
-    slope = statistics.linear_regression(moments, values).slope if len(values) > 1 else 0.0
+def metric_summary(samples: Sequence[Sample], metric: Callable[[Sample], float]) -> MetricSummary:
+    """Fit a regression line through a metric of at least one sample; a single sample has no growth."""
+    values = [metric(sample) for sample in samples]
+    times = [sample.at for sample in samples]
+    slope = statistics.linear_regression(times, values).slope if len(values) > 1 else 0.0
     mean = statistics.fmean(values)
-    return Trend(
+    return MetricSummary(
         mean=mean,
-        least=min(values),
-        most=max(values),
-        growth=slope * (moments[-1] - moments[0]) / mean if mean else 0.0,
+        minimum=min(values),
+        maximum=max(values),
+        growth=slope * (times[-1] - times[0]) / mean if mean else 0.0,
         per_minute=60 * slope,
     )

@@ -1,4 +1,4 @@
-"""Which jobs there are: lanes of them, one after the other, so that a watch begins where another has ended."""
+"""The schedule of jobs: each worker watches a sequence of jobs, and the next watch starts as the previous one ends."""
 
 from __future__ import annotations
 
@@ -12,71 +12,71 @@ from clanforge_async import JobKind, JobRef
 from clanforge_async.simulator import Outcome
 from soak.settings import Settings
 
-SHORTEST, LONGEST = 1 / 15, 2 / 5
-"""What a job takes, as a part of the whole."""
+MIN_DURATION, MAX_DURATION = 1 / 15, 2 / 5
+"""Duration of a job, as a fraction of the run."""
 
-STEADY = 0.9
-"""The part of the whole before which no lane comes to its end."""
+STEADY_FRACTION = 0.9
+"""Fraction of the run during which all workers have jobs."""
 
-_LANE = 1_000
-"""What an id is divided by to tell its lane."""
+_IDS_PER_WORKER = 1_000
+"""Job ids of worker N start at N times this number."""
 
-_RETRIED, _VERSIONS = 0.25, 0.5
+_RETRIED_SHARE, _VERSION_SHARE = 0.25, 0.5
 _OUTCOMES: tuple[Outcome, ...] = ("completed", "completed", "failed", "squashed")
 
 
 @frozen(kw_only=True)
-class Target:
-    """A job that is watched to its end.
+class ScheduledJob:
+    """A job to be watched until it ends.
 
     Attributes:
-        ref: The job.
-        created: When it is created, in seconds from the beginning.
-        takes: Seconds from then to its end; or from its retry, if it is retried.
-        queues: The part of that for which it waits before it runs.
-        outcome: How it ends.
-        is_retried: Whether it is an image diff that failed long ago and is retried before it is watched.
+        ref: Reference of the job.
+        created_at: Creation, in seconds since the start of the run.
+        duration: Seconds from the creation, or from the retry if it is retried, to the end.
+        queued_fraction: Fraction of the duration spent in the queue.
+        outcome: Outcome of the job.
+        is_retried: Whether it is an image diff that failed before the run and is retried first.
     """
 
     ref: JobRef
-    created: float
-    takes: float
-    queues: float
+    created_at: float
+    duration: float
+    queued_fraction: float
     outcome: Outcome
     is_retried: bool
 
 
-def every_target(settings: Settings) -> Iterator[Target]:
-    """Return the targets of all lanes."""
-    return itertools.chain.from_iterable(lane(settings, number) for number in range(1, settings.watches + 1))
+def all_jobs(settings: Settings) -> Iterator[ScheduledJob]:
+    """Yield the jobs of all workers."""
+    return itertools.chain.from_iterable(worker_jobs(settings, number) for number in range(1, settings.watches + 1))
 
 
-def lane(settings: Settings, number: int) -> Iterator[Target]:
-    """Return the targets of one lane; each is created as the one before it ends."""
-    chance = random.Random(f"{settings.seed}/{number}")
+def worker_jobs(settings: Settings, number: int) -> Iterator[ScheduledJob]:
+    """Yield the jobs of one worker; each is created as the previous one ends."""
+    rng = random.Random(f"{settings.seed}/{number}")
     whole = settings.seconds
-    shortest, longest = SHORTEST * whole, LONGEST * whole
-    over = whole * chance.uniform(STEADY, 1.0)
-    ends = 0.0
+    shortest, longest = MIN_DURATION * whole, MAX_DURATION * whole
+    worker_end = whole * rng.uniform(STEADY_FRACTION, 1.0)
+    job_end = 0.0
     for position in itertools.count(1):
-        began = ends
-        # The first of a lane is seen from its middle on, lest all lanes be in step.
-        ends += chance.uniform(shortest if position > 1 else 0.0, longest)
-        if ends > over - shortest:
-            ends = over
-        yield _target(chance, number * _LANE + position, began, ends - began)
-        if ends == over:
+        created_at = job_end
+        # The first job of a worker may be shorter than the others, so that workers don't run in step.
+        job_end += rng.uniform(shortest if position > 1 else 0.0, longest)
+        if job_end > worker_end - shortest:
+            job_end = worker_end
+        yield _random_job(rng, number * _IDS_PER_WORKER + position, created_at, job_end - created_at)
+        if job_end == worker_end:
             return
 
 
-def _target(chance: random.Random, job_id: int, began: float, takes: float) -> Target:
-    draw = chance.random()
-    is_version = _RETRIED <= draw < _RETRIED + _VERSIONS
-    return Target(
+def _random_job(rng: random.Random, job_id: int, created_at: float, duration: float) -> ScheduledJob:
+    number = rng.random()
+    is_version = _RETRIED_SHARE <= number < _RETRIED_SHARE + _VERSION_SHARE
+    return ScheduledJob(
         ref=JobRef(JobKind.IMAGE_VERSION if is_version else JobKind.IMAGE_DIFF, job_id),
-        created=began,
-        takes=takes,
-        queues=chance.uniform(0.0, 0.3),
-        outcome=chance.choice(_OUTCOMES),
-        is_retried=draw < _RETRIED,
+        created_at=created_at,
+        duration=duration,
+        queued_fraction=rng.uniform(0.0, 0.3),
+        outcome=rng.choice(_OUTCOMES),
+        is_retried=number < _RETRIED_SHARE,
     )

@@ -1,8 +1,8 @@
-"""The soak's server, run as a program of its own so that it can be killed.
+"""The soak's server: a program of its own, so that it can be killed.
 
-It takes a directory for its journals, a port, and the number of servers before it, and says when it is ready. Given the
-settings in one line, it makes good what its predecessors have written down, and says when it listens. It serves until
-it is killed, or until its standard input ends as it does when who has started it is gone.
+Its arguments are the folder of its record files, a port, and the number of servers started before it. It prints
+"ready", reads the settings as one line from standard input, restores the jobs from its predecessors' records, and
+prints "listening". It serves until it is killed or its standard input ends, as it does if the parent process exits.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clanforge_async.simulator import Route, Stale
-from soak.journal import breakdowns_in, retries_in
-from soak.kinds import Kind, every_kind
-from soak.service import Service
+from soak.connection_handler import ConnectionHandler
+from soak.fault_kinds import FaultKind, all_fault_kinds
+from soak.records import open_fault_records, open_retry_records
 from soak.settings import Settings
-from soak.truth import truth
+from soak.simulator_setup import rebuild_simulator
 
 
-async def _serve(directory: Path, port: int, predecessors: int) -> None:
-    _say("ready")
+async def _serve(directory: Path, port: int, number: int) -> None:
+    _print_line("ready")
     settings = Settings.from_json(await asyncio.to_thread(sys.stdin.readline))
-    with retries_in(directory) as retries, breakdowns_in(directory) as breakdowns:
-        simulator = await truth(settings, retries)
+    with open_retry_records(directory) as retries, open_fault_records(directory) as faults:
+        simulator = await rebuild_simulator(settings, retries)
         simulator.faults.add(Stale(settings.stale_for), route=Route.IMAGE_DIFF_STATUS)
-        service = Service(simulator, _luck(settings, predecessors), retries, breakdowns)
-        await asyncio.start_server(service.converse, "127.0.0.1", port)
-        _say("listening")
+        handler = ConnectionHandler(simulator, _random_faults(settings, number), retries, faults)
+        await asyncio.start_server(handler.handle, "127.0.0.1", port)
+        _print_line("listening")
         await asyncio.to_thread(sys.stdin.read)
 
 
-def _luck(settings: Settings, predecessors: int) -> Callable[[], Kind | None]:
-    chance, kinds = random.Random(f"{settings.seed}/{predecessors}"), every_kind(settings.timeout)
-    return lambda: chance.choice(kinds) if chance.random() < settings.fault_rate else None
+def _random_faults(settings: Settings, number: int) -> Callable[[], FaultKind | None]:
+    rng, kinds = random.Random(f"{settings.seed}/{number}"), all_fault_kinds(settings.timeout)
+    return lambda: rng.choice(kinds) if rng.random() < settings.fault_rate else None
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - whoever has started this reads it
+def _print_line(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the parent process reads it
 
 
 if __name__ == "__main__":

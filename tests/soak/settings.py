@@ -1,4 +1,4 @@
-"""What a soak is told: both of its processes go by this."""
+"""Settings of a soak run, shared by the client's and the server's process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from attrs import asdict, evolve, frozen
 
 @frozen(kw_only=True)
 class Settings:
-    """What a soak is told.
+    """Settings of a soak run.
 
     Attributes:
-        seconds: How long it takes.
-        watches: How many watches are under way at a time.
-        fault_rate: How likely a request is to meet a fault.
-        kills: How often the server is killed, and another one started.
-        seed: What all chance is drawn from.
-        start: When it begins, in Unix seconds; 0: it has not begun.
+        seconds: Duration of the run.
+        watches: Number of concurrent watches.
+        fault_rate: Probability that a request meets a fault.
+        kills: Number of times that the server is killed and replaced.
+        seed: Seed of all random numbers.
+        start: Unix time of the start in seconds; 0 before the run has started.
     """
 
     seconds: float
@@ -30,39 +30,39 @@ class Settings:
     start: float = 0.0
 
     @property
-    def down_time(self) -> float:
-        """Seconds for which nobody listens once the server was killed, before its successor makes ready to."""
+    def downtime(self) -> float:
+        """Seconds between the kill of a server and the start of the next one."""
         return min(self.seconds / 20, 3.0)
 
     @property
     def timeout(self) -> float:
-        """Seconds that the client gives a request."""
+        """The client's request timeout, in seconds."""
         return min(max(self.seconds / 20, 0.3), 2.0)
 
     @property
     def stale_for(self) -> float:
-        """Seconds for which every retried diff goes on to show the run before."""
+        """Seconds for which the status of a retried diff still shows the previous run."""
         return self.timeout
 
     @property
     def stale_after(self) -> float:
-        """Seconds without news of a retry after which a watch gives up: later than any news can come."""
+        """The watcher's `stale_after`, in seconds: longer than the new run can take to show."""
         return 4 * self.timeout
 
     @property
-    def pauses(self) -> tuple[float, float]:
-        """Seconds between two polls, at the least and at the most: the package's own if there is time for them."""
+    def poll_interval(self) -> tuple[float, float]:
+        """Shortest and longest poll interval in seconds: the package's defaults if the run is long enough."""
         return min(self.seconds / 20, 1.0), min(self.seconds / 5, 60.0)
 
-    def begun(self) -> Self:
-        """Return the same with a start as soon as a server can have all its jobs."""
+    def with_start(self) -> Self:
+        """Return a copy with a start late enough for a server to have created all jobs."""
         return evolve(self, start=time.time() + self.watches / 1000)
 
     def to_json(self) -> str:
-        """Return it as one line."""
+        """Serialize to one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` returned."""
+        """Parse the output of `to_json`."""
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""The documentation, as what is in it for tests: blocks of code, in their order."""
+"""Code blocks of the documentation, in their order."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 class Example(NamedTuple):
-    """Python, and what is shown beneath it as its output, if anything is."""
+    """A Python block, and the output shown beneath it, if any."""
 
     code: str
     output: str | None
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a program of its own."""
+        """Whether the block is a complete program."""
         return "asyncio.run(" in self.code
 
     @property
-    def is_of_a_session(self) -> bool:
-        """Whether it is part of an interactive session: neither a program nor a file for pytest."""
+    def is_session_snippet(self) -> bool:
+        """Whether the block is part of an interactive session: neither a program nor a pytest file."""
         return not self.is_program and "import pytest" not in self.code and "def test_" not in self.code
 
 
 class Document:
-    """A document in Markdown."""
+    """A Markdown document."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Document:
 
     @cached_property
     def examples(self) -> list[Example]:
-        """Everything in Python."""
+        """All Python blocks."""
         following = [*self.blocks, ("", "")][1:]
         return [
             Example(code, output if shown == "text" else None)
@@ -49,7 +49,7 @@ class Document:
 
     @cached_property
     def commands(self) -> list[str]:
-        """Every line for a shell."""
+        """All lines of shell blocks."""
         return [line for language, code in self.blocks if language == "sh" for line in code.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""The public surface as a user would write it: checked by mypy and pyright, and never run."""
+"""The public API as users would write it: checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from clanforge_async import (
 
 
 def clients() -> list[ClanforgeClient]:
-    """Make clients in each of the ways there are."""
+    """Construct clients in every supported way."""
     addresses: list[str] = [CLANFORGE_URL, MULTIPLAY_URL]
     assert_type(addresses, list[str])
     return [
@@ -75,11 +75,11 @@ def clients() -> list[ClanforgeClient]:
 
 
 class OurClient(ClanforgeClient):
-    """A subclass stays itself."""
+    """A subclass keeps its type."""
 
 
 async def calls(diff_id: int, image_version_id: int) -> None:
-    """Make each call."""
+    """Make every call."""
     async with OurClient.from_env() as client:
         assert_type(client, OurClient)
         assert_type(await client.image_diffs.retry(diff_id), ImageDiffJob)
@@ -92,7 +92,7 @@ async def calls(diff_id: int, image_version_id: int) -> None:
 
 
 def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
-    """Read what jobs say."""
+    """Read every attribute of jobs."""
     job: Job = diff
     assert_type(job.id, int)
     assert_type(job.kind, JobKind)
@@ -129,7 +129,7 @@ def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
 
 
 def made_by_hand(moment: datetime) -> list[Job]:
-    """Make jobs, as a test of a user's own would."""
+    """Construct jobs, as users' tests do."""
     return [
         ImageDiffJob(id=5, state=JobState.RUNNING, created_at=moment, updated_at=moment),
         ImageVersionJob(
@@ -150,7 +150,7 @@ def made_by_hand(moment: datetime) -> list[Job]:
 
 
 def wire(job: ImageDiffJob, body: Mapping[str, Any], kind: JobKind) -> None:
-    """Read and write the wire form."""
+    """Serialize and parse jobs."""
     assert_type(job_to_dict(job), dict[str, Any])
     assert_type(job_from_dict(JobKind.IMAGE_DIFF, body), ImageDiffJob)
     assert_type(job_from_dict(JobKind.IMAGE_VERSION, body), ImageVersionJob)
@@ -158,7 +158,7 @@ def wire(job: ImageDiffJob, body: Mapping[str, Any], kind: JobKind) -> None:
 
 
 def references(moment: datetime) -> None:
-    """Make references and read them."""
+    """Construct references and read them."""
     ref = JobRef.parse("image-diff/5678@1763769600")
     assert_type(ref, JobRef)
     assert_type(JobRef.image_diff(5678), JobRef)
@@ -172,12 +172,12 @@ def references(moment: datetime) -> None:
 
 
 async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
-    """Watch jobs in each of the ways there are."""
+    """Watch jobs in every supported way."""
 
-    def told(snapshot: Job) -> None:
+    def on_update(snapshot: Job) -> None:
         assert_type(snapshot, Job)
 
-    async def told_later(snapshot: Job) -> None:
+    async def on_update_async(snapshot: Job) -> None:
         assert_type(snapshot, Job)
 
     JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
@@ -185,19 +185,19 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
     async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
-        assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=told), Job)
-        assert_type(await watcher.wait(job, timeout=None, on_update=told_later), Job)
+        assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=on_update), Job)
+        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async), Job)
         async for snapshot in watcher.updates(target, timeout=60):
             assert_type(snapshot, Job)
-        results = await watcher.wait_all([target, job], timeout=60, on_update=told)
+        results = await watcher.wait_all([target, job], timeout=60, on_update=on_update)
         assert_type(results, list[WatchResult])
-        async for result in watcher.as_completed({target}, on_update=told_later):
+        async for result in watcher.as_completed({target}, on_update=on_update_async):
             assert_type(result, WatchResult)
     assert_type(await watcher.aclose(), None)
 
 
 def results(result: WatchResult) -> None:
-    """Read how watches ended."""
+    """Read results of watches."""
     assert_type(result.ref, JobRef)
     assert_type(result.job, Job | None)
     assert_type(result.error, Exception | None)
@@ -208,7 +208,7 @@ def results(result: WatchResult) -> None:
 
 
 async def errors_of_calls(client: ClanforgeClient) -> None:
-    """Catch what calls raise, and read what it holds."""
+    """Catch errors of calls and read their attributes."""
     try:
         await client.image_diffs.retry(5)
     except RequestTimeoutError as error:
@@ -233,7 +233,7 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
-    """Catch what watches raise, and read what it holds."""
+    """Catch errors of watches and read their attributes."""
     try:
         await watcher.wait(target)
     except JobSquashedError as error:

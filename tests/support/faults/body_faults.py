@@ -1,12 +1,19 @@
-"""Faults of a body that came whole, or that is too large to come so."""
+"""Faults in a response body that is complete, or too large to be read completely."""
 
 from __future__ import annotations
 
 import gzip
 import json
 
-from support.faults.deeds import CHUNKED, answers, bomb, breaks_off, repeats, says
-from support.faults.fault import unreadable
+from support.faults.fault import invalid_response
+from support.faults.misbehaviours import (
+    CHUNKED,
+    gzip_bomb,
+    respond_with,
+    send_and_close,
+    send_and_keep_open,
+    send_repeatedly,
+)
 from support.loopback_server import http_answer
 from support.scripted_server import wire
 
@@ -16,25 +23,31 @@ LARGE = 200 * 2**20
 MEBIBYTE = b" " * 2**20
 
 BODY_FAULTS = [
-    unreadable("200 MB", repeats(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE, MEBIBYTE, times=200)),
-    unreadable("chunks without end", repeats(CHUNKED, b"100000\r\n" + MEBIBYTE + b"\r\n")),
-    unreadable("no length and no end", repeats(b"HTTP/1.1 200 OK\r\n\r\n", MEBIBYTE)),
-    unreadable("gzip that expands a thousandfold", breaks_off(http_answer(bomb(16), Content_Encoding="gzip"))),
-    unreadable("deflate that expands a thousandfold", breaks_off(http_answer(bomb(16), Content_Encoding="deflate"))),
-    unreadable("half a gzip", breaks_off(http_answer(gzip.compress(BODY)[:-60], Content_Encoding="gzip"))),
-    unreadable("no gzip", breaks_off(http_answer(BODY, Content_Encoding="gzip"))),
-    unreadable("an encoding nobody asked for", breaks_off(http_answer(BODY, Content_Encoding="br"))),
-    unreadable("not UTF-8", answers(BODY.replace(b"Running", b"Runn\xff\xfeng"))),
-    unreadable("truncated JSON", answers(BODY[: len(BODY) // 2])),
-    unreadable("two objects", answers(BODY + BODY)),
-    unreadable("nested too deep", answers(b"[" * 60000)),
-    unreadable("a number of 5000 digits", answers(BODY.replace(b"50", b"9" * 5000))),
+    invalid_response(
+        "200 MB", send_repeatedly(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE, MEBIBYTE, times=200)
+    ),
+    invalid_response("endless chunks", send_repeatedly(CHUNKED, b"100000\r\n" + MEBIBYTE + b"\r\n")),
+    invalid_response("endless body without a length", send_repeatedly(b"HTTP/1.1 200 OK\r\n\r\n", MEBIBYTE)),
+    invalid_response(
+        "gzip that expands a thousandfold", send_and_close(http_answer(gzip_bomb(16), Content_Encoding="gzip"))
+    ),
+    invalid_response(
+        "deflate that expands a thousandfold", send_and_close(http_answer(gzip_bomb(16), Content_Encoding="deflate"))
+    ),
+    invalid_response("truncated gzip", send_and_close(http_answer(gzip.compress(BODY)[:-60], Content_Encoding="gzip"))),
+    invalid_response("not gzip", send_and_close(http_answer(BODY, Content_Encoding="gzip"))),
+    invalid_response("unsupported encoding", send_and_close(http_answer(BODY, Content_Encoding="br"))),
+    invalid_response("not UTF-8", respond_with(BODY.replace(b"Running", b"Runn\xff\xfeng"))),
+    invalid_response("truncated JSON", respond_with(BODY[: len(BODY) // 2])),
+    invalid_response("two objects", respond_with(BODY + BODY)),
+    invalid_response("nested too deep", respond_with(b"[" * 60000)),
+    invalid_response("a number of 5000 digits", respond_with(BODY.replace(b"50", b"9" * 5000))),
     *(
-        unreadable(f"JSON {text}", answers(text.encode()))
+        invalid_response(f"JSON {text}", respond_with(text.encode()))
         for text in ("[]", "[{}]", '"Completed"', "5", "null", "true")
     ),
-    unreadable("HTML with 200", answers(HTML, Content_Type="text/html")),
-    unreadable("empty 200", answers(b"")),
-    unreadable("204", says(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    unreadable("206 of the start", says(http_answer(BODY[:50], "206 Partial Content"))),
+    invalid_response("HTML with 200", respond_with(HTML, Content_Type="text/html")),
+    invalid_response("empty 200", respond_with(b"")),
+    invalid_response("204", send_and_keep_open(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    invalid_response("206 with the first bytes", send_and_keep_open(http_answer(BODY[:50], "206 Partial Content"))),
 ]

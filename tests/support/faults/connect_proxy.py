@@ -1,4 +1,4 @@
-"""A proxy on loopback that lets through what proves that it may."""
+"""An HTTP proxy on loopback that requires a password."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from support.loopback_server import Listener, http_answer
 
 
 class ConnectProxy(Listener):
-    """Answers CONNECT with a tunnel to a port of this machine, whatever the host is called.
+    """Answers CONNECT with a tunnel to a port on loopback, for any host name.
 
     Args:
-        user: Whom it lets through.
-        password: With which password.
+        user: The accepted user.
+        password: The accepted password.
 
     Attributes:
-        targets: What was asked for: ``host:port``.
+        targets: Requested targets, as ``host:port``.
     """
 
     def __init__(self, user: str, password: str) -> None:
         super().__init__()
         self.targets: list[str] = []
-        self._proof = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+        self._authorization = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
     def url(self, user: str, password: str) -> str:
-        """Return its address, as somebody who has this password would write it."""
+        """Return the proxy's URL with these credentials."""
         return f"http://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,19 +34,19 @@ class ConnectProxy(Listener):
         method, target, _ = first.split()
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         self.targets.append(target)
-        if headers.get("proxy-authorization") != self._proof:
+        if headers.get("proxy-authorization") != self._authorization:
             writer.write(http_answer(b"", "407 Proxy Authentication Required", Proxy_Authenticate="Basic"))
             return await writer.drain()
         assert method == "CONNECT"
-        there = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
+        upstream = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
-            await asyncio.gather(_passed_on(reader, there[1]), _passed_on(there[0], writer))
+            await asyncio.gather(_forward(reader, upstream[1]), _forward(upstream[0], writer))
         finally:
-            there[1].close()
+            upstream[1].close()
 
 
-async def _passed_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     while content := await source.read(65536):
         sink.write(content)
         await sink.drain()

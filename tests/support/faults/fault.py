@@ -1,4 +1,4 @@
-"""A fault and the one right outcome of it, for each kind of call."""
+"""Faults, and the outcome expected of each kind of call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
-from support.faults.faulty_server import Deed
+from support.faults.faulty_server import Misbehaviour
 
 from clanforge_async import (
     APIError,
@@ -19,36 +19,36 @@ from clanforge_async import (
 )
 
 
-class Retried(enum.Enum):
-    """What `image_diffs.retry` makes of a fault."""
+class RetryHandling(enum.Enum):
+    """How `image_diffs.retry` handles a fault."""
 
-    AGAIN = "sent again, since the server cannot have acted upon it"
-    DOUBTED = "sent once; then the diff's status is read"
-    REFUSED = "sent once; the error is raised and nothing is read"
+    RESENT = "sent again, since the server cannot have processed it"
+    STATUS_READ = "sent once; then the diff's status is read"
+    RAISED = "sent once; the error is raised and no status is read"
 
 
 @frozen(kw_only=True)
 class Fault:
-    """What goes wrong, and what is to come of it.
+    """A fault and its expected outcome.
 
     Attributes:
-        name: What goes wrong.
-        deed: What the server does, where one listens.
-        error: What is raised where it does not pass.
-        attributes: Attributes of that error.
-        is_repeated: Whether a status call is sent again.
-        retried: What comes of a retry.
-        ends_watch: Whether a watch ends at once; else it waits the fault out.
-        timeout: The client's, in seconds.
-        max_response_bytes: The client's.
+        name: Name of the fault.
+        misbehaviour: How the server handles a connection.
+        error: Type of the error raised if the fault persists.
+        attributes: Expected attributes of that error.
+        is_resent: Whether a status call is sent again.
+        retry_handling: How a retry handles the fault.
+        ends_watch: Whether a watch ends at once instead of polling on.
+        timeout: Request timeout of the client, in seconds.
+        max_response_bytes: Response limit of the client.
     """
 
     name: str
-    deed: Deed
+    misbehaviour: Misbehaviour
     error: type[ClanforgeError]
     attributes: Mapping[str, Any] = field(factory=dict)
-    is_repeated: bool
-    retried: Retried
+    is_resent: bool
+    retry_handling: RetryHandling
     ends_watch: bool = False
     timeout: float = 10.0
     max_response_bytes: int = 2**16
@@ -57,76 +57,78 @@ class Fault:
         return self.name
 
 
-def unsent(name: str, deed: Deed) -> Fault:
-    """No connection was made."""
+def connect_error(name: str, misbehaviour: Misbehaviour) -> Fault:
+    """A fault that prevents the connection."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=TransportError,
         attributes={"request_sent": False},
-        is_repeated=True,
-        retried=Retried.AGAIN,
+        is_resent=True,
+        retry_handling=RetryHandling.RESENT,
     )
 
 
-def broken(name: str, deed: Deed) -> Fault:
-    """The connection broke, or what came over it was not HTTP."""
+def transport_error(name: str, misbehaviour: Misbehaviour) -> Fault:
+    """A fault that breaks the connection or HTTP's framing."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=TransportError,
         attributes={"request_sent": True},
-        is_repeated=True,
-        retried=Retried.DOUBTED,
+        is_resent=True,
+        retry_handling=RetryHandling.STATUS_READ,
     )
 
 
-def late(name: str, deed: Deed) -> Fault:
-    """No whole answer came in time."""
+def timeout_error(name: str, misbehaviour: Misbehaviour) -> Fault:
+    """A fault that keeps the response from completing in time."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=RequestTimeoutError,
         attributes={"request_sent": True},
-        is_repeated=True,
-        retried=Retried.DOUBTED,
+        is_resent=True,
+        retry_handling=RetryHandling.STATUS_READ,
         timeout=1.0,
         max_response_bytes=2**30,
     )
 
 
-def unreadable(name: str, deed: Deed) -> Fault:
-    """A whole answer came that means nothing: asking again would bring the same, though a later poll may not."""
+def invalid_response(name: str, misbehaviour: Misbehaviour) -> Fault:
+    """A complete response without a valid job: sending the request again would not help, a later poll may."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=InvalidResponseError,
         attributes={"fields": ()},
-        is_repeated=False,
-        retried=Retried.DOUBTED,
+        is_resent=False,
+        retry_handling=RetryHandling.STATUS_READ,
     )
 
 
-def refusal(name: str, deed: Deed, error: type[APIError], status: int, **attributes: Any) -> Fault:
-    """The server says no, and would say so again."""
+def api_error(name: str, misbehaviour: Misbehaviour, error: type[APIError], status: int, **attributes: Any) -> Fault:
+    """A response that rejects the request and would do so again."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=error,
         attributes={"status_code": status, **attributes},
-        is_repeated=False,
-        retried=Retried.REFUSED,
+        is_resent=False,
+        retry_handling=RetryHandling.RAISED,
         ends_watch=True,
     )
 
 
-def failure(name: str, deed: Deed, status: int, *, is_repeated: bool = True, **attributes: Any) -> Fault:
-    """The server, or a gateway, has failed."""
+def server_error(
+    name: str, misbehaviour: Misbehaviour, status: int, *, is_resent: bool = True, **attributes: Any
+) -> Fault:
+    """A failure of the server or of a gateway."""
     return Fault(
         name=name,
-        deed=deed,
+        misbehaviour=misbehaviour,
         error=ServerError,
         attributes={"status_code": status, **attributes},
-        is_repeated=is_repeated,
-        retried=Retried.DOUBTED,
+        is_resent=is_resent,
+        retry_handling=RetryHandling.STATUS_READ,
     )

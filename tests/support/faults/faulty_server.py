@@ -1,4 +1,4 @@
-"""A server on a real socket that does as badly as it is told for its first visits, and well from then on."""
+"""A server on a real socket that misbehaves for a number of requests and then behaves."""
 
 from __future__ import annotations
 
@@ -14,66 +14,66 @@ from support.loopback_server import Listener, http_answer
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Visit:
-    """One request that comes, or was to come, over a connection."""
+class Connection:
+    """The server's end of one connection."""
 
     def __init__(self, server: FaultyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._server = server
         self._reader = reader
         self._writer = writer
 
-    async def head(self) -> str:
-        """Read the request."""
+    async def read_request(self) -> str:
+        """Read the head of a request."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         self._server.paths.append(head.split()[1].partition("?")[0].removeprefix("/cfp/v1/"))
         return head
 
-    async def begun(self) -> None:
-        """Read what comes first, whatever it is."""
+    async def read_first_bytes(self) -> None:
+        """Read the first bytes, HTTP or not."""
         await self._reader.read(65536)
 
-    async def say(self, content: bytes) -> None:
-        """Send bytes, whatever they are."""
+    async def send(self, content: bytes) -> None:
+        """Send raw bytes."""
         self._writer.write(content)
         self._server.sent += len(content)
         await self._writer.drain()
 
-    async def hang(self) -> None:
-        """Do nothing for as long as the client stays."""
+    async def wait_for_close(self) -> None:
+        """Wait until the client closes the connection."""
         while await self._reader.read(65536):
             pass
 
     def reset(self) -> None:
-        """Break the connection instead of closing it."""
-        connection: socket.socket = self._writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        """Make the next close send a reset."""
+        tcp_socket: socket.socket = self._writer.get_extra_info("socket")
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
-    async def answer(self) -> None:
-        """Answer as the API does."""
-        await self.say(http_answer(self._server.job(await self.head())))
+    async def send_response(self) -> None:
+        """Read a request and respond as the API does."""
+        await self.send(http_answer(self._server.job(await self.read_request())))
 
 
-Deed = Callable[[Visit], Awaitable[bool]]
-"""What a server does on a visit; returns whether the connection stays open."""
+Misbehaviour = Callable[[Connection], Awaitable[bool]]
+"""Handles a connection wrongly; returns whether the connection stays open."""
 
 
 class FaultyServer(Listener):
-    """Misbehaves on its first visits; listens only when it is told to.
+    """Misbehaves for the first requests; listens only after `listen`.
 
     Args:
-        deed: How it misbehaves.
-        times: On how many visits.
-        job: Gives the body of a good answer to a request.
-        tls: Has it speak TLS.
+        misbehaviour: How to handle a connection.
+        times: Number of requests or connections to misbehave for.
+        job: Returns the body of a correct response, given the head of a request.
+        tls: TLS context; None for plain HTTP.
 
     Attributes:
-        paths: What was asked for, below the API's prefix, as far as requests were read.
-        sent: How many bytes it has sent.
+        paths: Requested paths below the API's prefix, as far as requests were read.
+        sent: Number of bytes sent.
     """
 
     def __init__(
         self,
-        deed: Deed,
+        misbehaviour: Misbehaviour,
         times: float,
         job: Callable[[str], dict[str, Any]],
         tls: ssl.SSLContext | None = None,
@@ -82,23 +82,23 @@ class FaultyServer(Listener):
         self.paths: list[str] = []
         self.sent = 0
         self.job = job
-        self._deed = deed
-        self._left = times
+        self._misbehaviour = misbehaviour
+        self._misbehaviours_left = times
 
     async def misbehave(self, times: float) -> None:
-        """Do so again, over other connections."""
+        """Misbehave again, for new connections."""
         await self.hang_up()
-        self._left = times
+        self._misbehaviours_left = times
         self.paths.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        visit = Visit(self, reader, writer)
-        while await self._is_to_go_on(visit):
+        connection = Connection(self, reader, writer)
+        while await self._serve_request(connection):
             pass
 
-    async def _is_to_go_on(self, visit: Visit) -> bool:
-        if self._left > 0:
-            self._left -= 1
-            return await self._deed(visit)
-        await visit.answer()
+    async def _serve_request(self, connection: Connection) -> bool:
+        if self._misbehaviours_left > 0:
+            self._misbehaviours_left -= 1
+            return await self._misbehaviour(connection)
+        await connection.send_response()
         return True

@@ -1,11 +1,12 @@
-"""What the tests of faults share: a client of a faulty server, and what is to hold of every error."""
+"""Calls, clients and assertions shared by the tests of faults."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import pickle
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from support.faults.fault import Fault
@@ -22,58 +23,58 @@ from clanforge_async import (
     JobState,
 )
 
-LONGEST_LINE = 1000
-"""Characters that a message or a line of a log may have."""
+MAX_LINE_LENGTH = 1000
+"""Maximum characters of an error message or a log line."""
 
-LONGEST_BODY = 2048
+MAX_BODY_LENGTH = 2048
 
 DIFF, VERSION = JobRef.image_diff(5), JobRef.image_version(5)
-Read = Callable[[ClanforgeClient], Awaitable[Job]]
-READS: dict[str, Read] = {
+StatusCall = Callable[[ClanforgeClient], Awaitable[Job]]
+STATUS_CALLS: dict[str, StatusCall] = {
     "image diff": lambda client: client.image_diffs.status(5, include_details=True),
     "image version": lambda client: client.image_versions.status(5),
 }
 
 
-def ask_for_retry(client: ClanforgeClient) -> Awaitable[Job]:
-    """Ask for a retry of the image diff."""
+def call_retry(client: ClanforgeClient) -> Awaitable[Job]:
+    """Retry the image diff."""
     return client.image_diffs.retry(5)
 
 
-class Attempts(logging.Handler):
-    """Counts what the client tried, by the one line that each attempt logs; holds that no line is long."""
+class AttemptCounter(logging.Handler):
+    """Log handler that counts attempts, one log line each, and measures the longest message."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
-        self.longest = 0
+        self.longest_message = 0
         self._more = asyncio.Event()
 
-    async def reach(self, count: int) -> None:
-        """Wait until so many have been made."""
+    async def wait_until(self, count: int) -> None:
+        """Wait until there are this many attempts."""
         while self.count < count:
             self._more.clear()
             await self._more.wait()
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        self.longest = max(self.longest, len(message))
+        self.longest_message = max(self.longest_message, len(message))
         self.count += message.startswith("GET ")
         self._more.set()
 
 
-def running(_head: str) -> dict[str, Any]:
-    """Return a job that runs."""
+def running_job(_head: str) -> dict[str, Any]:
+    """Return the body of a running job."""
     return wire(5)
 
 
-def completed(_head: str) -> dict[str, Any]:
-    """Return a job that completed, long ago."""
+def completed_job(_head: str) -> dict[str, Any]:
+    """Return the body of a job that completed before the test."""
     return wire(5, JobState.COMPLETED)
 
 
-def client_of(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeClient:
-    """Return a client that gives up when the fault's own limits say so."""
+def make_client(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeClient:
+    """Return a client of the server, with the fault's timeout and response limit."""
     arguments: dict[str, Any] = {
         "base_url": f"http://127.0.0.1:{server.port}",
         "max_rate": None,
@@ -83,21 +84,38 @@ def client_of(server: FaultyServer, fault: Fault, **options: Any) -> ClanforgeCl
     return ClanforgeClient(("key", "secret"), **(arguments | options))
 
 
-def check(error: BaseException | None, fault: Fault) -> None:
-    """Hold that an error is the one that the fault is to be told by, and that it is bounded."""
+@asynccontextmanager
+async def faulty_server(
+    fault: Fault, times: float, job: Callable[[str], dict[str, Any]], **options: Any
+) -> AsyncIterator[tuple[FaultyServer, ClanforgeClient]]:
+    """Start a server that commits the fault this many times, and yield it with a client.
+
+    Args:
+        fault: The fault.
+        times: Number of requests or connections to misbehave for.
+        job: Returns the body of a correct response, given the head of a request.
+        options: Options of the client.
+    """
+    async with FaultyServer(fault.misbehaviour, times, job) as server, make_client(server, fault, **options) as client:
+        await server.listen()
+        yield server, client
+
+
+def assert_error(error: BaseException | None, fault: Fault) -> None:
+    """Assert that an error is the one expected of the fault, and that it is bounded."""
     assert type(error) is fault.error, repr(error)
     assert {name: getattr(error, name) for name in fault.attributes} == fault.attributes
     assert_bounded(error)
 
 
 def assert_bounded(error: BaseException | None) -> None:
-    """Hold that an error says no more than anybody reads, keeps no more than 2 KiB, and pickles."""
+    """Assert that an error pickles, and that its message and its body are short."""
     assert isinstance(error, ClanforgeError)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
-    assert len(str(error)) <= LONGEST_LINE
+    assert len(str(error)) <= MAX_LINE_LENGTH
     if isinstance(error, APIError | InvalidResponseError):
-        assert len(error.body) <= LONGEST_BODY
+        assert len(error.body) <= MAX_BODY_LENGTH
     if isinstance(error, APIError):
         assert error.method == "GET"
         assert "?" not in error.url

@@ -1,4 +1,4 @@
-"""Names that an event loop cannot resolve until it is told to."""
+"""A fake DNS resolver."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-NAME = "api.clanforge.test"
+HOST_NAME = "api.clanforge.test"
 
 
-class Resolver:
-    """Answers for `NAME` in place of the system, in the loop that runs.
+class FakeResolver:
+    """Replaces the system's resolver for `HOST_NAME`, in the running loop.
 
     Attributes:
-        knows: Whether the name is that of this machine; else there is no such name.
+        resolves: Whether the name resolves to loopback; if not, it is unknown.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
-        self.knows = False
+        self.resolves = False
         self._system = loop.getaddrinfo
         monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
 
     async def _resolve(self, host: Any, port: Any, **options: Any) -> Any:
-        if host not in (NAME, NAME.encode()):
+        if host not in (HOST_NAME, HOST_NAME.encode()):
             return await self._system(host, port, **options)
-        if not self.knows:
+        if not self.resolves:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", int(port)))]

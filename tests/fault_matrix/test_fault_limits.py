@@ -1,4 +1,4 @@
-"""What a server can make a client hold, keep and say: so much and no more, and nothing that a terminal obeys."""
+"""Limits on a server's influence: bytes read, length of messages, and control characters on the terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from support.cli.fixtures import servers, simulator, small_ca_file, terminal
 from support.cli.harness import OverrideFields
 from support.cli.terminal import Terminal
 from support.faults.body_faults import LARGE, MEBIBYTE
-from support.faults.deeds import answers, repeats
-from support.faults.fault import unreadable
-from support.faults.faulty_server import FaultyServer
-from support.faults.harness import LONGEST_LINE, VERSION, assert_bounded, check, client_of, running
+from support.faults.fault import invalid_response
+from support.faults.harness import MAX_LINE_LENGTH, VERSION, assert_bounded, assert_error, faulty_server, running_job
+from support.faults.misbehaviours import respond_with, send_repeatedly
 from support.scripted_server import envelope, wire
 from support.virtual_time import virtual_time_on_loopback
 
@@ -26,34 +25,26 @@ __all__ = ["servers", "simulator", "small_ca_file", "terminal"]
 
 HOSTILE = "\x1b[31m\x1b]0;owned\x07 \x9b2J\r\x08\u202e"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE
-WORDS = "words " * 20000
+LONG_TEXT = "words " * 20000
 
 
 @pytest.mark.parametrize("limit", [1, 2**16, 32 * 2**20])
-async def test_a_body_is_read_no_further_than_allowed(limit: int) -> None:
-    """Of 200 MB no more is taken than the limit, and what the sockets between hold."""
-    fault = unreadable("200 MB", repeats(HEAD, MEBIBYTE, times=200))
-    async with (
-        FaultyServer(fault.deed, 1, running) as server,
-        client_of(server, fault, max_response_bytes=limit) as client,
-    ):
-        await server.listen()
+async def test_a_body_is_read_up_to_the_limit(limit: int) -> None:
+    """The client reads no more of 200 MB than its limit and the socket buffers."""
+    fault = invalid_response("200 MB", send_repeatedly(HEAD, MEBIBYTE, times=200))
+    async with faulty_server(fault, 1, running_job, max_response_bytes=limit) as (server, client):
         with pytest.raises(InvalidResponseError, match=f"larger than {limit} bytes") as raised:
             await client.image_versions.status(5)
-        check(raised.value, fault)
+        assert_error(raised.value, fault)
     assert server.sent <= limit + 24 * 2**20
 
 
 @pytest.mark.parametrize("over", [0, 1])
-async def test_the_limit_itself_is_allowed(over: int) -> None:
-    """A body of exactly ``max_response_bytes`` is read, and one of a byte more is not."""
+async def test_a_body_at_the_limit_is_accepted(over: int) -> None:
+    """A body of exactly ``max_response_bytes`` is accepted; one more byte is not."""
     body = json.dumps(wire(5)).encode()
-    fault = unreadable("at the limit", answers(body + b" " * over))
-    async with (
-        FaultyServer(fault.deed, 1, running) as server,
-        client_of(server, fault, max_response_bytes=len(body)) as client,
-    ):
-        await server.listen()
+    fault = invalid_response("at the limit", respond_with(body + b" " * over))
+    async with faulty_server(fault, 1, running_job, max_response_bytes=len(body)) as (_, client):
         if over:
             with pytest.raises(InvalidResponseError):
                 await client.image_versions.status(5)
@@ -62,15 +53,13 @@ async def test_the_limit_itself_is_allowed(over: int) -> None:
 
 
 @pytest.mark.parametrize("status", ["200 OK", "400 No", "500 Oh", "302 Moved"])
-@pytest.mark.parametrize("body", [WORDS.encode(), json.dumps(envelope(WORDS)).encode()], ids=["page", "envelope"])
-async def test_an_error_keeps_little_of_a_long_answer(status: str, body: bytes) -> None:
-    """Whatever the server says at length, the error's message is short and its body 2 KiB."""
-    fault = unreadable("long", answers(body, status, Location="https://elsewhere.example/" + "x" * 5000))
-    async with (
-        FaultyServer(fault.deed, 1, running) as server,
-        client_of(server, fault, max_response_bytes=2**20, max_retries=0) as client,
-    ):
-        await server.listen()
+@pytest.mark.parametrize(
+    "body", [LONG_TEXT.encode(), json.dumps(envelope(LONG_TEXT)).encode()], ids=["page", "envelope"]
+)
+async def test_the_error_for_a_long_response_is_short(status: str, body: bytes) -> None:
+    """The error for a long response has a short message and at most 2 KiB of its body."""
+    fault = invalid_response("long", respond_with(body, status, Location="https://elsewhere.example/" + "x" * 5000))
+    async with faulty_server(fault, 1, running_job, max_response_bytes=2**20, max_retries=0) as (_, client):
         with pytest.raises((APIError, InvalidResponseError)) as raised:
             await client.image_versions.status(5)
     assert_bounded(raised.value)
@@ -79,39 +68,41 @@ async def test_an_error_keeps_little_of_a_long_answer(status: str, body: bytes) 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.SQUASHED, None])
 @virtual_time_on_loopback
-async def test_a_job_keeps_what_its_error_does_not_quote(
+async def test_a_job_keeps_texts_that_its_error_shortens(
     state: JobState | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A job's own texts are whole on the job, and short in messages and in the log."""
-    job = wire(5, state, jobstateid=None if state is None else int(state), jobstatename=WORDS, joberror=WORDS)
-    fault = unreadable("a long job", answers(json.dumps(job).encode()))
+    """A job keeps its long texts; error messages and log lines shorten them."""
+    job = wire(5, state, jobstateid=None if state is None else int(state), jobstatename=LONG_TEXT, joberror=LONG_TEXT)
+    fault = invalid_response("a long job", respond_with(json.dumps(job).encode()))
     async with (
-        FaultyServer(fault.deed, 2**31, running) as server,
-        client_of(server, fault, max_response_bytes=2**20) as client,
+        faulty_server(fault, 2**31, running_job, max_response_bytes=2**20) as (_, client),
         JobWatcher(client, interval=0.01) as watcher,
     ):
-        await server.listen()
         with pytest.raises((JobFailedError, WatchTimeoutError)) as raised:
             await watcher.wait(VERSION, timeout=1)
     error: Any = raised.value
     last = error.job if isinstance(error, JobFailedError) else error.last_job
     assert last is not None
-    assert last.error == last.state_name == WORDS
+    assert last.error == last.state_name == LONG_TEXT
     assert_bounded(raised.value)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == (state is None)
-    assert all(len(warning) <= LONGEST_LINE for warning in warnings)
+    assert all(len(warning) <= MAX_LINE_LENGTH for warning in warnings)
 
 
 @pytest.mark.parametrize("field", ["joberror", "jobstatename", "error_message"])
 @pytest.mark.parametrize("argv", [("image-version", "status", "1"), ("watch", "image-version/1", "--interval", "0.05")])
-@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("output_options", [(), ("--json",)])
 def test_plain_output_is_escaped(
-    simulator: Simulator, capsys: pytest.CaptureFixture[str], field: str, argv: tuple[str, ...], form: tuple[str, ...]
+    simulator: Simulator,
+    capsys: pytest.CaptureFixture[str],
+    field: str,
+    argv: tuple[str, ...],
+    output_options: tuple[str, ...],
 ) -> None:
-    """Whatever field holds control characters, neither stdout nor stderr sends one to a terminal."""
-    befall(simulator, field)
-    main([*argv, *form])
+    """Control characters in any field are escaped on stdout and stderr."""
+    add_hostile_text(simulator, field)
+    main([*argv, *output_options])
     out, err = capsys.readouterr()
     assert r"\x1b" in out + err or r"\u001b" in out
     assert (out + err).replace("\n", "").isprintable()
@@ -119,16 +110,16 @@ def test_plain_output_is_escaped(
 
 @pytest.mark.parametrize("field", ["joberror", "jobstatename", "error_message"])
 def test_live_output_is_escaped(simulator: Simulator, terminal: Terminal, field: str) -> None:
-    """Of what a live view sends to its terminal, nothing but the view's own sequences is obeyed."""
-    befall(simulator, field)
+    """The live view sends no control sequences to the terminal but its own."""
+    add_hostile_text(simulator, field)
     with terminal.as_stdout():
         main(["watch", "image-version/1", "--interval", "0.4"])
     terminal.wait_for(r"\x1b[31m")
     assert not any(sign in terminal.shown for sign in ("\x1b[31m\x1b", "\x1b]0", "\x07", "\x9b", "\x08", "\u202e"))
 
 
-def befall(simulator: Simulator, field: str) -> None:
-    """Have an image version's status hold the hostile text once, at a field, before the job fails or completes."""
+def add_hostile_text(simulator: Simulator, field: str) -> None:
+    """Put the hostile text into a field of an image version's next status."""
     if field == "error_message":
         simulator.faults.add(Envelope(HOSTILE, status=404))
     elif field == "jobstatename":

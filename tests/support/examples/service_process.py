@@ -1,4 +1,4 @@
-"""The example service as a process of its own, and what a browser would read from it."""
+"""The example service in a process of its own, and a reader of its event stream."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from typing import Any
 
 import httpx
 from attrs import frozen
-from support.examples.running import EXAMPLES
+from support.examples.example_process import EXAMPLES
 
 Rows = dict[str, dict[str, Any]]
-"""What is shown of each job, by its reference."""
+"""Rows by job reference."""
 
 
 @frozen
-class Service:
-    """A service that answers.
+class ServiceProcess:
+    """A running service.
 
     Attributes:
-        url: Where.
-        process: What runs it.
+        url: Its base URL.
+        process: Its process.
     """
 
     url: str
     process: asyncio.subprocess.Process
 
     async def stop(self) -> str:
-        """Ask it to end, as a supervisor does, and return its log."""
+        """Send SIGTERM, as a supervisor does, and return the log."""
         self.process.terminate()
         _, log = await self.process.communicate()
         return log.decode()
 
 
 @asynccontextmanager
-async def service(database: Path, env: dict[str, str], port: int = 0) -> AsyncIterator[Service]:
-    """Run the service until the block is left."""
+async def run_service(database: Path, env: dict[str, str], port: int = 0) -> AsyncIterator[ServiceProcess]:
+    """Run the service until the block exits."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "service", "--port", str(port), "--database", database),
         env=env,
@@ -52,15 +52,15 @@ async def service(database: Path, env: dict[str, str], port: int = 0) -> AsyncIt
         assert process.stderr is not None
         log = await process.stderr.readuntil(b"(Press CTRL+C to quit)\n")
         [url] = re.findall(r"running on (http://\S+)", log.decode())
-        yield Service(url, process)
+        yield ServiceProcess(url, process)
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
 
 
-async def rows(stream: httpx.Response) -> AsyncIterator[Rows]:
-    """Follow a stream of server-sent events as the page does; gives all rows after each event."""
+async def read_rows(stream: httpx.Response) -> AsyncIterator[Rows]:
+    """Read a stream of server-sent events as the page does; yield all rows after each event."""
     shown: Rows = {}
     kind = ""
     async for line in stream.aiter_lines():

@@ -1,4 +1,4 @@
-"""The client of a soak."""
+"""Configuration of the soak's client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from clanforge_async import ClanforgeClient
 from clanforge_async.simulator import DEMO_ACCOUNT
-from soak.kinds import LARGEST_BODY
+from soak.fault_kinds import MAX_RESPONSE_BYTES
 
 
 def _aiohttp(concurrency: int) -> httpx.AsyncBaseTransport:
@@ -21,25 +21,25 @@ TRANSPORTS: dict[str, Callable[[int], httpx.AsyncBaseTransport | None]] = {
     "default": lambda _: None,
     "aiohttp": _aiohttp,
 }
-"""What makes a transport for so many requests at a time, by name; none stands for the client's own connections."""
+"""Factories of transports by name; each takes the maximum concurrency. None stands for the client's default."""
 
 
 @frozen(kw_only=True)
-class NearSide:
-    """How the client is made.
+class ClientConfig:
+    """Configuration of the client.
 
     Attributes:
-        max_rate: Requests per second.
-        max_concurrency: Requests in flight at a time.
-        transport: One of `TRANSPORTS`.
+        max_rate: Maximum requests per second.
+        max_concurrency: Maximum concurrent requests.
+        transport: A key of `TRANSPORTS`.
     """
 
     max_rate: float
     max_concurrency: int
     transport: str
 
-    def client(self, url: str, timeout: float) -> ClanforgeClient:
-        """Return a client of a server, which gives each request so many seconds."""
+    def make_client(self, url: str, timeout: float) -> ClanforgeClient:
+        """Return a client of the server at this URL, with a request timeout in seconds."""
         return ClanforgeClient(
             (DEMO_ACCOUNT.access_key, DEMO_ACCOUNT.secret_key),
             account_service_id=DEMO_ACCOUNT.account_service_id,
@@ -47,6 +47,6 @@ class NearSide:
             timeout=timeout,
             max_rate=self.max_rate,
             max_concurrency=self.max_concurrency,
-            max_response_bytes=LARGEST_BODY,
+            max_response_bytes=MAX_RESPONSE_BYTES,
             transport=TRANSPORTS[self.transport](self.max_concurrency),
         )

@@ -1,4 +1,4 @@
-"""Runs the examples as their readers do: as programs, with the API's address and keys in the environment."""
+"""Runs examples as users do: as programs, with the API's URL and credentials in the environment."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment with the demo account's credentials, and more, in place of its own ways out."""
+    """Return this process's environment with the demo account's credentials and `more`, without proxies."""
     kept = {name: value for name, value in os.environ.items() if not re.match("CLANFORGE_|.*_PROXY$", name.upper())}
     return kept | credentials() | more
 
 
 def credentials() -> dict[str, str]:
-    """Return what the demo account is opened with."""
+    """Return the environment variables of the demo account's credentials."""
     return {
         "CLANFORGE_ACCESS_KEY": DEMO_ACCOUNT.access_key,
         "CLANFORGE_SECRET_KEY": DEMO_ACCOUNT.secret_key,
@@ -31,7 +31,7 @@ def credentials() -> dict[str, str]:
 
 
 async def run(*command: str | Path, env: dict[str, str], cwd: Path = EXAMPLES) -> Finished:
-    """Run a program to its end."""
+    """Run a program until it exits."""
     process = await asyncio.create_subprocess_exec(
         *command, env=env, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -40,5 +40,5 @@ async def run(*command: str | Path, env: dict[str, str], cwd: Path = EXAMPLES) -
 
 
 async def run_script(name: str, *arguments: str, env: dict[str, str]) -> Finished:
-    """Run an example that is a single file; what it is warned of is an error."""
+    """Run an example script; warnings are errors."""
     return await run(sys.executable, "-W", "error", EXAMPLES / name, *arguments, env=env)

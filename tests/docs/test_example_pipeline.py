@@ -1,4 +1,4 @@
-"""The pipeline gate lets through what has completed, and the pipelines that show it run."""
+"""The pipeline gate passes if all jobs have completed, and the example pipelines run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own
 from support.cli.harness import Finished
-from support.examples.running import EXAMPLES, credentials, environment, run
+from support.examples.example_process import EXAMPLES, credentials, environment, run
 
 from clanforge_async.simulator import Envelope, Simulator, serve
 
@@ -35,7 +35,7 @@ async def simulator() -> Simulator:
 
 @pytest.fixture
 async def env(simulator: Simulator, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
-    """Serve the simulator to a checkout that has the gate in ``ci`` and on whose path is what a runner installs."""
+    """Serve the simulator, in an environment with the gate in ``ci`` and the runner's programs on the path."""
     (tmp_path / "bin").mkdir()
     for name, line in PROGRAMS.items():
         program = tmp_path / "bin" / name
@@ -47,48 +47,46 @@ async def env(simulator: Simulator, tmp_path: Path) -> AsyncIterator[dict[str, s
         yield environment(CLANFORGE_BASE_URL=base_url, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin", DIFF_ID="5678")
 
 
-async def gate(*refs: str, env: dict[str, str], checkout: Path, **more: str) -> tuple[int, str]:
-    """Return the gate's exit status and its own last word."""
+async def run_gate(*refs: str, env: dict[str, str], checkout: Path, **more: str) -> tuple[int, str]:
+    """Return the gate's exit status and its last message."""
     finished = await run(PIPELINE / "gate.sh", *refs, env=env | more, cwd=checkout)
-    said = re.findall("^gate: (.*)", finished.err + finished.out, re.MULTILINE)
-    return finished.status, said[-1]
+    messages = re.findall("^gate: (.*)", finished.err + finished.out, re.MULTILINE)
+    return finished.status, messages[-1]
 
 
-async def test_a_failed_job_keeps_the_gate_shut(env: dict[str, str], tmp_path: Path) -> None:
-    """One job that has failed stops the pipeline, although another has completed."""
-    assert await gate("image-version/9012", "image-diff/5678", env=env, checkout=tmp_path) == (
+async def test_a_failed_job_stops_the_pipeline(env: dict[str, str], tmp_path: Path) -> None:
+    """One failed job stops the pipeline, although another has completed."""
+    assert await run_gate("image-version/9012", "image-diff/5678", env=env, checkout=tmp_path) == (
         1,
         "a job has failed, see above; nothing is rolled out",
     )
 
 
-async def test_a_timeout_is_told_apart(env: dict[str, str], tmp_path: Path) -> None:
-    """A job that is not done in time is no failed one: the gate says how to go on."""
-    status, said = await gate("image-version/9013", env=env, checkout=tmp_path, GATE_TIMEOUT="0.3")
-    assert (status, said.partition(";")[0]) == (3, "not done in time")
+async def test_a_timeout_has_its_own_status(env: dict[str, str], tmp_path: Path) -> None:
+    """A timeout has its own status and message, with how to continue."""
+    status, message = await run_gate("image-version/9013", env=env, checkout=tmp_path, GATE_TIMEOUT="0.3")
+    assert (status, message.partition(";")[0]) == (3, "not done in time")
 
 
-async def test_a_failure_of_the_api_is_tried_once_more(
-    simulator: Simulator, env: dict[str, str], tmp_path: Path
-) -> None:
-    """What ends a watch without saying anything of the job is no reason to stop the pipeline if it passes."""
+async def test_an_api_error_is_tried_again(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
+    """An API error that says nothing about the job is tried again once."""
     simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
-    assert await gate("image-version/9012", env=env, checkout=tmp_path) == (0, "all jobs have completed")
+    assert await run_gate("image-version/9012", env=env, checkout=tmp_path) == (0, "all jobs have completed")
 
 
-async def script(lines: str, env: Mapping[str, str], checkout: Path) -> None:
-    """Run what a runner would, in the plainest of shells, and hold that it succeeds."""
+async def run_shell(lines: str, env: Mapping[str, str], checkout: Path) -> None:
+    """Run a job's script in a POSIX shell, and assert that it succeeds."""
     finished: Finished = await run("sh", "-e", "-c", lines, env=dict(env), cwd=checkout)
     assert finished.status == 0, finished.out + finished.err
 
 
-def filled_in(text: str, values: Mapping[str, str]) -> str:
-    """Return a text with GitHub's expressions in it evaluated."""
+def evaluate_expressions(text: str, values: Mapping[str, str]) -> str:
+    """Evaluate GitHub's expressions in a text."""
     return re.sub(r"\$\{\{ (.*?) \}\}", lambda match: values[match[1]], text)
 
 
 async def test_the_github_workflow_runs(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
-    """The diff is retried, its reference handed to the gate, and the gate opens when the new run has completed."""
+    """The workflow retries the diff, passes its reference to the gate, and passes once the new run completes."""
     workflow: Any = yaml.safe_load((PIPELINE / "github-actions.yml").read_text("utf-8"))
     values = {f"{kind}.{name}": value for name, value in credentials().items() for kind in ("secrets", "vars")}
     values["inputs.diff_id"] = env["DIFF_ID"]
@@ -97,24 +95,24 @@ async def test_the_github_workflow_runs(simulator: Simulator, env: dict[str, str
     for name, job in workflow["jobs"].items():
         for step in job["steps"]:
             if "run" in step:
-                assert "${{" not in step["run"]  # an input would be run as part of the script
-                given = {key: filled_in(value, values) for key, value in step.get("env", {}).items()}
-                await script(step["run"], bare | given | {"GITHUB_OUTPUT": str(output)}, tmp_path)
+                assert "${{" not in step["run"]  # an expression would be run as part of the script
+                given = {key: evaluate_expressions(value, values) for key, value in step.get("env", {}).items()}
+                await run_shell(step["run"], bare | given | {"GITHUB_OUTPUT": str(output)}, tmp_path)
         for key, value in job.get("outputs", {}).items():
             values |= {f"steps.{name}.outputs.{key}": output.read_text("utf-8").strip().removeprefix(f"{key}=")}
-            values[f"needs.{name}.outputs.{key}"] = filled_in(value, values)
+            values[f"needs.{name}.outputs.{key}"] = evaluate_expressions(value, values)
     assert re.fullmatch(r"image-diff/5678@\d+", values["needs.retry.outputs.ref"])
     assert simulator.retries_of(5678) == 1
 
 
 async def test_the_gitlab_pipeline_runs(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
-    """It does as the other one does."""
+    """The GitLab pipeline does the same."""
     pipeline: Any = yaml.safe_load((PIPELINE / "gitlab-ci.yml").read_text("utf-8"))
     before = pipeline["default"]["before_script"]
     variables = dict(env)
     for stage in pipeline["stages"]:
         [job] = [job for job in pipeline.values() if isinstance(job, dict) and job.get("stage") == stage]
-        await script("\n".join([*before, *job["script"]]), variables | job.get("variables", {}), tmp_path)
+        await run_shell("\n".join([*before, *job["script"]]), variables | job.get("variables", {}), tmp_path)
         if "artifacts" in job:
             reports, paths = (job["artifacts"].get(kind, {}) for kind in ("reports", "paths"))
             assert all((tmp_path / path).exists() for path in [*reports.values(), *paths])
