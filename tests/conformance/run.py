@@ -15,7 +15,9 @@ from conformance.adapter import Operation, OperationTransport
 from conformance.scenarios import Scenario, read_scenarios
 from conformance.server import read_swagger, run_server
 
-INTERVAL = 0.05
+INTERVAL = 1 / 16
+"""Seconds between polls; a power of two, whose multiples a virtual clock reaches exactly."""
+
 OUTAGE_TOLERANCE = 0.5
 """Seconds of malformed answers before a watch gives up; the suite's other errors are gone at the next poll."""
 
