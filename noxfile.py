@@ -17,6 +17,8 @@ nox.options.error_on_external_run = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 OLDEST = (3, 11)
 NEWEST = (3, 15)
+TEST_SERVER = "@microsoft.azure/autorest.testserver"
+TEST_SERVER_VERSION = "3.3.51"
 MEASURED = bool(os.environ.get("MEASURE_COVERAGE"))
 """Whether one run of the tests is to do what the session `coverage` does, so that CI needs no second one."""
 
@@ -101,6 +103,19 @@ def soak(session: nox.Session) -> None:
     """Watch thousands of jobs for minutes while everything fails; arguments go to the soak."""
     session.install(".[all]")
     session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Watch a public suite of long-running operations; it needs Node 18 or newer, and installs the suite with npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.skip("node or npm is not on the path")
+    session.install(".[all]")
+    home = Path(session.create_tmp()).resolve()
+    options = ("--prefix", str(home), "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+    session.run("npm", "install", *options, f"{TEST_SERVER}@{TEST_SERVER_VERSION}", external=True)
+    package = home / "node_modules" / TEST_SERVER
+    session.run("python", "-m", "conformance", "--server", str(package), env={"PYTHONPATH": "tests"})
 
 
 @nox.session
