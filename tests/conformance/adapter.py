@@ -68,10 +68,15 @@ class Operation:
     Args:
         scenario: The operation's requests.
         base_url: The server's address.
+
+    Attributes:
+        scenario: The same.
+        errors: How many answers were errors or malformed, by their status; with a 2xx they were malformed.
     """
 
     def __init__(self, scenario: Scenario, base_url: httpx.URL) -> None:
-        self._scenario = scenario
+        self.scenario = scenario
+        self.errors: Counter[int] = Counter()
         self._resource = base_url.join(scenario.path)
         self._url: httpx.URL | None = self._resource
         self._location: httpx.URL | None = None
@@ -82,8 +87,8 @@ class Operation:
         """Return the request that starts the operation, or its next poll; None if it has no address to poll."""
         if self._url is None:
             return None
-        method = self._scenario.method if self._stage is Stage.START else "GET"
-        return httpx.Request(method, self._url, headers=self._scenario.headers, cookies=self._cookies)
+        method = self.scenario.method if self._stage is Stage.START else "GET"
+        return httpx.Request(method, self._url, headers=self.scenario.headers, cookies=self._cookies)
 
     def read(self, response: httpx.Response) -> JobState | None:
         """Return the operation's state after an answer; None if that is an error or malformed."""
@@ -110,14 +115,14 @@ class Operation:
             self._stage, self._url = Stage.RESOURCE, self._resource if self._has_resource else None
 
     def _result_url(self) -> httpx.URL | None:
-        via = self._scenario.final_state_via
-        if via == "location" or (via is None and self._scenario.method == "POST"):
+        via = self.scenario.final_state_via
+        if via == "location" or (via is None and self.scenario.method == "POST"):
             return self._location
         return self._resource if via is None and self._has_resource else None
 
     @property
     def _has_resource(self) -> bool:
-        return self._scenario.method in {"PUT", "PATCH"}
+        return self.scenario.method in {"PUT", "PATCH"}
 
 
 class OperationTransport(httpx.AsyncBaseTransport):
@@ -131,14 +136,12 @@ class OperationTransport(httpx.AsyncBaseTransport):
 
     Attributes:
         refs: The image versions.
-        errors: How many answers reached the client as they were, by their status; with a 2xx they were malformed.
     """
 
     def __init__(self, operations: Iterable[Operation], inner: httpx.AsyncBaseTransport) -> None:
         self._operations = dict(enumerate(operations, 1))
         self._inner = inner
         self.refs = [JobRef(JobKind.IMAGE_VERSION, number) for number in self._operations]
-        self.errors: Counter[int] = Counter()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         *_, number, _status = request.url.path.split("/")
@@ -153,7 +156,7 @@ class OperationTransport(httpx.AsyncBaseTransport):
             await response.aread()
             state = operation.read(response)
         if state is None:
-            self.errors[response.status_code] += 1
+            operation.errors[response.status_code] += 1
             return response
         return httpx.Response(200, json=job_to_dict(image_version_job(int(number), state)))
 

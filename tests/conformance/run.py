@@ -10,9 +10,16 @@ import httpx
 from attrs import frozen
 from bench.tables import text
 
-from clanforge_async import ClanforgeClient, JobWatcher, WatchResult
+from clanforge_async import (
+    BadRequestError,
+    ClanforgeClient,
+    InvalidResponseError,
+    JobWatcher,
+    NotFoundError,
+    WatchResult,
+)
 from conformance.adapter import Operation, OperationTransport
-from conformance.scenarios import Scenario, read_scenarios
+from conformance.scenarios import read_scenarios
 from conformance.server import read_swagger, run_server
 
 INTERVAL = 1 / 16
@@ -21,28 +28,33 @@ INTERVAL = 1 / 16
 OUTAGE_TOLERANCE = 0.5
 """Seconds of malformed answers before a watch gives up; the suite's other errors are gone at the next poll."""
 
+_REFUSALS = (BadRequestError, NotFoundError)
+
 
 @frozen
 class ScenarioResult:
     """The end of one scenario.
 
     Attributes:
-        scenario: The scenario.
-        result: How the watch of its operation ended.
+        operation: The scenario's operation.
+        result: How its watch ended.
     """
 
-    scenario: Scenario
+    operation: Operation
     result: WatchResult
 
     @property
-    def error(self) -> str:
-        """The name of the error that the watch ended with, or ``completed``."""
-        return _describe(None if self.result.error is None else type(self.result.error))
-
-    @property
-    def expected(self) -> str:
-        """The same, as it has to be."""
-        return _describe(self.scenario.expected_error)
+    def failure(self) -> str | None:
+        """The difference from the expected end, in words."""
+        expected = self.operation.scenario.expected_error
+        error = None if self.result.error is None else type(self.result.error)
+        if error is not expected:
+            return f"{_describe(error)} instead of {_describe(expected)}"
+        if expected in _REFUSALS and self.operation.errors.total() > 1:
+            return "polled again after a refusal"
+        if expected is InvalidResponseError and self.operation.errors.total() == 1:
+            return "not polled again after a malformed answer"
+        return None
 
 
 def _describe(error: type[Exception] | None) -> str:
@@ -59,32 +71,30 @@ class Report:
 
     Attributes:
         results: The end of each scenario.
-        errors: How many answers reached the client as they were, by their status; with a 2xx they were malformed.
         coverage: How often the server saw each scenario through, by its own names for them.
     """
 
     results: Sequence[ScenarioResult]
-    errors: Mapping[int, int]
     coverage: Mapping[str, int]
 
     @property
     def failures(self) -> list[str]:
         """Every difference from a good run, in words."""
-        unexpected = [each for each in self.results if each.error != each.expected]
         return [
-            *(f"{each.scenario.name}: {each.error} instead of {each.expected}" for each in unexpected),
+            *(f"{each.operation.scenario.name}: {each.failure}" for each in self.results if each.failure),
             *(f"{name}: not covered by the server's count" for name, count in self.coverage.items() if not count),
         ]
 
     def __str__(self) -> str:
         """The results as a table."""
-        as_expected = Counter(each.expected for each in self.results if each.error == each.expected)
+        expected = Counter(each.operation.scenario.expected_error for each in self.results if not each.failure)
+        errors = sum((each.operation.errors for each in self.results), Counter[int]())
         rows = [
             ["scenarios", f"{len(self.results)}"],
-            ["ended as expected", f"{as_expected.total()}"],
-            *([f"  {expected}", f"{count}"] for expected, count in as_expected.most_common()),
+            ["ended as expected", f"{expected.total()}"],
+            *([f"  {_describe(error)}", f"{count}"] for error, count in expected.most_common()),
             ["polls", f"{sum(each.result.polls for each in self.results)}"],
-            *([f"  {_describe_status(status)}", f"{count}"] for status, count in sorted(self.errors.items())),
+            *([f"  {_describe_status(status)}", f"{errors[status]}"] for status in sorted(errors)),
             ["covered, as the server counts", f"{sum(map(bool, self.coverage.values()))} of {len(self.coverage)}"],
         ]
         return text("long-running operations", ["", ""], rows)
@@ -98,18 +108,21 @@ async def run(package: Path) -> Report:
     """
     scenarios = read_scenarios(read_swagger(package))
     async with run_server(package) as server:
-        operations = [Operation(scenario, server.base_url) for scenario in scenarios]
-        transport = OperationTransport(operations, httpx.AsyncHTTPTransport())
-        results = await watch(transport)
-        coverage = await server.read_coverage()
-    ended = [ScenarioResult(*pair) for pair in zip(scenarios, results, strict=True)]
-    return Report(ended, transport.errors, coverage)
+        results = await watch([Operation(each, server.base_url) for each in scenarios], httpx.AsyncHTTPTransport())
+        return Report(results, await server.read_coverage())
 
 
-async def watch(transport: OperationTransport) -> list[WatchResult]:
-    """Return how the watch of each operation ended. Closes the transport."""
+async def watch(operations: Sequence[Operation], inner: httpx.AsyncBaseTransport) -> list[ScenarioResult]:
+    """Watch operations to their ends.
+
+    Args:
+        operations: The operations.
+        inner: Sends their requests; closed at the end.
+    """
+    transport = OperationTransport(operations, inner)
     async with (
         ClanforgeClient(("key", "secret"), base_url="http://localhost", max_rate=None, transport=transport) as client,
         JobWatcher(client, interval=INTERVAL, outage_tolerance=OUTAGE_TOLERANCE) as watcher,
     ):
-        return await watcher.wait_all(transport.refs)
+        results = await watcher.wait_all(transport.refs)
+    return [ScenarioResult(*pair) for pair in zip(operations, results, strict=True)]

@@ -13,6 +13,7 @@ from clanforge_async import BadRequestError, ClanforgeError, InvalidResponseErro
 _ERRORS: tuple[tuple[str, type[ClanforgeError]], ...] = (
     (r"400", BadRequestError),  # first, since one of these answers with malformed JSON as well
     (r"InvalidHeader", NotFoundError),  # the server sends the address of a page that it does not have
+    # NoLocation is a 202 without an address to poll: an error by the server's names, although some clients accept it.
     (r"InvalidJson|No(Status|Payload|ProvisioningState|Location)", InvalidResponseError),
     (r"Failed|[Cc]anceled", JobFailedError),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,8 @@ from clanforge_async import (
     JobFailedError,
     JobState,
     NotFoundError,
-    WatchResult,
 )
-from conformance.adapter import Operation, OperationTransport, Stage, parse_state
+from conformance.adapter import Operation, Stage, parse_state
 from conformance.run import Report, ScenarioResult, watch
 from conformance.scenarios import Scenario, read_scenarios
 
@@ -63,11 +63,10 @@ class Server:
         """The method and the path of each request."""
         return [f"{request.method} {request.url.path}" for request in self.requests]
 
-    async def watch(self, scenario: Scenario) -> tuple[WatchResult, OperationTransport]:
+    async def watch(self, scenario: Scenario) -> ScenarioResult:
         """Watch one operation to its end."""
-        transport = OperationTransport([Operation(scenario, BASE_URL)], httpx.MockTransport(self._answer))
-        (result,) = await watch(transport)
-        return result, transport
+        (end,) = await watch([Operation(scenario, BASE_URL)], httpx.MockTransport(self._answer))
+        return end
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -150,11 +149,11 @@ async def test_a_status_page_is_polled_before_the_result() -> None:
             "GET /disk": [answer(500), answer(200, creating)],
         }
     )
-    result, transport = await server.watch(PUT)
-    assert result.ok
+    end = await server.watch(PUT)
+    assert end.result.ok
     assert server.log == ["PUT /disk"] * 2 + ["GET /status"] * 3 + ["GET /disk"] * 2
-    assert result.polls == len(server.log)
-    assert transport.errors == {500: 3}
+    assert end.result.polls == len(server.log)
+    assert end.operation.errors == {500: 3}
 
 
 @virtual_time
@@ -168,8 +167,8 @@ async def test_a_location_is_followed_while_the_answers_are_202() -> None:
             "GET /second": [answer(200, failed)],
         }
     )
-    result, _ = await server.watch(POST)
-    assert isinstance(result.error, JobFailedError)
+    end = await server.watch(POST)
+    assert isinstance(end.result.error, JobFailedError)
     assert server.log == ["POST /disk/copy", "GET /first", "GET /first", "GET /second"]
 
 
@@ -184,8 +183,8 @@ async def test_the_declared_place_of_the_result_is_read() -> None:
     }
     for via, rest in (("location", ["GET /result"]), ("azure-async-operation", []), (None, ["GET /result"])):
         server = Server(answers)
-        result, _ = await server.watch(evolve(POST, final_state_via=via))
-        assert result.ok
+        end = await server.watch(evolve(POST, final_state_via=via))
+        assert end.result.ok
         assert server.log == ["POST /disk/copy", "GET /status", *rest]
 
 
@@ -196,8 +195,8 @@ async def test_a_resource_is_polled_if_no_address_is_given() -> None:
     server = Server(
         {"PUT /disk": [answer(201, creating)], "GET /disk": [answer(200, creating), answer(200, succeeded)]}
     )
-    result, _ = await server.watch(PUT)
-    assert result.ok
+    end = await server.watch(PUT)
+    assert end.result.ok
     assert server.log == ["PUT /disk", "GET /disk", "GET /disk"]
 
 
@@ -205,11 +204,11 @@ async def test_a_resource_is_polled_if_no_address_is_given() -> None:
 async def test_a_post_without_an_address_stays_malformed() -> None:
     """An operation is never started twice after it was accepted."""
     server = Server({"POST /disk/copy": [answer(202)]})
-    result, transport = await server.watch(POST)
-    assert isinstance(result.error, InvalidResponseError)
+    end = await server.watch(POST)
+    assert isinstance(end.result.error, InvalidResponseError)
     assert server.log == ["POST /disk/copy"]
-    assert transport.errors == {202: result.polls}
-    assert result.polls > 1
+    assert end.operation.errors == {202: end.result.polls}
+    assert end.result.polls > 1
 
 
 @virtual_time
@@ -224,21 +223,42 @@ async def test_requests_carry_the_cookie_and_the_required_header() -> None:
 
 @virtual_time
 async def test_a_report_names_what_differs_from_a_good_run() -> None:
-    """An unexpected end and a scenario without coverage are failures; a good run has none."""
-    refused, _ = await Server({"PUT /disk": [answer(400)]}).watch(PUT)
-    bad = Report([ScenarioResult(PUT, refused)], {400: 1}, {"Disks": 0})
-    assert bad.failures == [
+    """An unexpected end and a scenario without coverage are failures."""
+    refused = await Server({"PUT /disk": [answer(400)]}).watch(PUT)
+    assert Report([refused], {"Disks": 0}).failures == [
         "Disks_putAsyncSucceeded: BadRequestError instead of completed",
         "Disks: not covered by the server's count",
     ]
-    good = Report([ScenarioResult(evolve(PUT, name="Disks_put400"), refused)], {400: 1, 202: 2}, {"Disks": 1})
-    assert good.failures == []
-    assert [line.split() for line in str(good).splitlines() if line.split()][2:] == [
-        ["scenarios", "1"],
-        ["ended", "as", "expected", "1"],
-        ["BadRequestError", "1"],
-        ["polls", "1"],
-        ["malformed,", "with", "HTTP", "202", "2"],
-        ["HTTP", "400", "1"],
-        ["covered,", "as", "the", "server", "counts", "1", "of", "1"],
+
+
+@virtual_time
+async def test_a_good_run_has_no_failures() -> None:
+    """The table counts the scenarios, the polls by the errors among their answers, and the coverage."""
+    refused = await Server({"PUT /disk": [answer(400)]}).watch(evolve(PUT, name="Disks_put400"))
+    malformed = await Server({"POST /disk/copy": [answer(202)]}).watch(evolve(POST, name="Disks_postNoLocation"))
+    report = Report([refused, malformed], {"Disks": 1, "Copies": 1})
+    assert report.failures == []
+    assert [" ".join(line.split()) for line in str(report).splitlines() if line.strip()][2:] == [
+        "scenarios 2",
+        "ended as expected 2",
+        "BadRequestError 1",
+        "InvalidResponseError 1",
+        "polls 10",
+        "malformed, with HTTP 202 9",
+        "HTTP 400 1",
+        "covered, as the server counts 2 of 2",
     ]
+
+
+@virtual_time
+async def test_a_refusal_ends_a_watch_and_one_malformed_answer_does_not() -> None:
+    """The right error at the wrong moment is a failure as well."""
+    refused = await Server({"PUT /disk": [answer(400)]}).watch(evolve(PUT, name="Disks_put400"))
+    malformed = await Server({"PUT /disk": [answer(201)], "GET /disk": [answer(200)]}).watch(
+        evolve(PUT, name="Disks_putNoPayload")
+    )
+    assert (refused.failure, malformed.failure) == (None, None)
+    refused.operation.errors[400] = 2
+    assert refused.failure == "polled again after a refusal"
+    malformed.operation.errors = Counter({200: 1})
+    assert malformed.failure == "not polled again after a malformed answer"
