@@ -19,6 +19,8 @@ OLDEST = (3, 11)
 NEWEST = (3, 15)
 MEASURE_COVERAGE = bool(os.environ.get("MEASURE_COVERAGE"))
 """Whether the first `tests` session also measures coverage, which saves CI a second run."""
+TEST_SERVER = "@microsoft.azure/autorest.testserver"
+TEST_SERVER_VERSION = "3.3.51"
 TEST_WHEEL_FROM = os.environ.get("TEST_WHEEL_FROM")
 """Folder of a wheel that `tests` installs instead of the source tree, to test the very file that is released."""
 
@@ -113,6 +115,19 @@ def soak(session: nox.Session) -> None:
     """Watch thousands of jobs for minutes under injected faults; arguments go to the soak test."""
     session.install(".[all]")
     session.run("python", "-m", "soak", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Watch a public suite of long-running operations; it needs Node 18 or newer, and installs the suite with npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.skip("node or npm is not on the path")
+    session.install(".[all]")
+    home = Path(session.create_tmp()).resolve()
+    options = ("--prefix", str(home), "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+    session.run("npm", "install", *options, f"{TEST_SERVER}@{TEST_SERVER_VERSION}", external=True)
+    package = home / "node_modules" / TEST_SERVER
+    session.run("python", "-m", "conformance", "--server", str(package), env={"PYTHONPATH": "tests"})
 
 
 @nox.session
