@@ -28,6 +28,7 @@ EXCERPT = 2048
 
 T = TypeVar("T")
 U = TypeVar("U")
+J = TypeVar("J", bound=Job)
 
 _WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]+)(?:\.0*)?\s*", re.ASCII)
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -137,7 +138,7 @@ _FIELDS: dict[type[Job], dict[str, Any]] = {
 _UNWRITTEN: dict[str, Any] = {"state": override(omit=True)}
 # The classes have defaults, for whoever makes a job by hand; the wire has none to fall back on.
 _ABSENT: dict[str, Any] = dict.fromkeys(("jobstateid", "jobstatename", "jobprogress", "jobfailed"))
-_KINDS: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
+_CLASSES: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
 _DETAILS = tuple(attribute.name for attribute in attrs.fields(ImageDiffDetails))
 
 
@@ -159,7 +160,7 @@ def _converter(*, detailed_validation: bool) -> Converter:
 # then does the thorough one look for all of them.
 _QUICK = _converter(detailed_validation=False)
 _THOROUGH = _converter(detailed_validation=True)
-_STRUCTURE: dict[type[Job], Callable[[Any, type[Job]], Job]] = {cls: _QUICK.get_structure_hook(cls) for cls in _FIELDS}
+_STRUCTURE: dict[type[Job], Callable[[Any, Any], Any]] = {cls: _QUICK.get_structure_hook(cls) for cls in _FIELDS}
 
 
 def _faults(error: ClassValidationError, cls: type) -> list[str]:
@@ -194,15 +195,30 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
     if not isinstance(mapping, Mapping):
         msg = f"expected an object, not {type(mapping).__name__}"
         raise InvalidResponseError(msg)
-    cls = _KINDS.get(kind) or _KINDS[JobKind(kind)]
+    return _parse_job(_CLASSES.get(kind) or _CLASSES[JobKind(kind)], mapping)
+
+
+def parse_image_diff_job(payload: Mapping[str, Any]) -> ImageDiffJob:
+    """Parse the response of an image diff call; see `job_from_dict`."""
+    return _parse_job(ImageDiffJob, payload)
+
+
+def parse_image_version_job(payload: Mapping[str, Any]) -> ImageVersionJob:
+    """Parse the response of an image version call; see `job_from_dict`."""
+    return _parse_job(ImageVersionJob, payload)
+
+
+def _parse_job(cls: type[J], mapping: Mapping[str, Any]) -> J:
     wire = {**_ABSENT, **mapping}
     wire["state"] = wire["jobstateid"], wire["jobstatename"]
     if cls is ImageDiffJob:
         wire["details"] = {name: wire[name] for name in _DETAILS if wire.get(name) is not None} or None
     try:
-        return _STRUCTURE[cls](wire, cls)
+        job: J = _STRUCTURE[cls](wire, cls)
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
+    else:
+        return job
     try:
         return _THOROUGH.structure(wire, cls)
     except ClassValidationError as error:
@@ -231,7 +247,7 @@ def job_to_dict(job: Job) -> dict[str, Any]:
 
 
 @frozen
-class Complaint:
+class ErrorBody:
     """What a body says beside, or instead of, a job.
 
     Attributes:
@@ -250,14 +266,14 @@ def is_error(payload: Mapping[str, Any]) -> bool:
     return _try(_flag, payload.get("success"), True) is False or _try(_flag, payload.get("error"), False) is True
 
 
-def complaint_in(payload: Mapping[str, Any]) -> Complaint:
+def parse_error_body(payload: Mapping[str, Any]) -> ErrorBody:
     """Return what an object from the API complains about, error or not."""
     messages = payload.get("messages")
     texts = [payload.get("error_message"), payload.get("message"), payload.get("error")]
     texts += messages if isinstance(messages, list) else []
     said = [text for text in texts if isinstance(text, str) and text.strip()]
     code = _try(_integer, payload.get("error_code"), None)
-    return Complaint(said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
+    return ErrorBody(said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
 
 
 def _try(read: Callable[[object], T], value: object, otherwise: U) -> T | U:

@@ -73,23 +73,23 @@ class BearerTokenAuth(_HeaderAuth):
         self._header = f"Bearer {token}"
 
 
-def auth_from(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
-    """Return the credentials that an environment holds; empty variables count as unset.
+def auth_from_env(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
+    """Return the credentials of an environment; empty variables count as unset.
 
     Raises:
-        ConfigurationError: It holds none, half a pair, or both kinds.
+        ConfigurationError: The environment holds no credentials, half a pair, or both kinds.
     """
-    access_key, secret_key, token = (environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN))
-    if token and (access_key or secret_key):
-        msg = f"set either {TOKEN} or {ACCESS_KEY} with {SECRET_KEY}, not both"
-        raise ConfigurationError(msg)
-    if token:
-        return BearerTokenAuth(token)
-    if access_key and secret_key:
-        return AccessKeyAuth(access_key, secret_key)
-    if access_key or secret_key:
-        missing = SECRET_KEY if access_key else ACCESS_KEY
-        msg = f"{missing} is not set, but the other half of the pair is"
-        raise ConfigurationError(msg)
-    msg = f"no credentials: set {ACCESS_KEY} and {SECRET_KEY}, or {TOKEN}"
+    match tuple(environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN)):
+        case ("", "", ""):
+            msg = f"no credentials: set {ACCESS_KEY} and {SECRET_KEY}, or {TOKEN}"
+        case ("", "", token):
+            return BearerTokenAuth(token)
+        case ("", _, ""):
+            msg = f"{ACCESS_KEY} is not set, but the other half of the pair is"
+        case (_, "", ""):
+            msg = f"{SECRET_KEY} is not set, but the other half of the pair is"
+        case (access_key, secret_key, ""):
+            return AccessKeyAuth(access_key, secret_key)
+        case _:
+            msg = f"set either {TOKEN} or {ACCESS_KEY} with {SECRET_KEY}, not both"
     raise ConfigurationError(msg)

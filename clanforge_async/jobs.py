@@ -199,16 +199,3 @@ class ImageVersionJob(Job):
     def image_version_id(self) -> int:
         """The image version's id."""
         return self.id
-
-
-@frozen
-class Reading:
-    """One answer of the server about a job.
-
-    Attributes:
-        job: The job as the answer shows it.
-        server_time: When the server says that it answered (its ``Date``), None where it does not say.
-    """
-
-    job: Job
-    server_time: datetime | None = None

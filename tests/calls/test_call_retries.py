@@ -312,7 +312,7 @@ def test_all_calls_wait_for_as_long_as_one_was_told_to(status: int) -> None:
                 first,
                 client.image_versions.status(9),
                 client.image_diffs.retry(6),
-                client.observe(JobRef.image_diff(5)),
+                client.observer(JobRef.image_diff(5))(),
             )
         assert all(time >= 30 for times in server.asked.values() for time in times if time > 0)
         assert server.polls(9) == [30.0]
@@ -390,8 +390,8 @@ async def test_observing_waits_for_any_cool_down() -> None:
     server.version(9, answer(wire(9)))
     async with server.client() as client:
         with pytest.raises(RateLimitError):
-            await client.observe(JobRef.image_diff(5))
-        await client.observe(JobRef.image_version(9))
+            await client.observer(JobRef.image_diff(5))()
+        await client.observer(JobRef.image_version(9))()
     assert server.polls(9) == [pytest.approx(300)]
 
 

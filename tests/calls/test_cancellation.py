@@ -17,7 +17,7 @@ from support.scripted_server import ScriptedServer, wire
 from support.virtual_time import now, virtual_time
 
 from clanforge_async import ClanforgeClient, ClanforgeError, RequestTimeoutError
-from clanforge_async._http.connection_pool import Pool
+from clanforge_async._http.connection_pool import ConnectionPool
 
 SLOTS = 4
 LIMITS = httpx.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
@@ -81,7 +81,7 @@ async def all_at_once(client: ClanforgeClient, server: LoopbackServer) -> None:
 
 def assert_whole(transport: httpx.AsyncBaseTransport | None) -> None:
     """Hold that a pool of httpx has no connection that is neither idle nor closed."""
-    pools = transport.connections if isinstance(transport, Pool) else [transport]
+    pools = transport.connections if isinstance(transport, ConnectionPool) else [transport]
     for pool in pools:
         if isinstance(pool, httpx.AsyncHTTPTransport):
             # Nothing public tells a lost connection from a busy one, and a lost one costs its slot for ever.
@@ -113,7 +113,7 @@ async def test_cancelled_calls_cost_nothing(name: str, seed: int) -> None:
             opened = server.connections
             await asyncio.gather(*(client.image_diffs.status(5) for _ in range(10 * SLOTS)))
             assert server.connections - opened <= SLOTS
-            assert_whole(client._transport._inner)
+            assert_whole(client._session._transport)
     assert asyncio.all_tasks() == before
 
 
@@ -131,7 +131,7 @@ async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
                 call.cancel()
                 await asyncio.gather(call, return_exceptions=True)
                 assert (await client.image_diffs.status(5)).id == 5
-            assert_whole(client._transport._inner)
+            assert_whole(client._session._transport)
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
@@ -152,7 +152,7 @@ async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
                     call.cancel()
                     await asyncio.gather(call, return_exceptions=True)
             await all_at_once_alone(client)
-            assert_whole(client._transport._inner)
+            assert_whole(client._session._transport)
     assert asyncio.all_tasks() == before
 
 

@@ -497,11 +497,11 @@ async def test_observing_reads_a_status_once() -> None:
     server.diff(5, answer(wire(5)))
     server.version(9, httpx.Response(503))
     async with server.client() as client:
-        reading = await client.observe(JobRef.image_diff(5))
-        assert reading.job.ref == JobRef.image_diff(5)
-        assert reading.server_time is not None
+        response = await client.observer(JobRef.image_diff(5))()
+        assert response.value.ref == JobRef.image_diff(5)
+        assert response.server_time is not None
         with pytest.raises(ServerError):
-            await client.observe(JobRef.image_version(9))
+            await client.observer(JobRef.image_version(9))()
     assert len(server.polls(9)) == 1
 
 
@@ -523,10 +523,10 @@ async def test_the_servers_time_is_in_utc_or_unknown(date: str | None, is_known:
     """The ``Date`` header is read in each of its forms, and one that makes no sense is as none."""
     headers = {} if date is None else {"Date": date}
     async with client_of(httpx.Response(200, json=wire(5), headers=headers)) as client:
-        reading = await client.observe(JobRef.image_diff(5))
-    assert (reading.server_time is not None) == is_known
-    if reading.server_time is not None:
-        assert reading.server_time.isoformat() == "2025-11-22T00:00:00+00:00"
+        response = await client.observer(JobRef.image_diff(5))()
+    assert (response.server_time is not None) == is_known
+    if response.server_time is not None:
+        assert response.server_time.isoformat() == "2025-11-22T00:00:00+00:00"
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])

@@ -50,7 +50,7 @@ async def test_the_default_is_twenty_a_second() -> None:
     """Unless told otherwise a client sends a burst of 20 requests, and 20 more a second."""
     server = ScriptedServer()
     server.diff(5, wire(5))
-    transport = server.client()._transport._inner
+    transport = server.client()._session._transport
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
         await asyncio.gather(*(client.image_diffs.status(5) for _ in range(100)))
     times = sent_at(server)
@@ -80,7 +80,7 @@ async def test_every_call_counts_and_every_repetition() -> None:
     server.version(9, wire(9))
     async with server.client(max_rate=3.0, max_retries=5) as client:
         calls: list[Any] = [client.image_diffs.status(5), client.image_diffs.retry(5)]
-        calls += [client.image_versions.status(9), client.observe(JobRef.image_diff(5))]
+        calls += [client.image_versions.status(9), client.observer(JobRef.image_diff(5))()]
         calls += [client.image_versions.status(9) for _ in range(5)]
         await asyncio.gather(*calls, return_exceptions=True)
     assert len(server.requests) == 6 + 6 + 1 + 1 + 5

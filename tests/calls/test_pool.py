@@ -8,7 +8,7 @@ import httpx
 import pytest
 from support.virtual_time import virtual_time
 
-from clanforge_async._http.connection_pool import FRESH, Pool
+from clanforge_async._http.connection_pool import NEW_CONNECTION, ConnectionPool
 
 REQUEST = httpx.Request("GET", "https://api.multiplay.co.uk/")
 
@@ -44,7 +44,7 @@ class Opened:
         return self.connections[-1]
 
 
-async def exchange(pool: Pool) -> None:
+async def exchange(pool: ConnectionPool) -> None:
     response = await pool.handle_async_request(REQUEST)
     await response.aclose()
 
@@ -53,7 +53,7 @@ async def exchange(pool: Pool) -> None:
 async def test_the_connection_that_was_used_last_is_used_first() -> None:
     """One request after another goes over one connection, however many there are."""
     opened = Opened()
-    pool = Pool(opened)
+    pool = ConnectionPool(opened)
     await asyncio.gather(*(exchange(pool) for _ in range(3)))
     for _ in range(5):
         await exchange(pool)
@@ -64,8 +64,8 @@ async def test_the_connection_that_was_used_last_is_used_first() -> None:
 async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
     """A request that asks for it goes over a connection of its own, without there being more of them than before."""
     opened = Opened()
-    pool = Pool(opened)
-    fresh = httpx.Request("GET", "https://api.example", extensions={FRESH: True})
+    pool = ConnectionPool(opened)
+    fresh = httpx.Request("GET", "https://api.example", extensions={NEW_CONNECTION: True})
     await (await pool.handle_async_request(fresh)).aclose()
     await asyncio.gather(*(exchange(pool) for _ in range(2)))
     await (await pool.handle_async_request(fresh)).aclose()
@@ -82,7 +82,7 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
 async def test_a_connection_is_busy_until_its_answer_is_closed() -> None:
     """Whoever has yet to read an answer shares its connection with nobody."""
     opened = Opened()
-    pool = Pool(opened)
+    pool = ConnectionPool(opened)
     unread = await pool.handle_async_request(REQUEST)
     await exchange(pool)
     await unread.aclose()
@@ -93,7 +93,7 @@ async def test_a_connection_is_busy_until_its_answer_is_closed() -> None:
 async def test_a_connection_whose_request_failed_is_used_again() -> None:
     """What becomes of a broken connection is for its transport to know: it opens another in its place."""
     opened = Opened()
-    pool = Pool(opened)
+    pool = ConnectionPool(opened)
     await exchange(pool)
     opened.connections[0].fails = True
     with pytest.raises(httpx.ReadError):
@@ -107,7 +107,7 @@ async def test_a_connection_whose_request_failed_is_used_again() -> None:
 async def test_connections_that_nobody_uses_are_closed() -> None:
     """Connections that have been idle for 55 seconds are closed when the next request comes, the others are kept."""
     opened = Opened()
-    pool = Pool(opened)
+    pool = ConnectionPool(opened)
     await asyncio.gather(*(exchange(pool) for _ in range(4)))
     await asyncio.sleep(40)
     await asyncio.gather(*(exchange(pool) for _ in range(2)))
@@ -122,7 +122,7 @@ async def test_connections_that_nobody_uses_are_closed() -> None:
 async def test_all_are_closed_with_the_pool() -> None:
     """Closing the pool closes every connection, the busy ones too."""
     opened = Opened()
-    pool = Pool(opened)
+    pool = ConnectionPool(opened)
     busy = await pool.handle_async_request(REQUEST)
     await exchange(pool)
     await pool.aclose()

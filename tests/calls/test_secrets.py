@@ -115,7 +115,7 @@ async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
                 shown.append(repr(await call))
             except ClanforgeError as error:
                 shown.append(shown_by(error))
-        parts = (client, vars(client), vars(client.image_diffs), vars(client._transport), watcher, vars(watcher))
+        parts = (client, vars(client), vars(client.image_diffs), vars(client._session), watcher, vars(watcher))
         return "\n".join([*shown, *map(repr, parts), *map(repr, asyncio.all_tasks())])
 
 

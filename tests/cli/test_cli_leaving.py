@@ -105,7 +105,7 @@ def test_a_look_up_of_a_name_holds_nothing_up(clanforge: Clanforge, monkeypatch:
 def test_names_are_looked_up(simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resolver's answer is used, and its failure told."""
     simulator.add_image_version(1, duration=0)
-    monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
+    monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
     by_name = os.environ["CLANFORGE_BASE_URL"].replace("127.0.0.1", "localhost")
     assert clanforge("image-version", "status", "1", "--base-url", by_name).status == 0
 

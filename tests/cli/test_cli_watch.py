@@ -168,7 +168,7 @@ def test_a_locked_image_tells_what_to_do(simulator: Simulator, clanforge: Clanfo
 @pytest.mark.usefixtures("simulator")
 def test_no_connection_is_status_5(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that fails is status 5, in one sentence."""
-    monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
+    monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
     finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
     assert finished.status == 5
     [line] = finished.err.splitlines()

@@ -29,7 +29,8 @@ _WATCHES = (
 ABOUT: dict[str, tuple[str, ...]] = {
     "errors": ("test_errors",),
     "_codec": ("test_wire", "test_wire_properties", "test_client_calls"),
-    "_replies": _CALLS,
+    "_http.response": _CALLS,
+    "_http.retry_policy": _CALLS,
     "_http.session": (
         *_CALLS,
         "test_client_setup",

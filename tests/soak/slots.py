@@ -8,7 +8,7 @@ from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import wire
 
 from clanforge_async import ClanforgeClient, JobRef, JobState
-from clanforge_async.jobs import Reading
+from clanforge_async._http.request import ApiResponse
 
 _ROUNDS = 10
 """How often it may be tried: a busy machine can make a client late, but a slot that is lost does not come back."""
@@ -35,6 +35,6 @@ async def _answered_together(client: ClanforgeClient, port: int) -> int:
     async with LoopbackServer(answer, port):
         # None is answered before all are there, and a poll is never sent again: where a slot is missing, the last one
         # comes only when others have given up.
-        polls = [client.observe(JobRef.image_version(5)) for _ in range(number)]
+        polls = [client.observer(JobRef.image_version(5))() for _ in range(number)]
         outcomes = await asyncio.gather(*polls, return_exceptions=True)
-    return sum(isinstance(outcome, Reading) for outcome in outcomes)
+    return sum(isinstance(outcome, ApiResponse) for outcome in outcomes)

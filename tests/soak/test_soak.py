@@ -125,7 +125,7 @@ async def test_a_lost_slot_is_found(is_lost: bool) -> None:
         port = int(url.rpartition(":")[2])
     async with NearSide(max_rate=200.0, max_concurrency=3, transport="default").client(url, timeout=0.1) as client:
         if is_lost:
-            await client._transport._gate._slots.acquire()
+            await client._session._limiter._slots.acquire()
         assert (await most_in_flight(client, port) == 3) is not is_lost
 
 
