@@ -90,7 +90,7 @@ class CancellationShield:
         elif (
             event == _HEADERS_READ and self._reading_since == self._steps
         ):  # reading from the network would take a step
-            msg = "more was sent than the answer before"
+            msg = "the server sent more data than the previous response"
             raise httpx.RemoteProtocolError(msg)
 
     async def run(self, exchange: Coroutine[Any, Any, T], seconds: float | None) -> T:

@@ -54,7 +54,7 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
 
 def _check_size(body: B, limit: int) -> B:
     if len(body) > limit:
-        msg = f"the answer is larger than {limit} bytes"
+        msg = f"the response is larger than {limit} bytes"
         raise InvalidResponseError(msg, body=excerpt(bytes(body[:EXCERPT])))
     return body
 
@@ -64,7 +64,7 @@ class _Decompressor:
 
     def __init__(self, encoding: str) -> None:
         if encoding not in _KNOWN_ENCODINGS:
-            msg = f"the answer's body is encoded in a way that nobody asked for: {encoding[:LONGEST_MESSAGE]}"
+            msg = f"the response has a Content-Encoding that was not requested: {encoding[:LONGEST_MESSAGE]}"
             raise InvalidResponseError(msg)
         self._may_lack_header = encoding == "deflate"  # some servers leave the zlib header out
         self._inflater = zlib.decompressobj(_WITH_HEADER)
@@ -81,5 +81,5 @@ class _Decompressor:
             finally:
                 self._may_lack_header = False
         except zlib.error as error:
-            msg = "the answer's body does not decode as its headers say"
+            msg = "the response body does not match its Content-Encoding"
             raise InvalidResponseError(msg) from error

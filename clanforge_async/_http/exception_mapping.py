@@ -60,7 +60,7 @@ class _ResponseError(Protocol):
 def map_exception(exc: Exception, request: ApiRequest[Any]) -> ClanforgeError:
     """Return the error of this package for a network exception."""
     if isinstance(exc, httpx.DecodingError):
-        return InvalidResponseError("the answer's body does not decode as its headers say")
+        return InvalidResponseError("the response body does not match its Content-Encoding")
     # httpx-aiohttp calls every broken connection a `ConnectTimeout`, even one that broke after the request was sent.
     origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
     if _is_aiohttp(origin):
@@ -68,7 +68,7 @@ def map_exception(exc: Exception, request: ApiRequest[Any]) -> ClanforgeError:
     else:
         sent = not isinstance(origin, _NOT_SENT)
     if isinstance(origin, httpx.TimeoutException | TimeoutError):
-        missing = "answer" if sent else "connection"
+        missing = "response" if sent else "connection"
         return RequestTimeoutError(f"no {missing} in time: GET {request.path}", request_sent=sent)
     return TransportError(f"{type(origin).__name__}{_detail(exc, origin)} (GET {request.path})", request_sent=sent)
 

@@ -314,7 +314,7 @@ def test_a_timeout_inside_the_transport_is_no_cancellation(
         async with ClanforgeClient(
             ("key", "secret"), account_service_id=7, transport=Impatient(timeout), max_retries=0
         ) as client:
-            with pytest.raises(RequestTimeoutError, match="no answer in time"):
+            with pytest.raises(RequestTimeoutError, match="no response in time"):
                 await client.image_diffs.status(5)
             assert (await client.image_versions.status(9)).id == 9
             assert now() == pytest.approx(2 + 2 + 1)

@@ -387,7 +387,7 @@ async def test_a_success_without_an_object_is_unreadable(status: int, content: b
     refused = await refusal(httpx.Response(status, content=content))
     assert type(refused) is InvalidResponseError
     assert (refused.fields, refused.body) == ((), content[:2048].decode(errors="replace"))
-    assert str(refused) == "the answer is not a JSON object"
+    assert str(refused) == "the response is not a JSON object"
 
 
 async def test_an_object_that_is_no_job_is_unreadable() -> None:

@@ -173,11 +173,11 @@ def test_a_copy_has_attributes_of_its_own() -> None:
 def test_a_cause_of_ours_is_pickled_too() -> None:
     """Whoever unpickles an error still learns which other error of ours was its cause."""
     error = RetryOutcomeUnknownError(5)
-    error.__cause__ = RequestTimeoutError("no answer in time", request_sent=True)
+    error.__cause__ = RequestTimeoutError("no response in time", request_sent=True)
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
     assert isinstance(twin.__cause__, RequestTimeoutError)
     assert twin.__cause__.request_sent
-    assert str(twin.__cause__) == "no answer in time"
+    assert str(twin.__cause__) == "no response in time"
 
 
 def test_a_foreign_cause_does_not_stop_pickling() -> None:

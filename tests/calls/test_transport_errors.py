@@ -102,7 +102,7 @@ async def test_an_error_of_the_system_is_ours_too(error: OSError) -> None:
 async def test_a_timeout_of_the_system_is_ours_too() -> None:
     """A ``TimeoutError`` that a transport lets through is a `RequestTimeoutError`."""
     async with failing(TimeoutError()) as client:
-        with pytest.raises(RequestTimeoutError, match="no answer in time") as raised:
+        with pytest.raises(RequestTimeoutError, match="no response in time") as raised:
             await client.image_diffs.status(5)
     assert raised.value.request_sent is True
 
@@ -179,7 +179,7 @@ def test_a_server_that_never_answers_is_given_up(timeout: Any, seconds: float) -
         server = ScriptedServer()
         server.on("imagediff/status", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
         async with server.client(timeout=timeout, max_retries=0) as client:
-            with pytest.raises(RequestTimeoutError, match="no answer in time") as raised:
+            with pytest.raises(RequestTimeoutError, match="no response in time") as raised:
                 await client.image_diffs.status(5)
         assert raised.value.request_sent is True
         assert now() == pytest.approx(seconds)
@@ -371,7 +371,7 @@ async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: p
             await client.image_diffs.status(5)
     [record] = [record for record in caplog.records if record.name == "clanforge_async"]
     assert record.getMessage() == (
-        "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the answer is larger than 49 bytes')"
+        "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the response is larger than 49 bytes')"
     )
 
 

@@ -51,7 +51,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
 }
 """For each module that is changed, the tests that are to notice."""
 
-_USED_AT_IMPORT = ("errors.", "_codec.x__read", "_codec.x__converter", "_polling.strategy.xǁuntil_etaǁ__init__")
+_USED_AT_IMPORT = ("errors.", "_codec.x__field", "_codec.x__make_converter", "_polling.strategy.xǁuntil_etaǁ__init__")
 """What is called while modules are imported, and is changed too late in a process that has imported them."""
 
 _ENDLESS = 8.0
