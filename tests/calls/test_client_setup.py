@@ -299,9 +299,12 @@ async def test_a_client_can_come_from_the_environment(
     [
         ({}, "CLANFORGE_TOKEN"),
         ({"CLANFORGE_TOKEN": " "}, "no credentials"),
-        ({"CLANFORGE_ACCESS_KEY": "s3cr3t"}, "CLANFORGE_SECRET_KEY is not set"),
-        ({"CLANFORGE_SECRET_KEY": "s3cr3t"}, "CLANFORGE_ACCESS_KEY is not set"),
-        ({"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": ""}, "CLANFORGE_SECRET_KEY is not set"),
+        ({"CLANFORGE_ACCESS_KEY": "s3cr3t"}, "CLANFORGE_ACCESS_KEY is set but CLANFORGE_SECRET_KEY is not"),
+        ({"CLANFORGE_SECRET_KEY": "s3cr3t"}, "CLANFORGE_SECRET_KEY is set but CLANFORGE_ACCESS_KEY is not"),
+        (
+            {"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": ""},
+            "CLANFORGE_ACCESS_KEY is set but CLANFORGE_SECRET_KEY is not",
+        ),
         (
             {"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": "s3cr3t", "CLANFORGE_TOKEN": "s3cr3t"},
             "not both",
