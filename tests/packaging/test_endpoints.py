@@ -12,12 +12,12 @@ from clanforge_async.client import _Resource
 from clanforge_async.simulator import Simulator
 
 
-class Fleets(_Resource):
+class Servers(_Resource):
     """An endpoint that a release could add, with nothing around it."""
 
-    async def reboot(self, fleet_id: int) -> Mapping[str, Any]:
-        """Reboot a fleet."""
-        return (await self._session.call(ApiRequest(f"/cfp/v1/fleet/{fleet_id}/reboot", dict))).value
+    async def reboot(self, server_id: int) -> Mapping[str, Any]:
+        """Reboot a server."""
+        return (await self._session.call(ApiRequest(f"/cfp/v1/server/{server_id}/reboot", dict))).value
 
 
 async def test_no_call_lacks_a_part() -> None:
@@ -32,9 +32,9 @@ async def test_a_call_that_lacks_every_part_is_reported() -> None:
     """A call without a test, a typing line and a simulator route is reported once for each."""
     simulator = Simulator()
     async with simulator.client() as client:
-        vars(client)["fleets"] = Fleets(client._session)
+        vars(client)["servers"] = Servers(client._session)
         assert await missing_parts(client, simulator) == [
-            "fleets.reboot has no test in tests/calls",
-            "fleets.reboot has no line in tests/typed",
-            "fleets.reboot has no route in the simulator",
+            "servers.reboot has no test in tests/calls",
+            "servers.reboot has no line in tests/typed",
+            "servers.reboot has no route in the simulator",
         ]

@@ -71,13 +71,13 @@ def test_each_entry_has_a_layer() -> None:
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_imports_point_downwards(module: str) -> None:
+def test_a_module_imports_only_lower_layers(module: str) -> None:
     """A module imports only its own folder and lower layers, by absolute names."""
     assert wrong_imports(module, SOURCES[module]) == []
     assert "from ." not in SOURCES[module]
 
 
-def test_an_import_upwards_is_found() -> None:
+def test_an_import_of_a_higher_layer_is_found() -> None:
     """An import of a higher layer is reported, at any depth and for types alone too."""
     source = "if TYPE_CHECKING:\n    from clanforge_async.client import ClanforgeClient\nimport clanforge_async.refs"
     assert wrong_imports("clanforge_async._http.session", source) == ["clanforge_async.client"]

@@ -87,7 +87,7 @@ class FaultyServer(Listener):
 
     async def misbehave(self, times: float) -> None:
         """Do so again, over other connections."""
-        await self.hang_up()
+        await self.close_connections()
         self._left = times
         self.paths.clear()
 
