@@ -27,7 +27,7 @@ from clanforge_async import (
     TransportError,
 )
 
-PASSING: dict[str, Answer] = {
+TRANSIENT: dict[str, Answer] = {
     "connect error": httpx.ConnectError("x"),
     "connect timeout": httpx.ConnectTimeout("x"),
     "read error": httpx.ReadError("x"),
@@ -38,7 +38,7 @@ PASSING: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (429, 500, 502, 503, 504)},
     "500 envelope": httpx.Response(500, json=envelope("internal")),
 }
-LASTING: dict[str, Answer] = {
+PERMANENT: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418, 501, 505, 599)},
     "envelope": httpx.Response(200, json=envelope("no")),
     "locked": httpx.Response(500, json=envelope("image locked by diffid: 3")),
@@ -62,7 +62,7 @@ async def outcome(call: Any) -> Any:
 # Which failures, and how often
 
 
-@pytest.mark.parametrize("failure", PASSING)
+@pytest.mark.parametrize("failure", TRANSIENT)
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
 def test_a_transient_failure_is_retried(failure: str, max_retries: int) -> None:
     """After a transient failure a status read is retried ``max_retries`` times; then the last error is raised."""
@@ -70,8 +70,8 @@ def test_a_transient_failure_is_retried(failure: str, max_retries: int) -> None:
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure])
-        server.version(9, PASSING[failure])
+        server.diff(5, TRANSIENT[failure])
+        server.version(9, TRANSIENT[failure])
         async with server.client(max_retries=max_retries) as client:
             for call in (client.image_diffs.status(5), client.image_versions.status(9)):
                 with pytest.raises((TransportError, RateLimitError, ServerError)):
@@ -82,14 +82,14 @@ def test_a_transient_failure_is_retried(failure: str, max_retries: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("failure", PASSING)
+@pytest.mark.parametrize("failure", TRANSIENT)
 def test_a_call_succeeds_after_transient_failures(failure: str) -> None:
     """A status read that fails a few times returns its job all the same."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure], PASSING[failure], PASSING[failure], answer(wire(5)))
+        server.diff(5, TRANSIENT[failure], TRANSIENT[failure], TRANSIENT[failure], answer(wire(5)))
         async with server.client() as client:
             assert (await client.image_diffs.status(5)).id == 5
         assert len(server.asked["imagediff/status", 5]) == 4
@@ -97,14 +97,14 @@ def test_a_call_succeeds_after_transient_failures(failure: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("failure", LASTING)
+@pytest.mark.parametrize("failure", PERMANENT)
 def test_a_permanent_failure_is_raised_at_once(failure: str) -> None:
     """A status read is not retried after a 4xx, an error envelope or an invalid response."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, LASTING[failure])
+        server.diff(5, PERMANENT[failure])
         async with server.client() as client:
             with pytest.raises((APIError, InvalidResponseError)):
                 await client.image_diffs.status(5)
@@ -449,7 +449,7 @@ def test_a_failure_without_retry_after_delays_no_other_call(failure: str) -> Non
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure], answer(wire(5)))
+        server.diff(5, TRANSIENT[failure], answer(wire(5)))
         server.version(9, answer(wire(9)))
         async with server.client() as client:
             first = asyncio.create_task(client.image_diffs.status(5))

@@ -26,8 +26,8 @@ TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
     "own pool": lambda: httpx.AsyncHTTPTransport(verify=False, limits=LIMITS),
     "aiohttp": lambda: httpx_aiohttp.AiohttpTransport(verify=False, limits=LIMITS),
 }
-JOB = http_answer(wire(5))
-CLOSING = http_answer(wire(5), Connection="close")
+RESPONSE = http_answer(wire(5))
+CLOSING_RESPONSE = http_answer(wire(5), Connection="close")
 
 
 async def turns(count: int) -> None:
@@ -44,7 +44,7 @@ class RandomServer:
 
     async def __call__(self, _head: str) -> bytes:
         await turns(self.rng.choice([0, 0, 1, 3, 10, 30]))
-        return CLOSING if self.rng.random() < 0.3 else JOB
+        return CLOSING_RESPONSE if self.rng.random() < 0.3 else RESPONSE
 
 
 async def churn(client: ClanforgeClient, rng: random.Random, rounds: int) -> int:
@@ -72,7 +72,7 @@ async def assert_full_concurrency(client: ClanforgeClient, server: LoopbackServe
         if arrived == SLOTS:
             together.set()
         await together.wait()
-        return JOB
+        return RESPONSE
 
     server.answer = wait_for_the_others
     await asyncio.gather(*(client.image_diffs.status(5) for _ in range(SLOTS)))
@@ -109,7 +109,7 @@ async def test_cancelled_calls_lose_no_capacity(name: str, seed: int) -> None:
             cancelled = await churn(client, rng, rounds=15)
             assert cancelled > 40
             await assert_full_concurrency(client, server)
-            server.answer = lambda _: JOB
+            server.answer = lambda _: RESPONSE
             opened = server.connections
             await asyncio.gather(*(client.image_diffs.status(5) for _ in range(10 * SLOTS)))
             assert server.connections - opened <= SLOTS
@@ -120,7 +120,7 @@ async def test_cancelled_calls_lose_no_capacity(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
     """A call cancelled after 0, 1, 2, ... turns of the event loop leaves the client its full concurrency."""
-    async with LoopbackServer(lambda _: CLOSING) as server:
+    async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
             ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0
@@ -138,7 +138,7 @@ async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
 async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
     """A second cancellation, during the first, has no further effect."""
     before = asyncio.all_tasks()
-    async with LoopbackServer(lambda _: CLOSING) as server:
+    async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
             ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0

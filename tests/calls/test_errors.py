@@ -57,18 +57,18 @@ TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
     WatchTimeoutError: (ClanforgeError, TimeoutError),
 }
 
-MOMENT = datetime(2025, 11, 22, tzinfo=UTC)
+TIME = datetime(2025, 11, 22, tzinfo=UTC)
 JOB = ImageDiffJob(
     id=5,
     state=JobState.FAILED,
-    created_at=MOMENT,
-    updated_at=MOMENT,
+    created_at=TIME,
+    updated_at=TIME,
     progress=40,
     error="no space left",
     added={"a/b": {"size": 1}},
 )
-REF = JobRef.image_diff(5, MOMENT)
-ANSWER: dict[str, Any] = {
+REF = JobRef.image_diff(5, TIME)
+RESPONSE: dict[str, Any] = {
     "error_code": 12,
     "method": "POST",
     "url": "https://api.example/cfp/v1/imagediff/5/status",
@@ -81,16 +81,16 @@ ERRORS: list[tuple[ClanforgeError, dict[str, Any]]] = [
     (ConfigurationError("the client is closed"), {}),
     (TransportError("refused", request_sent=False), {"request_sent": False}),
     (RequestTimeoutError("no answer", request_sent=True), {"request_sent": True}),
-    (APIError("teapot", status_code=418, **ANSWER), {"status_code": 418, "message": "teapot", **ANSWER}),
-    (BadRequestError("bad", status_code=400, **ANSWER), {"status_code": 400, "message": "bad", **ANSWER}),
-    (AuthenticationError("keys", status_code=401, **ANSWER), {"status_code": 401, "message": "keys", **ANSWER}),
-    (PermissionDeniedError("no", status_code=403, **ANSWER), {"status_code": 403, "message": "no", **ANSWER}),
-    (NotFoundError("none", status_code=404, **ANSWER), {"status_code": 404, "message": "none", **ANSWER}),
-    (RateLimitError("slow", status_code=429, **ANSWER), {"status_code": 429, "message": "slow", **ANSWER}),
-    (ServerError("down", status_code=502, **ANSWER), {"status_code": 502, "message": "down", **ANSWER}),
+    (APIError("teapot", status_code=418, **RESPONSE), {"status_code": 418, "message": "teapot", **RESPONSE}),
+    (BadRequestError("bad", status_code=400, **RESPONSE), {"status_code": 400, "message": "bad", **RESPONSE}),
+    (AuthenticationError("keys", status_code=401, **RESPONSE), {"status_code": 401, "message": "keys", **RESPONSE}),
+    (PermissionDeniedError("no", status_code=403, **RESPONSE), {"status_code": 403, "message": "no", **RESPONSE}),
+    (NotFoundError("none", status_code=404, **RESPONSE), {"status_code": 404, "message": "none", **RESPONSE}),
+    (RateLimitError("slow", status_code=429, **RESPONSE), {"status_code": 429, "message": "slow", **RESPONSE}),
+    (ServerError("down", status_code=502, **RESPONSE), {"status_code": 502, "message": "down", **RESPONSE}),
     (
-        ImageLockedError("locked", diff_id=9, status_code=200, **ANSWER),
-        {"diff_id": 9, "status_code": 200, "message": "locked", **ANSWER},
+        ImageLockedError("locked", diff_id=9, status_code=200, **RESPONSE),
+        {"diff_id": 9, "status_code": 200, "message": "locked", **RESPONSE},
     ),
     (
         InvalidResponseError("unreadable", fields=("diffid", "jobeta"), body="<html>"),
@@ -217,7 +217,7 @@ def test_notes_are_pickled() -> None:
         (JobFailedError(JOB), "image-diff/5 failed: no space left"),
         (JobSquashedError(JOB), "image-diff/5 was squashed by a newer job: no space left"),
         (
-            JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=MOMENT, updated_at=MOMENT)),
+            JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=TIME, updated_at=TIME)),
             "image-diff/5 failed",
         ),
         (RetryOutcomeUnknownError(5), "the retry of image diff 5 may or may not have happened"),

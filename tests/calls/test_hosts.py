@@ -11,7 +11,7 @@ from support.secrets import SECRET_KEY, TOKEN, assert_hidden, shown_by
 
 from clanforge_async import AccessKeyAuth, BearerTokenAuth, ClanforgeClient, ConfigurationError
 
-THIS_MACHINE = [
+LOOPBACK = [
     "127.0.0.1",
     "127.255.255.254:8080",
     "localhost",
@@ -20,7 +20,7 @@ THIS_MACHINE = [
     "[::1]",
     "[0:0:0:0:0:0:0:1]:80",
 ]
-NOT_WRITTEN_AS_THIS_MACHINE = [
+NOT_LOOPBACK = [
     "127.1",
     "127.0.0.1.",
     "127.0.0.1%00.evil",
@@ -45,7 +45,7 @@ NOT_WRITTEN_AS_THIS_MACHINE = [
     "multiplay.dev.evil",
     "api.multiplay.co.uk.evil.com",
 ]
-NO_HOST_AT_ALL = [
+AMBIGUOUS = [
     "127.0.0.01",
     "0177.0.0.1",
     "\u24dbocalhost",
@@ -54,7 +54,7 @@ NO_HOST_AT_ALL = [
     "[::1",
     "xn--localhost",
 ]
-THE_DOCUMENTED_HOST = [
+DOCUMENTED_HOST = [
     "api.multiplay.co.uk",
     "API.Multiplay.CO.UK",
     "api.multiplay.co.uk.",
@@ -80,13 +80,13 @@ def client(base_url: str, account_service_id: int | None = None) -> ClanforgeCli
     return ClanforgeClient(BearerTokenAuth(TOKEN), base_url=base_url, account_service_id=account_service_id)
 
 
-@pytest.mark.parametrize("host", THIS_MACHINE)
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_plain_http_is_allowed_for_loopback(host: str) -> None:
     """Hosts that are loopback without a resolver may use plain http."""
     client(f"http://{host}")
 
 
-@pytest.mark.parametrize("host", NOT_WRITTEN_AS_THIS_MACHINE)
+@pytest.mark.parametrize("host", NOT_LOOPBACK)
 def test_plain_http_is_rejected_for_other_hosts(host: str) -> None:
     """Any other host, however similar to loopback, must use https."""
     with pytest.raises(ConfigurationError, match="plain http"):
@@ -95,14 +95,14 @@ def test_plain_http_is_rejected_for_other_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("host", NO_HOST_AT_ALL)
+@pytest.mark.parametrize("host", AMBIGUOUS)
 def test_an_ambiguous_host_is_rejected(host: str, scheme: str) -> None:
     """A host that some programs parse as loopback and others do not is an error."""
     with pytest.raises(ConfigurationError, match="base_url is not an address"):
         client(f"{scheme}://{host}")
 
 
-@pytest.mark.parametrize("host", THE_DOCUMENTED_HOST)
+@pytest.mark.parametrize("host", DOCUMENTED_HOST)
 @pytest.mark.parametrize("auth", [BearerTokenAuth(TOKEN), AccessKeyAuth("key", "secret")], ids=repr)
 def test_the_documented_host_requires_an_account(auth: httpx.Auth, host: str) -> None:
     """`CLANFORGE_URL` requires ``account_service_id`` on every port, in every spelling, with any credentials."""

@@ -40,7 +40,7 @@ UNSENT: dict[str, Exception] = {
     "pool timeout": httpx.PoolTimeout("late"),
     "proxy": httpx.ProxyError("no"),
 }
-DOUBTFUL: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
+UNKNOWN_OUTCOMES: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
     "read timeout": (lambda: httpx.ReadTimeout("late"), RequestTimeoutError),
     "write timeout": (lambda: httpx.WriteTimeout("late"), RequestTimeoutError),
     "dropped": (lambda: httpx.RemoteProtocolError("dropped"), TransportError),
@@ -64,18 +64,18 @@ DOUBTFUL: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
     ),
     "too large": (lambda: httpx.Response(200, content=b"x" * 5000), InvalidResponseError),
 }
-REFUSED: dict[str, Answer] = {
+REJECTED: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418)},
     "envelope": httpx.Response(200, json=envelope("no")),
     "locked": httpx.Response(200, json=envelope("image locked by diffid: 6")),
     "locked under 500": httpx.Response(500, json=envelope("image locked by diffid: 6")),
 }
 # Every clock is tested once, not with every failure.
-each_doubt_and_clock = pytest.mark.parametrize(
-    ("failure", "skew"), [*((name, 0) for name in DOUBTFUL), ("dropped", -86400), ("dropped", 86400)]
+each_failure_and_clock = pytest.mark.parametrize(
+    ("failure", "skew"), [*((name, 0) for name in UNKNOWN_OUTCOMES), ("dropped", -86400), ("dropped", 86400)]
 )
-each_doubt = pytest.mark.parametrize("failure", DOUBTFUL)
-over_both = pytest.mark.parametrize("over_aiohttp", [False, True])
+each_failure = pytest.mark.parametrize("failure", UNKNOWN_OUTCOMES)
+each_transport = pytest.mark.parametrize("over_aiohttp", [False, True])
 
 
 def http_date(seconds: float) -> str:
@@ -275,14 +275,14 @@ def test_a_429_leaves_the_outcome_known(headers: dict[str, str], times: int) -> 
     run()
 
 
-@pytest.mark.parametrize("failure", REFUSED)
+@pytest.mark.parametrize("failure", REJECTED)
 def test_a_rejected_retry_is_raised_at_once(failure: str) -> None:
     """If the server rejects the retry, the error is raised at once: no second request, no status read."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.retry(5, REFUSED[failure])
+        server.retry(5, REJECTED[failure])
         async with server.client() as client:
             with pytest.raises(APIError) as raised:
                 await client.image_diffs.retry(5)
@@ -314,7 +314,7 @@ def test_a_retry_during_a_long_cooldown_is_never_sent(status: int) -> None:
 # Unknown outcome
 
 
-@each_doubt
+@each_failure
 @pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING])
 def test_a_running_job_resolves_an_unknown_outcome(failure: str, state: JobState) -> None:
     """After a failure with unknown outcome, a status that shows a running job is returned."""
@@ -322,7 +322,7 @@ def test_a_running_job_resolves_an_unknown_outcome(failure: str, state: JobState
     @virtual_time
     async def run() -> None:
         diff = Diff()
-        diff.on("retry", DOUBTFUL[failure][0])
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0])
         diff.on("status", diff.says(state, -10))
         async with diff.client() as client:
             job = await client.image_diffs.retry(5)
@@ -343,7 +343,7 @@ async def test_an_unknown_state_resolves_an_unknown_outcome() -> None:
         assert (await client.image_diffs.retry(5)).state is None
 
 
-@each_doubt_and_clock
+@each_failure_and_clock
 @pytest.mark.parametrize("state", TERMINAL)
 def test_an_end_after_the_call_resolves_an_unknown_outcome(failure: str, skew: int, state: JobState) -> None:
     """A status that shows an end after the call, by the server's clock, is returned."""
@@ -351,7 +351,7 @@ def test_an_end_after_the_call_resolves_an_unknown_outcome(failure: str, skew: i
     @virtual_time
     async def run() -> None:
         diff = Diff(skew)
-        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0], takes=20)
         diff.on("status", diff.says(state, 10))
         async with diff.client() as client:
             job = await client.image_diffs.retry(5)
@@ -361,7 +361,7 @@ def test_an_end_after_the_call_resolves_an_unknown_outcome(failure: str, skew: i
     run()
 
 
-@each_doubt_and_clock
+@each_failure_and_clock
 @pytest.mark.parametrize("state", TERMINAL)
 def test_an_end_before_the_call_leaves_the_outcome_unknown(failure: str, skew: int, state: JobState) -> None:
     """A status that shows an end before the call raises `RetryOutcomeUnknownError`, with the failure as its cause."""
@@ -369,19 +369,19 @@ def test_an_end_before_the_call_leaves_the_outcome_unknown(failure: str, skew: i
     @virtual_time
     async def run() -> None:
         diff = Diff(skew)
-        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0], takes=20)
         diff.on("status", diff.says(state, -10))
         async with diff.client() as client:
             with pytest.raises(RetryOutcomeUnknownError, match="may or may not have happened") as raised:
                 await client.image_diffs.retry(5)
         assert raised.value.diff_id == 5
-        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert type(raised.value.__cause__) is UNKNOWN_OUTCOMES[failure][1]
         assert diff.server.asked == {RETRY: [0.0], STATUS: [20.0]}
 
     run()
 
 
-@each_doubt
+@each_failure
 @pytest.mark.parametrize("unread", ["read timeout", "404", "html", "refused"])
 def test_a_failed_status_leaves_the_outcome_unknown(failure: str, unread: str) -> None:
     """If the status read fails too, the outcome is unknown, and the first failure is the cause."""
@@ -395,12 +395,12 @@ def test_a_failed_status_leaves_the_outcome_unknown(failure: str, unread: str) -
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.retry(5, DOUBTFUL[failure][0]())
+        server.retry(5, UNKNOWN_OUTCOMES[failure][0]())
         server.diff(5, answers[unread])
         async with server.client(max_response_bytes=4000) as client:
             with pytest.raises(RetryOutcomeUnknownError) as raised:
                 await client.image_diffs.retry(5)
-        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert type(raised.value.__cause__) is UNKNOWN_OUTCOMES[failure][1]
         assert "status" in raised.value.__cause__.__notes__[0]
         assert len(server.asked[RETRY]) == 1
 
@@ -497,7 +497,7 @@ async def test_a_transport_cannot_resend_a_retry() -> None:
 # Real sockets, with httpx's own transport and with aiohttp, which resends a GET by itself
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize("reused", [False, True])
 async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: bool) -> None:
     """A server that drops a new or kept connection after receiving the retry receives exactly one."""
@@ -519,7 +519,7 @@ async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: 
     assert server.request_lines == expected
 
 
-@over_both
+@each_transport
 async def test_a_retry_works_on_a_real_socket(over_aiohttp: bool) -> None:
     """Each successful retry sends one request.
 
@@ -536,7 +536,7 @@ async def test_a_retry_works_on_a_real_socket(over_aiohttp: bool) -> None:
     assert server.connections == (1 if over_aiohttp else 2)
 
 
-@over_both
+@each_transport
 async def test_a_refused_connection_leaves_the_outcome_known(over_aiohttp: bool) -> None:
     """If nothing listens, the retry fails with ``request_sent`` False."""
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None

@@ -60,7 +60,7 @@ TRANSPORTS: dict[str, Transports] = {
     "httpx": lambda: httpx.AsyncHTTPTransport(verify=False),
     "aiohttp": lambda: httpx_aiohttp.AiohttpTransport(verify=False),
 }
-ANSWERS: dict[int, bytes | None] = {
+RESPONSES: dict[int, bytes | None] = {
     1: http_answer(wire(1)),
     2: http_answer(wire(2, JobState.COMPLETED)),
     3: http_answer(wire(3, JobState.FAILED, joberror="disk full")),
@@ -81,7 +81,7 @@ ANSWERS: dict[int, bytes | None] = {
     18: None,
     19: http_answer(b"x" * 5000),
 }
-SILENT = 20
+NO_RESPONSE = 20
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +95,9 @@ def _logs_show_nothing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 async def _answer(head: str) -> bytes | None:
     job_id = int(head.split("/")[4])
-    if job_id == SILENT:
+    if job_id == NO_RESPONSE:
         await asyncio.Event().wait()
-    return ANSWERS[job_id]
+    return RESPONSES[job_id]
 
 
 async def _all_output(client: ClanforgeClient, job_id: int) -> str:
@@ -136,9 +136,9 @@ async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> No
             max_response_bytes=4000,
         ) as client,
     ):
-        for job_id in (*ANSWERS, SILENT):
+        for job_id in (*RESPONSES, NO_RESPONSE):
             assert_hidden(await _all_output(client, job_id))
-    assert len(server.requests) > len(ANSWERS)
+    assert len(server.requests) > len(RESPONSES)
     sent = [head.lower() for head in server.requests]
     assert all("\r\nauthorization: " in head or "\r\nx-api-key: marked" in head for head in sent)
 
@@ -178,9 +178,9 @@ async def test_no_span_or_metric_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
         ClanforgeClient(CREDENTIALS["signer"], base_url=server.url, max_rate=None, max_retries=0) as client,
     ):
         watcher = JobWatcher(client, outage_tolerance=0, timeout=0.2)
-        await watcher.wait_all(map(JobRef.image_diff, ANSWERS))
+        await watcher.wait_all(map(JobRef.image_diff, RESPONSES))
     reported = [span.to_json() for span in collected.spans()]
-    assert len(reported) == len(ANSWERS)
+    assert len(reported) == len(RESPONSES)
     assert_hidden("\n".join([*reported, *map(repr, collected.figures().values())]))
 
 
@@ -195,7 +195,7 @@ async def test_no_unfinished_watch_shows_a_secret(auth: Any, transport: Transpor
         ClanforgeClient(auth, base_url=server.url, transport=transport(), max_rate=None) as client,
         JobWatcher(client, stale_after=0) as watcher,
     ):
-        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, SILENT)]))
+        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, NO_RESPONSE)]))
         results = await watcher.wait_all([stale, JobRef.image_diff(1)], timeout=3)
         await watcher.aclose()
         results += await left

@@ -38,7 +38,7 @@ NOT_SENT = {
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 }
-over_both = pytest.mark.parametrize("over_aiohttp", [False, True])
+each_transport = pytest.mark.parametrize("over_aiohttp", [False, True])
 
 
 def make(cls: type[Exception]) -> Exception:
@@ -283,7 +283,7 @@ async def test_a_timeout_closes_the_connection() -> None:
 # Real sockets, with httpx's own transport and with aiohttp
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_refused_connection_sent_nothing(call: str, over_aiohttp: bool) -> None:
     """If nothing listens, the error has ``request_sent`` False."""
@@ -297,7 +297,7 @@ async def test_a_refused_connection_sent_nothing(call: str, over_aiohttp: bool) 
     assert raised.value.request_sent is False
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize(
     "content",
     [
@@ -338,7 +338,7 @@ async def test_an_invalid_line_is_quoted_in_part(start: bytes) -> None:
     assert len(str(raised.value)) < 600
 
 
-@over_both
+@each_transport
 async def test_a_read_timeout_was_sent(over_aiohttp: bool) -> None:
     """No response within the read timeout is a `RequestTimeoutError` with ``request_sent`` True, on every transport."""
 

@@ -23,7 +23,7 @@ from clanforge_async import (
     JobState,
 )
 
-MOMENT = datetime(2025, 11, 22, tzinfo=UTC)
+TIME = datetime(2025, 11, 22, tzinfo=UTC)
 TERMINAL = {JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED}
 AWARE = st.datetimes(
     min_value=datetime(1, 1, 3),  # noqa: DTZ001 - hypothesis adds the zone
@@ -39,11 +39,11 @@ REFS = st.builds(
 
 
 def diff(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageDiffJob:
-    return ImageDiffJob(**{"id": 5678, "state": state, "created_at": MOMENT, "updated_at": MOMENT} | fields)
+    return ImageDiffJob(**{"id": 5678, "state": state, "created_at": TIME, "updated_at": TIME} | fields)
 
 
 def version(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageVersionJob:
-    return ImageVersionJob(**{"id": 9012, "state": state, "created_at": MOMENT, "updated_at": MOMENT} | fields)
+    return ImageVersionJob(**{"id": 9012, "state": state, "created_at": TIME, "updated_at": TIME} | fields)
 
 
 def test_the_states_have_the_documented_numbers() -> None:
@@ -138,7 +138,7 @@ def test_jobs_are_equal_by_value() -> None:
     assert diff() != diff(progress=1)
     assert len({diff(id=1), version(id=1)}) == 2
     assert diff(added={"a": 1}) != diff()
-    assert evolve(diff(), newer_than=MOMENT) == diff()
+    assert evolve(diff(), newer_than=TIME) == diff()
 
 
 def test_jobs_are_hashable() -> None:
@@ -146,7 +146,7 @@ def test_jobs_are_hashable() -> None:
     assert len({diff(added={"a": {"size": [1]}}), diff(added={"a": {"size": [1]}}), version()}) == 2
 
 
-@pytest.mark.parametrize("job", [diff(added={"a": {"b": 1}}), diff(None), version(success=False, eta=MOMENT)])
+@pytest.mark.parametrize("job", [diff(added={"a": {"b": 1}}), diff(None), version(success=False, eta=TIME)])
 def test_jobs_can_be_pickled_and_copied(job: Job) -> None:
     """A pickled or copied job is equal to the original and has the same reference."""
     for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):  # noqa: S301 - the claim
@@ -156,8 +156,8 @@ def test_jobs_can_be_pickled_and_copied(job: Job) -> None:
 
 def test_a_pickled_job_keeps_its_newer_than() -> None:
     """A pickled job of a retry keeps the ``newer_than`` of its reference."""
-    job = evolve(diff(), newer_than=MOMENT)
-    assert pickle.loads(pickle.dumps(job)).ref == JobRef.image_diff(5678, MOMENT)  # noqa: S301 - the claim
+    job = evolve(diff(), newer_than=TIME)
+    assert pickle.loads(pickle.dumps(job)).ref == JobRef.image_diff(5678, TIME)  # noqa: S301 - the claim
 
 
 def test_a_repr_is_short() -> None:
@@ -179,9 +179,9 @@ def test_a_job_has_a_reference() -> None:
     [
         (JobRef.image_diff(5678), "image-diff/5678"),
         (JobRef.image_version(9012), "image-version/9012"),
-        (JobRef.image_diff(5678, MOMENT), "image-diff/5678@1763769600"),
+        (JobRef.image_diff(5678, TIME), "image-diff/5678@1763769600"),
         (JobRef.image_version(1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)), "image-version/1@-1"),
-        (JobRef.image_diff(5678, MOMENT.astimezone(timezone(timedelta(hours=9)))), "image-diff/5678@1763769600"),
+        (JobRef.image_diff(5678, TIME.astimezone(timezone(timedelta(hours=9)))), "image-diff/5678@1763769600"),
     ],
 )
 def test_a_reference_is_a_token(ref: JobRef, text: str) -> None:
