@@ -1,8 +1,7 @@
-"""The wire form of jobs and errors: the only place that knows its field names and its habits.
+"""JSON <-> jobs, and JSON -> error bodies: the only module that knows the API's field names and quirks.
 
-The server writes numbers as text and text as numbers, leaves fields out, adds others, and calls state 5 both
-`Completed` and `Complete`. Reading is lenient where the meaning is certain, and strict everywhere else: a job that
-was guessed is worse than none.
+The server sends numbers as text and text as numbers, omits fields, adds others, and calls state 5 both `Completed`
+and `Complete`. Parsing is lenient if the meaning is certain and strict otherwise: a guessed job is worse than none.
 """
 
 from __future__ import annotations
@@ -24,47 +23,48 @@ from clanforge_async.jobs import ImageDiffDetails, ImageDiffJob, ImageVersionJob
 from clanforge_async.refs import EPOCH, JobKind
 
 EXCERPT = 2048
-"""How many bytes of a body an error keeps."""
+"""Bytes of a response body that an error keeps."""
 
 T = TypeVar("T")
 U = TypeVar("U")
+J = TypeVar("J", bound=Job)
 
-_WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]+)(?:\.0*)?\s*", re.ASCII)
+_INTEGER = re.compile(r"\s*([+-]?[0-9]+)(?:\.0*)?\s*", re.ASCII)
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _STATES_BY_NAME = {state.name.lower(): state for state in JobState} | {"complete": JobState.COMPLETED}
 
 
-# What these raise says nothing more: whoever reads of it is told which field was at fault.
+# These raise a bare ValueError: the error of the whole object names the field.
 
 
-def _integer(value: object) -> int:
+def _parse_int(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and (match := _WHOLE_NUMBER.fullmatch(value)):
+    if isinstance(value, str) and (match := _INTEGER.fullmatch(value)):
         return int(match[1])
     raise ValueError
 
 
-def _id(value: object) -> int:
-    return positive_id(_integer(value))
+def _parse_id(value: object) -> int:
+    return positive_id(_parse_int(value))
 
 
-def _count(value: object) -> int:
+def _parse_count(value: object) -> int:
     # One page documents `jobfailed` as a flag, another as the number of failures.
-    return int(value) if isinstance(value, bool) else _integer(value)
+    return int(value) if isinstance(value, bool) else _parse_int(value)
 
 
-def _percentage(value: object) -> int:
-    return min(max(_integer(value), 0), 100)
+def _parse_percentage(value: object) -> int:
+    return min(max(_parse_int(value), 0), 100)
 
 
-def _moment(value: object) -> datetime:
-    return EPOCH + timedelta(seconds=_integer(value))
+def _parse_time(value: object) -> datetime:
+    return EPOCH + timedelta(seconds=_parse_int(value))
 
 
-def _text(value: object) -> str:
+def _parse_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -72,7 +72,7 @@ def _text(value: object) -> str:
     raise ValueError
 
 
-def _flag(value: object) -> bool:
+def _parse_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
     text = str(value).strip().lower().removesuffix(".0")
@@ -81,12 +81,12 @@ def _flag(value: object) -> bool:
     raise ValueError
 
 
-def _success(value: object) -> bool:
-    return True if value is None else _flag(value)
+def _parse_success(value: object) -> bool:
+    return True if value is None else _parse_bool(value)
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    # Servers that make no difference between lists and maps write an empty map as a list.
+def _parse_mapping(value: object) -> Mapping[str, Any]:
+    # Servers that do not distinguish lists from maps send an empty map as a list.
     if value is None or value == []:
         return {}
     if isinstance(value, Mapping):
@@ -94,83 +94,87 @@ def _mapping(value: object) -> Mapping[str, Any]:
     raise ValueError
 
 
-def _state(id_and_name: tuple[object, object]) -> JobState | None:
+def _parse_state(id_and_name: tuple[object, object]) -> JobState | None:
     number, name = id_and_name
     if number is None:
         return _STATES_BY_NAME.get(str(name).strip().lower())
     try:
-        return JobState(_integer(number))
+        return JobState(_parse_int(number))
     except ValueError:
         return None
 
 
-def _read(rename: str, read: Callable[[Any], Any] | None = None, *, omit_if_default: bool | None = None) -> Any:
-    if read is None:
-        return override(rename=rename)
-    return override(rename=rename, omit_if_default=omit_if_default, struct_hook=lambda value, _type: read(value))
+def _field(json_name: str, parse: Callable[[Any], Any] | None = None, *, omit_if_default: bool | None = None) -> Any:
+    if parse is None:
+        return override(rename=json_name)
+    return override(rename=json_name, omit_if_default=omit_if_default, struct_hook=lambda value, _type: parse(value))
 
 
 _JOB_FIELDS = {
-    "state": _read("state", _state),
-    "state_id": _read("jobstateid"),
-    "state_name": _read("jobstatename"),
-    "created_at": _read("jobcreated"),
-    "updated_at": _read("jobupdated"),
-    "started_at": _read("jobstart"),
-    "eta": _read("jobeta"),
-    "progress": _read("jobprogress", _percentage),
-    "failure_count": _read("jobfailed", _count),
-    "error": _read("joberror"),
+    "state": _field("state", _parse_state),
+    "state_id": _field("jobstateid"),
+    "state_name": _field("jobstatename"),
+    "created_at": _field("jobcreated"),
+    "updated_at": _field("jobupdated"),
+    "started_at": _field("jobstart"),
+    "eta": _field("jobeta"),
+    "progress": _field("jobprogress", _parse_percentage),
+    "failure_count": _field("jobfailed", _parse_count),
+    "error": _field("joberror"),
     "newer_than": override(omit=True),
 }
 _FIELDS: dict[type[Job], dict[str, Any]] = {
     ImageDiffJob: {
-        "id": _read("diffid", _id),
+        "id": _field("diffid", _parse_id),
         **_JOB_FIELDS,
-        "added": _read("added", _mapping, omit_if_default=True),
-        "modified": _read("modified", _mapping, omit_if_default=True),
-        "removed": _read("removed", _mapping, omit_if_default=True),
-        "details": _read("details"),
+        "added": _field("added", _parse_mapping, omit_if_default=True),
+        "modified": _field("modified", _parse_mapping, omit_if_default=True),
+        "removed": _field("removed", _parse_mapping, omit_if_default=True),
+        "details": _field("details"),
     },
-    ImageVersionJob: {"id": _read("imageversionid", _id), **_JOB_FIELDS, "success": _read("success", _success)},
+    ImageVersionJob: {
+        "id": _field("imageversionid", _parse_id),
+        **_JOB_FIELDS,
+        "success": _field("success", _parse_success),
+    },
 }
-_UNWRITTEN: dict[str, Any] = {"state": override(omit=True)}
-# The classes have defaults, for whoever makes a job by hand; the wire has none to fall back on.
+_NOT_DUMPED: dict[str, Any] = {"state": override(omit=True)}
+# The classes have defaults, for jobs made by hand; JSON fields have none.
 _ABSENT: dict[str, Any] = dict.fromkeys(("jobstateid", "jobstatename", "jobprogress", "jobfailed"))
-_KINDS: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
+_CLASSES: dict[JobKind, type[Job]] = {cls.kind: cls for cls in _FIELDS}
 _DETAILS = tuple(attribute.name for attribute in attrs.fields(ImageDiffDetails))
 
 
-def _converter(*, detailed_validation: bool) -> Converter:
+def _make_converter(*, detailed_validation: bool) -> Converter:
     converter = Converter(detailed_validation=detailed_validation)
-    converter.register_structure_hook(int, lambda value, _type: _integer(value))
-    converter.register_structure_hook(str, lambda value, _type: _text(value))
-    converter.register_structure_hook(datetime, lambda value, _type: _moment(value))
-    parts: dict[str, Any] = {name: _read(name, _mapping) for name in _DETAILS}
+    converter.register_structure_hook(int, lambda value, _type: _parse_int(value))
+    converter.register_structure_hook(str, lambda value, _type: _parse_text(value))
+    converter.register_structure_hook(datetime, lambda value, _type: _parse_time(value))
+    parts: dict[str, Any] = {name: _field(name, _parse_mapping) for name in _DETAILS}
     converter.register_structure_hook(ImageDiffDetails, make_dict_structure_fn(ImageDiffDetails, converter, **parts))
     converter.register_unstructure_hook(datetime, lambda moment: (moment - EPOCH) // timedelta(seconds=1))
     for cls, fields in _FIELDS.items():
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **fields))
-        converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, **(fields | _UNWRITTEN)))
+        converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, **(fields | _NOT_DUMPED)))
     return converter
 
 
-# Jobs are read once a poll and are nearly always well-formed: the quick converter stops at the first fault, and only
-# then does the thorough one look for all of them.
-_QUICK = _converter(detailed_validation=False)
-_THOROUGH = _converter(detailed_validation=True)
-_STRUCTURE: dict[type[Job], Callable[[Any, type[Job]], Job]] = {cls: _QUICK.get_structure_hook(cls) for cls in _FIELDS}
+# A job is parsed at every poll and is nearly always valid. The fast converter stops at the first invalid field; only
+# then does the detailed one collect them all.
+_FAST = _make_converter(detailed_validation=False)
+_DETAILED = _make_converter(detailed_validation=True)
+_STRUCTURE: dict[type[Job], Callable[[Any, Any], Any]] = {cls: _FAST.get_structure_hook(cls) for cls in _FIELDS}
 
 
-def _faults(error: ClassValidationError, cls: type) -> list[str]:
+def _invalid_fields(error: ClassValidationError, cls: type) -> list[str]:
     names = {name: field.rename or name for name, field in _FIELDS.get(cls, {}).items()}
-    at_fault: list[str] = []
-    for fault, note in error.group_exceptions()[0]:
-        if isinstance(fault, ClassValidationError):
-            at_fault += _faults(fault, ImageDiffDetails)
+    invalid: list[str] = []
+    for cause, note in error.group_exceptions()[0]:
+        if isinstance(cause, ClassValidationError):
+            invalid += _invalid_fields(cause, ImageDiffDetails)
         else:
-            at_fault.append(names.get(note.name, note.name))
-    return at_fault
+            invalid.append(names.get(note.name, note.name))
+    return invalid
 
 
 @overload
@@ -182,62 +186,77 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> ImageDiffJob | I
 
 
 def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
-    """Read a job from the object that the API sends for it.
+    """Parse a job from the JSON object that the API sends for it.
 
-    Unknown fields are ignored and unknown states survive. Numbers may be text, and whole-numbered floats are
-    numbers; ``jobprogress`` is clamped to 0..100; a missing ``success`` is true. The state is what ``jobstateid``
-    says, or ``jobstatename`` where that is null or absent.
+    Unknown fields are ignored and unknown states kept. Numbers may be text or integral floats; ``jobprogress`` is
+    clamped to 0..100; a missing ``success`` is true. The state is taken from ``jobstateid``, or from ``jobstatename``
+    if that is null or absent.
 
     Raises:
-        InvalidResponseError: A required field is missing or a field cannot be read; ``fields`` names each of them.
+        InvalidResponseError: Required fields are missing, or fields are malformed; ``fields`` names each of them.
     """
     if not isinstance(mapping, Mapping):
         msg = f"expected an object, not {type(mapping).__name__}"
         raise InvalidResponseError(msg)
-    cls = _KINDS.get(kind) or _KINDS[JobKind(kind)]
-    wire = {**_ABSENT, **mapping}
-    wire["state"] = wire["jobstateid"], wire["jobstatename"]
+    return _parse_job(_CLASSES.get(kind) or _CLASSES[JobKind(kind)], mapping)
+
+
+def parse_image_diff_job(payload: Mapping[str, Any]) -> ImageDiffJob:
+    """Parse the response of an image diff call; see `job_from_dict`."""
+    return _parse_job(ImageDiffJob, payload)
+
+
+def parse_image_version_job(payload: Mapping[str, Any]) -> ImageVersionJob:
+    """Parse the response of an image version call; see `job_from_dict`."""
+    return _parse_job(ImageVersionJob, payload)
+
+
+def _parse_job(cls: type[J], mapping: Mapping[str, Any]) -> J:
+    payload = {**_ABSENT, **mapping}
+    payload["state"] = payload["jobstateid"], payload["jobstatename"]
     if cls is ImageDiffJob:
-        wire["details"] = {name: wire[name] for name in _DETAILS if wire.get(name) is not None} or None
+        payload["details"] = {name: payload[name] for name in _DETAILS if payload.get(name) is not None} or None
     try:
-        return _STRUCTURE[cls](wire, cls)
+        job: J = _STRUCTURE[cls](payload, cls)
     except (KeyError, TypeError, ValueError, OverflowError):
         pass
+    else:
+        return job
     try:
-        return _THOROUGH.structure(wire, cls)
+        return _DETAILED.structure(payload, cls)
     except ClassValidationError as error:
-        fields = tuple(dict.fromkeys(_faults(error, cls)))
+        fields = tuple(dict.fromkeys(_invalid_fields(error, cls)))
     msg = f"not a readable {cls.kind} job: {', '.join(fields)} missing or malformed"
-    raise InvalidResponseError(msg, fields=fields, body=excerpt(_written(mapping)))
+    raise InvalidResponseError(msg, fields=fields, body=excerpt(_dump(mapping)))
 
 
-def _written(mapping: Mapping[str, Any]) -> bytes:
+def _dump(mapping: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(mapping), default=str).encode()
     except (TypeError, ValueError, RecursionError):
-        return b""  # it never was JSON, so there is no body to show
+        return b""  # not JSON in the first place: there is no body to show
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:
-    """Return the object that the API sends for such a job; `job_from_dict` reads it back as an equal job.
+    """Return the JSON object that the API sends for a job; `job_from_dict` parses it to an equal job.
 
-    As on the wire, times are Unix seconds, ``jobstart`` is one as text, and what a job has not is null.
+    As in the API, times are Unix seconds, ``jobstart`` is text, and missing values are null.
     """
-    wire: dict[str, Any] = _QUICK.unstructure(job)
-    if wire["jobstart"] is not None:
-        wire["jobstart"] = str(wire["jobstart"])
-    details: dict[str, Any] = wire.pop("details", None) or {}
-    return wire | {name: value for name, value in details.items() if value is not None}
+    payload: dict[str, Any] = _FAST.unstructure(job)
+    if payload["jobstart"] is not None:
+        payload["jobstart"] = str(payload["jobstart"])
+    details: dict[str, Any] = payload.pop("details", None) or {}
+    return payload | {name: value for name, value in details.items() if value is not None}
 
 
 @frozen
-class Complaint:
-    """What a body says beside, or instead of, a job.
+class ErrorBody:
+    """The error that a response body reports.
 
     Attributes:
-        message: What went wrong, in the server's words; may be empty.
-        code: The ``error_code``, None where it gives none.
-        text: All of its texts, to search in.
+        message: The server's error message; may be empty.
+        code: The ``error_code``, if any.
+        text: All texts of the body, for searching.
     """
 
     message: str
@@ -246,27 +265,29 @@ class Complaint:
 
 
 def is_error(payload: Mapping[str, Any]) -> bool:
-    """Whether an object from the API declares itself an error: ``success`` false or ``error`` true."""
-    return _try(_flag, payload.get("success"), True) is False or _try(_flag, payload.get("error"), False) is True
+    """Whether a response body reports an error: ``success`` is false or ``error`` is true."""
+    success = _parse_or_default(_parse_bool, payload.get("success"), True)
+    error = _parse_or_default(_parse_bool, payload.get("error"), False)
+    return not success or error
 
 
-def complaint_in(payload: Mapping[str, Any]) -> Complaint:
-    """Return what an object from the API complains about, error or not."""
-    messages = payload.get("messages")
+def parse_error_body(payload: Mapping[str, Any]) -> ErrorBody:
+    """Parse the error of a response body; empty if it reports none."""
+    listed = payload.get("messages")
     texts = [payload.get("error_message"), payload.get("message"), payload.get("error")]
-    texts += messages if isinstance(messages, list) else []
-    said = [text for text in texts if isinstance(text, str) and text.strip()]
-    code = _try(_integer, payload.get("error_code"), None)
-    return Complaint(said[0][:LONGEST_MESSAGE] if said else "", code, "\n".join(said))
+    texts += listed if isinstance(listed, list) else []
+    messages = [text for text in texts if isinstance(text, str) and text.strip()]
+    code = _parse_or_default(_parse_int, payload.get("error_code"), None)
+    return ErrorBody(messages[0][:LONGEST_MESSAGE] if messages else "", code, "\n".join(messages))
 
 
-def _try(read: Callable[[object], T], value: object, otherwise: U) -> T | U:
+def _parse_or_default(parse: Callable[[object], T], value: object, default: U) -> T | U:
     try:
-        return read(value)
+        return parse(value)
     except (ValueError, TypeError):
-        return otherwise
+        return default
 
 
 def excerpt(body: bytes) -> str:
-    """Return the start of a body, for an error to keep."""
+    """Return the first 2 KiB of a response body as text."""
     return body[:EXCERPT].decode(errors="replace")

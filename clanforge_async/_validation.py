@@ -1,4 +1,4 @@
-"""What counts as a number of seconds or of requests, for callers who check no types."""
+"""Checks of arguments at run time, for callers without a type checker."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import TypeGuard
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a number, infinity included; ``bool`` is not taken for one."""
+    """Whether a value is a number: infinity is one, ``bool`` and NaN are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def is_positive(value: object) -> TypeGuard[float]:
-    """Whether a value is a number above 0, and finite."""
+    """Whether a value is a finite number above 0."""
     return is_number(value) and 0 < value < math.inf
 
 
 def positive_id(value: object, name: str = "id") -> int:
-    """Return an id that the API could have given, unchanged.
+    """Return an id unchanged.
+
+    Args:
+        value: The id.
+        name: Name of the argument, for the error.
 
     Raises:
-        TypeError: It is not an ``int``; ``bool`` is not taken for one.
-        ValueError: It is 0 or negative.
+        TypeError: The id is not an ``int``, or is a ``bool``.
+        ValueError: The id is 0 or negative.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         msg = f"{name} must be an int, not {type(value).__name__}"

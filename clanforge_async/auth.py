@@ -1,7 +1,4 @@
-"""Credentials: how a request proves who sends it.
-
-Neither class shows its secret in a repr, and neither can be pickled: a pickle is a file somebody else may read.
-"""
+"""Credentials. Their reprs show no secret, and they cannot be pickled: somebody else may read the pickle."""
 
 from __future__ import annotations
 
@@ -15,19 +12,19 @@ import httpx
 from clanforge_async.errors import ConfigurationError
 
 ACCESS_KEY = "CLANFORGE_ACCESS_KEY"
-SECRET_KEY = "CLANFORGE_SECRET_KEY"  # noqa: S105 - the name of a variable, not its value
-TOKEN = "CLANFORGE_TOKEN"  # noqa: S105 - the name of a variable, not its value
+SECRET_KEY = "CLANFORGE_SECRET_KEY"  # noqa: S105 - name of the variable, not its value
+TOKEN = "CLANFORGE_TOKEN"  # noqa: S105 - name of the variable, not its value
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class _HeaderAuth(httpx.Auth):
-    """Sends one fixed ``Authorization`` header."""
+    """Sends a fixed ``Authorization`` header."""
 
     _header: str
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request; there is nothing to answer."""
+        """Add the header; the response is not used."""
         request.headers["Authorization"] = self._header
         yield request
 
@@ -40,11 +37,11 @@ class _HeaderAuth(httpx.Auth):
 
 
 class AccessKeyAuth(_HeaderAuth):
-    """HTTP Basic with an access key and a secret key, as ``api.multiplay.co.uk`` asks for.
+    """HTTP Basic with an access key and a secret key, as ``api.multiplay.co.uk`` requires.
 
     Raises:
-        ConfigurationError: A key is empty or no text, or the access key holds a colon, which HTTP Basic
-            could not tell from the one between the two.
+        ConfigurationError: A key is empty or not text, or the access key holds a colon, which HTTP Basic uses as the
+            separator.
     """
 
     def __init__(self, access_key: str, secret_key: str) -> None:
@@ -59,37 +56,37 @@ class AccessKeyAuth(_HeaderAuth):
 
 
 class BearerTokenAuth(_HeaderAuth):
-    """A bearer token, as ``api.multiplay.dev`` asks for.
+    """Bearer token, as ``api.multiplay.dev`` requires.
 
     Raises:
-        ConfigurationError: The token is empty, or holds a space, a line's end or another character that no
-            header can carry.
+        ConfigurationError: The token is empty, or holds a space, a newline or another character that a header cannot
+            hold.
     """
 
     def __init__(self, token: str) -> None:
         if not isinstance(token, str) or not _VISIBLE.fullmatch(token):
-            msg = "the token must be visible ASCII text without spaces (is there a line's end behind it?)"
+            msg = "the token must be visible ASCII text without spaces (does it end with a newline?)"
             raise ConfigurationError(msg)
         self._header = f"Bearer {token}"
 
 
-def auth_from(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
-    """Return the credentials that an environment holds; empty variables count as unset.
+def auth_from_env(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
+    """Return the credentials of an environment; empty variables count as unset.
 
     Raises:
-        ConfigurationError: It holds none, half a pair, or both kinds.
+        ConfigurationError: The environment holds no credentials, half a pair, or both kinds.
     """
-    access_key, secret_key, token = (environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN))
-    if token and (access_key or secret_key):
-        msg = f"set either {TOKEN} or {ACCESS_KEY} with {SECRET_KEY}, not both"
-        raise ConfigurationError(msg)
-    if token:
-        return BearerTokenAuth(token)
-    if access_key and secret_key:
-        return AccessKeyAuth(access_key, secret_key)
-    if access_key or secret_key:
-        missing = SECRET_KEY if access_key else ACCESS_KEY
-        msg = f"{missing} is not set, but the other half of the pair is"
-        raise ConfigurationError(msg)
-    msg = f"no credentials: set {ACCESS_KEY} and {SECRET_KEY}, or {TOKEN}"
+    match tuple(environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN)):
+        case ("", "", ""):
+            msg = f"no credentials: set {ACCESS_KEY} and {SECRET_KEY}, or {TOKEN}"
+        case ("", "", token):
+            return BearerTokenAuth(token)
+        case ("", _, ""):
+            msg = f"{SECRET_KEY} is set but {ACCESS_KEY} is not"
+        case (_, "", ""):
+            msg = f"{ACCESS_KEY} is set but {SECRET_KEY} is not"
+        case (access_key, secret_key, ""):
+            return AccessKeyAuth(access_key, secret_key)
+        case _:
+            msg = f"set either {TOKEN} or {ACCESS_KEY} with {SECRET_KEY}, not both"
     raise ConfigurationError(msg)

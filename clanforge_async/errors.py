@@ -1,4 +1,4 @@
-"""Everything that goes wrong, as one tree.
+"""Errors of this package, as one tree.
 
 ::
 
@@ -6,7 +6,7 @@
     ├─ ConfigurationError            (ValueError too)
     ├─ TransportError                the network or the protocol failed
     │  └─ RequestTimeoutError        (TimeoutError too)
-    ├─ APIError                      the server answered with an error
+    ├─ APIError                      the server responded with an error
     │  ├─ BadRequestError            400
     │  ├─ AuthenticationError        401
     │  ├─ PermissionDeniedError      403
@@ -14,15 +14,15 @@
     │  ├─ RateLimitError             429
     │  ├─ ServerError                5xx
     │  └─ ImageLockedError           any status
-    ├─ InvalidResponseError          the server answered with something unreadable
-    ├─ RetryOutcomeUnknownError      a retry that may or may not have happened
-    ├─ JobFailedError                the job itself failed
+    ├─ InvalidResponseError          the response cannot be parsed
+    ├─ RetryOutcomeUnknownError      the retry may or may not have happened
+    ├─ JobFailedError                the job failed
     │  └─ JobSquashedError           a newer job replaced it
-    ├─ StaleJobError                 a watch saw nothing new in time
-    ├─ WatchClosedError              its watcher was closed
-    └─ WatchTimeoutError             its time was up (TimeoutError too)
+    ├─ StaleJobError                 a watch saw no new status in time
+    ├─ WatchClosedError              the watcher was closed
+    └─ WatchTimeoutError             the watch timed out (TimeoutError too)
 
-Every error survives pickling with its attributes and, where that is an error of this tree, its cause.
+Every error can be pickled with its attributes, and with its cause if that is an error of this tree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_MESSAGE = 500
-"""How many characters of the server's words an error's message quotes."""
+"""Longest quotation of the server in an error message, in characters."""
 
 
 def _rebuild(
@@ -53,20 +53,20 @@ class ClanforgeError(Exception):
     """Base of every error that this package raises."""
 
     def __reduce__(self) -> tuple[Callable[..., ClanforgeError], tuple[Any, ...]]:
-        # Exceptions are rebuilt by calling their class with `args`, which constructors that take keywords break.
+        # Unpickling calls the class with `args` alone, which fails for constructors with keyword-only arguments.
         cause = self.__cause__ if isinstance(self.__cause__, ClanforgeError) else None
         return _rebuild, (type(self), self.args, self.__dict__, cause)
 
 
 class ConfigurationError(ClanforgeError, ValueError):
-    """The client or watcher cannot work as it was set up, or has been closed."""
+    """The client or watcher is misconfigured or closed."""
 
 
 class TransportError(ClanforgeError):
-    """The connection failed, or what came over it was not HTTP.
+    """The connection or the HTTP protocol failed.
 
     Attributes:
-        request_sent: False only where it is certain that the server saw nothing of the request.
+        request_sent: False only if the server certainly received nothing of the request.
     """
 
     def __init__(self, message: str, *, request_sent: bool) -> None:
@@ -79,16 +79,16 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class APIError(ClanforgeError):
-    """The server answered with an error: by its status, or by an error envelope under any status.
+    """The server responded with an error status, or with an error envelope under any status.
 
     Attributes:
-        message: What the server says, or its status in words where it says nothing.
-        status_code: The HTTP status; may be 200, since the server wraps errors in successful answers.
-        error_code: The envelope's ``error_code``, if there is one.
-        method: The request's method.
-        url: The request's address, without its query.
-        body: The first 2 KiB of the answer's body.
-        retry_after: Seconds after which the server allows another request, if it said so.
+        message: The server's error message, or the phrase of the status if it sent none.
+        status_code: The HTTP status; can be 200, since the server wraps errors in successful responses.
+        error_code: The ``error_code`` of the envelope, if any.
+        method: Method of the request.
+        url: URL of the request, without its query.
+        body: The first 2 KiB of the response body.
+        retry_after: Seconds until the server allows another request, if it says so.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class APIError(ClanforgeError):
 
 
 class BadRequestError(APIError):
-    """400: a parameter is missing or malformed, such as ``accountserviceid``."""
+    """400: a parameter such as ``accountserviceid`` is missing or malformed."""
 
 
 class AuthenticationError(APIError):
@@ -122,7 +122,7 @@ class AuthenticationError(APIError):
 
 
 class PermissionDeniedError(APIError):
-    """403 or ``forbidden``: these credentials have no access to the account or the resource."""
+    """403 or ``forbidden``: the credentials have no access to the account or the resource."""
 
 
 class NotFoundError(APIError):
@@ -130,7 +130,7 @@ class NotFoundError(APIError):
 
 
 class RateLimitError(APIError):
-    """429: too many requests; ``retry_after`` holds the seconds that the server asks for, if any."""
+    """429: too many requests; see ``retry_after``."""
 
 
 class ServerError(APIError):
@@ -169,11 +169,11 @@ class ImageLockedError(APIError):
 
 
 class InvalidResponseError(ClanforgeError):
-    """An answer that cannot be read: not JSON, not an object, not a job, or too large.
+    """The response cannot be parsed: not JSON, not an object, a field missing or malformed, or too large.
 
     Attributes:
-        fields: The wire names of the fields at fault; empty where the body as a whole is.
-        body: The first 2 KiB of the body.
+        fields: JSON names of the invalid fields; empty if the whole body is invalid.
+        body: The first 2 KiB of the response body.
     """
 
     def __init__(self, message: str, *, fields: tuple[str, ...] = (), body: str = "") -> None:
@@ -183,10 +183,9 @@ class InvalidResponseError(ClanforgeError):
 
 
 class RetryOutcomeUnknownError(ClanforgeError):
-    """Asking for a retry failed in a way that leaves open whether the server acted upon it.
+    """A retry failed, and the server may or may not have processed it. The failure is chained as the cause.
 
-    The failure itself is chained as the cause. Read the diff's status before asking again: a second retry
-    would throw away a run that the first one may have started.
+    Read the diff's status before retrying again: a second retry discards the run that the first may have started.
 
     Attributes:
         diff_id: The image diff that may or may not be running again.

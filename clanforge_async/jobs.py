@@ -1,7 +1,4 @@
-"""Jobs as the API shows them: inert, frozen values.
-
-What a job is called on the wire, and in which shape, is known to the codec alone.
-"""
+"""Jobs as frozen values, and the errors of failed jobs. `_codec` knows their JSON form."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from clanforge_async.refs import JobKind, JobRef
 
 
 class JobState(enum.IntEnum):
-    """Where a job is in its life.
+    """State of a job.
 
-    1 to 6 are documented on the image version status page, 7 on a neighbouring one.
+    1 to 6 are documented on the image version status page, 7 on a neighbouring page.
     """
 
     CREATED = 1
@@ -32,45 +29,45 @@ class JobState(enum.IntEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a job in this state never leaves it by itself."""
+        """Whether the job has ended: completed, failed or squashed."""
         return self >= JobState.COMPLETED
 
 
-def _state_number(job: Job) -> int | None:
+def _default_state_id(job: Job) -> int | None:
     return None if job.state is None else job.state.value
 
 
-def _state_title(job: Job) -> str:
+def _default_state_name(job: Job) -> str:
     return "Unknown" if job.state is None else job.state.name.title()
 
 
 @frozen(kw_only=True)
 class Job:
-    """A job at one moment; base of `ImageDiffJob` and `ImageVersionJob`.
+    """Snapshot of a job; base of `ImageDiffJob` and `ImageVersionJob`.
 
     Attributes:
-        kind: What the job works on.
-        id: The image diff's or image version's id.
-        state: The state, None where the server names one that this release does not know.
-        state_id: The state's number as the server gave it, None where it gave none.
-        state_name: The state's name as the server gave it.
-        created_at: When the job was created. This and the following times are the server's, aware and in UTC.
-        updated_at: When the server last updated the job.
-        started_at: When the job was started, None before that.
-        eta: When the server expects the job to complete: an estimate that moves and may pass.
+        kind: Kind of the job.
+        id: Id of the image diff or image version.
+        state: The state; None if this release does not know it.
+        state_id: Number of the state as the server sent it; None if it sent none.
+        state_name: Name of the state as the server sent it.
+        created_at: Time of creation. All times are the server's, aware and in UTC.
+        updated_at: Time of the server's last update.
+        started_at: Start time; None before that.
+        eta: Time at which the server expects the job to complete: an estimate that changes and can pass.
         progress: Percentage from 0 to 100; not linear in time.
-        failure_count: How often the job has failed. Above 0 on a running job is no end of it.
-        error: The job's error message, if there is one.
-        newer_than: What `ref` carries; set on what a retry returned. Says nothing of the job itself, so it
-            takes no part in comparison.
+        failure_count: Number of failures so far. A running job with failures has not ended.
+        error: The job's error message, if any.
+        newer_than: Passed on to `ref`; set on jobs that a retry returned. Not part of the job itself, so comparison
+            ignores it.
     """
 
     kind: ClassVar[JobKind]
 
     id: int
     state: JobState | None
-    state_id: int | None = field(default=Factory(_state_number, takes_self=True))
-    state_name: str = field(default=Factory(_state_title, takes_self=True))
+    state_id: int | None = field(default=Factory(_default_state_id, takes_self=True))
+    state_name: str = field(default=Factory(_default_state_name, takes_self=True))
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None = None
@@ -82,43 +79,42 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has completed, has failed or was squashed. False in a state that is not known."""
+        """Whether the job has completed, failed or was squashed. False in an unknown state."""
         return self.state is not None and self.state.is_terminal
 
     @property
     def is_completed(self) -> bool:
-        """Whether the job has ended with success."""
+        """Whether the job has completed."""
         return self.state is JobState.COMPLETED
 
     @property
     def is_failed(self) -> bool:
-        """Whether the job has ended as failed. A squashed job has not, since a newer one replaced it."""
+        """Whether the job has failed. False for a squashed job, which a newer one replaced."""
         return self.state is JobState.FAILED
 
     @property
     def ref(self) -> JobRef:
-        """The reference with which to watch this job on from here."""
+        """Reference to this job, to watch or resume it."""
         return JobRef(self.kind, self.id, self.newer_than)
 
     def raise_for_failure(self) -> Self:
-        """Return the job itself unless it ended without success.
+        """Return the job itself unless it failed or was squashed.
 
         Raises:
-            JobFailedError: It has failed.
+            JobFailedError: The job failed.
             JobSquashedError: A newer job replaced it.
         """
-        if self.state is JobState.SQUASHED:
-            raise JobSquashedError(self)
-        if self.state is JobState.FAILED:
-            raise JobFailedError(self)
+        error = job_failure(self)
+        if error is not None:
+            raise error
         return self
 
 
 class JobFailedError(ClanforgeError):
-    """A job ended without success.
+    """The job failed, or was squashed.
 
     Attributes:
-        job: The job's last snapshot.
+        job: Last snapshot of the job.
     """
 
     _verb = "failed"
@@ -130,23 +126,34 @@ class JobFailedError(ClanforgeError):
 
 
 class JobSquashedError(JobFailedError):
-    """A newer job replaced this one before it could complete."""
+    """A newer job replaced this one before it completed."""
 
     _verb = "was squashed by a newer job"
+
+
+def job_failure(job: Job) -> JobFailedError | None:
+    """Return the error of a failed or squashed job, None for any other."""
+    match job.state:
+        case JobState.FAILED:
+            return JobFailedError(job)
+        case JobState.SQUASHED:
+            return JobSquashedError(job)
+        case _:
+            return None
 
 
 def _count_files(files: Mapping[str, Any]) -> str:
     return f"<{len(files)} files>"
 
 
-def _files() -> Any:
-    # Listings can hold every file of an image: too long for a repr, and their values need not be hashable.
+def _files_field() -> Any:
+    # A listing can hold every file of an image: too long for a repr. Its values need not be hashable.
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
 @frozen(kw_only=True)
 class ImageDiffDetails:
-    """What an image diff compares, as the server describes it.
+    """Details of an image diff, as the server describes them.
 
     Attributes:
         game: The game.
@@ -161,34 +168,34 @@ class ImageDiffDetails:
 
 @frozen(kw_only=True)
 class ImageDiffJob(Job):
-    """An image difference analysis at one moment.
+    """Snapshot of an image difference analysis.
 
     Attributes:
-        added: Files that the build machine has and the image has not, by path; empty where the server lists none.
+        added: Files on the build machine that the image lacks, by path; empty if the server lists none.
         modified: Files that differ, by path.
-        removed: Files that the image has and the build machine has not, by path.
-        details: Game, machine and image, where they were asked for.
+        removed: Files of the image that the build machine lacks, by path.
+        details: Game, machine and image, if requested.
     """
 
     kind: ClassVar[JobKind] = JobKind.IMAGE_DIFF
 
-    added: Mapping[str, Any] = _files()
-    modified: Mapping[str, Any] = _files()
-    removed: Mapping[str, Any] = _files()
+    added: Mapping[str, Any] = _files_field()
+    modified: Mapping[str, Any] = _files_field()
+    removed: Mapping[str, Any] = _files_field()
     details: ImageDiffDetails | None = None
 
     @property
     def diff_id(self) -> int:
-        """The image diff's id."""
+        """Id of the image diff."""
         return self.id
 
 
 @frozen(kw_only=True)
 class ImageVersionJob(Job):
-    """The packaging of an image version at one moment.
+    """Snapshot of the packaging of an image version.
 
     Attributes:
-        success: Whether *the request* for this status succeeded; says nothing about the job.
+        success: Whether *the request* for this status succeeded; independent of the job's outcome.
     """
 
     kind: ClassVar[JobKind] = JobKind.IMAGE_VERSION
@@ -197,18 +204,5 @@ class ImageVersionJob(Job):
 
     @property
     def image_version_id(self) -> int:
-        """The image version's id."""
+        """Id of the image version."""
         return self.id
-
-
-@frozen
-class Reading:
-    """One answer of the server about a job.
-
-    Attributes:
-        job: The job as the answer shows it.
-        server_time: When the server says that it answered (its ``Date``), None where it does not say.
-    """
-
-    job: Job
-    server_time: datetime | None = None

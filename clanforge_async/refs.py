@@ -1,4 +1,4 @@
-"""References to jobs: which job is meant, and from when on its status counts."""
+"""References to jobs: kind, id and the time from which a status counts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _SECOND = timedelta(seconds=1)
 
 
 class JobKind(enum.StrEnum):
-    """What a job works on."""
+    """Kind of a job: the resource that it works on."""
 
     IMAGE_DIFF = "image-diff"
     IMAGE_VERSION = "image-version"
 
 
-def _check_id(_ref: JobRef, _attribute: Attribute[int], value: object) -> None:
+def _validate_id(_ref: JobRef, _attribute: Attribute[int], value: object) -> None:
     positive_id(value)
 
 
-def _whole_second(moment: datetime | None) -> datetime | None:
-    # The wire counts whole seconds, so "at 10.5 s or later" and "at 11 s or later" admit the same statuses.
+def _round_up_to_second(moment: datetime | None) -> datetime | None:
+    # The API counts whole seconds, so "at 10.5 s or later" and "at 11 s or later" allow the same statuses.
     if moment is None:
         return None
     if moment.tzinfo is None:
@@ -37,7 +37,7 @@ def _whole_second(moment: datetime | None) -> datetime | None:
         moment = moment.astimezone(UTC)
         return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
     except OverflowError:
-        msg = "newer_than is too close to the end of time"
+        msg = "newer_than is too close to datetime.max"
         raise ValueError(msg) from None
 
 
@@ -46,20 +46,20 @@ _REF = re.compile(r"(?P<kind>[a-z-]+)/(?P<id>[0-9]+)(?:@(?P<since>-?[0-9]{1,12})
 
 @frozen
 class JobRef:
-    """Which job to watch, and from when on its status is news.
+    """Reference to a job, and the time from which its status counts.
 
-    ``str()`` of a reference is a token with which a watch can be resumed in another process; ``parse`` reads it.
+    ``str()`` returns a token with which another process can resume a watch; ``parse`` reads it.
 
     Attributes:
-        kind: What the job works on.
-        id: The image diff's or image version's id.
-        newer_than: A status that the server updated before this moment belongs to an earlier run of the same job
-            and says nothing about this one. Kept in whole seconds, as the API counts them. None: any status counts.
+        kind: Kind of the job.
+        id: Id of the image diff or image version.
+        newer_than: A status that the server updated before this time belongs to a previous run of the job and is
+            ignored. In whole seconds, as the API counts them. None: any status counts.
     """
 
     kind: JobKind = field(converter=JobKind)
-    id: int = field(validator=_check_id)
-    newer_than: datetime | None = field(default=None, converter=_whole_second)
+    id: int = field(validator=_validate_id)
+    newer_than: datetime | None = field(default=None, converter=_round_up_to_second)
 
     @classmethod
     def image_diff(cls, diff_id: int, newer_than: datetime | None = None) -> Self:
@@ -73,23 +73,24 @@ class JobRef:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what ``str()`` of a reference wrote: ``image-diff/5678`` or ``image-diff/5678@1763769600``.
+        """Parse ``image-diff/5678`` or ``image-diff/5678@1763769600``, as ``str()`` writes them.
 
         Raises:
-            TypeError: It is no text.
-            ValueError: The text is not of that form.
+            TypeError: `text` is not a ``str``.
+            ValueError: `text` has another form.
         """
         if not isinstance(text, str):
             msg = f"a job reference is read from text, not from {type(text).__name__}"
             raise TypeError(msg)
         match = _REF.fullmatch(text)
         if match is None or match["kind"] not in set(JobKind):
-            msg = f"not a job reference: {text!r} (expected image-diff/ID or image-version/ID, with @SINCE at will)"
+            expected = "image-diff/ID or image-version/ID, optionally followed by @SINCE"
+            msg = f"not a job reference: {text!r} (expected {expected})"
             raise ValueError(msg)
         try:
             since = EPOCH + timedelta(seconds=int(match["since"])) if match["since"] else None
         except OverflowError:
-            msg = f"not a moment that can be told: {text!r}"
+            msg = f"not a time that a datetime can hold: {text!r}"
             raise ValueError(msg) from None
         return cls(JobKind(match["kind"]), int(match["id"]), since)
 

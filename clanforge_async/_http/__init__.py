@@ -1,1 +1,1 @@
-"""Everything between a method of the client and the network."""
+"""HTTP: configuration, session, limits, retries, and the mapping of responses and exceptions."""

@@ -1,10 +1,10 @@
-"""What a client is told, checked once and kept in one place."""
+"""Validated client configuration."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -27,10 +27,10 @@ ACCOUNT_SERVICE_ID = "CLANFORGE_ACCOUNT_SERVICE_ID"
 BASE_URL = "CLANFORGE_BASE_URL"
 
 
-def _auth(auth: object) -> httpx.Auth:
-    if isinstance(auth, httpx.Auth):
-        return auth
+def _to_auth(auth: object) -> httpx.Auth:
     match auth:
+        case httpx.Auth():
+            return auth
         case (str(access_key), str(secret_key)):
             return AccessKeyAuth(access_key, secret_key)
         case _:
@@ -39,7 +39,7 @@ def _auth(auth: object) -> httpx.Auth:
     raise ConfigurationError(msg)
 
 
-def _account(account_service_id: int | None) -> int | None:
+def _to_account_service_id(account_service_id: int | None) -> int | None:
     if account_service_id is None:
         return None
     try:
@@ -48,17 +48,7 @@ def _account(account_service_id: int | None) -> int | None:
         raise ConfigurationError(str(error)) from None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, whatever a resolver may say."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
+def _to_url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     if base_url is None:
         base_url = MULTIPLAY_URL if isinstance(auth, BearerTokenAuth) else CLANFORGE_URL
     if not isinstance(base_url, str | httpx.URL):
@@ -67,7 +57,7 @@ def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     try:
         url = httpx.URL(base_url)
         host = url.host
-    except (httpx.InvalidURL, UnicodeError):  # the latter from idna, which reads internationalised hosts
+    except (httpx.InvalidURL, UnicodeError):  # the latter from idna, which decodes internationalised hosts
         msg = "base_url is not an address"
         raise ConfigurationError(msg) from None
     if url.scheme not in {"http", "https"} or not host or not 0 < (url.port or 443) < _PORTS:
@@ -82,56 +72,63 @@ def _url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     return url
 
 
-def _timeout(timeout: object) -> float | httpx.Timeout:
-    if isinstance(timeout, httpx.Timeout):
-        return timeout
-    if is_positive(timeout):
-        return timeout
-    msg = "timeout must be a positive number of seconds, or an httpx.Timeout"
-    raise ConfigurationError(msg)
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, by its name or address alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
-def _at_least_one(_options: Options, attribute: Attribute[int], value: object) -> None:
-    _whole_number(attribute.name, value, least=1)
+def _must_be(requirement: str, is_met: Callable[[Any], bool]) -> Callable[[ClientConfig, Attribute[Any], Any], None]:
+    def validate(_config: ClientConfig, attribute: Attribute[Any], value: Any) -> None:
+        if not is_met(value):
+            msg = f"{attribute.name} must be {requirement}"
+            raise ConfigurationError(msg)
+
+    return validate
 
 
-def _not_negative(_options: Options, attribute: Attribute[int], value: object) -> None:
-    _whole_number(attribute.name, value, least=0)
-
-
-def _whole_number(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        msg = f"{name} must be a whole number of at least {least}"
-        raise ConfigurationError(msg)
-
-
-def _max_rate(_options: Options, _attribute: Attribute[float | None], value: object) -> None:
-    if value is not None and not is_positive(value):
-        msg = "max_rate must be a positive number of requests per second, or None"
-        raise ConfigurationError(msg)
-
-
-def _url_of(options: Options) -> httpx.URL:
-    return _url(options.base_url, options.auth)
+def _must_be_int(least: int) -> Callable[[ClientConfig, Attribute[int], Any], None]:
+    return _must_be(
+        f"a whole number of at least {least}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+    )
 
 
 @frozen(kw_only=True)
-class Options:
-    """The arguments of a `ClanforgeClient`, checked and completed.
+class ClientConfig:
+    """The validated arguments of a `ClanforgeClient`.
+
+    Attributes:
+        url: The base URL; without `base_url`, the default for the kind of `auth`.
 
     Raises:
-        ConfigurationError: One of them cannot work, or they cannot work together.
+        ConfigurationError: An argument is invalid, or two of them contradict each other.
     """
 
-    auth: httpx.Auth = field(converter=_auth)
-    account_service_id: int | None = field(converter=_account)
+    auth: httpx.Auth = field(converter=_to_auth)
+    account_service_id: int | None = field(converter=_to_account_service_id)
     base_url: str | None
-    url: httpx.URL = field(init=False, default=Factory(_url_of, takes_self=True))
-    timeout: float | httpx.Timeout = field(converter=_timeout)
-    max_retries: int = field(validator=_not_negative)
-    max_rate: float | None = field(validator=_max_rate)
-    max_concurrency: int = field(validator=_at_least_one)
-    max_response_bytes: int = field(validator=_at_least_one)
+    url: httpx.URL = field(
+        init=False, default=Factory(lambda config: _to_url(config.base_url, config.auth), takes_self=True)
+    )
+    timeout: float | httpx.Timeout = field(
+        validator=_must_be(
+            "a positive number of seconds, or an httpx.Timeout",
+            lambda timeout: isinstance(timeout, httpx.Timeout) or is_positive(timeout),
+        )
+    )
+    max_retries: int = field(validator=_must_be_int(least=0))
+    max_rate: float | None = field(
+        validator=_must_be(
+            "a positive number of requests per second, or None", lambda rate: rate is None or is_positive(rate)
+        )
+    )
+    max_concurrency: int = field(validator=_must_be_int(least=1))
+    max_response_bytes: int = field(validator=_must_be_int(least=1))
 
     def __attrs_post_init__(self) -> None:
         if self.account_service_id is None and self.url.host.rstrip(".") == httpx.URL(CLANFORGE_URL).host:
@@ -139,28 +136,28 @@ class Options:
             raise ConfigurationError(msg)
 
     @property
-    def phases(self) -> httpx.Timeout:
-        """How long each phase of a request may last."""
+    def httpx_timeout(self) -> httpx.Timeout:
+        """Limits of the phases of a request."""
         if isinstance(self.timeout, httpx.Timeout):
             return self.timeout
-        # A request that has no connection after half its time is known not to have been sent. The rest needs no timer
-        # of its own, which transports would set and cancel for every chunk: the time as a whole bounds it.
+        # A request without a connection after half its time is known not to have been sent. The other phases need no
+        # limit of their own, which transports would set and cancel for every chunk: the total bounds them.
         return httpx.Timeout(None, connect=self.timeout / 2, pool=self.timeout / 2)
 
     @property
     def seconds_per_request(self) -> float | None:
-        """How long one request may last as a whole, its answer's body included; None: as long as it likes."""
+        """Limit of a request as a whole, in seconds, with the response body; None: unlimited."""
         if not isinstance(self.timeout, httpx.Timeout):
             return self.timeout
         phases = (self.timeout.connect, self.timeout.write, self.timeout.read)
         return None if None in phases else sum(filter(None, phases))
 
 
-def options_from(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the client's arguments, other than its credentials: what is given, else what an environment holds.
+def arguments_from_env(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a client, without credentials, from the environment and `overrides`, which win.
 
     Raises:
-        ConfigurationError: ``CLANFORGE_ACCOUNT_SERVICE_ID`` is no whole number.
+        ConfigurationError: ``CLANFORGE_ACCOUNT_SERVICE_ID`` is not a whole number.
     """
     found: dict[str, Any] = {}
     if base_url := environ.get(BASE_URL, "").strip():

@@ -1,4 +1,4 @@
-"""The connections of a client that was given none."""
+"""The default connection pool: a transport for clients that are given none."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import cast
 
 import httpx
 
-from clanforge_async._http.config import Options, is_loopback
+from clanforge_async._http.config import ClientConfig, is_loopback
 from clanforge_async.errors import ConfigurationError
 
 _KEPT_ALIVE = 55.0
-"""Seconds that an idle connection is kept: less than the 60 after which common gateways drop theirs."""
+"""Seconds for which an idle connection is kept: less than the 60 of common gateways."""
 
-FRESH = "clanforge_async.fresh"
-"""The extension of a request that is not to go over a connection that was used before."""
+NEW_CONNECTION = "clanforge_async.new_connection"
+"""Extension of a request that must not use an existing connection."""
 
 _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_ALIVE)
 
 
-class Pool(httpx.AsyncBaseTransport):
-    """As many connections as there are requests under way, each in an httpx transport of its own.
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """A pool with one connection per request in flight, each in an httpx transport of its own.
 
-    httpcore's pool looks at every connection once for every other with each request: with a hundred of them that takes
-    twenty times as long as the request itself. A hundred pools of one connection have nothing to look at.
+    With each request, httpcore's pool compares all its connections with one another: with a hundred connections that
+    takes twenty times as long as the request itself. A hundred pools of one connection have nothing to compare.
 
     Args:
-        connection: Makes a transport that holds one connection.
+        connection: Makes a transport with one connection.
     """
 
     def __init__(self, connection: Callable[[], httpx.AsyncBaseTransport]) -> None:
@@ -39,25 +39,25 @@ class Pool(httpx.AsyncBaseTransport):
 
     @property
     def connections(self) -> list[httpx.AsyncBaseTransport]:
-        """All that were opened and are not closed."""
+        """All open connections."""
         return [*self._busy, *(connection for _, connection in self._idle)]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the connection that was used last, the likeliest to be still alive.
+        """Send a request over the connection that was used last, the likeliest to be still alive.
 
-        One that asks for a fresh connection takes the place of an idle one: the server may be about to close that.
+        A request with `NEW_CONNECTION` replaces an idle connection, which the server may be about to close.
         """
         while self._idle and self._idle[0][0] < _now() - _KEPT_ALIVE:
             await self._idle.popleft()[1].aclose()
-        connection = await self._fresh() if request.extensions.get(FRESH) else self._latest()
+        connection = await self._open_new() if request.extensions.get(NEW_CONNECTION) else self._pop_latest()
         self._busy.add(connection)
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
-            self._give_back(connection)
+            self._release(connection)
             raise
         stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _Borrowed(stream, lambda: self._give_back(connection))
+        response.stream = _PooledStream(stream, lambda: self._release(connection))
         return response
 
     async def aclose(self) -> None:
@@ -65,25 +65,25 @@ class Pool(httpx.AsyncBaseTransport):
         for connection in self.connections:
             await connection.aclose()
 
-    def _latest(self) -> httpx.AsyncBaseTransport:
+    def _pop_latest(self) -> httpx.AsyncBaseTransport:
         return self._idle.pop()[1] if self._idle else self._new()
 
-    async def _fresh(self) -> httpx.AsyncBaseTransport:
+    async def _open_new(self) -> httpx.AsyncBaseTransport:
         if self._idle:
             await self._idle.popleft()[1].aclose()
         return self._new()
 
-    def _give_back(self, connection: httpx.AsyncBaseTransport) -> None:
+    def _release(self, connection: httpx.AsyncBaseTransport) -> None:
         self._busy.discard(connection)
         self._idle.append((_now(), connection))
 
 
-class _Borrowed(httpx.AsyncByteStream):
-    """An answer's body, with whose end its connection is given back."""
+class _PooledStream(httpx.AsyncByteStream):
+    """A response body that returns its connection to the pool when it is closed."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
         self._stream = stream
-        self._give_back = give_back
+        self._release = release
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._stream)
@@ -92,34 +92,34 @@ class _Borrowed(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            self._give_back()
+            self._release()
 
 
-def make_pool(options: Options) -> Pool:
-    """Return a pool for where a client talks to.
+def make_pool(config: ClientConfig) -> ConnectionPool:
+    """Return a pool for the client's base URL.
 
     Raises:
-        ConfigurationError: The environment names a proxy that cannot be used.
+        ConfigurationError: The environment names an unusable proxy.
     """
-    # Reading the trusted certificates takes a while, and plain http has no use for them.
-    context = httpx.create_ssl_context(verify=options.url.scheme == "https")
+    # Loading the trusted certificates is slow, and plain http does not need them.
+    context = httpx.create_ssl_context(verify=config.url.scheme == "https")
     try:
-        address = _proxy(options.url)
-        proxy = None if address is None else httpx.Proxy(address)
+        proxy_url = _proxy_url(config.url)
+        proxy = None if proxy_url is None else httpx.Proxy(proxy_url)
 
         def connection() -> httpx.AsyncHTTPTransport:
             return httpx.AsyncHTTPTransport(verify=context, limits=_ONE_CONNECTION, proxy=proxy)
 
-        connection()  # makes none yet, but would complain of the proxy
+        connection()  # connects to nothing yet, but raises if the proxy is unusable
     except (ValueError, ImportError, httpx.InvalidURL):
-        # Whatever is wrong with it, an address of a proxy can hold a password.
+        # The cause is hidden: a proxy URL can hold a password.
         msg = "the proxy that the environment names is not one that can be used"
         raise ConfigurationError(msg) from None
-    return Pool(connection)
+    return ConnectionPool(connection)
 
 
-def _proxy(base_url: httpx.URL) -> str | None:
-    # Whatever the environment says of proxies, this machine itself is not reached through one.
+def _proxy_url(base_url: httpx.URL) -> str | None:
+    # This machine is never reached through a proxy.
     if is_loopback(base_url.host) or urllib.request.proxy_bypass(base_url.host):
         return None
     proxies = urllib.request.getproxies()

@@ -1,6 +1,6 @@
-"""The one place where requests wait: for the server to cool down, for a free slot, for the rate limit.
+"""Request limiter: the only place where requests wait, for a cooldown (429), a free slot and the rate limit.
 
-Waiting happens here, in front of httpx, because its pool takes time quadratic in the requests that wait inside it.
+They wait here, in front of httpx, because the time that httpx's pool takes is quadratic in its waiting requests.
 """
 
 from __future__ import annotations
@@ -15,95 +15,95 @@ from aiolimiter import AsyncLimiter
 from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
 
-_LONGEST_GUESS = 32.0
-"""Seconds to cool down, at the most, where the server asks for it without saying how long."""
+_MAX_BACKOFF = 32.0
+"""Longest cooldown in seconds if the server asks for one without ``Retry-After``."""
 
-_ONE = 1.0 - 1e-6
-"""A request, less what rounding may add to the time that it has to wait."""
+_ONE_REQUEST = 1.0 - 1e-6
+"""Cost of one request in the rate limiter, less the rounding error of a computed wait."""
 
 
-class Gate:
-    """Lets requests through, no more at a time and no faster than agreed.
+class RequestLimiter:
+    """Limits the requests of a client: how many at a time, how many a second, and none during a cooldown.
 
     Args:
         max_rate: Requests per second, with a burst of one second's worth; None: unlimited.
-        max_concurrency: Requests under way at a time.
+        max_concurrency: Requests in flight at a time.
     """
 
     def __init__(self, max_rate: float | None, max_concurrency: int) -> None:
         self._slots = asyncio.Semaphore(max_concurrency)
-        self._pace = None if max_rate is None else _Pace(max_rate)
-        self._cooling_since = -math.inf
-        self._cool_at = -math.inf
+        self._rate_limiter = None if max_rate is None else _RateLimiter(max_rate)
+        self._cooldown_started_at = -math.inf
+        self._cooldown_ends_at = -math.inf
         self._cause: APIError | None = None
-        self._strikes = 0
+        self._consecutive_throttles = 0
 
-    def slot(self, patience: float = math.inf) -> _Slot:
-        """Return what waits for a slot and holds it, as an async context manager.
+    def slot(self, max_cooldown: float = math.inf) -> _Slot:
+        """Return an async context manager that acquires and releases a slot; see `acquire`."""
+        return _Slot(self, max_cooldown)
+
+    async def acquire(self, max_cooldown: float) -> None:
+        """Wait for the end of the cooldown, a slot, and the rate limit.
 
         Args:
-            patience: Seconds of cooling down to wait for, at the most.
+            max_cooldown: Longest cooldown in seconds to wait for.
 
         Raises:
-            APIError: Cooling down takes longer than that; the error is the one that asked for it, with the
-                seconds that remain.
+            APIError: The cooldown is longer. A copy of the error that started it; ``retry_after`` is the time left.
         """
-        return _Slot(self, patience)
-
-    async def enter(self, patience: float) -> None:
-        """Wait for a slot and take it; as `slot`, for which it is."""
         while True:
-            if self._cooling_for() > 0:
-                await self._cool_off(patience)
+            if self._cooldown_left() > 0:
+                await self._wait_for_cooldown(max_cooldown)
             await self._slots.acquire()
             try:
-                if self._pace is not None:
-                    await self._pace.keep()
+                if self._rate_limiter is not None:
+                    await self._rate_limiter.wait()
             except BaseException:
                 self._slots.release()
                 raise
-            if self._cooling_for() <= 0:
+            if self._cooldown_left() <= 0:
                 return
             self._slots.release()
 
-    def leave(self) -> None:
-        """Give a slot back."""
+    def release(self) -> None:
+        """Release a slot."""
         self._slots.release()
 
-    def cool_down(self, cause: APIError, sent_at: float) -> None:
-        """Let nothing pass for as long as an answer asks for, or for a growing guess where it does not say.
+    def start_cooldown(self, cause: APIError, sent_at: float) -> None:
+        """Hold all requests for `Retry-After` seconds, or exponentially longer if it is absent.
 
         Args:
-            cause: The error that the answer made.
-            sent_at: When its request was sent. Of requests that were under way together, one counts for all.
+            cause: The error of the response that asks for it.
+            sent_at: Event loop time at which its request was sent. Without ``Retry-After``, the throttled responses to
+                requests that were in flight together count once.
         """
         now = asyncio.get_running_loop().time()
         seconds = cause.retry_after
         if seconds is None:
-            if sent_at < self._cooling_since:
+            if sent_at < self._cooldown_started_at:
                 return
-            seconds = min(2.0**self._strikes, _LONGEST_GUESS)
-            self._strikes += 1
-        self._cooling_since = now
-        if now + seconds > self._cool_at:
-            level = logging.DEBUG if now < self._cool_at else logging.WARNING
-            message = "nothing is sent for %(wait).1f s, as the server asks: HTTP %(status_code)d"
+            seconds = min(2.0**self._consecutive_throttles, _MAX_BACKOFF)
+            self._consecutive_throttles += 1
+        self._cooldown_started_at = now
+        if now + seconds > self._cooldown_ends_at:
+            level = logging.DEBUG if now < self._cooldown_ends_at else logging.WARNING
+            message = "rate limited (HTTP %(status_code)d): pausing all requests for %(wait).1f s"
             log_event(level, "cooling_down", message, error=cause, wait=seconds)
-            self._cool_at = now + seconds
+            self._cooldown_ends_at = now + seconds
             self._cause = cause
 
-    def settle(self) -> None:
-        """Take note of an answer that asks for no cooling down."""
-        self._strikes = 0
+    def reset_backoff(self) -> None:
+        """Restart the exponential backoff, after a successful response."""
+        self._consecutive_throttles = 0
 
-    def _cooling_for(self) -> float:
+    def _cooldown_left(self) -> float:
         if self._cause is None:
             return 0.0
-        return self._cool_at - asyncio.get_running_loop().time()
+        return self._cooldown_ends_at - asyncio.get_running_loop().time()
 
-    async def _cool_off(self, patience: float) -> None:
-        while (seconds := self._cooling_for()) > 0:
-            if seconds > patience and self._cause is not None:
+    async def _wait_for_cooldown(self, max_cooldown: float) -> None:
+        while (seconds := self._cooldown_left()) > 0:
+            if seconds > max_cooldown and self._cause is not None:
                 error = copy.copy(self._cause)
                 error.retry_after = seconds
                 raise error
@@ -111,37 +111,37 @@ class Gate:
 
 
 class _Slot:
-    """One request's stay behind the gate; a generator would take three times as long to do the same."""
+    """Holds one slot; three times as fast as a generator-based context manager."""
 
-    __slots__ = ("_gate", "_patience")
+    __slots__ = ("_limiter", "_max_cooldown")
 
-    def __init__(self, gate: Gate, patience: float) -> None:
-        self._gate = gate
-        self._patience = patience
+    def __init__(self, limiter: RequestLimiter, max_cooldown: float) -> None:
+        self._limiter = limiter
+        self._max_cooldown = max_cooldown
 
     async def __aenter__(self) -> None:
-        await self._gate.enter(self._patience)
+        await self._limiter.acquire(self._max_cooldown)
 
     async def __aexit__(self, *_: object) -> None:
-        self._gate.leave()
+        self._limiter.release()
 
 
-class _Pace:
-    """Lets so many requests pass a second, in their order.
+class _RateLimiter:
+    """Limits requests per second, first come first served.
 
-    aiolimiter keeps the count, but does not do the waiting: on a clock that stands still between timers, as virtual
-    ones do, it can compute a wait so short that it adds nothing to the time, and take that wait for ever.
+    aiolimiter counts, but does not wait: on a clock that stands still between timers, such as a virtual one, its wait
+    can be too short to advance the clock, and then repeats forever.
     """
 
     def __init__(self, max_rate: float) -> None:
-        # The bucket has to hold at least the one request that passes.
+        # The bucket must hold at least the one request that passes.
         self._limiter = AsyncLimiter(max(max_rate, 1.0), max(1.0, 1.0 / max_rate))
         self._seconds = 1.0 / max_rate
-        self._turn = asyncio.Lock()
+        self._queue = asyncio.Lock()
 
-    async def keep(self) -> None:
-        """Wait until one more may pass."""
-        async with self._turn:
-            while not self._limiter.has_capacity(_ONE):  # noqa: ASYNC110 - it waits for nothing but time
+    async def wait(self) -> None:
+        """Wait until another request may be sent."""
+        async with self._queue:
+            while not self._limiter.has_capacity(_ONE_REQUEST):  # noqa: ASYNC110 - only time changes it
                 await asyncio.sleep(self._seconds)
-            await self._limiter.acquire(_ONE)
+            await self._limiter.acquire(_ONE_REQUEST)

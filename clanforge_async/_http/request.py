@@ -1,51 +1,53 @@
-"""A call of the API and the answer to it, at the level of HTTP."""
+"""One API call as a request, and the response to it, raw and parsed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 import httpx
 from attrs import define, frozen
 
-from clanforge_async.refs import JobKind
+T_co = TypeVar("T_co", covariant=True)
 
 
 @define(eq=False)
-class Call:
-    """One call of the API, from the public method to the wire and back.
+class ApiRequest(Generic[T_co]):
+    """One call of the API.
 
     Attributes:
-        kind: What kind of job it answers with.
-        path: The path below the base URL.
-        params: The query, without what every call carries.
-        repeatable: Whether sending it twice does no more than sending it once.
-        sent_at: When it was last handed to the network, by the event loop's clock.
-        request: As it was built when it was first sent, so that a call that is sent again builds nothing.
+        path: Path below the base URL.
+        parse: Reads the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
+        params: Query parameters of this call, without those that every call sends.
+        idempotent: Whether sending the request twice has the same effect as sending it once.
+        sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
+        http_request: The HTTP request, built once so that sending the call again builds nothing.
     """
 
-    kind: JobKind
     path: str
+    parse: Callable[[Mapping[str, Any]], T_co]
     params: Mapping[str, str] = {}
-    repeatable: bool = True
+    idempotent: bool = True
     sent_at: float = -math.inf
-    request: httpx.Request | None = None
+    http_request: httpx.Request | None = None
 
     @property
     def was_sent(self) -> bool:
-        """Whether the last attempt came so far as to hand it to the network."""
+        """Whether the last attempt handed the request to the transport."""
         return self.sent_at > -math.inf
 
 
 @frozen(eq=False)
-class Reply:
-    """An HTTP answer, read to its end.
+class RawResponse:
+    """An HTTP response with its body read.
 
     Attributes:
-        method: Of the request.
-        url: Of the request, without its query.
-        status: The status code.
-        headers: The answer's headers, whatever the case of their names.
+        method: Method of the request.
+        url: URL of the request, without its query.
+        status: Status code.
+        headers: Response headers; names are case-insensitive.
         body: The whole body, decompressed.
     """
 
@@ -54,3 +56,16 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@frozen
+class ApiResponse(Generic[T_co]):
+    """A parsed, successful response.
+
+    Attributes:
+        value: The result of the call.
+        server_time: Time of the response by the server's clock (``Date``); None if the header is missing.
+    """
+
+    value: T_co
+    server_time: datetime | None = None

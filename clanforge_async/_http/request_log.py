@@ -1,36 +1,36 @@
-"""What the log says of a call: how each of its attempts ended, and that there will be another."""
+"""Log records of a call: the outcome of each attempt, and the retry after it."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from tenacity import RetryCallState
-
-from clanforge_async._http.request import Call, Reply
+from clanforge_async._http.request import ApiRequest, RawResponse
 from clanforge_async._logging import log_event, logger
 from clanforge_async.errors import ClanforgeError
 
 
-def log_answer(call: Call, reply: Reply) -> None:
-    """Log that an attempt was answered, whatever the answer says."""
+def log_response(request: ApiRequest[Any], response: RawResponse) -> None:
+    """Log that an attempt got a response, of any status."""
     if logger.isEnabledFor(logging.DEBUG):
         message = "GET %(path)s: HTTP %(status_code)d, %(size)d bytes"
-        log_event(logging.DEBUG, "request", message, path=call.path, status_code=reply.status, size=len(reply.body))
+        size = len(response.body)
+        log_event(logging.DEBUG, "request", message, path=request.path, status_code=response.status, size=size)
 
 
-def log_failure(call: Call, error: ClanforgeError) -> None:
-    """Log that an attempt has brought no answer that could be read."""
-    log_event(logging.DEBUG, "request", "GET %(path)s: %(said)s", path=call.path, error=error)
+def log_failure(request: ApiRequest[Any], error: ClanforgeError) -> None:
+    """Log that an attempt got no readable response."""
+    log_event(logging.DEBUG, "request", "GET %(path)s: %(said)s", path=request.path, error=error)
 
 
-def log_repetition(call: Call, state: RetryCallState) -> None:
-    """Log that a call is about to wait for its next attempt."""
+def log_retry(request: ApiRequest[Any], error: ClanforgeError, attempts: int, wait: float) -> None:
+    """Log that a call will be attempted again after `wait` seconds."""
     log_event(
         logging.INFO,
         "call_repeated",
         "attempt %(attempt)d of GET %(path)s failed, the next in %(wait).2f s: %(said)s",
-        error=None if state.outcome is None else state.outcome.exception(),
-        path=call.path,
-        attempt=state.attempt_number,
-        wait=state.upcoming_sleep,
+        error=error,
+        path=request.path,
+        attempt=attempts,
+        wait=wait,
     )

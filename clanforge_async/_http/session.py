@@ -1,8 +1,8 @@
-"""HTTP: the one function through which every request goes.
+"""Session: every request of a client goes through `Session.attempt`.
 
-An attempt is: wait at the gate, sign, exchange one request for one answer, and have the answer interpreted. It talks
-to an httpx transport directly, not through `httpx.AsyncClient`, which would cost as much again per request, follow
-proxies' and netrc's advice on loopback, and log every poll's address at INFO.
+An attempt waits for the limiter, sends one signed HTTP request, and parses the response. It uses an httpx transport
+directly, not `httpx.AsyncClient`: that would double the cost of a request, apply proxies and netrc to loopback, and
+log the URL of every poll at INFO.
 """
 
 from __future__ import annotations
@@ -10,187 +10,160 @@ from __future__ import annotations
 import asyncio
 import math
 import platform
-import re
 from collections.abc import AsyncIterator
-from contextlib import aclosing
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import metadata
-from typing import cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from clanforge_async._http.cancellation import Handover
-from clanforge_async._http.config import Options
-from clanforge_async._http.connection_pool import FRESH, make_pool
+from clanforge_async._http.cancellation import CancellationShield
+from clanforge_async._http.config import ClientConfig
+from clanforge_async._http.connection_pool import NEW_CONNECTION, make_pool
 from clanforge_async._http.decoding import ACCEPTED_ENCODINGS, read_body
-from clanforge_async._http.exception_mapping import is_of_the_network, may_quote_credentials, translated
-from clanforge_async._http.limiter import Gate
-from clanforge_async._http.request import Call, Reply
-from clanforge_async._http.request_log import log_answer, log_failure, log_repetition
-from clanforge_async._http.response import PATIENCE, interpret, may_repeat
-from clanforge_async._http.tracing import Traced
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
-from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError, TransportError
-from clanforge_async.jobs import Reading
+from clanforge_async._http.exception_mapping import is_network_error, map_exception, may_quote_credentials
+from clanforge_async._http.limiter import RequestLimiter
+from clanforge_async._http.request import ApiRequest, ApiResponse, RawResponse
+from clanforge_async._http.request_log import log_failure, log_response
+from clanforge_async._http.response import parse_response
+from clanforge_async._http.retry_policy import call_with_retries, is_throttled
+from clanforge_async._http.signing import run_auth_flow, sign, signs_once
+from clanforge_async._http.tracing import capture_trace_headers
+from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
+
+T = TypeVar("T")
 
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": ACCEPTED_ENCODINGS,
-    # The vendor warns not to cache these calls, and what stands between may not know.
+    # The vendor warns not to cache these calls, and a proxy may not know.
     "Cache-Control": "no-cache",
-    # What the vendor asks for, although no request carries a form.
+    # The vendor asks for it, although no request carries a form.
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": f"clanforge-async/{metadata.version('clanforge-async')} Python/{platform.python_version()}",
 }
-_SIGN_ONCE = (AccessKeyAuth, BearerTokenAuth)
-_ILLEGAL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|^\s|\s$")
-_BACKOFF = wait_random_exponential(multiplier=0.5, max=10)
-_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 
 
-class Transport:
-    """Sends calls, within the limits and with the credentials of a client."""
+class Session:
+    """Sends API requests within a client's limits and with its credentials."""
 
-    def __init__(self, options: Options, transport: httpx.AsyncBaseTransport | None) -> None:
-        self._options = options
-        self._gate = Gate(options.max_rate, options.max_concurrency)
-        self._inner = transport
+    def __init__(self, config: ClientConfig, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._config = config
+        self._limiter = RequestLimiter(config.max_rate, config.max_concurrency)
+        self._transport = transport
         self._closed = False
-        self._base = str(options.url).rstrip("/")
-        self._url = lru_cache(maxsize=1024)(self._read_url)
+        self._base = str(config.url).rstrip("/")
+        self._url = lru_cache(maxsize=1024)(self._parse_url)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._headers = httpx.Headers({"Host": options.url.netloc.decode("ascii"), **_HEADERS})
-        self._timeout = options.phases.as_dict()
-        self._seconds = options.seconds_per_request
-        account = options.account_service_id
+        self._headers = httpx.Headers({"Host": config.url.netloc.decode("ascii"), **_HEADERS})
+        self._timeout = config.httpx_timeout.as_dict()
+        self._seconds = config.seconds_per_request
+        self._signs_once = signs_once(config.auth)
+        account = config.account_service_id
         self._query = {} if account is None else {"accountserviceid": str(account)}
 
     async def aclose(self) -> None:
-        """Close the connections; every later call is refused."""
+        """Close the connections; later requests raise `ConfigurationError`."""
         self._closed = True
-        inner, self._inner = self._inner, None
-        # Connections of a loop that has ended went with it, and cannot be closed from another.
-        if inner is not None and self._loop in (None, asyncio.get_running_loop()):
-            await inner.aclose()
+        transport, self._transport = self._transport, None
+        # Connections of an event loop that has ended are gone, and cannot be closed from another.
+        if transport is not None and self._loop in (None, asyncio.get_running_loop()):
+            await transport.aclose()
 
-    async def call(self, call: Call) -> Reading:
-        """Send a call until it is answered, as often as it may be sent.
+    async def call(self, request: ApiRequest[T]) -> ApiResponse[T]:
+        """Send a request, with retries.
 
         Raises:
-            ClanforgeError: As the last attempt did.
+            ClanforgeError: The error of the last attempt.
         """
-        try:
-            return await self.attempt(call, PATIENCE)
-        except ClanforgeError as error:
-            if not may_repeat(call, error):
-                raise
-            return await self._repeated(call, error)
+        return await call_with_retries(self.attempt, request, self._config.max_retries)
 
-    async def _repeated(self, call: Call, failure: ClanforgeError) -> Reading:
-        # Nearly every call is answered at its first attempt, and tenacity would take a fifth of the time of that.
-        retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: may_repeat(call, error)),
-            stop=stop_after_attempt(1 + self._options.max_retries),
-            wait=_pause,
-            before_sleep=partial(log_repetition, call),
-            sleep=asyncio.sleep,
-            reraise=True,
-        )
-        first = iter([failure])
-
-        async def attempt() -> Reading:
-            for error in first:
-                raise error
-            return await self.attempt(call, PATIENCE)
-
-        return await retrying(attempt)
-
-    async def attempt(self, call: Call, patience: float = math.inf) -> Reading:
-        """Send a call once.
+    async def attempt(self, request: ApiRequest[T], max_cooldown: float = math.inf) -> ApiResponse[T]:
+        """Send a request once.
 
         Args:
-            call: The call.
-            patience: Seconds of cooling down to wait for, at the most.
+            request: The request.
+            max_cooldown: Longest cooldown in seconds to wait for before sending.
 
         Raises:
-            ClanforgeError: It failed, in whichever way.
+            ClanforgeError: The attempt failed.
         """
-        self._open()
-        call.sent_at = -math.inf
+        self._ensure_open()
+        request.sent_at = -math.inf
         try:
-            reply = await self._replied(call, patience)
-        except (TransportError, InvalidResponseError) as failure:
-            log_failure(call, failure)
+            raw = await self._send(request, max_cooldown)
+        except (TransportError, InvalidResponseError) as error:
+            log_failure(request, error)
             raise
-        log_answer(call, reply)
+        log_response(request, raw)
         try:
-            reading = interpret(call.kind, reply)
+            response = parse_response(request.parse, raw)
         except APIError as error:
-            if error.status_code == _TOO_MANY_REQUESTS or (
-                error.status_code == _UNAVAILABLE and error.retry_after is not None
-            ):
-                self._gate.cool_down(error, call.sent_at)
+            if is_throttled(error):
+                self._limiter.start_cooldown(error, request.sent_at)
             raise
-        self._gate.settle()
-        return reading
+        self._limiter.reset_backoff()
+        return response
 
-    async def _replied(self, call: Call, patience: float) -> Reply:
+    async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
+        """Sign and send; network exceptions become errors of this package."""
         try:
-            return await self._signed(call, patience)
+            http_request = request.http_request or self._build(request)
+            if self._signs_once:
+                response, body = await self._exchange(request, http_request, max_cooldown)
+            else:
+                response, body = await run_auth_flow(
+                    self._config.auth, http_request, lambda signed: self._exchange(request, signed, max_cooldown)
+                )
         except Exception as exc:
-            if not is_of_the_network(exc):
+            if not is_network_error(exc):
                 raise
-            raise translated(exc, call) from (None if may_quote_credentials(exc) else exc)
+            raise map_exception(exc, request) from (None if may_quote_credentials(exc) else exc)
+        return RawResponse("GET", self._base + request.path, response.status_code, response.headers, body)
 
-    async def _signed(self, call: Call, patience: float) -> Reply:
-        auth = self._options.auth
-        signs_once = type(auth) in _SIGN_ONCE
-        if call.request is None:
-            call.request = self._request(call)
-            if signs_once:
-                next(auth.auth_flow(call.request))
-        if signs_once:
-            return self._reply(call, *await self._exchange(call, call.request, patience))
-        # Other kinds of credentials, and what others have made of ours, may want to see the answer and sign again.
-        async with aclosing(auth.async_auth_flow(_copy(call.request))) as flow:
-            request = await anext(flow)
-            while True:
-                _check_headers(request)
-                response, body = await self._exchange(call, request, patience)
-                try:
-                    request = await flow.asend(_as_read(response, body, request))
-                except StopAsyncIteration:
-                    return self._reply(call, response, body)
+    def _build(self, request: ApiRequest[Any]) -> httpx.Request:
+        http_request = httpx.Request("GET", self._url(request.path, urlencode({**self._query, **request.params})))
+        # Copying our `Headers` is cheap: the copy shares their contents, unlike headers given to a request.
+        http_request.headers = httpx.Headers(self._headers)
+        if self._signs_once:
+            sign(self._config.auth, http_request)
+        request.http_request = http_request
+        return http_request
 
-    async def _exchange(self, call: Call, request: httpx.Request, patience: float) -> tuple[httpx.Response, bytes]:
-        async with self._gate.slot(patience):
-            handover = Handover()
-            if not call.repeatable:
-                request = _unrepeatable(request)
-            request.extensions = {
-                "timeout": self._timeout,
-                "trace": handover.trace,
-                # What may be sent only once is not put on a connection that the server may be closing at that moment.
-                FRESH: not call.repeatable,
-            }
-            call.sent_at = asyncio.get_running_loop().time()
-            try:
-                with Traced(request):
-                    return await handover.carry(self._receive(self._open(), request), self._seconds)
-            finally:
-                request.extensions = {}  # a request that is kept must not keep the task that has sent it
+    async def _exchange(
+        self, request: ApiRequest[Any], http_request: httpx.Request, max_cooldown: float
+    ) -> tuple[httpx.Response, bytes]:
+        """Wait for the limiter, then send one HTTP request and read its response."""
+        async with self._limiter.slot(max_cooldown):
+            request.sent_at = asyncio.get_running_loop().time()
+            if request.idempotent:
+                return await self._shielded(http_request)
+            return await self._shielded(_with_single_use_body(http_request), new_connection=True)
 
-    async def _receive(self, inner: httpx.AsyncBaseTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        response = await inner.handle_async_request(request)
+    async def _shielded(
+        self, http_request: httpx.Request, *, new_connection: bool = False
+    ) -> tuple[httpx.Response, bytes]:
+        """Send within the time limit; a cancellation takes effect only when no connection can be lost by it."""
+        shield = CancellationShield()
+        http_request.extensions = {"timeout": self._timeout, "trace": shield.trace, NEW_CONNECTION: new_connection}
+        try:
+            with capture_trace_headers(http_request):
+                return await shield.run(self._receive(self._ensure_open(), http_request), self._seconds)
+        finally:
+            http_request.extensions = {}  # a kept request must not keep the task that sent it alive
+
+    async def _receive(
+        self, transport: httpx.AsyncBaseTransport, http_request: httpx.Request
+    ) -> tuple[httpx.Response, bytes]:
+        response = await transport.handle_async_request(http_request)
         stream = cast("httpx.AsyncByteStream", response.stream)
         try:
-            return response, await read_body(response, self._options.max_response_bytes)
+            return response, await read_body(response, self._config.max_response_bytes)
         finally:
             await stream.aclose()
 
-    def _open(self) -> httpx.AsyncBaseTransport:
+    def _ensure_open(self) -> httpx.AsyncBaseTransport:
         if self._closed:
             msg = "the client is closed"
             raise ConfigurationError(msg)
@@ -199,45 +172,26 @@ class Transport:
             msg = "a client serves the event loop in which it was first used, and no other"
             raise ConfigurationError(msg)
         self._loop = loop
-        if self._inner is None:
-            self._inner = make_pool(self._options)
-        return self._inner
+        if self._transport is None:
+            self._transport = make_pool(self._config)
+        return self._transport
 
-    def _request(self, call: Call) -> httpx.Request:
-        request = httpx.Request("GET", self._url(call.path, urlencode({**self._query, **call.params})))
-        request.headers = httpx.Headers(self._headers)  # a copy that shares what it holds, which a request's own is not
-        return request
-
-    def _read_url(self, path: str, query: str) -> httpx.URL:
-        # As text: httpx takes four times as long to put an address together as to read one.
+    def _parse_url(self, path: str, query: str) -> httpx.URL:
+        # Parsing a string is four times faster in httpx than assembling a URL from its parts.
         return httpx.URL(self._base + path + (query and f"?{query}"))
 
-    def _reply(self, call: Call, response: httpx.Response, body: bytes) -> Reply:
-        return Reply("GET", self._base + call.path, response.status_code, response.headers, body)
 
-
-def _copy(request: httpx.Request) -> httpx.Request:
-    return httpx.Request(request.method, request.url, headers=request.headers)
-
-
-def _check_headers(request: httpx.Request) -> None:
-    # Every transport would refuse such a header too, each with an error or a log line that quotes it.
-    if any(_ILLEGAL.search(value) for _, value in request.headers.raw):
-        msg = "the credentials make a header that holds a line's end or another control character"
-        raise ConfigurationError(msg)
-
-
-def _unrepeatable(request: httpx.Request) -> httpx.Request:
+def _with_single_use_body(request: httpx.Request) -> httpx.Request:
     headers = httpx.Headers(request.headers)
     headers["Content-Length"] = "0"
-    return httpx.Request(request.method, request.url, headers=headers, stream=_ReadOnce())
+    return httpx.Request(request.method, request.url, headers=headers, stream=_SingleUseBody())
 
 
-class _ReadOnce(httpx.AsyncByteStream):
-    """No body, but one that can be read only once.
+class _SingleUseBody(httpx.AsyncByteStream):
+    """An empty body that can be read only once.
 
-    aiohttp sends every GET again of its own accord when the connection drops, unless its body is used up. A GET
-    that has a side effect must not be.
+    aiohttp sends every GET again by itself if the connection drops, unless its body is used up. A GET with a side
+    effect must not be sent again.
     """
 
     def __init__(self) -> None:
@@ -249,15 +203,3 @@ class _ReadOnce(httpx.AsyncByteStream):
         self._is_read = True
         return
         yield b""
-
-
-def _as_read(response: httpx.Response, body: bytes, request: httpx.Request) -> httpx.Response:
-    headers = httpx.Headers(response.headers)
-    headers.pop("Content-Encoding", None)
-    return httpx.Response(response.status_code, headers=headers, content=body, request=request)
-
-
-def _pause(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome is not None else None
-    asked_for = error.retry_after if isinstance(error, APIError) else None
-    return max(asked_for or 0.0, _BACKOFF(state))

@@ -1,4 +1,4 @@
-"""What an instrumentation of httpx does to a request: it adds headers that say in which trace it is sent."""
+"""Trace headers that an instrumentation of httpx adds to a request, kept for the log and for spans."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextvars import ContextVar
 import httpx
 
 TRACE_HEADERS: ContextVar[httpx.Headers | None] = ContextVar("clanforge_async.trace_headers", default=None)
-"""The headers that were added to the last request that was sent in this context; None: there were none."""
+"""Headers that were added to the last request of this context; None if there were none."""
 
 
-class Traced:
-    """Has a request back as it was when it has been sent: what was added is true of that one sending alone.
+class capture_trace_headers:  # noqa: N801 - a context manager, used like a function
+    """Captures the headers that are added while a request is sent, and removes them: they belong to one sending.
 
-    A context manager, so that no variable of whoever sends the request holds its headers.
+    A class, so that no local variable of the sender holds headers.
     """
 
     __slots__ = ("_headers", "_request")
@@ -26,7 +26,7 @@ class Traced:
 
     def __exit__(self, *_: object) -> None:
         sent = self._request.headers
-        if sent is not self._headers:  # instrumentations do not change headers but put others in their place
+        if sent is not self._headers:  # instrumentations replace the headers instead of changing them
             added = [(name, value) for name, value in sent.items() if name not in self._headers]
             TRACE_HEADERS.set(httpx.Headers(added))
             self._request.headers = self._headers

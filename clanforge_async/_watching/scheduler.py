@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import cast
 
+from clanforge_async._http.request import ApiResponse
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import context_of_polls, listeners_of
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
-from clanforge_async.jobs import Job, Reading
+from clanforge_async.jobs import Job
 from clanforge_async.refs import JobKind, JobRef
 
-Observe = Callable[[], Awaitable[Reading]]
+Observe = Callable[[], Awaitable[ApiResponse[Job]]]
 
 
 _IN_A_ROW = 16
@@ -219,7 +220,7 @@ class Polls:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            reading = await subject.observe()
+            response = await subject.observe()
         except ClanforgeError as error:
             observation = PollResult(seen=error, at=clock())
         except Exception as error:  # noqa: BLE001 - a transport can raise anything, and nobody may hang for it
@@ -227,8 +228,8 @@ class Polls:
             subject.fail(error, clock())
             return
         else:
-            now = reading.server_time or datetime.now(UTC)
-            observation = PollResult(seen=reading.job, at=clock(), server_time=now)
+            now = response.server_time or datetime.now(UTC)
+            observation = PollResult(seen=response.value, at=clock(), server_time=now)
         subject.task = None
         latency = observation.at - began
         subject.take(observation, latency, self._seconds_for_all(latency))

@@ -1,4 +1,4 @@
-"""Credentials: what goes over the wire, and that nothing else ever shows them."""
+"""Credentials: the headers that they add, and that neither logs nor errors nor reprs show them."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ async def authorization_sent(auth: Any, **options: Any) -> str:
     return header
 
 
-def everything_shown(error: BaseException) -> str:
-    """Return all that a program could come to print of an error."""
+def all_output_of(error: BaseException) -> str:
+    """Return everything that a program could print of an error."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None:
@@ -75,8 +75,8 @@ def assert_hidden(text: str) -> None:
         assert secret not in text
 
 
-class Signer(httpx.Auth):
-    """A third party's signer."""
+class CustomAuth(httpx.Auth):
+    """A third party's auth class."""
 
     def __init__(self, header: str) -> None:
         self.header = header
@@ -87,7 +87,7 @@ class Signer(httpx.Auth):
 
 
 class ChallengeAuth(httpx.Auth):
-    """Answers a challenge: the first request asks, the second proves."""
+    """Responds to a challenge: the first request asks for it, the second answers it."""
 
     requires_response_body = True
 
@@ -98,8 +98,8 @@ class ChallengeAuth(httpx.Auth):
             yield request
 
 
-class AskingForBody(httpx.Auth):
-    """A signer that reads the request's body, as those do that sign it."""
+class BodyAuth(httpx.Auth):
+    """An auth class that reads the request's body, as body-signing ones do."""
 
     requires_request_body = True
 
@@ -109,34 +109,34 @@ class AskingForBody(httpx.Auth):
 
 
 async def test_access_keys_are_sent_as_http_basic() -> None:
-    """`AccessKeyAuth` sends ``base64(AccessKey:SecretKey)``, UTF-8 included."""
+    """`AccessKeyAuth` sends ``base64(AccessKey:SecretKey)`` in UTF-8."""
     assert await authorization_sent(AccessKeyAuth("key", SECRET)) == f"Basic {BASIC}"
     expected = base64.b64encode("schlüssel:a:b".encode()).decode()
     assert await authorization_sent(AccessKeyAuth("schlüssel", "a:b")) == f"Basic {expected}"
 
 
 async def test_a_pair_is_access_key_and_secret_key() -> None:
-    """A pair of texts is what httpx takes it for: `AccessKeyAuth`."""
+    """A pair of strings means `AccessKeyAuth`."""
     assert await authorization_sent(("key", SECRET)) == f"Basic {BASIC}"
 
 
 async def test_a_token_is_sent_as_bearer() -> None:
-    """`BearerTokenAuth` sends the token as it is."""
+    """`BearerTokenAuth` sends the token unchanged."""
     assert await authorization_sent(BearerTokenAuth(TOKEN)) == f"Bearer {TOKEN}"
 
 
-async def test_a_third_partys_signer_signs() -> None:
-    """Any other ``httpx.Auth`` does what it does in httpx."""
-    assert await authorization_sent(Signer("Custom x")) == "Custom x"
+async def test_any_httpx_auth_works() -> None:
+    """Any other ``httpx.Auth`` works as in httpx."""
+    assert await authorization_sent(CustomAuth("Custom x")) == "Custom x"
     assert await authorization_sent(httpx.BasicAuth("key", SECRET)) == f"Basic {BASIC}"
 
 
-async def test_a_signer_sees_all_that_is_sent() -> None:
-    """A signature can cover the address with its query, and every header that goes with it."""
+async def test_custom_auth_sees_the_complete_request() -> None:
+    """A signature can cover the URL with its query and every header that is sent."""
     signed: list[tuple[httpx.URL, httpx.Headers]] = []
     sent: list[tuple[httpx.URL, httpx.Headers]] = []
 
-    class Covering(httpx.Auth):
+    class RecordingAuth(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             signed.append((request.url, request.headers.copy()))
             yield request
@@ -146,7 +146,7 @@ async def test_a_signer_sees_all_that_is_sent() -> None:
         return httpx.Response(200, json=wire(5))
 
     transport = httpx.MockTransport(remember)
-    async with ClanforgeClient(Covering(), account_service_id=7, transport=transport) as client:
+    async with ClanforgeClient(RecordingAuth(), account_service_id=7, transport=transport) as client:
         await client.image_diffs.status(5)
     assert sent == signed
     assert sent[0][1]["Content-Type"] == "application/x-www-form-urlencoded"
@@ -154,8 +154,8 @@ async def test_a_signer_sees_all_that_is_sent() -> None:
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_a_challenge_is_answered(call: str, over_aiohttp: bool) -> None:
-    """A flow of several requests runs to its end, for a status read as for a retry, on every transport."""
+async def test_an_auth_flow_may_send_several_requests(call: str, over_aiohttp: bool) -> None:
+    """A flow of several requests runs to its end, for status and retry, on every transport."""
 
     def challenge(head: str) -> bytes:
         if "challenge nonce1" in head.lower():
@@ -172,8 +172,8 @@ async def test_a_challenge_is_answered(call: str, over_aiohttp: bool) -> None:
     assert server.request_lines == [f"GET /cfp/v1/imagediff/5/{call}"] * 2
 
 
-async def test_a_compressed_challenge_is_read() -> None:
-    """What a signer is shown of an answer is decoded, and no longer says that it is not."""
+async def test_an_auth_flow_sees_a_decompressed_response() -> None:
+    """The response that a flow receives is decompressed and has no ``Content-Encoding``."""
 
     def challenge(request: httpx.Request) -> httpx.Response:
         if "Authorization" in request.headers:
@@ -186,8 +186,8 @@ async def test_a_compressed_challenge_is_read() -> None:
         assert (await client.image_diffs.status(5)).id == 5
 
 
-async def test_httpxs_digest_auth_works() -> None:
-    """httpx's own challenge flow, which keeps state between calls, works over several of them."""
+async def test_httpx_digest_auth_works() -> None:
+    """``httpx.DigestAuth``, which keeps state between calls, works over several calls."""
 
     def challenge(head: str) -> bytes:
         if "authorization: digest" in head.lower():
@@ -202,8 +202,8 @@ async def test_httpxs_digest_auth_works() -> None:
     assert len(server.requests) == 3
 
 
-async def test_a_challenge_that_is_not_met_is_the_servers_error() -> None:
-    """A flow that ends refused ends as the refusal."""
+async def test_a_failed_challenge_is_an_api_error() -> None:
+    """A flow that ends with a 401 raises it as an `AuthenticationError`."""
     transport = httpx.MockTransport(lambda _: httpx.Response(401, json={"nonce": "n"}))
     async with ClanforgeClient(ChallengeAuth(), account_service_id=7, transport=transport) as client:
         with pytest.raises(AuthenticationError, match="HTTP 401"):
@@ -211,8 +211,8 @@ async def test_a_challenge_that_is_not_met_is_the_servers_error() -> None:
 
 
 @virtual_time
-async def test_each_request_of_a_flow_counts_in_the_limits() -> None:
-    """The rate limit is over requests, those of a challenge included."""
+async def test_each_request_of_an_auth_flow_is_rate_limited() -> None:
+    """The rate limit counts every request of a flow."""
     seen: list[float] = []
 
     def challenge(request: httpx.Request) -> httpx.Response:
@@ -226,11 +226,11 @@ async def test_each_request_of_a_flow_counts_in_the_limits() -> None:
 
 
 @virtual_time
-async def test_a_signer_is_told_of_a_long_cool_down_at_once() -> None:
-    """Whoever signs the requests, none waits for longer than a single call does when the server asks for more."""
+async def test_an_auth_flow_does_not_wait_for_a_long_cooldown() -> None:
+    """With any auth class, a call raises at once if a cooldown is longer than a single call waits."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
-    async with server.client(auth=Signer("Custom x")) as client:
+    async with server.client(auth=CustomAuth("Custom x")) as client:
         for _ in range(2):
             with pytest.raises(RateLimitError):
                 await client.image_diffs.status(5)
@@ -239,8 +239,8 @@ async def test_a_signer_is_told_of_a_long_cool_down_at_once() -> None:
 
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])
-async def test_a_signer_that_reads_the_body_changes_nothing(over_aiohttp: bool) -> None:
-    """A retry that is signed over its (empty) body is sent once all the same when the connection drops."""
+async def test_a_signed_body_is_still_sent_once(over_aiohttp: bool) -> None:
+    """A retry whose (empty) body is signed is sent only once if the connection drops."""
 
     def drop_retries(head: str) -> bytes | None:
         return None if "/retry" in head else http_answer(wire(5))
@@ -248,16 +248,16 @@ async def test_a_signer_that_reads_the_body_changes_nothing(over_aiohttp: bool) 
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with (
         LoopbackServer(drop_retries) as server,
-        ClanforgeClient(AskingForBody(), base_url=server.url, transport=transport) as client,
+        ClanforgeClient(BodyAuth(), base_url=server.url, transport=transport) as client,
     ):
         await client.image_diffs.retry(5)
     assert server.request_lines == ["GET /cfp/v1/imagediff/5/retry", "GET /cfp/v1/imagediff/5/status"]
 
 
-async def test_a_token_that_refreshes_itself_can_build_on_ours() -> None:
-    """A subclass of ours may answer a refusal, as any ``httpx.Auth`` may."""
+async def test_a_subclass_may_answer_a_challenge() -> None:
+    """A subclass of `BearerTokenAuth` may react to a 401, as any ``httpx.Auth`` may."""
 
-    class Answering(BearerTokenAuth):
+    class RefreshingAuth(BearerTokenAuth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             request.headers["Authorization"] = "Bearer stale"
             response = yield request
@@ -265,10 +265,10 @@ async def test_a_token_that_refreshes_itself_can_build_on_ours() -> None:
                 request.headers["Authorization"] = "Bearer fresh"
                 yield request
 
-    def only_fresh(request: httpx.Request) -> httpx.Response:
+    def require_fresh_token(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200 if request.headers["Authorization"] == "Bearer fresh" else 401, json=wire(5))
 
-    async with ClanforgeClient(Answering("stale"), transport=httpx.MockTransport(only_fresh)) as client:
+    async with ClanforgeClient(RefreshingAuth("stale"), transport=httpx.MockTransport(require_fresh_token)) as client:
         assert (await client.image_diffs.status(5)).id == 5
 
 
@@ -286,43 +286,43 @@ async def test_a_token_that_refreshes_itself_can_build_on_ours() -> None:
         ("key", SECRET.encode()),
     ],
 )
-def test_a_key_that_cannot_be_is_refused(access_key: Any, secret_key: Any) -> None:
-    """Empty keys, control characters, other types than text and a colon in the access key are refused, unquoted."""
-    with pytest.raises(ConfigurationError, match=r"access key|secret key") as refused:
+def test_an_invalid_key_is_rejected(access_key: Any, secret_key: Any) -> None:
+    """Empty keys, control characters, other types and a colon in the access key are errors without the key."""
+    with pytest.raises(ConfigurationError, match=r"access key|secret key") as raised:
         AccessKeyAuth(access_key, secret_key)
-    assert_hidden(everything_shown(refused.value))
+    assert_hidden(all_output_of(raised.value))
 
 
 @pytest.mark.parametrize("token", ["", f"{TOKEN}\n", f"{TOKEN} x", f"{TOKEN}\r\nX: y", f"{TOKEN}é", "\x7f", None, b"x"])
-def test_a_token_that_no_header_carries_is_refused(token: Any) -> None:
-    """A token of anything but visible ASCII is refused when it is given, unquoted."""
-    with pytest.raises(ConfigurationError, match="token must be") as refused:
+def test_an_invalid_token_is_rejected(token: Any) -> None:
+    """A token of anything but visible ASCII is an error without the token."""
+    with pytest.raises(ConfigurationError, match="token must be") as raised:
         BearerTokenAuth(token)
-    assert_hidden(everything_shown(refused.value))
+    assert_hidden(all_output_of(raised.value))
 
 
 @pytest.mark.parametrize("auth", [None, "key:secret", SECRET, ("key",), ("key", SECRET, "x"), ("key", 5), 5, object])
-def test_what_is_no_authentication_is_refused(auth: Any) -> None:
-    """A client takes an ``httpx.Auth`` or a pair of texts, and quotes neither when it refuses."""
-    with pytest.raises(ConfigurationError, match="auth must be") as refused:
+def test_invalid_auth_is_rejected(auth: Any) -> None:
+    """A client accepts an ``httpx.Auth`` or a pair of strings; the error for anything else does not quote it."""
+    with pytest.raises(ConfigurationError, match="auth must be") as raised:
         ClanforgeClient(auth, account_service_id=7)
-    assert_hidden(everything_shown(refused.value))
+    assert_hidden(all_output_of(raised.value))
 
 
 @pytest.mark.parametrize("auth", [AccessKeyAuth("key", SECRET), BearerTokenAuth(TOKEN)])
-def test_credentials_do_not_show(auth: httpx.Auth) -> None:
-    """Credentials show their class alone, and neither pickle nor copy."""
+def test_credentials_are_hidden(auth: httpx.Auth) -> None:
+    """The repr of credentials shows only their class, and they can be neither pickled nor copied."""
     assert repr(auth) == f"{type(auth).__name__}(...)"
     assert_hidden(f"{auth} {auth!r} {[auth]}")
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="holds a secret") as refused:
+        with pytest.raises(TypeError, match="holds a secret") as raised:
             attempt(auth)
-        assert_hidden(everything_shown(refused.value))
+        assert_hidden(all_output_of(raised.value))
 
 
 @pytest.mark.parametrize("auth", [AccessKeyAuth("key", SECRET), BearerTokenAuth(TOKEN), ("key", SECRET)])
-def test_a_client_does_not_show_its_credentials(auth: Any) -> None:
-    """A client shows where it talks to, and neither pickles nor copies; its calls show nothing."""
+def test_a_client_hides_its_credentials(auth: Any) -> None:
+    """The repr of a client shows only its base URL, and it can be neither pickled nor copied."""
     client = ClanforgeClient(auth, account_service_id=7)
     host = "api.multiplay.dev" if isinstance(auth, BearerTokenAuth) else "api.multiplay.co.uk"
     assert repr(client) == f"<ClanforgeClient https://{host}>"
@@ -333,11 +333,11 @@ def test_a_client_does_not_show_its_credentials(auth: Any) -> None:
 
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])
-@pytest.mark.parametrize("auth", [AccessKeyAuth("key", SECRET), BearerTokenAuth(TOKEN), Signer(f"Custom {TOKEN}")])
+@pytest.mark.parametrize("auth", [AccessKeyAuth("key", SECRET), BearerTokenAuth(TOKEN), CustomAuth(f"Custom {TOKEN}")])
 async def test_no_log_and_no_error_shows_a_secret(
     auth: httpx.Auth, over_aiohttp: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With every logger at DEBUG no secret is logged, and none stands in an error, its chain or its pickle."""
+    """With every logger at DEBUG, no log, error, cause or pickle contains a secret."""
     caplog.set_level(logging.DEBUG)
     for name in ("clanforge_async", "httpx", "httpcore", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, name)
@@ -366,7 +366,7 @@ async def test_no_log_and_no_error_shows_a_secret(
                 try:
                     shown.append(repr(await call(diff_id)))
                 except ClanforgeError as error:
-                    shown.append(everything_shown(error) + repr(pickle.dumps(error)))
+                    shown.append(all_output_of(error) + repr(pickle.dumps(error)))
     assert all("authorization" in head.lower() for head in server.requests)
     assert len(shown) == 16
     assert_hidden("\n".join(shown))
@@ -401,46 +401,46 @@ async def test_a_call_logs_nothing_above_debug() -> None:
 async def test_an_illegal_header_is_not_quoted(
     header: str, over_aiohttp: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A signer's header that cannot be sent fails the call without being quoted, and nothing is sent."""
+    """A signer's header that HTTP cannot carry fails the call without being quoted, and nothing is sent."""
     caplog.set_level(logging.DEBUG)
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with (
         LoopbackServer(ok) as server,
-        ClanforgeClient(Signer(header), base_url=server.url, transport=transport) as client,
+        ClanforgeClient(CustomAuth(header), base_url=server.url, transport=transport) as client,
     ):
         for call in (client.image_diffs.status, client.image_diffs.retry):
-            with pytest.raises(ConfigurationError, match="credentials") as refused:
+            with pytest.raises(ConfigurationError, match="credentials") as raised:
                 await call(5)
-            assert_hidden(everything_shown(refused.value) + repr(pickle.dumps(refused.value)))
+            assert_hidden(all_output_of(raised.value) + repr(pickle.dumps(raised.value)))
     assert server.requests == []
     assert_hidden(caplog.text)
 
 
-async def test_a_signers_own_error_passes() -> None:
-    """What a third party's signer raises is its own and passes unchanged."""
+async def test_an_exception_of_custom_auth_is_unchanged() -> None:
+    """An exception of a third party's auth class is raised unchanged."""
 
-    class Broken(httpx.Auth):
+    class FailingAuth(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             yield request
             raise LookupError
 
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=wire(5)))
-    async with ClanforgeClient(Broken(), account_service_id=7, transport=transport) as client:
+    async with ClanforgeClient(FailingAuth(), account_service_id=7, transport=transport) as client:
         with pytest.raises(LookupError):
             await client.image_diffs.status(5)
 
 
-async def test_an_error_gives_no_query_away() -> None:
-    """The address on an error is without its query, in which a signer may have put its signature."""
+async def test_an_error_hides_the_query() -> None:
+    """The URL of an error has no query, since that can hold a signature."""
 
-    class InQuery(httpx.Auth):
+    class QueryAuth(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             request.url = request.url.copy_merge_params({"signature": TOKEN})
             yield request
 
     transport = httpx.MockTransport(lambda _: httpx.Response(404, json={}))
-    async with ClanforgeClient(InQuery(), account_service_id=7, transport=transport) as client:
-        with pytest.raises(APIError) as refused:
+    async with ClanforgeClient(QueryAuth(), account_service_id=7, transport=transport) as client:
+        with pytest.raises(APIError) as raised:
             await client.image_diffs.status(5)
-    assert refused.value.url == "https://api.multiplay.co.uk/cfp/v1/imagediff/5/status"
-    assert_hidden(everything_shown(refused.value))
+    assert raised.value.url == "https://api.multiplay.co.uk/cfp/v1/imagediff/5/status"
+    assert_hidden(all_output_of(raised.value))

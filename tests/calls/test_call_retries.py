@@ -1,4 +1,4 @@
-"""Repeating a single call: after which failures, how often, and never sooner than the server allows."""
+"""Retries of a single call: after which failures, how often, and never before ``Retry-After`` has passed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clanforge_async import (
     TransportError,
 )
 
-PASSING: dict[str, Answer] = {
+TRANSIENT: dict[str, Answer] = {
     "connect error": httpx.ConnectError("x"),
     "connect timeout": httpx.ConnectTimeout("x"),
     "read error": httpx.ReadError("x"),
@@ -38,7 +38,7 @@ PASSING: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (429, 500, 502, 503, 504)},
     "500 envelope": httpx.Response(500, json=envelope("internal")),
 }
-LASTING: dict[str, Answer] = {
+PERMANENT: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418, 501, 505, 599)},
     "envelope": httpx.Response(200, json=envelope("no")),
     "locked": httpx.Response(500, json=envelope("image locked by diffid: 3")),
@@ -59,19 +59,19 @@ async def outcome(call: Any) -> Any:
         return error
 
 
-# Which failures, how often
+# Which failures, and how often
 
 
-@pytest.mark.parametrize("failure", PASSING)
+@pytest.mark.parametrize("failure", TRANSIENT)
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
-def test_a_failure_that_can_pass_is_repeated(failure: str, max_retries: int) -> None:
-    """After a failure that can pass a status read is repeated ``max_retries`` times, then raised as it last was."""
+def test_a_transient_failure_is_retried(failure: str, max_retries: int) -> None:
+    """After a transient failure a status read is retried ``max_retries`` times; then the last error is raised."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure])
-        server.version(9, PASSING[failure])
+        server.diff(5, TRANSIENT[failure])
+        server.version(9, TRANSIENT[failure])
         async with server.client(max_retries=max_retries) as client:
             for call in (client.image_diffs.status(5), client.image_versions.status(9)):
                 with pytest.raises((TransportError, RateLimitError, ServerError)):
@@ -82,14 +82,14 @@ def test_a_failure_that_can_pass_is_repeated(failure: str, max_retries: int) -> 
     run()
 
 
-@pytest.mark.parametrize("failure", PASSING)
-def test_a_failure_that_passes_is_not_noticed(failure: str) -> None:
-    """A status read that fails for a while is answered all the same."""
+@pytest.mark.parametrize("failure", TRANSIENT)
+def test_a_call_succeeds_after_transient_failures(failure: str) -> None:
+    """A status read that fails a few times returns its job all the same."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure], PASSING[failure], PASSING[failure], answer(wire(5)))
+        server.diff(5, TRANSIENT[failure], TRANSIENT[failure], TRANSIENT[failure], answer(wire(5)))
         async with server.client() as client:
             assert (await client.image_diffs.status(5)).id == 5
         assert len(server.asked["imagediff/status", 5]) == 4
@@ -97,14 +97,14 @@ def test_a_failure_that_passes_is_not_noticed(failure: str) -> None:
     run()
 
 
-@pytest.mark.parametrize("failure", LASTING)
-def test_a_failure_that_lasts_is_raised_at_once(failure: str) -> None:
-    """A status read is not repeated after a refusal, nor after an answer that cannot be read."""
+@pytest.mark.parametrize("failure", PERMANENT)
+def test_a_permanent_failure_is_raised_at_once(failure: str) -> None:
+    """A status read is not retried after a 4xx, an error envelope or an invalid response."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, LASTING[failure])
+        server.diff(5, PERMANENT[failure])
         async with server.client() as client:
             with pytest.raises((APIError, InvalidResponseError)):
                 await client.image_diffs.status(5)
@@ -114,8 +114,8 @@ def test_a_failure_that_lasts_is_raised_at_once(failure: str) -> None:
 
 
 @virtual_time
-async def test_the_last_failure_is_the_one_raised() -> None:
-    """Of several failures the last is raised."""
+async def test_the_last_failure_is_raised() -> None:
+    """If every attempt fails differently, the last error is raised."""
     server = ScriptedServer()
     server.diff(5, httpx.ConnectError("first"), httpx.Response(500), httpx.Response(502), httpx.ReadError("last"))
     async with server.client() as client:
@@ -124,11 +124,11 @@ async def test_the_last_failure_is_the_one_raised() -> None:
 
 
 @virtual_time
-async def test_pauses_are_random_and_grow() -> None:
-    """Pauses are drawn from the whole range up to a bound (full jitter) that doubles from one to the next, and ends."""
+async def test_backoff_is_exponential_with_full_jitter() -> None:
+    """Pauses are random between 0 and a bound that doubles with each attempt, up to a maximum."""
     server = ScriptedServer()
     async with server.client(max_retries=6, max_concurrency=500) as client:
-        gaps = await all_gaps(client, server)
+        gaps = await all_pauses(client, server)
     for attempt, drawn in enumerate(gaps):
         bound = min(0.5 * 2**attempt, 10.0)
         assert all(0 <= gap <= bound + 1e-6 for gap in drawn), attempt
@@ -136,7 +136,7 @@ async def test_pauses_are_random_and_grow() -> None:
         assert max(drawn) > bound * 0.9, attempt
 
 
-async def all_gaps(client: ClanforgeClient, server: ScriptedServer) -> list[list[float]]:
+async def all_pauses(client: ClanforgeClient, server: ScriptedServer) -> list[list[float]]:
     """Return the pauses before the second, third, ... attempt of a hundred calls."""
     for diff_id in range(1000, 1100):
         server.diff(diff_id, httpx.Response(500))
@@ -148,7 +148,7 @@ async def all_gaps(client: ClanforgeClient, server: ScriptedServer) -> list[list
 
 @virtual_time
 async def test_a_call_that_backs_off_holds_no_slot() -> None:
-    """While a call waits to be repeated, another takes its place."""
+    """While a call waits for its retry, another call takes its slot."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(500), answer(wire(5)))
     server.version(9, answer(wire(9)))
@@ -161,13 +161,13 @@ async def test_a_call_that_backs_off_holds_no_slot() -> None:
     assert server.polls(9) == [0.0]
 
 
-# What the server asks for
+# Retry-After
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("seconds", ["0", "1", "7", "59.5", "60"])
-def test_a_wait_that_the_server_asks_for_is_kept(status: int, seconds: str) -> None:
-    """After ``Retry-After`` in seconds the call is repeated, not before they have passed, and soon after."""
+def test_retry_after_in_seconds_is_respected(status: int, seconds: str) -> None:
+    """The retry is sent after ``Retry-After`` seconds, not earlier and not much later."""
 
     @virtual_time
     async def run() -> None:
@@ -183,8 +183,8 @@ def test_a_wait_that_the_server_asks_for_is_kept(status: int, seconds: str) -> N
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 @pytest.mark.parametrize("seconds", [1, 30, 60])
-def test_a_moment_that_the_server_names_is_kept(skew: int, seconds: int) -> None:
-    """After ``Retry-After`` as a date the call is repeated, not before it is then by the server's own clock."""
+def test_retry_after_as_a_date_is_respected(skew: int, seconds: int) -> None:
+    """The retry is sent at the date in ``Retry-After`` by the server's clock, not earlier."""
 
     @virtual_time
     async def run() -> None:
@@ -205,8 +205,8 @@ def test_a_moment_that_the_server_names_is_kept(skew: int, seconds: int) -> None
 
 
 @virtual_time
-async def test_a_moment_without_the_servers_time_is_taken_by_ours() -> None:
-    """A date in an answer without ``Date`` counts from the local clock, the only one there is."""
+async def test_retry_after_as_a_date_uses_the_local_clock_without_a_server_time() -> None:
+    """Without a ``Date`` header, a date in ``Retry-After`` is compared to the local clock."""
     server = ScriptedServer()
     then = datetime.now(UTC) + timedelta(seconds=20)
     server.diff(5, httpx.Response(429, headers={"Retry-After": format_datetime(then, usegmt=True)}), answer(wire(5)))
@@ -218,8 +218,8 @@ async def test_a_moment_without_the_servers_time_is_taken_by_ours() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("header", ["60.5", "61", "3600", http_date(START + 90)])
-def test_a_wait_that_is_too_long_is_raised(status: int, header: str) -> None:
-    """More than 60 s are not waited for: the error is raised at once, and its ``retry_after`` holds them."""
+def test_a_long_retry_after_is_raised(status: int, header: str) -> None:
+    """``Retry-After`` beyond 60 s is not waited for: the error is raised at once, with the time in ``retry_after``."""
 
     @virtual_time
     async def run() -> None:
@@ -256,8 +256,8 @@ def test_a_wait_that_is_too_long_is_raised(status: int, header: str) -> None:
         (None, None),
     ],
 )
-def test_what_the_server_asks_for_stands_on_the_error(header: str | None, seconds: float | None) -> None:
-    """``retry_after`` holds seconds whatever the header's form; a moment in the past is 0, what makes no sense None."""
+def test_an_error_has_the_seconds_of_retry_after(header: str | None, seconds: float | None) -> None:
+    """``retry_after`` is in seconds for both formats; a date in the past is 0, an invalid value is None."""
 
     @virtual_time
     async def run() -> None:
@@ -276,8 +276,8 @@ def test_what_the_server_asks_for_stands_on_the_error(header: str | None, second
     st.text(st.characters(min_codepoint=32, max_codepoint=126)),
     st.text(st.characters(min_codepoint=32, max_codepoint=126)),
 )
-def test_no_header_is_a_trap(retry_after: str, date: str) -> None:
-    """Whatever stands in ``Retry-After`` and ``Date``, the answer is a `RateLimitError`."""
+def test_any_header_value_is_accepted(retry_after: str, date: str) -> None:
+    """Any value of ``Retry-After`` and ``Date`` leaves a 429 a `RateLimitError`."""
 
     async def run() -> None:
         busy = httpx.Response(429, headers={"Retry-After": retry_after, "Date": date})
@@ -292,12 +292,12 @@ def test_no_header_is_a_trap(retry_after: str, date: str) -> None:
     run_in_virtual_time(run())
 
 
-# One cool-down for the whole client
+# Cooldown of the whole client
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_all_calls_wait_for_as_long_as_one_was_told_to(status: int) -> None:
-    """What one call is told holds for the whole client: another, started meanwhile, is not sent before."""
+def test_a_cooldown_holds_all_calls(status: int) -> None:
+    """A 429 to one call delays the whole client: a call that starts during the cooldown is sent after it."""
 
     @virtual_time
     async def run() -> None:
@@ -312,7 +312,7 @@ def test_all_calls_wait_for_as_long_as_one_was_told_to(status: int) -> None:
                 first,
                 client.image_versions.status(9),
                 client.image_diffs.retry(6),
-                client.observe(JobRef.image_diff(5)),
+                client.observer(JobRef.image_diff(5))(),
             )
         assert all(time >= 30 for times in server.asked.values() for time in times if time > 0)
         assert server.polls(9) == [30.0]
@@ -322,8 +322,8 @@ def test_all_calls_wait_for_as_long_as_one_was_told_to(status: int) -> None:
 
 
 @virtual_time
-async def test_calls_that_waited_for_a_slot_wait_for_the_cool_down_too() -> None:
-    """A call that already stood in line when the server asked for time is not sent before it has passed."""
+async def test_calls_waiting_for_a_slot_wait_for_the_cooldown() -> None:
+    """A call that waits for a slot when a cooldown starts is sent after the cooldown."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "30"}), answer(wire(5)))
     server.version(9, answer(wire(9)))
@@ -333,8 +333,8 @@ async def test_calls_that_waited_for_a_slot_wait_for_the_cool_down_too() -> None
 
 
 @virtual_time
-async def test_the_longest_wait_holds() -> None:
-    """Of several waits that the server asks for, the one that ends last holds."""
+async def test_the_latest_cooldown_wins() -> None:
+    """Of several cooldowns, the one that ends last applies."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "40"}), answer(wire(5)))
     server.diff(6, answer({}, 429, **{"Retry-After": "5"}), answer(wire(6)))
@@ -345,8 +345,8 @@ async def test_the_longest_wait_holds() -> None:
 
 
 @virtual_time
-async def test_a_call_in_front_of_a_long_cool_down_is_told_at_once() -> None:
-    """Where more than 60 s remain a call is not sent, and raises what the server said, with the seconds that remain."""
+async def test_a_call_does_not_wait_for_a_long_cooldown() -> None:
+    """If more than 60 s of a cooldown remain, a call raises the server's error at once, with the remaining seconds."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
     server.version(9, answer(wire(9)))
@@ -366,8 +366,8 @@ async def test_a_call_in_front_of_a_long_cool_down_is_told_at_once() -> None:
 
 
 @virtual_time
-async def test_a_call_that_backs_off_into_a_long_cool_down_is_told_too() -> None:
-    """A call that is to be repeated is not kept waiting for more than 60 s either, should others be told to wait."""
+async def test_a_retry_does_not_wait_for_a_long_cooldown() -> None:
+    """A call that backs off while another call starts a cooldown of more than 60 s raises as well."""
     server = ScriptedServer()
     server.diff(5, answer({}, 502, **{"Retry-After": "20"}))
     server.version(9, answer({}, 429, **{"Retry-After": "300"}))
@@ -383,21 +383,21 @@ async def test_a_call_that_backs_off_into_a_long_cool_down_is_told_too() -> None
 
 
 @virtual_time
-async def test_observing_waits_for_any_cool_down() -> None:
-    """What a watch polls with waits for as long as the server asks, also beyond 60 s."""
+async def test_an_observer_waits_for_any_cooldown() -> None:
+    """An `observer` waits for the whole cooldown, even beyond 60 s."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
     server.version(9, answer(wire(9)))
     async with server.client() as client:
         with pytest.raises(RateLimitError):
-            await client.observe(JobRef.image_diff(5))
-        await client.observe(JobRef.image_version(9))
+            await client.observer(JobRef.image_diff(5))()
+        await client.observer(JobRef.image_version(9))()
     assert server.polls(9) == [pytest.approx(300)]
 
 
 @virtual_time
-async def test_too_many_requests_slow_all_calls_without_being_told_how_long() -> None:
-    """A 429 without ``Retry-After`` holds back the whole client for a while that grows from one to the next."""
+async def test_a_429_without_retry_after_starts_a_growing_cooldown() -> None:
+    """A 429 without ``Retry-After`` pauses the whole client, each time for longer."""
     server = ScriptedServer()
     server.diff(5, *[httpx.Response(429)] * 4, answer(wire(5)))
     server.version(9, answer(wire(9)))
@@ -414,8 +414,8 @@ async def test_too_many_requests_slow_all_calls_without_being_told_how_long() ->
 
 
 @virtual_time
-async def test_requests_that_were_under_way_together_slow_the_client_once() -> None:
-    """Ten answers of 429 to requests that were sent together say no more than one does."""
+async def test_concurrent_429s_start_one_cooldown() -> None:
+    """Ten 429s to concurrent requests have the effect of one."""
     server = ScriptedServer()
 
     async def busy() -> httpx.Response:
@@ -429,8 +429,8 @@ async def test_requests_that_were_under_way_together_slow_the_client_once() -> N
 
 
 @virtual_time
-async def test_a_good_answer_ends_the_growth() -> None:
-    """After a good answer the next 429 without ``Retry-After`` holds back as little as the first did."""
+async def test_a_success_resets_the_cooldown_backoff() -> None:
+    """After a success, the next 429 without ``Retry-After`` pauses the client as briefly as the first."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(429), httpx.Response(429), httpx.Response(429), answer(wire(5)))
     server.diff(6, httpx.Response(429), answer(wire(6)))
@@ -443,13 +443,13 @@ async def test_a_good_answer_ends_the_growth() -> None:
 
 
 @pytest.mark.parametrize("failure", ["500", "502", "503", "504", "read error"])
-def test_a_failure_without_a_wait_slows_nobody_else(failure: str) -> None:
-    """A 5xx without ``Retry-After`` and a failure of the network are their own call's matter."""
+def test_a_failure_without_retry_after_delays_no_other_call(failure: str) -> None:
+    """A 5xx without ``Retry-After`` or a network failure delays only its own call."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.diff(5, PASSING[failure], answer(wire(5)))
+        server.diff(5, TRANSIENT[failure], answer(wire(5)))
         server.version(9, answer(wire(9)))
         async with server.client() as client:
             first = asyncio.create_task(client.image_diffs.status(5))
@@ -462,8 +462,8 @@ def test_a_failure_without_a_wait_slows_nobody_else(failure: str) -> None:
 
 
 @virtual_time
-async def test_500_with_a_wait_is_waited_for_by_its_own_call() -> None:
-    """``Retry-After`` on another 5xx holds for the call that met it: never is it sent before the named time."""
+async def test_a_500_with_retry_after_delays_its_own_call() -> None:
+    """``Retry-After`` of a 5xx other than 503 delays only the call that received it."""
     server = ScriptedServer()
     server.diff(5, answer({}, 502, **{"Retry-After": "20"}), answer(wire(5)))
     async with server.client() as client:
@@ -472,8 +472,8 @@ async def test_500_with_a_wait_is_waited_for_by_its_own_call() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_wait_leaves_the_cool_down_in_place() -> None:
-    """Who cancels a call that waits for the server changes nothing for the others."""
+async def test_cancelling_a_waiting_call_keeps_the_cooldown() -> None:
+    """Cancelling a call that waits for a cooldown changes nothing for other calls."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "30"}))
     server.version(9, answer(wire(9)))

@@ -1,4 +1,4 @@
-"""Cancelling calls, at any moment: the client is afterwards as able as before, and nothing is left behind."""
+"""Cancelling calls at any moment costs the client no connection and no slot, and leaves no task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.scripted_server import ScriptedServer, wire
 from support.virtual_time import now, virtual_time
 
 from clanforge_async import ClanforgeClient, ClanforgeError, RequestTimeoutError
-from clanforge_async._http.connection_pool import Pool
+from clanforge_async._http.connection_pool import ConnectionPool
 
 SLOTS = 4
 LIMITS = httpx.Limits(max_connections=SLOTS, max_keepalive_connections=SLOTS)
@@ -26,34 +26,34 @@ TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
     "own pool": lambda: httpx.AsyncHTTPTransport(verify=False, limits=LIMITS),
     "aiohttp": lambda: httpx_aiohttp.AiohttpTransport(verify=False, limits=LIMITS),
 }
-JOB = http_answer(wire(5))
-CLOSING = http_answer(wire(5), Connection="close")
+RESPONSE = http_answer(wire(5))
+CLOSING_RESPONSE = http_answer(wire(5), Connection="close")
 
 
 async def turns(count: int) -> None:
-    """Let the event loop turn so many times; no time passes that the network does not take."""
+    """Run the event loop for some turns, without waiting for anything but the network."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-class Moody:
-    """Answers at once, a little later, or with the end of the connection, as a seeded die says."""
+class RandomServer:
+    """Responds at once, a little later, or by closing the connection, chosen by a seeded generator."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self.dice = dice
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
 
     async def __call__(self, _head: str) -> bytes:
-        await turns(self.dice.choice([0, 0, 1, 3, 10, 30]))
-        return CLOSING if self.dice.random() < 0.3 else JOB
+        await turns(self.rng.choice([0, 0, 1, 3, 10, 30]))
+        return CLOSING_RESPONSE if self.rng.random() < 0.3 else RESPONSE
 
 
-async def churn(client: ClanforgeClient, dice: random.Random, rounds: int) -> int:
-    """Start more calls than there are slots, again and again, and cancel most at random moments."""
+async def churn(client: ClanforgeClient, rng: random.Random, rounds: int) -> int:
+    """Repeatedly start more calls than there are slots, and cancel most at random moments."""
     cancelled = 0
     for _ in range(rounds):
         calls = [asyncio.create_task(client.image_diffs.status(5)) for _ in range(3 * SLOTS)]
-        for call in dice.sample(calls, 2 * SLOTS):
-            await turns(dice.randrange(12))
+        for call in rng.sample(calls, 2 * SLOTS):
+            await turns(rng.randrange(12))
             cancelled += call.cancel()
         for outcome in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(outcome, Exception):
@@ -61,8 +61,8 @@ async def churn(client: ClanforgeClient, dice: random.Random, rounds: int) -> in
     return cancelled
 
 
-async def all_at_once(client: ClanforgeClient, server: LoopbackServer) -> None:
-    """Hold that ``max_concurrency`` requests can be under way at a time: the server answers only when all have come."""
+async def assert_full_concurrency(client: ClanforgeClient, server: LoopbackServer) -> None:
+    """Assert that ``max_concurrency`` requests can run at once: the server responds only when all have arrived."""
     arrived = 0
     together = asyncio.Event()
 
@@ -72,30 +72,30 @@ async def all_at_once(client: ClanforgeClient, server: LoopbackServer) -> None:
         if arrived == SLOTS:
             together.set()
         await together.wait()
-        return JOB
+        return RESPONSE
 
     server.answer = wait_for_the_others
     await asyncio.gather(*(client.image_diffs.status(5) for _ in range(SLOTS)))
     assert arrived == SLOTS
 
 
-def assert_whole(transport: httpx.AsyncBaseTransport | None) -> None:
-    """Hold that a pool of httpx has no connection that is neither idle nor closed."""
-    pools = transport.connections if isinstance(transport, Pool) else [transport]
+def assert_no_lost_connection(transport: httpx.AsyncBaseTransport | None) -> None:
+    """Assert that every connection of an httpx pool is idle or closed."""
+    pools = transport.connections if isinstance(transport, ConnectionPool) else [transport]
     for pool in pools:
         if isinstance(pool, httpx.AsyncHTTPTransport):
-            # Nothing public tells a lost connection from a busy one, and a lost one costs its slot for ever.
+            # No public attribute tells a lost connection from a busy one; a lost one blocks its slot forever.
             lost = [each for each in pool._pool.connections if not (each.is_idle() or each.is_closed())]
             assert lost == []
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 @pytest.mark.parametrize("seed", range(2))
-async def test_cancelled_calls_cost_nothing(name: str, seed: int) -> None:
-    """After a hundred calls cancelled at any moment under contention, the client does what it did before."""
-    dice = random.Random(seed)
+async def test_cancelled_calls_lose_no_capacity(name: str, seed: int) -> None:
+    """After a hundred calls cancelled at random under contention, the client has its full concurrency."""
+    rng = random.Random(seed)
     before = asyncio.all_tasks()
-    async with LoopbackServer(Moody(dice)) as server:
+    async with LoopbackServer(RandomServer(rng)) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
             ("key", "secret"),
@@ -106,21 +106,21 @@ async def test_cancelled_calls_cost_nothing(name: str, seed: int) -> None:
             max_retries=0,
             timeout=10.0,
         ) as client:
-            cancelled = await churn(client, dice, rounds=15)
+            cancelled = await churn(client, rng, rounds=15)
             assert cancelled > 40
-            await all_at_once(client, server)
-            server.answer = lambda _: JOB
+            await assert_full_concurrency(client, server)
+            server.answer = lambda _: RESPONSE
             opened = server.connections
             await asyncio.gather(*(client.image_diffs.status(5) for _ in range(10 * SLOTS)))
             assert server.connections - opened <= SLOTS
-            assert_whole(client._transport._inner)
+            assert_no_lost_connection(client._session._transport)
     assert asyncio.all_tasks() == before
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
-    """A call that is cancelled after 0, 1, 2, ... turns of the loop leaves the next one all it needs."""
-    async with LoopbackServer(lambda _: CLOSING) as server:
+    """A call cancelled after 0, 1, 2, ... turns of the event loop leaves the client its full concurrency."""
+    async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
             ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0
@@ -131,14 +131,14 @@ async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
                 call.cancel()
                 await asyncio.gather(call, return_exceptions=True)
                 assert (await client.image_diffs.status(5)).id == 5
-            assert_whole(client._transport._inner)
+            assert_no_lost_connection(client._session._transport)
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
-    """A second cancellation, while the first comes through, costs no more than one does."""
+    """A second cancellation, during the first, has no further effect."""
     before = asyncio.all_tasks()
-    async with LoopbackServer(lambda _: CLOSING) as server:
+    async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
             ("key", "secret"), base_url=server.url, transport=transport, max_concurrency=1, max_rate=None, timeout=10.0
@@ -151,18 +151,18 @@ async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
                     await turns(pause)
                     call.cancel()
                     await asyncio.gather(call, return_exceptions=True)
-            await all_at_once_alone(client)
-            assert_whole(client._transport._inner)
+            await assert_still_works(client)
+            assert_no_lost_connection(client._session._transport)
     assert asyncio.all_tasks() == before
 
 
-async def all_at_once_alone(client: ClanforgeClient) -> None:
+async def assert_still_works(client: ClanforgeClient) -> None:
     for _ in range(3):
         assert (await client.image_diffs.status(5)).id == 5
 
 
-class Stubborn(httpx.AsyncBaseTransport):
-    """Takes some seconds to notice that it was cancelled."""
+class SlowToCancel(httpx.AsyncBaseTransport):
+    """Takes some seconds to react to a cancellation."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -179,17 +179,17 @@ class Stubborn(httpx.AsyncBaseTransport):
         return httpx.Response(200, json=wire(9))
 
 
-def stubborn_client(transport: Stubborn, **options: Any) -> ClanforgeClient:
+def slow_to_cancel_client(transport: SlowToCancel, **options: Any) -> ClanforgeClient:
     return ClanforgeClient(
         ("key", "secret"), account_service_id=7, transport=transport, max_concurrency=1, max_rate=None, **options
     )
 
 
 @virtual_time
-async def test_a_cancelled_call_ends_when_its_request_has() -> None:
-    """A cancelled call ends as cancelled when the transport has let go, and only then gives its slot to the next."""
-    transport = Stubborn()
-    async with stubborn_client(transport) as client:
+async def test_a_cancelled_call_ends_with_its_request() -> None:
+    """A cancelled call raises, and releases its slot, only when the transport has ended the request."""
+    transport = SlowToCancel()
+    async with slow_to_cancel_client(transport) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
         await asyncio.sleep(1)
         call.cancel()
@@ -200,10 +200,10 @@ async def test_a_cancelled_call_ends_when_its_request_has() -> None:
 
 
 @virtual_time
-async def test_a_second_cancellation_leaves_no_task_behind() -> None:
-    """A second cancellation while the transport still lets go leaves no task, and no request too many inside it."""
-    transport = Stubborn()
-    async with stubborn_client(transport) as client:
+async def test_a_second_cancellation_leaves_no_task() -> None:
+    """A second cancellation while the transport cleans up leaves no task and exceeds no limit."""
+    transport = SlowToCancel()
+    async with slow_to_cancel_client(transport) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
         await asyncio.sleep(1)
         call.cancel()
@@ -216,10 +216,10 @@ async def test_a_second_cancellation_leaves_no_task_behind() -> None:
 
 
 @virtual_time
-async def test_a_request_that_is_given_up_lets_go_too() -> None:
-    """After a timeout the slot is free when the transport has let go, and the error is the timeout's."""
-    transport = Stubborn()
-    async with stubborn_client(transport, timeout=10.0, max_retries=0) as client:
+async def test_a_timeout_releases_the_slot_with_its_request() -> None:
+    """After a timeout the slot is released when the transport has ended the request, and the timeout is raised."""
+    transport = SlowToCancel()
+    async with slow_to_cancel_client(transport, timeout=10.0, max_retries=0) as client:
         outcomes = await asyncio.gather(
             client.image_diffs.status(5), client.image_versions.status(9), return_exceptions=True
         )
@@ -230,14 +230,14 @@ async def test_a_request_that_is_given_up_lets_go_too() -> None:
 
 
 @virtual_time
-async def test_a_transport_that_fails_while_it_lets_go_changes_nothing() -> None:
-    """What a transport raises after it was cancelled is heard by nobody, and loses nothing."""
+async def test_an_error_after_a_cancellation_is_ignored() -> None:
+    """An exception of the transport after a cancellation is ignored, and the slot is released."""
 
     class TooLateError(httpx.CloseError):
         def __init__(self) -> None:
             super().__init__("too late")
 
-    class Failing(httpx.AsyncBaseTransport):
+    class FailingTransport(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
             try:
                 await asyncio.sleep(50)
@@ -245,7 +245,7 @@ async def test_a_transport_that_fails_while_it_lets_go_changes_nothing() -> None
                 raise TooLateError from cancelled
             raise AssertionError
 
-    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Failing()) as client:
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=FailingTransport()) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
         await asyncio.sleep(1)
         call.cancel()
@@ -254,8 +254,8 @@ async def test_a_transport_that_fails_while_it_lets_go_changes_nothing() -> None
 
 
 @virtual_time
-async def test_an_answer_that_comes_while_cancelled_is_let_go() -> None:
-    """A transport that answers in spite of the cancellation changes nothing either."""
+async def test_a_response_after_a_cancellation_is_ignored() -> None:
+    """A response that arrives despite a cancellation is ignored, and the slot is released."""
     closed = []
 
     class Body(httpx.AsyncByteStream):
@@ -265,13 +265,15 @@ async def test_an_answer_that_comes_while_cancelled_is_let_go() -> None:
         async def aclose(self) -> None:
             closed.append(self)
 
-    class Deaf(httpx.AsyncBaseTransport):
+    class IgnoresCancellation(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(50)
             return httpx.Response(200, stream=Body())
 
-    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Deaf(), max_concurrency=1) as client:
+    async with ClanforgeClient(
+        ("key", "secret"), account_service_id=7, transport=IgnoresCancellation(), max_concurrency=1
+    ) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
         await asyncio.sleep(1)
         call.cancel()
@@ -280,8 +282,8 @@ async def test_an_answer_that_comes_while_cancelled_is_let_go() -> None:
     assert len(closed) == 1
 
 
-class Impatient(httpx.AsyncBaseTransport):
-    """Has timeouts of its own, which cancel its task and take that back: one that helps it on, and one that fails."""
+class TimesOutInternally(httpx.AsyncBaseTransport):
+    """Has two timeouts of its own, which cancel and uncancel its task: one succeeds, one fails."""
 
     def __init__(self, timeout: Callable[[], AbstractAsyncContextManager[object]]) -> None:
         self.timeout = timeout
@@ -304,17 +306,17 @@ async def anyio_timeout() -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("timeout", [lambda: asyncio.timeout(2), anyio_timeout], ids=["asyncio", "anyio"])
-def test_a_timeout_inside_the_transport_is_no_cancellation(
+def test_a_timeout_inside_the_transport_is_not_a_cancellation(
     timeout: Callable[[], AbstractAsyncContextManager[object]],
 ) -> None:
-    """A transport may cancel its own task for a timeout of its own: the call ends as the transport says."""
+    """A transport may cancel its own task for a timeout: the call ends as the transport decides."""
 
     @virtual_time
     async def run() -> None:
         async with ClanforgeClient(
-            ("key", "secret"), account_service_id=7, transport=Impatient(timeout), max_retries=0
+            ("key", "secret"), account_service_id=7, transport=TimesOutInternally(timeout), max_retries=0
         ) as client:
-            with pytest.raises(RequestTimeoutError, match="no answer in time"):
+            with pytest.raises(RequestTimeoutError, match="no response in time"):
                 await client.image_diffs.status(5)
             assert (await client.image_versions.status(9)).id == 9
             assert now() == pytest.approx(2 + 2 + 1)
@@ -329,16 +331,18 @@ def test_a_timeout_inside_the_transport_is_no_cancellation(
 
 @virtual_time
 async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
-    """A transport that cleans up is left alone, but not for ever: after ten seconds a second cancellation counts."""
+    """A transport may clean up undisturbed for ten seconds; then a second cancellation reaches it."""
 
-    class Deaf(httpx.AsyncBaseTransport):
+    class IgnoresCancellation(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(1000)
             await asyncio.sleep(1000)
             raise AssertionError
 
-    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Deaf(), timeout=5000.0) as client:
+    async with ClanforgeClient(
+        ("key", "secret"), account_service_id=7, transport=IgnoresCancellation(), timeout=5000.0
+    ) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
         for pause in (1, 5, 7):
             await asyncio.sleep(pause)
@@ -350,8 +354,8 @@ async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 10])
-def test_a_call_that_waits_can_be_cancelled(after: int) -> None:
-    """Calls that wait for a slot, for the rate or to be repeated are cancelled at once, and hand on their turn."""
+def test_a_waiting_call_can_be_cancelled(after: int) -> None:
+    """Calls that wait for a slot, the rate limit or a retry are cancelled at once, and block no other call."""
 
     @virtual_time
     async def run() -> None:

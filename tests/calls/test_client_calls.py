@@ -1,4 +1,4 @@
-"""The three calls on the wire: what is asked, and what each answer becomes."""
+"""The three API calls: the request that each sends, and the result or error of each response."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def client_of(response: httpx.Response, **options: Any) -> ClanforgeClient:
     return ClanforgeClient(("key", "secret"), transport=httpx.MockTransport(lambda _: response), **arguments)
 
 
-async def refusal(response: httpx.Response, **options: Any) -> ClanforgeError:
+async def error_of(response: httpx.Response, **options: Any) -> ClanforgeError:
     async with client_of(response, **options) as client:
-        with pytest.raises(ClanforgeError) as refused:
+        with pytest.raises(ClanforgeError) as raised:
             await client.image_diffs.status(5)
-    return refused.value
+    return raised.value
 
 
-# What is asked
+# Requests
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ async def refusal(response: httpx.Response, **options: Any) -> ClanforgeError:
     ],
 )
 @respx.mock(using="httpx")
-async def test_a_call_asks_what_is_documented(
+async def test_a_call_requests_the_documented_url(
     respx_mock: respx.Router, call: Callable[[ClanforgeClient], Any], address: str
 ) -> None:
-    """Each call is one GET of the documented path, with the account, and without a body."""
+    """Each call is one GET of the documented path, with the account id and without a body."""
     respx_mock.route().mock(return_value=httpx.Response(200, json=wire(5)))
     transport = httpx.MockTransport(respx_mock.async_handler)
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
@@ -105,8 +105,8 @@ async def test_a_call_asks_what_is_documented(
 
 
 @each_call
-async def test_a_call_carries_what_the_vendor_asks_for(call: Callable[[ClanforgeClient], Any]) -> None:
-    """Each request says its content type as the vendor asks, wants JSON, and none from a cache."""
+async def test_a_call_sends_the_required_headers(call: Callable[[ClanforgeClient], Any]) -> None:
+    """Each request has the vendor's content type, accepts JSON, and bypasses caches."""
     async with (
         LoopbackServer(lambda _: http_answer(wire(5))) as server,
         ClanforgeClient(("key", "secret"), base_url=server.url) as client,
@@ -133,7 +133,7 @@ async def test_a_call_carries_what_the_vendor_asks_for(call: Callable[[Clanforge
     ],
 )
 async def test_an_id_of_another_type_is_never_sent(call: Callable[[ClanforgeClient, Any], Any], bad_id: Any) -> None:
-    """An id that is no ``int`` is a ``TypeError`` before any request."""
+    """An id that is not an ``int`` is a ``TypeError`` before any request."""
     server = ScriptedServer()
     async with server.client() as client:
         with pytest.raises(TypeError, match="_id must be an int, not"):
@@ -150,7 +150,9 @@ async def test_an_id_of_another_type_is_never_sent(call: Callable[[ClanforgeClie
         lambda client, job_id: client.image_versions.status(job_id),
     ],
 )
-async def test_an_id_that_no_job_has_is_never_sent(call: Callable[[ClanforgeClient, int], Any], bad_id: int) -> None:
+async def test_an_id_that_is_not_positive_is_never_sent(
+    call: Callable[[ClanforgeClient, int], Any], bad_id: int
+) -> None:
     """An id of 0 or less is a ``ValueError`` before any request."""
     server = ScriptedServer()
     async with server.client() as client:
@@ -159,12 +161,12 @@ async def test_an_id_that_no_job_has_is_never_sent(call: Callable[[ClanforgeClie
     assert server.requests == []
 
 
-# What an answer becomes
+# Responses
 
 
 @virtual_time
-async def test_an_answer_becomes_a_job() -> None:
-    """Each call gives the job of its kind that its answer holds."""
+async def test_a_response_becomes_a_job() -> None:
+    """Each call returns the job of its response, with the class of its kind."""
     server = ScriptedServer()
     server.diff(5, wire(5, added={"a": {}}, game={"gameid": 1}))
     server.retry(5, wire(5, JobState.QUEUED))
@@ -179,7 +181,7 @@ async def test_an_answer_becomes_a_job() -> None:
     assert (type(version), version.state, version.ref) == (ImageVersionJob, JobState.FAILED, JobRef.image_version(9))
 
 
-def without_header(content: bytes) -> bytes:
+def raw_deflate(content: bytes) -> bytes:
     return zlib.compress(content, wbits=-zlib.MAX_WBITS)
 
 
@@ -189,13 +191,13 @@ def without_header(content: bytes) -> bytes:
         ("gzip", gzip.compress),
         ("GZip", gzip.compress),
         ("deflate", zlib.compress),
-        ("deflate", without_header),
+        ("deflate", raw_deflate),
         ("identity", bytes),
         ("", bytes),
     ],
 )
-async def test_a_compressed_answer_is_read(encoding: str, compress: Callable[[bytes], bytes]) -> None:
-    """An answer may come compressed, in each way that is asked for; deflate with its header or without."""
+async def test_a_compressed_response_is_decompressed(encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    """A response may use each encoding that the request accepts; deflate with its zlib header or without."""
     content = compress(json.dumps(wire(5)).encode())
 
     class Pieces(httpx.AsyncByteStream):
@@ -207,8 +209,8 @@ async def test_a_compressed_answer_is_read(encoding: str, compress: Callable[[by
         assert (await client.image_diffs.status(5)).id == 5
 
 
-async def test_a_body_may_come_from_any_kind_of_iterator() -> None:
-    """A transport's stream need not be a generator."""
+async def test_a_body_may_come_from_any_async_iterator() -> None:
+    """The stream of a transport need not be a generator."""
 
     class Once(httpx.AsyncByteStream):
         def __init__(self) -> None:
@@ -226,15 +228,15 @@ async def test_a_body_may_come_from_any_kind_of_iterator() -> None:
         assert (await client.image_diffs.status(5)).id == 5
 
 
-async def test_an_answer_encoded_in_a_way_that_nobody_asked_for_is_unreadable() -> None:
-    """A body encoded otherwise than `Accept-Encoding` says is an `InvalidResponseError`, not a guess."""
-    refused = await refusal(httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"Content-Encoding": "br"}))
-    assert type(refused) is InvalidResponseError
-    assert "br" in str(refused)
+async def test_an_encoding_that_was_not_requested_is_an_invalid_response() -> None:
+    """A ``Content-Encoding`` that `Accept-Encoding` does not list is an `InvalidResponseError`."""
+    raised = await error_of(httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"Content-Encoding": "br"}))
+    assert type(raised) is InvalidResponseError
+    assert "br" in str(raised)
 
 
-async def test_an_answer_that_its_transport_has_read_is_taken_as_it_is() -> None:
-    """A transport may hand over an answer that it has read to the end, as caches do; its size counts all the same."""
+async def test_a_response_that_the_transport_has_read_is_accepted() -> None:
+    """A transport may return a response whose body it has read, as caches do; the size limit still applies."""
 
     class Cache(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
@@ -253,22 +255,22 @@ async def test_an_answer_that_its_transport_has_read_is_taken_as_it_is() -> None
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 206, 299])
-async def test_any_success_may_carry_a_job(status: int) -> None:
-    """A job under any status of success is read."""
+async def test_any_success_status_may_hold_a_job(status: int) -> None:
+    """A job under any 2xx status is returned."""
     async with client_of(httpx.Response(status, json=wire(5))) as client:
         assert (await client.image_diffs.status(5)).id == 5
 
 
 @each_status
-async def test_each_status_is_an_error_of_its_class(status: int, error: type[APIError]) -> None:
-    """The status decides the class, and what is known of the answer stands on the error."""
-    refused = await refusal(httpx.Response(status, json=envelope("not today", 12)))
-    assert type(refused) is error
-    assert isinstance(refused, APIError)
-    assert (refused.status_code, refused.error_code, refused.message) == (status, 12, "not today")
-    assert (refused.method, refused.url) == ("GET", f"{API}/imagediff/5/status")
-    assert json.loads(refused.body) == envelope("not today", 12)
-    assert str(refused) == f"not today (HTTP {status}, error code 12: GET {API}/imagediff/5/status)"
+async def test_each_status_has_its_error_class(status: int, error: type[APIError]) -> None:
+    """The status decides the class, and the error has the details of the response."""
+    raised = await error_of(httpx.Response(status, json=envelope("not today", 12)))
+    assert type(raised) is error
+    assert isinstance(raised, APIError)
+    assert (raised.status_code, raised.error_code, raised.message) == (status, 12, "not today")
+    assert (raised.method, raised.url) == ("GET", f"{API}/imagediff/5/status")
+    assert json.loads(raised.body) == envelope("not today", 12)
+    assert str(raised) == f"not today (HTTP {status}, error code 12: GET {API}/imagediff/5/status)"
 
 
 @each_status
@@ -277,14 +279,14 @@ async def test_each_status_is_an_error_of_its_class(status: int, error: type[API
     [b"<html><h1>Bad Gateway</h1></html>", b"", b"[1, 2]", b'"no"', b"null", b"5", b"{", b"\xff\xfe", b"[" * 100_000],
     ids=["html", "empty", "list", "text", "null", "number", "cut", "binary", "deep"],
 )
-async def test_a_status_tells_without_an_envelope(status: int, error: type[APIError], content: bytes) -> None:
-    """A gateway's HTML, an empty body and other JSON leave the status to tell."""
-    refused = await refusal(httpx.Response(status, content=content))
-    assert type(refused) is error
-    assert isinstance(refused, APIError)
-    assert (refused.status_code, refused.error_code) == (status, None)
-    assert refused.message
-    assert refused.body == content[:2048].decode(errors="replace")
+async def test_a_status_decides_without_an_envelope(status: int, error: type[APIError], content: bytes) -> None:
+    """With HTML, an empty body or other JSON, the status alone decides the error."""
+    raised = await error_of(httpx.Response(status, content=content))
+    assert type(raised) is error
+    assert isinstance(raised, APIError)
+    assert (raised.status_code, raised.error_code) == (status, None)
+    assert raised.message
+    assert raised.body == content[:2048].decode(errors="replace")
 
 
 @pytest.mark.parametrize(
@@ -305,22 +307,22 @@ async def test_a_status_tells_without_an_envelope(status: int, error: type[APIEr
         (wire(5, error=True, error_message="no"), "no", None),
     ],
 )
-async def test_an_envelope_is_an_error_under_200_too(body: Any, message: str, code: int | None) -> None:
-    """``success`` false or ``error`` true, however written, is an `APIError` whatever the status says."""
-    refused = await refusal(httpx.Response(200, json=body))
-    assert type(refused) is APIError
-    assert (refused.status_code, refused.message, refused.error_code) == (200, message, code)
+async def test_an_envelope_is_an_error_with_status_200(body: Any, message: str, code: int | None) -> None:
+    """``success`` false or ``error`` true, in any spelling, is an `APIError` under any status."""
+    raised = await error_of(httpx.Response(200, json=body))
+    assert type(raised) is APIError
+    assert (raised.status_code, raised.message, raised.error_code) == (200, message, code)
 
 
 @pytest.mark.parametrize("text", ["forbidden", "Forbidden", " FORBIDDEN "])
-async def test_forbidden_is_a_permission(text: str) -> None:
-    """``forbidden`` means the same under 200 as under 403."""
-    assert type(await refusal(httpx.Response(200, json=envelope(text)))) is PermissionDeniedError
+async def test_forbidden_is_a_permission_error(text: str) -> None:
+    """The message ``forbidden`` means the same with status 200 as with 403."""
+    assert type(await error_of(httpx.Response(200, json=envelope(text)))) is PermissionDeniedError
 
 
 @pytest.mark.parametrize("body", [wire(5, success=True, error=False), wire(5, error=None), wire(5, error="none")])
-async def test_an_envelope_that_complains_of_nothing_is_a_job(body: Any) -> None:
-    """A job beside flags that say that all is well is a job."""
+async def test_an_envelope_without_an_error_is_a_job(body: Any) -> None:
+    """A job with flags that report no error is a job."""
     async with client_of(httpx.Response(200, json=body)) as client:
         assert (await client.image_diffs.status(5)).id == 5
 
@@ -335,24 +337,24 @@ async def test_an_envelope_that_complains_of_nothing_is_a_job(body: Any) -> None
         {"success": False, "error_message": "failed", "messages": ["image locked by diffid: 218595"]},
     ],
 )
-async def test_a_locked_image_is_known_under_any_status(status: int, body: Any) -> None:
-    """An image that is locked by a diff is an `ImageLockedError` with the diff's id, whatever the status."""
-    refused = await refusal(httpx.Response(status, json=body))
-    assert type(refused) is ImageLockedError
-    assert (refused.diff_id, refused.status_code) == (218595, status)
-    assert refused.message == body["error_message"]
+async def test_a_locked_image_is_detected_under_any_status(status: int, body: Any) -> None:
+    """The message that a diff locks the image is an `ImageLockedError` with the diff's id, under any status."""
+    raised = await error_of(httpx.Response(status, json=body))
+    assert type(raised) is ImageLockedError
+    assert (raised.diff_id, raised.status_code) == (218595, status)
+    assert raised.message == body["error_message"]
 
 
-async def test_a_lock_by_no_id_is_an_error_like_any_other() -> None:
-    """Digits that make no id of a diff, however many, are no `ImageLockedError`, and nothing that is not ours."""
-    refused = await refusal(httpx.Response(200, json=envelope("image locked by diffid: " + "9" * 5000)))
-    assert type(refused) is APIError
+async def test_a_lock_without_a_valid_id_is_a_plain_error() -> None:
+    """A lock message with too many digits for an id is an `APIError`, not an `ImageLockedError`."""
+    raised = await error_of(httpx.Response(200, json=envelope("image locked by diffid: " + "9" * 5000)))
+    assert type(raised) is APIError
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("content", [b"", b"<html>moved</html>", b'{"message": "Moved", "error": true}'])
 async def test_a_redirect_is_never_followed(status: int, content: bytes) -> None:
-    """A redirect is an `APIError` that names its target, whatever its body says, and nothing is sent there."""
+    """A redirect is an `APIError` that names its target, whatever its body, and nothing is sent there."""
     asked = []
 
     def redirect(request: httpx.Request) -> httpx.Response:
@@ -362,19 +364,19 @@ async def test_a_redirect_is_never_followed(status: int, content: bytes) -> None
     async with ClanforgeClient(
         ("key", "secret"), account_service_id=7, transport=httpx.MockTransport(redirect)
     ) as client:
-        with pytest.raises(APIError, match=r"https://elsewhere\.example/api") as refused:
+        with pytest.raises(APIError, match=r"https://elsewhere\.example/api") as raised:
             await client.image_diffs.status(5)
         with pytest.raises(APIError, match=r"https://elsewhere\.example/api"):
             await client.image_diffs.retry(5)
-    assert type(refused.value) is APIError
-    assert refused.value.status_code == status
+    assert type(raised.value) is APIError
+    assert raised.value.status_code == status
     assert len(asked) == 2
 
 
-async def test_a_redirect_to_nowhere_is_an_error_too() -> None:
-    """A status of redirection without a target is an `APIError` in the status's words."""
-    refused = await refusal(httpx.Response(304))
-    assert str(refused).startswith("Not Modified (HTTP 304")
+async def test_a_redirect_without_a_target_is_an_error() -> None:
+    """A redirect status without a ``Location`` is an `APIError` with the phrase of the status."""
+    raised = await error_of(httpx.Response(304))
+    assert str(raised).startswith("Not Modified (HTTP 304")
 
 
 @pytest.mark.parametrize("status", [200, 204])
@@ -382,26 +384,26 @@ async def test_a_redirect_to_nowhere_is_an_error_too() -> None:
     "content",
     [b"", b"<html>", b"[]", b'"job"', b"null", b"5", b"true", b'{"diffid": 5', b"\xff", b"[" * 100_000],
 )
-async def test_a_success_without_an_object_is_unreadable(status: int, content: bytes) -> None:
-    """A body that is no JSON object is an `InvalidResponseError` with the start of it."""
-    refused = await refusal(httpx.Response(status, content=content))
-    assert type(refused) is InvalidResponseError
-    assert (refused.fields, refused.body) == ((), content[:2048].decode(errors="replace"))
-    assert str(refused) == "the answer is not a JSON object"
+async def test_a_success_without_an_object_is_an_invalid_response(status: int, content: bytes) -> None:
+    """A body that is not a JSON object is an `InvalidResponseError` that keeps the start of the body."""
+    raised = await error_of(httpx.Response(status, content=content))
+    assert type(raised) is InvalidResponseError
+    assert (raised.fields, raised.body) == ((), content[:2048].decode(errors="replace"))
+    assert str(raised) == "the response is not a JSON object"
 
 
-async def test_an_object_that_is_no_job_is_unreadable() -> None:
-    """A body of the wrong shape is an `InvalidResponseError` that names the fields, with the body as it came."""
+async def test_an_object_that_is_not_a_job_is_an_invalid_response() -> None:
+    """A body with missing or malformed fields is an `InvalidResponseError` with their names and the original body."""
     body = b'{"diffid":   "five", "jobcreated": 1.5}'
-    refused = await refusal(httpx.Response(200, content=body))
-    assert isinstance(refused, InvalidResponseError)
-    assert set(refused.fields) >= {"diffid", "jobcreated", "jobupdated"}
-    assert refused.body == body.decode()
+    raised = await error_of(httpx.Response(200, content=body))
+    assert isinstance(raised, InvalidResponseError)
+    assert set(raised.fields) >= {"diffid", "jobcreated", "jobupdated"}
+    assert raised.body == body.decode()
 
 
 @pytest.mark.parametrize("field", ["diffid", "jobstatename", "joberror", "added", "success", "else"])
-async def test_no_depth_escapes(field: str) -> None:
-    """JSON nested to any depth, also just to where Python gives up, is read or refused like every other."""
+async def test_deeply_nested_json_raises_no_recursion_error(field: str) -> None:
+    """JSON nested to any depth, up to Python's limit too, is parsed or is an `InvalidResponseError`."""
     escaped = []
     for depth in [100, *range(880, 1001)]:
         body = json.dumps(wire(5) | {field: "@"}).replace('"@"', "[" * depth + "]" * depth)
@@ -419,28 +421,28 @@ async def test_no_depth_escapes(field: str) -> None:
     "response", [httpx.Response(500, content=b"x" * 5000), httpx.Response(200, content=b"x" * 5000)]
 )
 async def test_an_error_keeps_2_kib_of_the_body(response: httpx.Response) -> None:
-    """Of a large body an error keeps the first 2 KiB."""
-    refused = await refusal(response)
-    assert isinstance(refused, APIError | InvalidResponseError)
-    assert refused.body == "x" * 2048
+    """An error keeps the first 2 KiB of a large body."""
+    raised = await error_of(response)
+    assert isinstance(raised, APIError | InvalidResponseError)
+    assert raised.body == "x" * 2048
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_a_body_may_be_as_large_as_allowed(status: int) -> None:
-    """A body of exactly ``max_response_bytes`` is read; one byte more is refused, whatever the status."""
+async def test_a_body_may_be_as_large_as_the_limit(status: int) -> None:
+    """A body of exactly ``max_response_bytes`` is read; one byte more is an error under any status."""
     body = json.dumps(wire(5)).encode()
     size = len(body)
     if status == 200:
         async with client_of(httpx.Response(200, content=body), max_response_bytes=size) as client:
             assert (await client.image_diffs.status(5)).id == 5
-    refused = await refusal(httpx.Response(status, content=body), max_response_bytes=size - 1)
-    assert type(refused) is InvalidResponseError
-    assert f"larger than {size - 1} bytes" in str(refused)
-    assert refused.body == body[:2048].decode()
+    raised = await error_of(httpx.Response(status, content=body), max_response_bytes=size - 1)
+    assert type(raised) is InvalidResponseError
+    assert f"larger than {size - 1} bytes" in str(raised)
+    assert raised.body == body[:2048].decode()
 
 
-async def test_a_body_too_large_is_not_read_to_its_end() -> None:
-    """Reading stops at the limit, and the answer is closed."""
+async def test_a_body_that_is_too_large_is_not_read_completely() -> None:
+    """Reading stops at the size limit, and the response is closed."""
 
     class Endless(httpx.AsyncByteStream):
         sent = 0
@@ -455,16 +457,16 @@ async def test_a_body_too_large_is_not_read_to_its_end() -> None:
             self.closed = True
 
     stream = Endless()
-    refused = await refusal(httpx.Response(200, stream=stream), max_response_bytes=10_000)
-    assert type(refused) is InvalidResponseError
-    assert refused.body == "x" * 2048
+    raised = await error_of(httpx.Response(200, stream=stream), max_response_bytes=10_000)
+    assert type(raised) is InvalidResponseError
+    assert raised.body == "x" * 2048
     assert stream.sent <= 11_000
     assert stream.closed
 
 
 @pytest.mark.parametrize("encodings", [["gzip"], ["gzip", "gzip"]], ids=["once", "twice"])
-async def test_a_bomb_does_not_go_off(encodings: list[str]) -> None:
-    """A body that is small on the wire and large when decompressed is refused before it fills the memory."""
+async def test_a_decompression_bomb_is_rejected(encodings: list[str]) -> None:
+    """A body that is small when compressed and large when decompressed is rejected before it fills the memory."""
     bomb = gzip.compress(bytes(100 * 2**20), compresslevel=1)
     for _ in encodings[1:]:
         bomb = gzip.compress(bomb)
@@ -484,24 +486,24 @@ async def test_a_bomb_does_not_go_off(encodings: list[str]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not gzip", gzip.compress(json.dumps(wire(5)).encode())[:-20] + b"x" * 20])
-async def test_a_body_that_does_not_decode_is_unreadable(content: bytes) -> None:
-    """A body that is not compressed as its headers say is an `InvalidResponseError`."""
-    refused = await refusal(httpx.Response(200, stream=httpx.ByteStream(content), headers={"Content-Encoding": "gzip"}))
-    assert type(refused) is InvalidResponseError
+async def test_a_body_that_does_not_decompress_is_an_invalid_response(content: bytes) -> None:
+    """A body that does not match its ``Content-Encoding`` is an `InvalidResponseError`."""
+    raised = await error_of(httpx.Response(200, stream=httpx.ByteStream(content), headers={"Content-Encoding": "gzip"}))
+    assert type(raised) is InvalidResponseError
 
 
 @virtual_time
-async def test_observing_reads_a_status_once() -> None:
-    """`observe` makes one attempt, and gives the server's time with the job."""
+async def test_an_observer_reads_a_status_once() -> None:
+    """An `observer` makes one attempt, and returns the server's time with the job."""
     server = ScriptedServer()
     server.diff(5, answer(wire(5)))
     server.version(9, httpx.Response(503))
     async with server.client() as client:
-        reading = await client.observe(JobRef.image_diff(5))
-        assert reading.job.ref == JobRef.image_diff(5)
-        assert reading.server_time is not None
+        response = await client.observer(JobRef.image_diff(5))()
+        assert response.value.ref == JobRef.image_diff(5)
+        assert response.server_time is not None
         with pytest.raises(ServerError):
-            await client.observe(JobRef.image_version(9))
+            await client.observer(JobRef.image_version(9))()
     assert len(server.polls(9)) == 1
 
 
@@ -519,19 +521,19 @@ async def test_observing_reads_a_status_once() -> None:
         (None, False),
     ],
 )
-async def test_the_servers_time_is_in_utc_or_unknown(date: str | None, is_known: bool) -> None:
-    """The ``Date`` header is read in each of its forms, and one that makes no sense is as none."""
+async def test_the_server_time_is_in_utc_or_unknown(date: str | None, is_known: bool) -> None:
+    """The ``Date`` header is parsed in each of its formats; an invalid one is treated as missing."""
     headers = {} if date is None else {"Date": date}
     async with client_of(httpx.Response(200, json=wire(5), headers=headers)) as client:
-        reading = await client.observe(JobRef.image_diff(5))
-    assert (reading.server_time is not None) == is_known
-    if reading.server_time is not None:
-        assert reading.server_time.isoformat() == "2025-11-22T00:00:00+00:00"
+        response = await client.observer(JobRef.image_diff(5))()
+    assert (response.server_time is not None) == is_known
+    if response.server_time is not None:
+        assert response.server_time.isoformat() == "2025-11-22T00:00:00+00:00"
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_the_end_of_time_is_no_trap(call: str) -> None:
-    """A server whose clock stands at the last second that a datetime holds is read like any other."""
+async def test_the_latest_datetime_is_parsed(call: str) -> None:
+    """A server clock at the last second that a datetime can hold causes no error."""
     late = {"Date": "Fri, 31 Dec 9999 23:59:59 GMT"}
     body = wire(5, JobState.COMPLETED, jobupdated=253402300799)
     async with client_of(httpx.Response(200, json=body, headers=late)) as client:
@@ -540,10 +542,10 @@ async def test_the_end_of_time_is_no_trap(call: str) -> None:
 
 @pytest.mark.parametrize(("status", "message"), [(404, "Not Found"), (599, "an unknown status")])
 async def test_only_a_redirect_names_a_target(status: int, message: str) -> None:
-    """A ``Location`` on any other answer is not taken for a redirect's target; a status without a name is told so."""
+    """``Location`` is ignored unless the status is a redirect; an unknown status gets a message of its own."""
     headers = {"Location": "https://elsewhere.example/"}
     transport = httpx.MockTransport(lambda _: httpx.Response(status, headers=headers))
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, max_retries=0) as client:
-        with pytest.raises(APIError) as refused:
+        with pytest.raises(APIError) as raised:
             await client.image_diffs.status(5)
-    assert refused.value.message == message
+    assert raised.value.message == message

@@ -1,4 +1,4 @@
-"""Making and closing a client: what it takes, where it talks to, and when it refuses."""
+"""Creating and closing a client: its arguments, its base URL, and the errors of a misconfigured or closed client."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Recorder(httpx.AsyncBaseTransport):
-    """Answers everything, and remembers what it was asked and how often it was closed."""
+    """Responds to every request, and records the requests and how often it was closed."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -73,11 +73,11 @@ async def asked_by(client: ClanforgeClient, recorder: Recorder) -> httpx.Request
     return request
 
 
-# Where it talks to
+# Base URL
 
 
-def test_the_hosts_have_names() -> None:
-    """The two hosts are public constants."""
+def test_the_base_urls_are_public_constants() -> None:
+    """The URLs of the two hosts are public constants."""
     assert CLANFORGE_URL == "https://api.multiplay.co.uk"
     assert MULTIPLAY_URL == "https://api.multiplay.dev"
 
@@ -96,8 +96,8 @@ def test_the_hosts_have_names() -> None:
         (PAIR, "https://gateway.example/games", "https://gateway.example/games"),
     ],
 )
-async def test_the_base_url_is_chosen_by_auth_unless_given(auth: Any, base_url: str | None, asked: str) -> None:
-    """A bearer token goes to `MULTIPLAY_URL` and everything else to `CLANFORGE_URL`, unless an address is given."""
+async def test_the_default_base_url_depends_on_auth(auth: Any, base_url: str | None, asked: str) -> None:
+    """A bearer token selects `MULTIPLAY_URL`, everything else `CLANFORGE_URL`; ``base_url`` overrides both."""
     recorder = Recorder()
     client = ClanforgeClient(auth, account_service_id=7, base_url=base_url, transport=recorder)
     request = await asked_by(client, recorder)
@@ -106,8 +106,8 @@ async def test_the_base_url_is_chosen_by_auth_unless_given(auth: Any, base_url: 
 
 
 @pytest.mark.parametrize("base_url", [None, CLANFORGE_URL, f"{CLANFORGE_URL}/"])
-def test_one_host_requires_an_account(base_url: str | None) -> None:
-    """With `CLANFORGE_URL`, however it is written, a missing account is told at construction."""
+def test_the_documented_host_requires_an_account(base_url: str | None) -> None:
+    """With `CLANFORGE_URL`, in any spelling, a missing ``account_service_id`` is an error at construction."""
     with pytest.raises(ConfigurationError, match="account_service_id"):
         ClanforgeClient(PAIR, base_url=base_url)
 
@@ -120,8 +120,8 @@ def test_one_host_requires_an_account(base_url: str | None) -> None:
         (PAIR, {"base_url": "http://127.0.0.1:8080"}),
     ],
 )
-async def test_other_hosts_require_none(auth: Any, options: dict[str, Any]) -> None:
-    """Elsewhere the account may be left out, and nothing is then sent for it."""
+async def test_other_hosts_require_no_account(auth: Any, options: dict[str, Any]) -> None:
+    """With other hosts ``account_service_id`` is optional, and nothing is sent without it."""
     recorder = Recorder()
     request = await asked_by(ClanforgeClient(auth, transport=recorder, **options), recorder)
     assert request.url.query == b""
@@ -152,15 +152,15 @@ async def test_other_hosts_require_none(auth: Any, options: dict[str, Any]) -> N
         ["https://api.example"],
     ],
 )
-def test_what_is_no_base_url_is_refused(base_url: Any) -> None:
-    """An address that no request could go to, or that holds more than an address, is refused, unquoted."""
-    with pytest.raises(ConfigurationError, match="base_url") as refused:
+def test_an_invalid_base_url_is_rejected(base_url: Any) -> None:
+    """An invalid ``base_url``, or one with more than an address, is an error that does not quote it."""
+    with pytest.raises(ConfigurationError, match="base_url") as raised:
         ClanforgeClient(PAIR, account_service_id=7, base_url=base_url)
-    assert "s3cr3t" not in str(refused.value)
+    assert "s3cr3t" not in str(raised.value)
 
 
-async def test_an_address_may_be_httpxs() -> None:
-    """An ``httpx.URL`` is an address too."""
+async def test_a_base_url_may_be_an_httpx_url() -> None:
+    """``base_url`` accepts an ``httpx.URL``."""
     recorder = Recorder()
     url: Any = httpx.URL("https://api.example")
     request = await asked_by(ClanforgeClient(PAIR, base_url=url, transport=recorder), recorder)
@@ -181,8 +181,8 @@ async def test_an_address_may_be_httpxs() -> None:
         *[({"max_response_bytes": value}, "max_response_bytes") for value in (0, -1, 1e6, True, None)],
     ],
 )
-def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], complaint: str) -> None:
-    """An option out of its range, or of another type, is a `ConfigurationError` that names it, at construction."""
+def test_an_invalid_option_is_rejected(options: dict[str, Any], complaint: str) -> None:
+    """An option out of range or of another type is a `ConfigurationError` that names it, at construction."""
     arguments: dict[str, Any] = {"account_service_id": 7} | options
     with pytest.raises(ConfigurationError, match=complaint):
         ClanforgeClient(PAIR, **arguments)
@@ -203,28 +203,28 @@ def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], complain
         {"max_response_bytes": 1000},
     ],
 )
-async def test_an_option_within_its_range_works(options: dict[str, Any]) -> None:
-    """Each option's whole range is open."""
+async def test_a_valid_option_is_accepted(options: dict[str, Any]) -> None:
+    """Each option accepts its whole range."""
     client = ClanforgeClient(PAIR, account_service_id=7, transport=Recorder(), **options)
     async with client:
         assert (await client.image_diffs.status(5)).state is JobState.RUNNING
 
 
-def test_a_client_tells_its_limits() -> None:
-    """How many requests may be in flight, and how fast they may follow, can be asked by whoever polls with it."""
+def test_a_client_shows_its_limits() -> None:
+    """``max_concurrency`` and ``max_rate`` can be read from a client."""
     client = ClanforgeClient(PAIR, account_service_id=7)
     assert (client.max_concurrency, client.max_rate) == (10, 20.0)
     client = ClanforgeClient(PAIR, account_service_id=7, max_concurrency=3, max_rate=None)
     assert (client.max_concurrency, client.max_rate) == (3, None)
 
 
-def test_options_are_keywords() -> None:
-    """Nothing but the credentials is positional."""
+def test_options_are_keyword_only() -> None:
+    """Only the credentials are positional."""
     with pytest.raises(TypeError, match="positional"):
         ClanforgeClient(PAIR, 7)  # type: ignore[call-arg] # the claim is that this fails
 
 
-# The environment
+# Environment
 
 
 @pytest.mark.parametrize(
@@ -279,14 +279,14 @@ def test_options_are_keywords() -> None:
         ),
     ],
 )
-async def test_a_client_can_come_from_the_environment(
+async def test_a_client_can_be_created_from_the_environment(
     environment: dict[str, str],
     overrides: dict[str, Any],
     header: str,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`from_env` takes what the environment says, and arguments before it."""
+    """`from_env` reads the environment variables; arguments override them."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     recorder = Recorder()
@@ -299,9 +299,12 @@ async def test_a_client_can_come_from_the_environment(
     [
         ({}, "CLANFORGE_TOKEN"),
         ({"CLANFORGE_TOKEN": " "}, "no credentials"),
-        ({"CLANFORGE_ACCESS_KEY": "s3cr3t"}, "CLANFORGE_SECRET_KEY is not set"),
-        ({"CLANFORGE_SECRET_KEY": "s3cr3t"}, "CLANFORGE_ACCESS_KEY is not set"),
-        ({"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": ""}, "CLANFORGE_SECRET_KEY is not set"),
+        ({"CLANFORGE_ACCESS_KEY": "s3cr3t"}, "CLANFORGE_ACCESS_KEY is set but CLANFORGE_SECRET_KEY is not"),
+        ({"CLANFORGE_SECRET_KEY": "s3cr3t"}, "CLANFORGE_SECRET_KEY is set but CLANFORGE_ACCESS_KEY is not"),
+        (
+            {"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": ""},
+            "CLANFORGE_ACCESS_KEY is set but CLANFORGE_SECRET_KEY is not",
+        ),
         (
             {"CLANFORGE_ACCESS_KEY": "s3cr3t", "CLANFORGE_SECRET_KEY": "s3cr3t", "CLANFORGE_TOKEN": "s3cr3t"},
             "not both",
@@ -320,34 +323,34 @@ async def test_a_client_can_come_from_the_environment(
         ],
     ],
 )
-def test_an_environment_that_cannot_work_is_refused(
+def test_an_invalid_environment_is_rejected(
     environment: dict[str, str], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No credentials, half a pair, both kinds or a bad value are a `ConfigurationError` that quotes no secret."""
+    """No credentials, half a pair, both kinds or an invalid value are a `ConfigurationError` without the secret."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=complaint) as refused:
+    with pytest.raises(ConfigurationError, match=complaint) as raised:
         ClanforgeClient.from_env()
-    assert "s3cr3t" not in str(refused.value)
+    assert "s3cr3t" not in str(raised.value)
 
 
-def test_an_override_is_an_argument_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`from_env` makes an instance of the class it is called on, and refuses what that does not take."""
+def test_overrides_are_arguments_of_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from_env` returns an instance of its class, and rejects arguments that the class does not take."""
 
-    class Ours(ClanforgeClient):
+    class Subclass(ClanforgeClient):
         pass
 
     monkeypatch.setenv("CLANFORGE_TOKEN", "token")
-    assert type(Ours.from_env(max_concurrency=2)) is Ours
+    assert type(Subclass.from_env(max_concurrency=2)) is Subclass
     with pytest.raises(TypeError, match="max_speed"):
         ClanforgeClient.from_env(max_speed=2)
 
 
-# Proxies of the environment
+# Proxies
 
 
-async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a transport of one's own a client reaches its host by the proxy that the environment names."""
+async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client without ``transport`` uses the proxy of the environment."""
     async with LoopbackServer(lambda _: None) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
         async with ClanforgeClient(PAIR, base_url="https://api.example", max_retries=0) as client:
@@ -356,8 +359,8 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert [head.partition("\r\n")[0] for head in proxy.requests] == ["CONNECT api.example:443 HTTP/1.1"]
 
 
-async def test_this_machine_is_not_reached_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment says of proxies, loopback is reached directly."""
+async def test_loopback_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback addresses are reached directly, whatever proxy the environment sets."""
     async with (
         LoopbackServer(lambda _: http_answer(wire(5))) as server,
         LoopbackServer(lambda _: None) as proxy,
@@ -369,18 +372,18 @@ async def test_this_machine_is_not_reached_by_a_proxy(monkeypatch: pytest.Monkey
     assert (len(server.requests), proxy.connections) == (1, 0)
 
 
-async def test_no_proxy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that the environment exempts is reached directly."""
+async def test_no_proxy_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host listed in ``NO_PROXY`` is reached directly."""
     resolve = socket.getaddrinfo
 
-    def nowhere_but_here(_host: Any, *args: Any, **kwargs: Any) -> Any:
+    def resolve_to_loopback(_host: Any, *args: Any, **kwargs: Any) -> Any:
         return resolve("127.0.0.1", *args, **kwargs)
 
     async with LoopbackServer(lambda _: None) as server, LoopbackServer(lambda _: None) as proxy:
-        monkeypatch.setattr(socket, "getaddrinfo", nowhere_but_here)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_to_loopback)
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "api.example")
-        # The server speaks no TLS and waits for a request that never ends: it is enough that it was reached.
+        # The server speaks no TLS and the request never completes; reaching the server is enough.
         base_url = f"https://api.example:{server.port}"
         async with ClanforgeClient(PAIR, base_url=base_url, max_retries=0, timeout=0.2) as client:
             with pytest.raises(TransportError):
@@ -391,8 +394,8 @@ async def test_no_proxy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "proxy", ["ftp://proxy.example", "http://[::1", "socks5://127.0.0.1:1", "http://proxy.example:port"]
 )
-async def test_a_proxy_that_cannot_be_used_is_told(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy in the environment that cannot work is a `ConfigurationError`, at construction or at the first call."""
+async def test_an_unusable_proxy_is_an_error(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unusable proxy in the environment is a `ConfigurationError`, at construction or at the first call."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     async def call() -> None:
@@ -403,11 +406,11 @@ async def test_a_proxy_that_cannot_be_used_is_told(proxy: str, monkeypatch: pyte
         await call()
 
 
-# The life of a client
+# Opening and closing
 
 
 async def test_a_client_works_without_a_context_manager() -> None:
-    """The pool opens at first use, and `aclose` closes it."""
+    """The pool opens at the first call, and `aclose` closes it."""
     async with LoopbackServer(lambda _: http_answer(wire(5))) as server:
         client = ClanforgeClient(PAIR, base_url=server.url)
         assert server.connections == 0
@@ -415,14 +418,14 @@ async def test_a_client_works_without_a_context_manager() -> None:
         await client.aclose()
 
 
-def test_a_client_can_be_made_without_a_loop() -> None:
-    """Making a client takes no running event loop and opens nothing."""
+def test_a_client_can_be_created_without_a_loop() -> None:
+    """Creating a client needs no running event loop and opens no connection."""
     client = ClanforgeClient(PAIR, account_service_id=7)
     assert repr(client) == f"<ClanforgeClient {CLANFORGE_URL}>"
 
 
 @virtual_time
-async def test_a_closed_client_refuses() -> None:
+async def test_a_closed_client_raises() -> None:
     """Every call of a closed client is a `ConfigurationError`, and nothing is sent."""
     server = ScriptedServer()
     async with server.client() as client:
@@ -433,22 +436,22 @@ async def test_a_closed_client_refuses() -> None:
     assert server.requests == []
 
 
-async def test_the_context_manager_gives_the_client_itself() -> None:
-    """``async with`` binds the client that it was given, and lets errors through."""
+async def test_the_context_manager_returns_the_client() -> None:
+    """``async with`` returns the client itself, and lets errors through."""
     client = ClanforgeClient(PAIR, account_service_id=7, transport=Recorder())
 
-    async def fail_within() -> None:
+    async def fail_inside() -> None:
         async with client as same:
             assert same is client
             raise LookupError
 
     with pytest.raises(LookupError):
-        await fail_within()
+        await fail_inside()
 
 
 @pytest.mark.parametrize("used", [True, False])
 async def test_the_transport_is_closed_once_with_the_client(used: bool) -> None:
-    """A transport that was given is closed with the client, and to close the client again does nothing."""
+    """The given transport is closed with the client; closing the client again does nothing."""
     recorder = Recorder()
     client = ClanforgeClient(PAIR, account_service_id=7, transport=recorder)
     if used:
@@ -459,8 +462,8 @@ async def test_the_transport_is_closed_once_with_the_client(used: bool) -> None:
 
 
 @pytest.mark.parametrize("over_aiohttp", [False, True])
-async def test_a_real_client_can_be_closed_twice(over_aiohttp: bool) -> None:
-    """To close a client again, or one that was never used, does nothing."""
+async def test_a_client_can_be_closed_twice(over_aiohttp: bool) -> None:
+    """Closing a client again, or one that was never used, does nothing."""
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with LoopbackServer(lambda _: http_answer(wire(5))) as server:
         client = ClanforgeClient(PAIR, base_url=server.url, transport=transport)
@@ -473,15 +476,15 @@ async def test_a_real_client_can_be_closed_twice(over_aiohttp: bool) -> None:
 
 
 async def test_calls_in_flight_end_when_the_client_closes() -> None:
-    """A call in flight, or in front of the limits, when the client is closed ends with an error of ours."""
+    """A call in flight, or waiting for the limits, when the client closes raises a `ClanforgeError`."""
     asked = asyncio.Event()
 
-    async def never(_head: str) -> bytes:
+    async def never_respond(_head: str) -> bytes:
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with LoopbackServer(never) as server:
+    async with LoopbackServer(never_respond) as server:
         client = ClanforgeClient(PAIR, base_url=server.url, max_concurrency=1)
         calls = [asyncio.create_task(client.image_diffs.status(5)) for _ in range(3)]
         await asked.wait()
@@ -492,8 +495,8 @@ async def test_calls_in_flight_end_when_the_client_closes() -> None:
 
 
 @virtual_time
-async def test_a_call_that_waits_at_the_limits_is_refused_when_the_client_closes() -> None:
-    """Whoever waits for its turn when the client is closed is refused in its turn, and sends nothing."""
+async def test_a_waiting_call_raises_when_the_client_closes() -> None:
+    """A call that waits for its turn when the client closes raises in its turn, and sends nothing."""
     server = ScriptedServer()
     server.diff(5, wire(5))
     client = server.client(max_rate=1.0)
@@ -507,8 +510,8 @@ async def test_a_call_that_waits_at_the_limits_is_refused_when_the_client_closes
 
 
 @pytest.mark.parametrize("max_rate", [None, 20.0])
-def test_a_client_in_a_second_loop_refuses(max_rate: float | None) -> None:
-    """In a second event loop a client says that it serves but one."""
+def test_a_client_in_a_second_loop_raises(max_rate: float | None) -> None:
+    """In a second event loop a client raises that it serves only one."""
     client = ClanforgeClient(PAIR, account_service_id=7, transport=Recorder(), max_rate=max_rate, max_concurrency=2)
 
     async def use() -> list[object]:
@@ -549,9 +552,9 @@ for transport in (None, AiohttpTransport(verify=False)):
 """
 
 
-def test_connections_of_another_loop_are_no_trap() -> None:
-    """With connections left over from a closed event loop calls, and closing, work or fail with an error of ours."""
-    # In an interpreter of its own, since connections that nobody can close any more are left to the collector.
+def test_connections_of_another_loop_do_no_harm() -> None:
+    """With connections of a closed event loop, calls and closing work or raise a `ClanforgeError`."""
+    # In its own interpreter, because connections that can no longer be closed are left to the garbage collector.
     run = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-W", "ignore", "-c", IN_TWO_LOOPS],
         cwd=Path(__file__).parents[1],

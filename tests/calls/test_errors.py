@@ -1,4 +1,4 @@
-"""Errors: one tree, with data on it, that survives pickling."""
+"""Errors: one tree, with their data as attributes, that can be pickled."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
     WatchTimeoutError: (ClanforgeError, TimeoutError),
 }
 
-MOMENT = datetime(2025, 11, 22, tzinfo=UTC)
+TIME = datetime(2025, 11, 22, tzinfo=UTC)
 JOB = ImageDiffJob(
     id=5,
     state=JobState.FAILED,
-    created_at=MOMENT,
-    updated_at=MOMENT,
+    created_at=TIME,
+    updated_at=TIME,
     progress=40,
     error="no space left",
     added={"a/b": {"size": 1}},
 )
-REF = JobRef.image_diff(5, MOMENT)
-ANSWER: dict[str, Any] = {
+REF = JobRef.image_diff(5, TIME)
+RESPONSE: dict[str, Any] = {
     "error_code": 12,
     "method": "POST",
     "url": "https://api.example/cfp/v1/imagediff/5/status",
@@ -81,16 +81,16 @@ ERRORS: list[tuple[ClanforgeError, dict[str, Any]]] = [
     (ConfigurationError("the client is closed"), {}),
     (TransportError("refused", request_sent=False), {"request_sent": False}),
     (RequestTimeoutError("no answer", request_sent=True), {"request_sent": True}),
-    (APIError("teapot", status_code=418, **ANSWER), {"status_code": 418, "message": "teapot", **ANSWER}),
-    (BadRequestError("bad", status_code=400, **ANSWER), {"status_code": 400, "message": "bad", **ANSWER}),
-    (AuthenticationError("keys", status_code=401, **ANSWER), {"status_code": 401, "message": "keys", **ANSWER}),
-    (PermissionDeniedError("no", status_code=403, **ANSWER), {"status_code": 403, "message": "no", **ANSWER}),
-    (NotFoundError("none", status_code=404, **ANSWER), {"status_code": 404, "message": "none", **ANSWER}),
-    (RateLimitError("slow", status_code=429, **ANSWER), {"status_code": 429, "message": "slow", **ANSWER}),
-    (ServerError("down", status_code=502, **ANSWER), {"status_code": 502, "message": "down", **ANSWER}),
+    (APIError("teapot", status_code=418, **RESPONSE), {"status_code": 418, "message": "teapot", **RESPONSE}),
+    (BadRequestError("bad", status_code=400, **RESPONSE), {"status_code": 400, "message": "bad", **RESPONSE}),
+    (AuthenticationError("keys", status_code=401, **RESPONSE), {"status_code": 401, "message": "keys", **RESPONSE}),
+    (PermissionDeniedError("no", status_code=403, **RESPONSE), {"status_code": 403, "message": "no", **RESPONSE}),
+    (NotFoundError("none", status_code=404, **RESPONSE), {"status_code": 404, "message": "none", **RESPONSE}),
+    (RateLimitError("slow", status_code=429, **RESPONSE), {"status_code": 429, "message": "slow", **RESPONSE}),
+    (ServerError("down", status_code=502, **RESPONSE), {"status_code": 502, "message": "down", **RESPONSE}),
     (
-        ImageLockedError("locked", diff_id=9, status_code=200, **ANSWER),
-        {"diff_id": 9, "status_code": 200, "message": "locked", **ANSWER},
+        ImageLockedError("locked", diff_id=9, status_code=200, **RESPONSE),
+        {"diff_id": 9, "status_code": 200, "message": "locked", **RESPONSE},
     ),
     (
         InvalidResponseError("unreadable", fields=("diffid", "jobeta"), body="<html>"),
@@ -115,73 +115,73 @@ def assert_same(twin: ClanforgeError, error: ClanforgeError, attributes: dict[st
         assert getattr(twin, name) == value
 
 
-def public_ancestors(cls: type[BaseException]) -> set[type[BaseException]]:
+def public_bases(cls: type[BaseException]) -> set[type[BaseException]]:
     known = {ClanforgeError, ValueError, TimeoutError, *TREE}
     return {ancestor for ancestor in cls.__mro__[1:] if ancestor in known}
 
 
 @pytest.mark.parametrize("cls", TREE)
-def test_each_error_stands_where_the_tree_says(cls: type[ClanforgeError]) -> None:
-    """An error is caught as every error above it, and as no other."""
+def test_each_error_has_its_documented_bases(cls: type[ClanforgeError]) -> None:
+    """An error can be caught as each error above it in the tree, and as no other."""
     expected = set(TREE[cls])
     for parent in TREE[cls]:
-        expected |= public_ancestors(parent)
-    assert public_ancestors(cls) == expected
+        expected |= public_bases(parent)
+    assert public_bases(cls) == expected
 
 
-def test_the_tree_is_whole() -> None:
-    """Every error that the package makes public stands in the tree, and the tree holds no other."""
+def test_the_tree_is_complete() -> None:
+    """Every public error is in the tree, and the tree has no other."""
     exported = {getattr(clanforge_async, name) for name in clanforge_async.__all__}
     errors = {thing for thing in exported if isinstance(thing, type) and issubclass(thing, BaseException)}
     assert errors == {ClanforgeError, *TREE}
 
 
 def test_the_base_is_an_ordinary_exception() -> None:
-    """The base is an ``Exception`` and nothing more special, so that ``except Exception`` sees all of them."""
+    """The base is a plain ``Exception``, so that ``except Exception`` catches every error."""
     assert ClanforgeError.__bases__ == (Exception,)
 
 
-def test_every_error_has_an_example_here() -> None:
-    """The examples that the following tests go through leave out no error."""
+def test_every_error_has_an_example() -> None:
+    """The examples of the following tests include every error."""
     assert {type(error) for error, _ in ERRORS} == {ClanforgeError, *TREE}
 
 
 @each_error
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_every_error_pickles(error: ClanforgeError, attributes: dict[str, Any], protocol: int) -> None:
+def test_every_error_can_be_pickled(error: ClanforgeError, attributes: dict[str, Any], protocol: int) -> None:
     """An unpickled error has the class, the text and the attributes of the original."""
     twin = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - the claim is about pickling
     assert_same(twin, error, attributes)
 
 
 @each_error
-def test_every_error_copies(error: ClanforgeError, attributes: dict[str, Any]) -> None:
-    """A copy, shallow or deep, has the class, the text and the attributes of the original, and is another object."""
+def test_every_error_can_be_copied(error: ClanforgeError, attributes: dict[str, Any]) -> None:
+    """A shallow or deep copy is another object with the class, the text and the attributes of the original."""
     for twin in (copy.copy(error), copy.deepcopy(error)):
         assert twin is not error
         assert_same(twin, error, attributes)
 
 
-def test_a_copy_has_attributes_of_its_own() -> None:
-    """Setting an attribute of a copy leaves the original as it was."""
+def test_a_copy_has_its_own_attributes() -> None:
+    """Setting an attribute of a copy leaves the original unchanged."""
     error = RateLimitError("slow", status_code=429, retry_after=90.0)
     twin = copy.copy(error)
     twin.retry_after = 30.0
     assert error.retry_after == 90.0
 
 
-def test_a_cause_of_ours_is_pickled_too() -> None:
-    """Whoever unpickles an error still learns which other error of ours was its cause."""
+def test_a_cause_of_this_package_is_pickled() -> None:
+    """An unpickled error has its cause if that is a `ClanforgeError`."""
     error = RetryOutcomeUnknownError(5)
-    error.__cause__ = RequestTimeoutError("no answer in time", request_sent=True)
+    error.__cause__ = RequestTimeoutError("no response in time", request_sent=True)
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
     assert isinstance(twin.__cause__, RequestTimeoutError)
     assert twin.__cause__.request_sent
-    assert str(twin.__cause__) == "no answer in time"
+    assert str(twin.__cause__) == "no response in time"
 
 
-def test_a_foreign_cause_does_not_stop_pickling() -> None:
-    """A cause that need not pickle, such as another library's error, is left behind."""
+def test_another_cause_is_not_pickled() -> None:
+    """A cause of another library, which may not pickle, is left out."""
 
     class UnpicklableError(Exception):
         def __reduce__(self) -> str:
@@ -194,8 +194,8 @@ def test_a_foreign_cause_does_not_stop_pickling() -> None:
     assert twin.request_sent is False
 
 
-def test_notes_are_pickled_too() -> None:
-    """Notes added to an error stay with it."""
+def test_notes_are_pickled() -> None:
+    """An unpickled error has its notes."""
     error = TransportError("refused", request_sent=False)
     error.add_note("while it rained")
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["while it rained"]  # noqa: S301 - as above
@@ -217,7 +217,7 @@ def test_notes_are_pickled_too() -> None:
         (JobFailedError(JOB), "image-diff/5 failed: no space left"),
         (JobSquashedError(JOB), "image-diff/5 was squashed by a newer job: no space left"),
         (
-            JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=MOMENT, updated_at=MOMENT)),
+            JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=TIME, updated_at=TIME)),
             "image-diff/5 failed",
         ),
         (RetryOutcomeUnknownError(5), "the retry of image diff 5 may or may not have happened"),
@@ -226,13 +226,13 @@ def test_notes_are_pickled_too() -> None:
         (StaleJobError(REF), "no status of the awaited run: image-diff/5@1763769600 (never seen)"),
     ],
 )
-def test_a_message_says_what_failed(error: ClanforgeError, text: str) -> None:
-    """A message says what failed and of what, then what the server said of it."""
+def test_a_message_names_the_failure(error: ClanforgeError, text: str) -> None:
+    """A message names the failed object and the failure, then quotes the server."""
     assert str(error) == text
 
 
-def test_what_an_answer_did_not_say_is_empty() -> None:
-    """An error made of an answer that says little holds None or empty text for the rest."""
+def test_missing_attributes_are_empty() -> None:
+    """Attributes that the response does not provide are None or empty."""
     error = APIError("teapot", status_code=418)
     locked = ImageLockedError("locked", diff_id=9, status_code=200)
     for silent in (error, locked):
@@ -242,8 +242,8 @@ def test_what_an_answer_did_not_say_is_empty() -> None:
     assert (unreadable.fields, unreadable.body) == ((), "")
 
 
-def test_a_message_quotes_no_more_of_the_server_than_anybody_reads() -> None:
-    """However much a job says of its failure or its state, the message keeps 500 characters, and the job all."""
+def test_a_message_quotes_at_most_500_characters() -> None:
+    """A message quotes at most 500 characters of a job's error or state; the job keeps all."""
     job = attrs.evolve(JOB, error="x" * 5000, state=None, state_id=99, state_name="y" * 5000)
     for error in (JobFailedError(job), JobSquashedError(job)):
         assert str(error).count("x") == 500

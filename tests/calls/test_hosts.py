@@ -1,4 +1,4 @@
-"""Which host is which: compared as a whole and as httpx would connect to it, however it is written."""
+"""Host comparison: whole host names, as httpx connects to them, in any spelling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.secrets import SECRET_KEY, TOKEN, assert_hidden, shown_by
 
 from clanforge_async import AccessKeyAuth, BearerTokenAuth, ClanforgeClient, ConfigurationError
 
-THIS_MACHINE = [
+LOOPBACK = [
     "127.0.0.1",
     "127.255.255.254:8080",
     "localhost",
@@ -20,7 +20,7 @@ THIS_MACHINE = [
     "[::1]",
     "[0:0:0:0:0:0:0:1]:80",
 ]
-NOT_WRITTEN_AS_THIS_MACHINE = [
+NOT_LOOPBACK = [
     "127.1",
     "127.0.0.1.",
     "127.0.0.1%00.evil",
@@ -45,7 +45,7 @@ NOT_WRITTEN_AS_THIS_MACHINE = [
     "multiplay.dev.evil",
     "api.multiplay.co.uk.evil.com",
 ]
-NO_HOST_AT_ALL = [
+AMBIGUOUS = [
     "127.0.0.01",
     "0177.0.0.1",
     "\u24dbocalhost",
@@ -54,7 +54,7 @@ NO_HOST_AT_ALL = [
     "[::1",
     "xn--localhost",
 ]
-THE_DOCUMENTED_HOST = [
+DOCUMENTED_HOST = [
     "api.multiplay.co.uk",
     "API.Multiplay.CO.UK",
     "api.multiplay.co.uk.",
@@ -80,40 +80,40 @@ def client(base_url: str, account_service_id: int | None = None) -> ClanforgeCli
     return ClanforgeClient(BearerTokenAuth(TOKEN), base_url=base_url, account_service_id=account_service_id)
 
 
-@pytest.mark.parametrize("host", THIS_MACHINE)
-def test_plain_http_reaches_this_machine(host: str) -> None:
-    """What is loopback without asking anybody may be talked to in the clear."""
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_plain_http_is_allowed_for_loopback(host: str) -> None:
+    """Hosts that are loopback without a resolver may use plain http."""
     client(f"http://{host}")
 
 
-@pytest.mark.parametrize("host", NOT_WRITTEN_AS_THIS_MACHINE)
-def test_plain_http_reaches_nobody_else(host: str) -> None:
-    """What only a resolver could say to be this machine may not, however much like it it looks; https may."""
+@pytest.mark.parametrize("host", NOT_LOOPBACK)
+def test_plain_http_is_rejected_for_other_hosts(host: str) -> None:
+    """Any other host, however similar to loopback, must use https."""
     with pytest.raises(ConfigurationError, match="plain http"):
         client(f"http://{host}", account_service_id=7)
     client(f"https://{host}", account_service_id=7)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("host", NO_HOST_AT_ALL)
-def test_what_programs_read_differently_is_refused(host: str, scheme: str) -> None:
-    """A host that some read as this machine and others as another, or not at all, is no host."""
+@pytest.mark.parametrize("host", AMBIGUOUS)
+def test_an_ambiguous_host_is_rejected(host: str, scheme: str) -> None:
+    """A host that some programs parse as loopback and others do not is an error."""
     with pytest.raises(ConfigurationError, match="base_url is not an address"):
         client(f"{scheme}://{host}")
 
 
-@pytest.mark.parametrize("host", THE_DOCUMENTED_HOST)
+@pytest.mark.parametrize("host", DOCUMENTED_HOST)
 @pytest.mark.parametrize("auth", [BearerTokenAuth(TOKEN), AccessKeyAuth("key", "secret")], ids=repr)
 def test_the_documented_host_requires_an_account(auth: httpx.Auth, host: str) -> None:
-    """It does so on every port and in every spelling, whoever asks."""
+    """`CLANFORGE_URL` requires ``account_service_id`` on every port, in every spelling, with any credentials."""
     with pytest.raises(ConfigurationError, match="account_service_id"):
         ClanforgeClient(auth, base_url=f"https://{host}")
     ClanforgeClient(auth, base_url=f"https://{host}", account_service_id=7)
 
 
 @pytest.mark.parametrize("host", OTHER_HOSTS)
-def test_no_other_host_requires_one(host: str) -> None:
-    """Neither what begins like it nor what ends like it is the documented host."""
+def test_no_other_host_requires_an_account(host: str) -> None:
+    """A host that only begins or ends like the documented host requires no ``account_service_id``."""
     client(f"https://{host}")
 
 
@@ -122,11 +122,9 @@ def test_no_other_host_requires_one(host: str) -> None:
     "host", ["127.0.0.1", "localhost", "api.multiplay.dev", "api.multiplay.co.uk@evil.com", "[::1]"]
 )
 @pytest.mark.parametrize("read", [str, httpx.URL])
-def test_credentials_in_an_address_are_refused_and_not_shown(
-    read: Callable[[str], Any], host: str, scheme: str
-) -> None:
-    """An address with somebody's name and password in it is refused, wherever it leads, and quoted nowhere."""
-    with pytest.raises(ConfigurationError, match="neither credentials") as refused:
+def test_credentials_in_a_url_are_rejected_and_hidden(read: Callable[[str], Any], host: str, scheme: str) -> None:
+    """A URL with a user name or password is an error that does not quote it, whatever its host."""
+    with pytest.raises(ConfigurationError, match="neither credentials") as raised:
         client(read(f"{scheme}://{CREDENTIALS}@{host}"))
-    refused.value.__traceback__ = None  # our frames hold the address
-    assert_hidden(shown_by(refused.value))
+    raised.value.__traceback__ = None  # the frames of the package hold the address
+    assert_hidden(shown_by(raised.value))

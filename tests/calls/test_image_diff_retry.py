@@ -1,4 +1,4 @@
-"""``image_diffs.retry``: a GET with a side effect, sent again only where it cannot have been acted upon."""
+"""``image_diffs.retry``: a GET with a side effect, sent again only if the server cannot have processed it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNSENT: dict[str, Exception] = {
     "pool timeout": httpx.PoolTimeout("late"),
     "proxy": httpx.ProxyError("no"),
 }
-DOUBTFUL: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
+UNKNOWN_OUTCOMES: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
     "read timeout": (lambda: httpx.ReadTimeout("late"), RequestTimeoutError),
     "write timeout": (lambda: httpx.WriteTimeout("late"), RequestTimeoutError),
     "dropped": (lambda: httpx.RemoteProtocolError("dropped"), TransportError),
@@ -64,18 +64,18 @@ DOUBTFUL: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
     ),
     "too large": (lambda: httpx.Response(200, content=b"x" * 5000), InvalidResponseError),
 }
-REFUSED: dict[str, Answer] = {
+REJECTED: dict[str, Answer] = {
     **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418)},
     "envelope": httpx.Response(200, json=envelope("no")),
     "locked": httpx.Response(200, json=envelope("image locked by diffid: 6")),
     "locked under 500": httpx.Response(500, json=envelope("image locked by diffid: 6")),
 }
-# Clocks are told apart once, not for every failure.
-each_doubt_and_clock = pytest.mark.parametrize(
-    ("failure", "skew"), [*((name, 0) for name in DOUBTFUL), ("dropped", -86400), ("dropped", 86400)]
+# Every clock is tested once, not with every failure.
+each_failure_and_clock = pytest.mark.parametrize(
+    ("failure", "skew"), [*((name, 0) for name in UNKNOWN_OUTCOMES), ("dropped", -86400), ("dropped", 86400)]
 )
-each_doubt = pytest.mark.parametrize("failure", DOUBTFUL)
-over_both = pytest.mark.parametrize("over_aiohttp", [False, True])
+each_failure = pytest.mark.parametrize("failure", UNKNOWN_OUTCOMES)
+each_transport = pytest.mark.parametrize("over_aiohttp", [False, True])
 
 
 def http_date(seconds: float) -> str:
@@ -83,7 +83,7 @@ def http_date(seconds: float) -> str:
 
 
 class Diff:
-    """A diff on a server whose clock goes wrong by some seconds, and which takes its time to answer."""
+    """A diff on a server with a skewed clock and slow responses."""
 
     def __init__(self, skew: int = 0) -> None:
         self.server = ScriptedServer()
@@ -94,7 +94,7 @@ class Diff:
         return server_now() + self.skew
 
     def on(self, call: str, *steps: Callable[[], Answer], takes: float = 0.0) -> None:
-        """Have a call answered by these steps in turn, each after a while."""
+        """Set the steps that respond to a call, each after a delay."""
         left = list(steps)
 
         async def script() -> Answer:
@@ -104,7 +104,7 @@ class Diff:
         self.server.on(f"imagediff/{call}", 5, script)
 
     def says(self, state: JobState, updated: float, **fields: Any) -> Callable[[], Answer]:
-        """Answer with the diff in a state that it has had since a moment, in seconds from when it all began."""
+        """Respond with the diff in a state since a time, in seconds from the start."""
 
         def step() -> Answer:
             body = wire(5, state, jobupdated=math.floor(self.began + updated), **fields)
@@ -113,7 +113,7 @@ class Diff:
         return step
 
     def at(self, seconds: float) -> datetime:
-        """Return a moment by the server's clock, in seconds from when it all began."""
+        """Return a time by the server's clock, in seconds from the start."""
         return datetime.fromtimestamp(math.floor(self.began + seconds), UTC)
 
     def client(self, **options: Any) -> ClanforgeClient:
@@ -124,12 +124,12 @@ def fails(answer_: Answer) -> Callable[[], Answer]:
     return lambda: answer_
 
 
-# When it goes well
+# Success
 
 
 @virtual_time
-async def test_a_retry_knows_from_when_on_a_status_is_news() -> None:
-    """The job that a retry answers with has a ``ref`` whose ``newer_than`` is its own ``updated_at``."""
+async def test_a_retry_returns_a_ref_with_newer_than() -> None:
+    """The ``ref`` of the job that a retry returns has the job's ``updated_at`` as ``newer_than``."""
     diff = Diff()
     diff.on("retry", diff.says(JobState.QUEUED, 0))
     async with diff.client() as client:
@@ -142,8 +142,8 @@ async def test_a_retry_knows_from_when_on_a_status_is_news() -> None:
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 @pytest.mark.parametrize("state", TERMINAL)
-def test_the_end_of_the_run_before_is_no_news(state: JobState, skew: int) -> None:
-    """Where a retry answers with the end of the run before, only what is updated a second after that is news."""
+def test_the_end_of_the_previous_run_is_ignored(state: JobState, skew: int) -> None:
+    """If a retry returns the end of the previous run, ``newer_than`` is one second after that."""
 
     @virtual_time
     async def run() -> None:
@@ -159,8 +159,8 @@ def test_the_end_of_the_run_before_is_no_news(state: JobState, skew: int) -> Non
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 @pytest.mark.parametrize("state", TERMINAL)
-def test_a_run_that_ended_while_it_was_asked_for_is_news(state: JobState, skew: int) -> None:
-    """Where the new run has ended before the retry was answered, by the server's clock, that end is news."""
+def test_a_new_run_may_end_before_the_response(state: JobState, skew: int) -> None:
+    """If the new run ends before the retry's response, by the server's clock, that end counts."""
 
     @virtual_time
     async def run() -> None:
@@ -174,8 +174,8 @@ def test_a_run_that_ended_while_it_was_asked_for_is_news(state: JobState, skew: 
 
 
 @virtual_time
-async def test_an_end_in_the_very_second_of_the_call_is_in_doubt() -> None:
-    """An end in the second in which the call was made may be of the run before, and is not taken for news."""
+async def test_an_end_in_the_second_of_the_call_is_ignored() -> None:
+    """An end in the second of the call may belong to the previous run, and is ignored."""
     diff = Diff()
     diff.on("retry", diff.says(JobState.COMPLETED, 0))
     async with diff.client() as client:
@@ -184,8 +184,8 @@ async def test_an_end_in_the_very_second_of_the_call_is_in_doubt() -> None:
 
 
 @virtual_time
-async def test_an_end_in_the_second_after_the_call_is_news() -> None:
-    """An end in the next second, by the server's clock, can only be of the run that was asked for."""
+async def test_an_end_in_the_second_after_the_call_counts() -> None:
+    """An end in the next second, by the server's clock, belongs to the new run."""
     diff = Diff()
     diff.on("retry", diff.says(JobState.COMPLETED, 1), takes=8)
     async with diff.client() as client:
@@ -194,8 +194,8 @@ async def test_an_end_in_the_second_after_the_call_is_news() -> None:
 
 
 @virtual_time
-async def test_without_a_date_the_local_clock_tells() -> None:
-    """An answer without ``Date`` is judged by the local clock, the only one there is."""
+async def test_without_a_date_the_local_clock_decides() -> None:
+    """A response without ``Date`` is compared to the local clock."""
     server = ScriptedServer()
     server.retry(5, httpx.Response(200, json=wire(5, JobState.FAILED, jobupdated=START)))
     async with server.client() as client:
@@ -203,12 +203,12 @@ async def test_without_a_date_the_local_clock_tells() -> None:
     assert job.ref == JobRef.image_diff(5, datetime.fromtimestamp(START + 1, UTC))
 
 
-# When nothing was sent, or refused for now
+# Nothing sent, or 429
 
 
 @pytest.mark.parametrize("failure", UNSENT)
 def test_a_retry_without_a_connection_is_sent_again(failure: str) -> None:
-    """Where no connection was made the retry is sent again, until it is."""
+    """If no connection was made, the retry is sent again."""
 
     @virtual_time
     async def run() -> None:
@@ -224,8 +224,8 @@ def test_a_retry_without_a_connection_is_sent_again(failure: str) -> None:
 
 @pytest.mark.parametrize("failure", UNSENT)
 @pytest.mark.parametrize("max_retries", [0, 2])
-def test_a_retry_that_never_left_says_so(failure: str, max_retries: int) -> None:
-    """Where no connection can be made at all the error says that nothing was sent, and nothing is in doubt."""
+def test_a_retry_that_was_never_sent_is_a_transport_error(failure: str, max_retries: int) -> None:
+    """If no connection can be made at all, the error has ``request_sent`` False, and the outcome is known."""
 
     @virtual_time
     async def run() -> None:
@@ -242,8 +242,8 @@ def test_a_retry_that_never_left_says_so(failure: str, max_retries: int) -> None
 
 
 @pytest.mark.parametrize("headers", [{}, {"Retry-After": "20"}])
-def test_a_retry_that_came_too_soon_is_sent_again(headers: dict[str, str]) -> None:
-    """A 429 was not acted upon: the retry is sent again, never before the time that the server named."""
+def test_a_retry_is_sent_again_after_a_429(headers: dict[str, str]) -> None:
+    """A 429 was not processed: the retry is sent again, never before ``Retry-After`` has passed."""
 
     @virtual_time
     async def run() -> None:
@@ -259,8 +259,8 @@ def test_a_retry_that_came_too_soon_is_sent_again(headers: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(("headers", "times"), [({}, 4), ({"Retry-After": "90"}, 1)])
-def test_a_retry_that_is_refused_for_long_is_not_in_doubt(headers: dict[str, str], times: int) -> None:
-    """A 429 to the last, or one that asks for more than 60 s, is raised as such."""
+def test_a_429_leaves_the_outcome_known(headers: dict[str, str], times: int) -> None:
+    """A 429 to the last attempt, or one with ``Retry-After`` beyond 60 s, is raised as it is."""
 
     @virtual_time
     async def run() -> None:
@@ -275,14 +275,14 @@ def test_a_retry_that_is_refused_for_long_is_not_in_doubt(headers: dict[str, str
     run()
 
 
-@pytest.mark.parametrize("failure", REFUSED)
-def test_a_refusal_is_no_doubt(failure: str) -> None:
-    """Where the server refuses, the refusal is raised at once: nothing is sent again, and no status is read."""
+@pytest.mark.parametrize("failure", REJECTED)
+def test_a_rejected_retry_is_raised_at_once(failure: str) -> None:
+    """If the server rejects the retry, the error is raised at once: no second request, no status read."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.retry(5, REFUSED[failure])
+        server.retry(5, REJECTED[failure])
         async with server.client() as client:
             with pytest.raises(APIError) as raised:
                 await client.image_diffs.retry(5)
@@ -293,8 +293,8 @@ def test_a_refusal_is_no_doubt(failure: str) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_retry_held_back_by_a_cool_down_is_not_in_doubt(status: int) -> None:
-    """A retry that is not sent, since the server wants no request for longer than 60 s, is raised as what it is."""
+def test_a_retry_during_a_long_cooldown_is_never_sent(status: int) -> None:
+    """A retry that is not sent because of a cooldown beyond 60 s raises the error of that cooldown."""
 
     @virtual_time
     async def run() -> None:
@@ -311,18 +311,18 @@ def test_a_retry_held_back_by_a_cool_down_is_not_in_doubt(status: int) -> None:
     run()
 
 
-# When nobody knows
+# Unknown outcome
 
 
-@each_doubt
+@each_failure
 @pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING])
-def test_a_run_under_way_settles_a_doubt(failure: str, state: JobState) -> None:
-    """After a failure that leaves the outcome open, a status that shows a run under way is the answer."""
+def test_a_running_job_resolves_an_unknown_outcome(failure: str, state: JobState) -> None:
+    """After a failure with unknown outcome, a status that shows a running job is returned."""
 
     @virtual_time
     async def run() -> None:
         diff = Diff()
-        diff.on("retry", DOUBTFUL[failure][0])
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0])
         diff.on("status", diff.says(state, -10))
         async with diff.client() as client:
             job = await client.image_diffs.retry(5)
@@ -334,8 +334,8 @@ def test_a_run_under_way_settles_a_doubt(failure: str, state: JobState) -> None:
 
 
 @virtual_time
-async def test_a_state_that_nobody_knows_is_no_end() -> None:
-    """A status in an unknown state is not terminal, and settles the doubt."""
+async def test_an_unknown_state_resolves_an_unknown_outcome() -> None:
+    """A status with an unknown state is not terminal, so it is returned."""
     diff = Diff()
     diff.on("retry", fails(httpx.ReadTimeout("late")))
     diff.on("status", diff.says(JobState.RUNNING, -10, jobstateid=99))
@@ -343,15 +343,15 @@ async def test_a_state_that_nobody_knows_is_no_end() -> None:
         assert (await client.image_diffs.retry(5)).state is None
 
 
-@each_doubt_and_clock
+@each_failure_and_clock
 @pytest.mark.parametrize("state", TERMINAL)
-def test_an_end_since_the_call_settles_a_doubt(failure: str, skew: int, state: JobState) -> None:
-    """A status that shows an end since the call, by the server's own clock, is the answer."""
+def test_an_end_after_the_call_resolves_an_unknown_outcome(failure: str, skew: int, state: JobState) -> None:
+    """A status that shows an end after the call, by the server's clock, is returned."""
 
     @virtual_time
     async def run() -> None:
         diff = Diff(skew)
-        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0], takes=20)
         diff.on("status", diff.says(state, 10))
         async with diff.client() as client:
             job = await client.image_diffs.retry(5)
@@ -361,30 +361,30 @@ def test_an_end_since_the_call_settles_a_doubt(failure: str, skew: int, state: J
     run()
 
 
-@each_doubt_and_clock
+@each_failure_and_clock
 @pytest.mark.parametrize("state", TERMINAL)
-def test_an_end_from_before_settles_nothing(failure: str, skew: int, state: JobState) -> None:
-    """A status that still shows an end from before the call leaves the outcome unknown, with the failure chained."""
+def test_an_end_before_the_call_leaves_the_outcome_unknown(failure: str, skew: int, state: JobState) -> None:
+    """A status that shows an end before the call raises `RetryOutcomeUnknownError`, with the failure as its cause."""
 
     @virtual_time
     async def run() -> None:
         diff = Diff(skew)
-        diff.on("retry", DOUBTFUL[failure][0], takes=20)
+        diff.on("retry", UNKNOWN_OUTCOMES[failure][0], takes=20)
         diff.on("status", diff.says(state, -10))
         async with diff.client() as client:
             with pytest.raises(RetryOutcomeUnknownError, match="may or may not have happened") as raised:
                 await client.image_diffs.retry(5)
         assert raised.value.diff_id == 5
-        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert type(raised.value.__cause__) is UNKNOWN_OUTCOMES[failure][1]
         assert diff.server.asked == {RETRY: [0.0], STATUS: [20.0]}
 
     run()
 
 
-@each_doubt
+@each_failure
 @pytest.mark.parametrize("unread", ["read timeout", "404", "html", "refused"])
-def test_a_status_that_cannot_be_read_settles_nothing(failure: str, unread: str) -> None:
-    """Where the status cannot be read either, the outcome is unknown, and the first failure is the cause."""
+def test_a_failed_status_leaves_the_outcome_unknown(failure: str, unread: str) -> None:
+    """If the status read fails too, the outcome is unknown, and the first failure is the cause."""
     answers: dict[str, Answer] = {
         "read timeout": httpx.ReadTimeout("marked"),
         "404": httpx.Response(404, json=envelope("marked")),
@@ -395,12 +395,12 @@ def test_a_status_that_cannot_be_read_settles_nothing(failure: str, unread: str)
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
-        server.retry(5, DOUBTFUL[failure][0]())
+        server.retry(5, UNKNOWN_OUTCOMES[failure][0]())
         server.diff(5, answers[unread])
         async with server.client(max_response_bytes=4000) as client:
             with pytest.raises(RetryOutcomeUnknownError) as raised:
                 await client.image_diffs.retry(5)
-        assert type(raised.value.__cause__) is DOUBTFUL[failure][1]
+        assert type(raised.value.__cause__) is UNKNOWN_OUTCOMES[failure][1]
         assert "status" in raised.value.__cause__.__notes__[0]
         assert len(server.asked[RETRY]) == 1
 
@@ -408,8 +408,8 @@ def test_a_status_that_cannot_be_read_settles_nothing(failure: str, unread: str)
 
 
 @virtual_time
-async def test_a_retry_without_an_answer_is_in_doubt() -> None:
-    """A server that never answers the retry is asked for the status once the request's time is up."""
+async def test_a_retry_that_times_out_reads_the_status() -> None:
+    """If the retry gets no response, the status is read after the timeout."""
     diff = Diff()
     diff.server.on("imagediff/retry", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
     diff.on("status", diff.says(JobState.RUNNING, 12))
@@ -420,8 +420,8 @@ async def test_a_retry_without_an_answer_is_in_doubt() -> None:
 
 
 @virtual_time
-async def test_the_last_request_is_the_one_in_doubt() -> None:
-    """Where a retry was sent again, an end between the two requests is from before the one that counts."""
+async def test_the_outcome_is_that_of_the_last_request() -> None:
+    """If the retry was sent twice, an end between the two requests counts as before the call."""
     diff = Diff()
     diff.on("retry", fails(answer({}, 429, **{"Retry-After": "30"})), fails(httpx.ReadTimeout("late")))
     diff.on("status", diff.says(JobState.COMPLETED, 20))
@@ -432,8 +432,8 @@ async def test_the_last_request_is_the_one_in_doubt() -> None:
 
 
 @virtual_time
-async def test_a_doubt_is_settled_when_the_server_wants_to_be_asked() -> None:
-    """A 503 with ``Retry-After`` leaves the outcome open too, and the status is not read before that time."""
+async def test_the_status_is_read_after_retry_after() -> None:
+    """After a 503 with ``Retry-After`` the outcome is unknown, and the status is read after that time."""
     diff = Diff()
     diff.on("retry", fails(answer({}, 503, **{"Retry-After": "40"})))
     diff.on("status", diff.says(JobState.RUNNING, 1))
@@ -443,8 +443,8 @@ async def test_a_doubt_is_settled_when_the_server_wants_to_be_asked() -> None:
 
 
 @virtual_time
-async def test_a_doubt_for_too_long_stays_one() -> None:
-    """A 503 that asks for more than 60 s leaves the outcome unknown at once: no status can be read before."""
+async def test_a_long_retry_after_leaves_the_outcome_unknown() -> None:
+    """After a 503 with ``Retry-After`` beyond 60 s the outcome is unknown at once, without a status read."""
     server = ScriptedServer()
     server.retry(5, answer({}, 503, **{"Retry-After": "90"}))
     async with server.client() as client:
@@ -456,8 +456,8 @@ async def test_a_doubt_for_too_long_stays_one() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_retry_is_cancelled() -> None:
-    """Who cancels a retry gets his cancellation, and no further request is sent."""
+async def test_a_cancelled_retry_sends_nothing_more() -> None:
+    """Cancelling a retry raises ``CancelledError``, and no further request is sent."""
     server = ScriptedServer()
     server.on("imagediff/retry", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
     async with server.client() as client:
@@ -471,15 +471,15 @@ async def test_a_cancelled_retry_is_cancelled() -> None:
 
 
 @virtual_time
-async def test_a_transport_cannot_send_a_retry_again() -> None:
-    """A transport that by itself sends a request again when the connection drops is kept from doing so."""
+async def test_a_transport_cannot_resend_a_retry() -> None:
+    """A transport that resends requests after a dropped connection cannot resend a retry."""
     sent: list[str] = []
 
     class DroppedError(httpx.ReadError):
         def __init__(self) -> None:
             super().__init__("dropped")
 
-    class Resending(httpx.AsyncBaseTransport):
+    class RetryingTransport(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             for _ in range(2):
                 async for _part in request.stream:  # type: ignore[union-attr] # a stream that both kinds share
@@ -489,18 +489,18 @@ async def test_a_transport_cannot_send_a_retry_again() -> None:
                     return answer(wire(5))
             raise DroppedError
 
-    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=Resending()) as client:
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=RetryingTransport()) as client:
         await client.image_diffs.retry(5)
     assert sent == ["/cfp/v1/imagediff/5/retry", "/cfp/v1/imagediff/5/status"]
 
 
-# On real sockets, over httpx's own transport and over aiohttp, which by itself repeats a GET
+# Real sockets, with httpx's own transport and with aiohttp, which resends a GET by itself
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize("reused", [False, True])
 async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: bool) -> None:
-    """A server that takes the retry and drops the connection, new or kept alive, sees exactly one retry."""
+    """A server that drops a new or kept connection after receiving the retry receives exactly one."""
 
     def drop_retries(head: str) -> bytes | None:
         return None if "/retry" in head else http_answer(wire(5), Date=http_date(START))
@@ -519,11 +519,11 @@ async def test_a_dropped_retry_is_sent_exactly_once(over_aiohttp: bool, reused: 
     assert server.request_lines == expected
 
 
-@over_both
-async def test_a_retry_is_answered_on_a_real_socket(over_aiohttp: bool) -> None:
-    """A retry that goes well takes one request, and a second one after it another.
+@each_transport
+async def test_a_retry_works_on_a_real_socket(over_aiohttp: bool) -> None:
+    """Each successful retry sends one request.
 
-    The client's own pool gives each a connection of its own, for the server may be about to close an idle one.
+    The default pool opens a connection for each, because the server may be about to close an idle one.
     """
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with (
@@ -536,9 +536,9 @@ async def test_a_retry_is_answered_on_a_real_socket(over_aiohttp: bool) -> None:
     assert server.connections == (1 if over_aiohttp else 2)
 
 
-@over_both
-async def test_a_refused_retry_is_not_in_doubt(over_aiohttp: bool) -> None:
-    """Where nobody listens the retry fails as not sent."""
+@each_transport
+async def test_a_refused_connection_leaves_the_outcome_known(over_aiohttp: bool) -> None:
+    """If nothing listens, the retry fails with ``request_sent`` False."""
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     with nobody_listens() as url:
         async with ClanforgeClient(("key", "secret"), base_url=url, transport=transport, max_retries=1) as client:

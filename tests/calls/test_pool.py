@@ -1,4 +1,4 @@
-"""The connections of a client that brings none: which of them are used, and how long they are kept."""
+"""The default connection pool: which connection a request uses, and how long an idle one is kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import httpx
 import pytest
 from support.virtual_time import virtual_time
 
-from clanforge_async._http.connection_pool import FRESH, Pool
+from clanforge_async._http.connection_pool import NEW_CONNECTION, ConnectionPool
 
 REQUEST = httpx.Request("GET", "https://api.multiplay.co.uk/")
 
 
 class Connection(httpx.AsyncBaseTransport):
-    """Answers after a second, or fails, and remembers how often it was used and whether it was closed."""
+    """Responds after a second, or fails; records its requests and whether it was closed."""
 
     def __init__(self) -> None:
         self.used = 0
@@ -33,8 +33,8 @@ class Connection(httpx.AsyncBaseTransport):
         self.closed = True
 
 
-class Opened:
-    """Opens connections and remembers them."""
+class ConnectionFactory:
+    """Opens connections and records them."""
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
@@ -44,32 +44,32 @@ class Opened:
         return self.connections[-1]
 
 
-async def exchange(pool: Pool) -> None:
+async def send_request(pool: ConnectionPool) -> None:
     response = await pool.handle_async_request(REQUEST)
     await response.aclose()
 
 
 @virtual_time
-async def test_the_connection_that_was_used_last_is_used_first() -> None:
-    """One request after another goes over one connection, however many there are."""
-    opened = Opened()
-    pool = Pool(opened)
-    await asyncio.gather(*(exchange(pool) for _ in range(3)))
+async def test_the_last_used_connection_is_reused() -> None:
+    """Sequential requests use one connection, even if several are idle."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
+    await asyncio.gather(*(send_request(pool) for _ in range(3)))
     for _ in range(5):
-        await exchange(pool)
+        await send_request(pool)
     assert sorted(connection.used for connection in opened.connections) == [1, 1, 6]
 
 
 @virtual_time
-async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
-    """A request that asks for it goes over a connection of its own, without there being more of them than before."""
-    opened = Opened()
-    pool = Pool(opened)
-    fresh = httpx.Request("GET", "https://api.example", extensions={FRESH: True})
+async def test_a_new_connection_replaces_an_idle_one() -> None:
+    """A request with `NEW_CONNECTION` opens one, and an idle connection is closed in exchange."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
+    fresh = httpx.Request("GET", "https://api.example", extensions={NEW_CONNECTION: True})
     await (await pool.handle_async_request(fresh)).aclose()
-    await asyncio.gather(*(exchange(pool) for _ in range(2)))
+    await asyncio.gather(*(send_request(pool) for _ in range(2)))
     await (await pool.handle_async_request(fresh)).aclose()
-    await exchange(pool)
+    await send_request(pool)
     assert [(connection.used, connection.closed) for connection in opened.connections] == [
         (2, True),
         (1, False),
@@ -79,52 +79,52 @@ async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
 
 
 @virtual_time
-async def test_a_connection_is_busy_until_its_answer_is_closed() -> None:
-    """Whoever has yet to read an answer shares its connection with nobody."""
-    opened = Opened()
-    pool = Pool(opened)
+async def test_a_connection_is_busy_until_its_response_is_closed() -> None:
+    """A connection whose response is still open serves no other request."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
     unread = await pool.handle_async_request(REQUEST)
-    await exchange(pool)
+    await send_request(pool)
     await unread.aclose()
     assert [connection.used for connection in opened.connections] == [1, 1]
 
 
 @virtual_time
-async def test_a_connection_whose_request_failed_is_used_again() -> None:
-    """What becomes of a broken connection is for its transport to know: it opens another in its place."""
-    opened = Opened()
-    pool = Pool(opened)
-    await exchange(pool)
+async def test_a_connection_is_reused_after_a_failure() -> None:
+    """A connection is reused after a failed request: its transport reconnects if necessary."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
+    await send_request(pool)
     opened.connections[0].fails = True
     with pytest.raises(httpx.ReadError):
-        await exchange(pool)
+        await send_request(pool)
     opened.connections[0].fails = False
-    await exchange(pool)
+    await send_request(pool)
     assert [connection.used for connection in opened.connections] == [3]
 
 
 @virtual_time
-async def test_connections_that_nobody_uses_are_closed() -> None:
-    """Connections that have been idle for 55 seconds are closed when the next request comes, the others are kept."""
-    opened = Opened()
-    pool = Pool(opened)
-    await asyncio.gather(*(exchange(pool) for _ in range(4)))
+async def test_idle_connections_are_closed() -> None:
+    """Connections that have been idle for 55 seconds are closed at the next request, others are kept."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
+    await asyncio.gather(*(send_request(pool) for _ in range(4)))
     await asyncio.sleep(40)
-    await asyncio.gather(*(exchange(pool) for _ in range(2)))
+    await asyncio.gather(*(send_request(pool) for _ in range(2)))
     await asyncio.sleep(20)
-    await exchange(pool)
+    await send_request(pool)
     assert [connection.closed for connection in opened.connections].count(True) == 2
     assert not any(connection.closed for connection in pool.connections if isinstance(connection, Connection))
     assert len(pool.connections) == 2
 
 
 @virtual_time
-async def test_all_are_closed_with_the_pool() -> None:
-    """Closing the pool closes every connection, the busy ones too."""
-    opened = Opened()
-    pool = Pool(opened)
+async def test_closing_the_pool_closes_all_connections() -> None:
+    """Closing the pool closes every connection, busy ones too."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
     busy = await pool.handle_async_request(REQUEST)
-    await exchange(pool)
+    await send_request(pool)
     await pool.aclose()
     await busy.aclose()
     assert [connection.closed for connection in opened.connections] == [True, True]

@@ -1,4 +1,4 @@
-"""Secrets that are marked, and looked for in everything that comes out, however a call ends."""
+"""Marked secrets appear in no output, whatever the outcome of a call or a watch."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ from clanforge_async import (
 Transports = Callable[[], httpx.AsyncBaseTransport | None]
 
 
-class Signer(httpx.Auth):
-    """A third party's signer, which uses a header of its own."""
+class CustomAuth(httpx.Auth):
+    """A third party's auth class with a header of its own."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["X-Api-Key"] = TOKEN
@@ -53,14 +53,14 @@ class Signer(httpx.Auth):
 CREDENTIALS: dict[str, Any] = {
     "keys": AccessKeyAuth(ACCESS_KEY, SECRET_KEY),
     "token": BearerTokenAuth(TOKEN),
-    "signer": Signer(),
+    "signer": CustomAuth(),
 }
 TRANSPORTS: dict[str, Transports] = {
     "default": lambda: None,
     "httpx": lambda: httpx.AsyncHTTPTransport(verify=False),
     "aiohttp": lambda: httpx_aiohttp.AiohttpTransport(verify=False),
 }
-ANSWERS: dict[int, bytes | None] = {
+RESPONSES: dict[int, bytes | None] = {
     1: http_answer(wire(1)),
     2: http_answer(wire(2, JobState.COMPLETED)),
     3: http_answer(wire(3, JobState.FAILED, joberror="disk full")),
@@ -81,12 +81,12 @@ ANSWERS: dict[int, bytes | None] = {
     18: None,
     19: http_answer(b"x" * 5000),
 }
-SILENT = 20
+NO_RESPONSE = 20
 
 
 @pytest.fixture(autouse=True)
 def _logs_show_nothing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Every logger is at DEBUG, third parties' included, and none may write a marked secret."""
+    """Set every logger to DEBUG, third parties' too, and assert that none logs a marked secret."""
     for name in ("", "clanforge_async", "httpx", "httpcore", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, name)
     yield
@@ -95,13 +95,13 @@ def _logs_show_nothing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 async def _answer(head: str) -> bytes | None:
     job_id = int(head.split("/")[4])
-    if job_id == SILENT:
+    if job_id == NO_RESPONSE:
         await asyncio.Event().wait()
-    return ANSWERS[job_id]
+    return RESPONSES[job_id]
 
 
-async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
-    """Return all that comes out of a job's calls and watches, and of the objects that make them."""
+async def _all_output(client: ClanforgeClient, job_id: int) -> str:
+    """Return all output of a job's calls and watches, and of the objects that make them."""
     shown = []
     async with JobWatcher(client, outage_tolerance=0, timeout=0.05) as watcher:
         ref = JobRef.image_diff(job_id)
@@ -115,7 +115,7 @@ async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
                 shown.append(repr(await call))
             except ClanforgeError as error:
                 shown.append(shown_by(error))
-        parts = (client, vars(client), vars(client.image_diffs), vars(client._transport), watcher, vars(watcher))
+        parts = (client, vars(client), vars(client.image_diffs), vars(client._session), watcher, vars(watcher))
         return "\n".join([*shown, *map(repr, parts), *map(repr, asyncio.all_tasks())])
 
 
@@ -123,7 +123,7 @@ async def _all_shown(client: ClanforgeClient, job_id: int) -> str:
 @pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
 @virtual_time_on_loopback
 async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> None:
-    """However a call or a watch ends, no secret stands in what it returns, raises, pickles or logs."""
+    """No result, error, pickle or log of a call or watch contains a secret, whatever the outcome."""
     async with (
         LoopbackServer(_answer) as server,
         ClanforgeClient(
@@ -136,17 +136,17 @@ async def test_no_outcome_shows_a_secret(auth: Any, transport: Transports) -> No
             max_response_bytes=4000,
         ) as client,
     ):
-        for job_id in (*ANSWERS, SILENT):
-            assert_hidden(await _all_shown(client, job_id))
-    assert len(server.requests) > len(ANSWERS)
+        for job_id in (*RESPONSES, NO_RESPONSE):
+            assert_hidden(await _all_output(client, job_id))
+    assert len(server.requests) > len(RESPONSES)
     sent = [head.lower() for head in server.requests]
     assert all("\r\nauthorization: " in head or "\r\nx-api-key: marked" in head for head in sent)
 
 
 @pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
 @virtual_time
-async def test_nothing_that_is_repeated_or_waited_out_shows_a_secret(auth: Any) -> None:
-    """Retries, cool-downs and outages are logged without what was sent."""
+async def test_no_retry_or_outage_shows_a_secret(auth: Any) -> None:
+    """The logs of retries, cooldowns and outages contain no secret."""
     server = ScriptedServer()
     failures = httpx.Response(429), httpx.Response(503), httpx.ReadError("reset"), httpx.ReadTimeout("slow")
     for job_id in (1, 2):
@@ -157,30 +157,30 @@ async def test_nothing_that_is_repeated_or_waited_out_shows_a_secret(auth: Any) 
 
 
 @virtual_time
-async def test_a_signers_own_error_is_raised_and_not_logged() -> None:
-    """What a third party's signer complains of with its secret, its caller hears, and no log."""
+async def test_an_exception_of_custom_auth_is_raised_and_not_logged() -> None:
+    """An exception of a third party's auth class that contains its secret reaches the caller and no log."""
 
-    class Broken(httpx.Auth):
+    class FailingAuth(httpx.Auth):
         def auth_flow(self, _request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             yield from ()
             raise LookupError(TOKEN)
 
     server = ScriptedServer()
     with pytest.raises(LookupError):
-        await JobWatcher(server.client(auth=Broken())).wait(JobRef.image_diff(1))
+        await JobWatcher(server.client(auth=FailingAuth())).wait(JobRef.image_diff(1))
 
 
-async def test_no_span_or_figure_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However a watch ends, nothing that is reported to OpenTelemetry shows a secret."""
+async def test_no_span_or_metric_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No span or metric contains a secret, whatever the outcome of a watch."""
     collected = Collected(monkeypatch)
     async with (
         LoopbackServer(_answer) as server,
         ClanforgeClient(CREDENTIALS["signer"], base_url=server.url, max_rate=None, max_retries=0) as client,
     ):
         watcher = JobWatcher(client, outage_tolerance=0, timeout=0.2)
-        await watcher.wait_all(map(JobRef.image_diff, ANSWERS))
+        await watcher.wait_all(map(JobRef.image_diff, RESPONSES))
     reported = [span.to_json() for span in collected.spans()]
-    assert len(reported) == len(ANSWERS)
+    assert len(reported) == len(RESPONSES)
     assert_hidden("\n".join([*reported, *map(repr, collected.figures().values())]))
 
 
@@ -188,14 +188,14 @@ async def test_no_span_or_figure_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("auth", CREDENTIALS.values(), ids=CREDENTIALS)
 @virtual_time_on_loopback
 async def test_no_unfinished_watch_shows_a_secret(auth: Any, transport: Transports) -> None:
-    """A watch that saw no news, that ran out of time or whose watcher was closed shows no secret either."""
+    """A watch that is stale, timed out or closed shows no secret."""
     stale = JobRef.image_diff(1, newer_than=datetime.max.replace(tzinfo=UTC, microsecond=0))
     async with (
         LoopbackServer(_answer) as server,
         ClanforgeClient(auth, base_url=server.url, transport=transport(), max_rate=None) as client,
         JobWatcher(client, stale_after=0) as watcher,
     ):
-        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, SILENT)]))
+        left = asyncio.ensure_future(watcher.wait_all([JobRef.image_diff(job_id) for job_id in (1, NO_RESPONSE)]))
         results = await watcher.wait_all([stale, JobRef.image_diff(1)], timeout=3)
         await watcher.aclose()
         results += await left
@@ -211,23 +211,23 @@ async def test_no_unfinished_watch_shows_a_secret(auth: Any, transport: Transpor
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_no_failure_to_connect_shows_a_secret(transport: Transports, scheme: str) -> None:
-    """Neither a refused connection nor one that does not come to speak TLS shows a secret."""
-    asyncio.get_running_loop().set_debug(True)  # has asyncio log what runs
-    async with await asyncio.start_server(_speak_no_tls, "127.0.0.1", 0) as server:
+async def test_no_connection_failure_shows_a_secret(transport: Transports, scheme: str) -> None:
+    """A refused connection or a failed TLS handshake shows no secret."""
+    asyncio.get_running_loop().set_debug(True)  # makes asyncio log what runs
+    async with await asyncio.start_server(_fail_tls_handshake, "127.0.0.1", 0) as server:
         with nobody_listens() as refusing:
             port = server.sockets[0].getsockname()[1]
             url = refusing if scheme == "http" else f"https://127.0.0.1:{port}"
             async with ClanforgeClient(
                 CREDENTIALS["keys"], base_url=url, transport=transport(), max_rate=None, max_retries=0
             ) as client:
-                assert_hidden(await _all_shown(client, 5))
-    with warnings.catch_warnings():  # asyncio leaves the socket of a failed handshake to the collector
+                assert_hidden(await _all_output(client, 5))
+    with warnings.catch_warnings():  # asyncio leaves the socket of a failed handshake to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
 
-async def _speak_no_tls(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _fail_tls_handshake(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     writer.close()
     await writer.wait_closed()
@@ -243,13 +243,15 @@ PROXIED: dict[str, Callable[[str], httpx.AsyncBaseTransport | None]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # httpx-aiohttp hands a password on the old way
+@pytest.mark.filterwarnings(
+    "ignore:.*deprecated:DeprecationWarning"
+)  # httpx-aiohttp passes passwords in a deprecated way
 @pytest.mark.parametrize("transport", PROXIED.values(), ids=PROXIED)
 @pytest.mark.parametrize("refuses", [True, False])
-async def test_no_failing_proxy_shows_its_password(
+async def test_no_proxy_error_shows_a_password(
     transport: Callable[[str], httpx.AsyncBaseTransport | None], refuses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that cannot be reached, or does not let a request through, is not quoted with its password."""
+    """The error of an unreachable or rejecting proxy does not contain its password."""
     async with LoopbackServer(lambda _: http_answer(b"", "407 Proxy Authentication Required")) as proxy:
         with nobody_listens() as nobody:
             host = (nobody if refuses else proxy.url).removeprefix("http://")
@@ -262,26 +264,26 @@ async def test_no_failing_proxy_shows_its_password(
                 max_rate=None,
                 max_retries=0,
             ) as client:
-                assert_hidden(await _all_shown(client, 5))
+                assert_hidden(await _all_output(client, 5))
     assert refuses or "Proxy-Authorization" in proxy.requests[0]
 
 
-async def test_a_proxys_refusal_sent_nothing_and_says_why() -> None:
-    """What a proxy answers to CONNECT is told, and the request itself is known not to have been sent."""
+async def test_a_proxy_error_shows_the_response_of_the_proxy() -> None:
+    """The error quotes the proxy's response to CONNECT, and has ``request_sent`` False."""
     async with LoopbackServer(lambda _: http_answer(b"", "407 Proxy Authentication Required")) as proxy:
         transport = httpx_aiohttp.AiohttpTransport(client=lambda: aiohttp.ClientSession(proxy=proxy.url))
         async with ClanforgeClient(
             (ACCESS_KEY, SECRET_KEY), base_url="https://api.example", transport=transport, max_retries=0
         ) as client:
-            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as refused:
+            with pytest.raises(TransportError, match="407 Proxy Authentication Required") as raised:
                 await client.image_diffs.retry(5)
-    assert not refused.value.request_sent
+    assert not raised.value.request_sent
 
 
 @pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
-async def test_a_page_that_quotes_the_request_is_kept_and_not_shown(transport: Transports, status: str) -> None:
-    """A gateway's page that quotes the request is in ``body``, where it is looked for; no text or log shows it."""
+async def test_a_response_that_quotes_the_request_is_only_in_the_body(transport: Transports, status: str) -> None:
+    """A gateway's page that quotes the request is in ``body``, but in no text and no log."""
     async with (
         LoopbackServer(lambda head: http_answer(f"<pre>{head}</pre>".encode(), status)) as server,
         ClanforgeClient(CREDENTIALS["keys"], base_url=server.url, transport=transport(), max_retries=0) as client,
@@ -291,7 +293,7 @@ async def test_a_page_that_quotes_the_request_is_kept_and_not_shown(transport: T
     assert isinstance(failed.value, APIError | InvalidResponseError)
     assert "Basic " in failed.value.body
     failed.value.body = ""
-    failed.value.__traceback__ = None  # our frames hold the page
+    failed.value.__traceback__ = None  # the frames of the package hold the page
     assert_hidden(shown_by(failed.value))
 
 
@@ -310,21 +312,21 @@ async def test_a_page_that_quotes_the_request_is_kept_and_not_shown(transport: T
         {"CLANFORGE_ACCESS_KEY": ACCESS_KEY, "CLANFORGE_SECRET_KEY": SECRET_KEY},
     ],
 )
-def test_a_refused_environment_is_not_quoted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is wrong with an environment, the error names the variable or the option and quotes no value."""
+def test_an_invalid_environment_is_not_quoted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable or the option, and quotes no value."""
     for name in ("ACCESS_KEY", "SECRET_KEY", "TOKEN", "ACCOUNT_SERVICE_ID", "BASE_URL"):
         monkeypatch.delenv(f"CLANFORGE_{name}", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(ConfigurationError) as raised:
         ClanforgeClient.from_env()
-    # The variables of the functions that were given the secrets hold them, and no traceback of ours shows those.
-    refused.value.__traceback__ = None
-    assert_hidden(shown_by(refused.value))
+    # Local variables of the functions that received the secrets hold them; tracebacks do not show local variables.
+    raised.value.__traceback__ = None
+    assert_hidden(shown_by(raised.value))
 
 
-async def test_the_marks_would_be_found() -> None:
-    """The search itself works: each form of a secret that is shown fails it."""
+async def test_the_check_finds_marked_secrets() -> None:
+    """The check fails for each form of a secret."""
     for shown in (SECRET_KEY, quote(TOKEN), base64.b64encode(f"{ACCESS_KEY}:{SECRET_KEY}".encode()).decode()):
         with pytest.raises(AssertionError):
             assert_hidden(f"so {shown} is seen")

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the server: all of it comes out as one of ours, and nothing else does."""
+"""Failures between the client and the server: each is raised as a `ClanforgeError`, and nothing else is."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ NOT_SENT = {
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 }
-over_both = pytest.mark.parametrize("over_aiohttp", [False, True])
+each_transport = pytest.mark.parametrize("over_aiohttp", [False, True])
 
 
-def made(cls: type[Exception]) -> Exception:
-    """Make an exception of httpx's, whose constructors differ."""
+def make(cls: type[Exception]) -> Exception:
+    """Make an httpx exception; their constructors differ."""
     request = httpx.Request("GET", "https://api.example")
     if issubclass(cls, httpx.HTTPStatusError):
         return cls("marked", request=request, response=httpx.Response(400, request=request))
@@ -64,9 +64,9 @@ def transport_of(over_aiohttp: bool) -> httpx.AsyncBaseTransport | None:
 
 
 @pytest.mark.parametrize("cls", HTTPX_ERRORS, ids=lambda cls: cls.__name__)
-async def test_no_error_of_httpx_escapes(cls: type[Exception]) -> None:
-    """Each exception that httpx has comes out of a call as one of ours, which knows whether the request was sent."""
-    error = made(cls)
+async def test_no_httpx_exception_escapes(cls: type[Exception]) -> None:
+    """Each exception of httpx is raised as a `ClanforgeError` that knows whether the request was sent."""
+    error = make(cls)
     async with failing(error) as client:
         with pytest.raises(ClanforgeError) as raised:
             await client.image_diffs.status(5)
@@ -77,21 +77,21 @@ async def test_no_error_of_httpx_escapes(cls: type[Exception]) -> None:
     assert isinstance(raised.value, RequestTimeoutError) is issubclass(cls, httpx.TimeoutException)
     assert raised.value.request_sent is (cls not in NOT_SENT)
     assert "/cfp/v1/imagediff/5/status" in str(raised.value)
-    # What is said of a header that cannot be sent quotes the header.
+    # The exception for a header that cannot be sent quotes the header.
     assert raised.value.__cause__ is (None if cls is httpx.LocalProtocolError else error)
     assert ("marked" in str(raised.value)) is (
         str(error) == "marked" and not isinstance(raised.value, TimeoutError) and cls is not httpx.LocalProtocolError
     )
 
 
-def test_httpx_has_errors() -> None:
-    """The list that the test above goes through holds httpx's exceptions."""
+def test_the_list_of_httpx_exceptions_is_complete() -> None:
+    """The list of the test above has the exceptions of httpx."""
     assert {httpx.ConnectError, httpx.InvalidURL, httpx.StreamClosed, httpx.CookieConflict} <= set(HTTPX_ERRORS)
 
 
 @pytest.mark.parametrize("error", [OSError(104, "reset"), ConnectionResetError(), BrokenPipeError(), OSError()])
-async def test_an_error_of_the_system_is_ours_too(error: OSError) -> None:
-    """An ``OSError`` that a transport lets through is a `TransportError`; whether anything was sent is in doubt."""
+async def test_an_os_error_is_a_transport_error(error: OSError) -> None:
+    """An ``OSError`` of a transport is a `TransportError` with ``request_sent`` True."""
     async with failing(error) as client:
         with pytest.raises(TransportError) as raised:
             await client.image_diffs.status(5)
@@ -99,16 +99,16 @@ async def test_an_error_of_the_system_is_ours_too(error: OSError) -> None:
     assert raised.value.__cause__ is error
 
 
-async def test_a_timeout_of_the_system_is_ours_too() -> None:
-    """A ``TimeoutError`` that a transport lets through is a `RequestTimeoutError`."""
+async def test_a_timeout_error_is_a_request_timeout() -> None:
+    """A ``TimeoutError`` of a transport is a `RequestTimeoutError`."""
     async with failing(TimeoutError()) as client:
-        with pytest.raises(RequestTimeoutError, match="no answer in time") as raised:
+        with pytest.raises(RequestTimeoutError, match="no response in time") as raised:
             await client.image_diffs.status(5)
     assert raised.value.request_sent is True
 
 
-async def test_a_timeout_before_the_connection_says_so() -> None:
-    """A timeout before there was a connection is known not to have sent anything, and says what was missing."""
+async def test_a_connect_timeout_sent_nothing() -> None:
+    """A timeout before there is a connection has ``request_sent`` False, and its message says so."""
     async with failing(httpx.ConnectTimeout("")) as client:
         with pytest.raises(RequestTimeoutError, match="no connection in time") as raised:
             await client.image_diffs.status(5)
@@ -117,8 +117,8 @@ async def test_a_timeout_before_the_connection_says_so() -> None:
 
 @pytest.mark.parametrize("error", [AssertionError("unexpected"), KeyError("x"), ValueError("x"), RuntimeError("x")])
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_what_is_not_of_the_network_passes(error: Exception, call: str) -> None:
-    """An error that has nothing to do with the network, such as a mock's assertion, passes unchanged and at once."""
+async def test_other_exceptions_are_unchanged(error: Exception, call: str) -> None:
+    """An exception that is not a network failure, such as a mock's assertion, is raised unchanged, without a retry."""
     async with failing(error, max_retries=3) as client:
         with pytest.raises(type(error)) as raised:
             await getattr(client.image_diffs, call)(5)
@@ -126,8 +126,8 @@ async def test_what_is_not_of_the_network_passes(error: Exception, call: str) ->
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_cancellation_passes(call: str) -> None:
-    """A ``CancelledError`` that a transport raises passes through, and the call is not repeated."""
+async def test_cancellation_is_unchanged(call: str) -> None:
+    """A ``CancelledError`` of a transport is raised unchanged, without a retry."""
     async with failing(asyncio.CancelledError(), max_retries=3) as client:
         with pytest.raises(asyncio.CancelledError):
             await getattr(client.image_diffs, call)(5)
@@ -137,8 +137,8 @@ async def test_cancellation_passes(call: str) -> None:
     "content",
     [b"", b"{", b"[]", b"{}", json.dumps(wire(5, jobupdated="soon")).encode(), json.dumps(wire(5, game=5)).encode()],
 )
-async def test_no_error_of_a_codec_escapes(content: bytes) -> None:
-    """What json and cattrs raise comes out as `InvalidResponseError`, alone."""
+async def test_no_exception_of_the_codec_escapes(content: bytes) -> None:
+    """Exceptions of json and cattrs are raised as `InvalidResponseError`."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
         with pytest.raises(InvalidResponseError) as raised:
@@ -147,8 +147,8 @@ async def test_no_error_of_a_codec_escapes(content: bytes) -> None:
 
 
 @virtual_time
-async def test_no_error_of_tenacity_escapes() -> None:
-    """When the last attempt has failed its own error is raised, not tenacity's."""
+async def test_no_exception_of_tenacity_escapes() -> None:
+    """After the last attempt its own error is raised, not tenacity's."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(500))
     async with server.client() as client:
@@ -158,7 +158,7 @@ async def test_no_error_of_tenacity_escapes() -> None:
     assert raised.value.__cause__ is None
 
 
-# Time
+# Timeouts
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ async def test_no_error_of_tenacity_escapes() -> None:
         (httpx.Timeout(5.0, connect=1.0, read=2.0), 8.0),
     ],
 )
-def test_a_server_that_never_answers_is_given_up(timeout: Any, seconds: float) -> None:
-    """A request without an answer is a `RequestTimeoutError` after exactly ``timeout``, or the sum of its phases."""
+def test_a_silent_server_times_out(timeout: Any, seconds: float) -> None:
+    """A request without a response is a `RequestTimeoutError` after exactly ``timeout``, or the sum of its phases."""
 
     @virtual_time
     async def run() -> None:
         server = ScriptedServer()
         server.on("imagediff/status", 5, asyncio.Event().wait)  # type: ignore[arg-type] # never answers
         async with server.client(timeout=timeout, max_retries=0) as client:
-            with pytest.raises(RequestTimeoutError, match="no answer in time") as raised:
+            with pytest.raises(RequestTimeoutError, match="no response in time") as raised:
                 await client.image_diffs.status(5)
         assert raised.value.request_sent is True
         assert now() == pytest.approx(seconds)
@@ -188,8 +188,8 @@ def test_a_server_that_never_answers_is_given_up(timeout: Any, seconds: float) -
     run()
 
 
-async def test_a_transport_is_told_what_each_phase_may_take() -> None:
-    """The phases of a ``timeout`` reach the transport, as those of httpx's own client do."""
+async def test_a_transport_receives_the_timeout_of_each_phase() -> None:
+    """The transport receives the phases of ``timeout``, as from httpx's own client."""
     told: list[Any] = []
 
     def remember(request: httpx.Request) -> httpx.Response:
@@ -204,8 +204,8 @@ async def test_a_transport_is_told_what_each_phase_may_take() -> None:
 
 
 @virtual_time
-async def test_no_timeout_at_all_is_possible() -> None:
-    """With an ``httpx.Timeout`` that leaves a phase open a request may take as long as it likes."""
+async def test_a_request_may_have_no_timeout() -> None:
+    """An ``httpx.Timeout`` with an unlimited phase leaves a request unlimited."""
     server = ScriptedServer()
 
     async def late() -> dict[str, Any]:
@@ -219,10 +219,10 @@ async def test_no_timeout_at_all_is_possible() -> None:
 
 
 @virtual_time
-async def test_a_dripping_body_is_given_up() -> None:
-    """A body that comes a byte at a time, each in time, is bounded by the timeout as a whole."""
+async def test_a_slow_body_times_out() -> None:
+    """A body that arrives one byte at a time, each in time, is limited by the total timeout."""
 
-    class Dripping(httpx.AsyncByteStream):
+    class SlowBody(httpx.AsyncByteStream):
         closed = False
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -233,7 +233,7 @@ async def test_a_dripping_body_is_given_up() -> None:
         async def aclose(self) -> None:
             self.closed = True
 
-    body = Dripping()
+    body = SlowBody()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
     async with ClanforgeClient(
         ("key", "secret"), account_service_id=7, transport=transport, timeout=20.5, max_retries=0
@@ -245,8 +245,8 @@ async def test_a_dripping_body_is_given_up() -> None:
 
 
 @virtual_time
-async def test_the_time_at_the_limits_is_not_the_requests() -> None:
-    """What a call waits for its turn does not count towards a request's timeout."""
+async def test_waiting_for_the_limits_does_not_count() -> None:
+    """Time spent waiting for the limits does not count towards the timeout of a request."""
     server = ScriptedServer()
 
     async def slow() -> dict[str, Any]:
@@ -259,8 +259,8 @@ async def test_the_time_at_the_limits_is_not_the_requests() -> None:
     assert now() == pytest.approx(20)
 
 
-async def test_a_timeout_cancels_what_the_transport_does() -> None:
-    """A request that is given up is over for the server too: its connection is closed."""
+async def test_a_timeout_closes_the_connection() -> None:
+    """A request that times out is cancelled, and its connection closed."""
     hung_up = asyncio.Event()
 
     async def wait_for_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -280,13 +280,13 @@ async def test_a_timeout_cancels_what_the_transport_does() -> None:
         await asyncio.wait_for(hung_up.wait(), 5)
 
 
-# On real sockets, over httpx's own transport and over aiohttp
+# Real sockets, with httpx's own transport and with aiohttp
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_refused_connection_sent_nothing(call: str, over_aiohttp: bool) -> None:
-    """Where nobody listens nothing was sent, and the error knows."""
+    """If nothing listens, the error has ``request_sent`` False."""
     with nobody_listens() as url:
         async with ClanforgeClient(
             ("key", "secret"), base_url=url, transport=transport_of(over_aiohttp), max_retries=0
@@ -297,7 +297,7 @@ async def test_a_refused_connection_sent_nothing(call: str, over_aiohttp: bool) 
     assert raised.value.request_sent is False
 
 
-@over_both
+@each_transport
 @pytest.mark.parametrize(
     "content",
     [
@@ -308,8 +308,8 @@ async def test_a_refused_connection_sent_nothing(call: str, over_aiohttp: bool) 
     ],
     ids=["dropped", "no HTTP", "bad chunk", "cut"],
 )
-async def test_an_answer_that_breaks_off_was_asked_for(content: bytes | None, over_aiohttp: bool) -> None:
-    """A connection that breaks, or talks nonsense, after the request was sent is not taken for one never made."""
+async def test_a_broken_response_was_sent(content: bytes | None, over_aiohttp: bool) -> None:
+    """A connection that breaks or is invalid after the request was sent has ``request_sent`` True."""
     answers = [content]
     async with (
         LoopbackServer(lambda _: answers.pop() if answers else None) as server,
@@ -327,8 +327,8 @@ async def test_an_answer_that_breaks_off_was_asked_for(content: bytes | None, ov
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["status line", "header"])
-async def test_a_line_that_is_no_http_is_not_quoted_whole(start: bytes) -> None:
-    """However long a line is that the parser refuses, the error's message is not."""
+async def test_an_invalid_line_is_quoted_in_part(start: bytes) -> None:
+    """The error message for a very long line that is not HTTP is short."""
     async with (
         LoopbackServer(lambda _: start + b"x" * 60000 + b"\r\n\r\n") as server,
         ClanforgeClient(("key", "secret"), base_url=server.url, max_retries=0) as client,
@@ -338,9 +338,9 @@ async def test_a_line_that_is_no_http_is_not_quoted_whole(start: bytes) -> None:
     assert len(str(raised.value)) < 600
 
 
-@over_both
-async def test_a_server_that_stays_silent_is_a_timeout(over_aiohttp: bool) -> None:
-    """No answer within the read timeout is a `RequestTimeoutError` for a request that was sent, on every transport."""
+@each_transport
+async def test_a_read_timeout_was_sent(over_aiohttp: bool) -> None:
+    """No response within the read timeout is a `RequestTimeoutError` with ``request_sent`` True, on every transport."""
 
     async def silent(_head: str) -> bytes:
         await asyncio.Event().wait()
@@ -361,8 +361,8 @@ async def test_a_server_that_stays_silent_is_a_timeout(over_aiohttp: bool) -> No
     assert raised.value.request_sent is True
 
 
-async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
-    """An answer that is refused while it is read leaves the one line at DEBUG that every attempt leaves."""
+async def test_a_response_that_is_too_large_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An attempt whose response is too large logs one line at DEBUG, as every attempt does."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * 50))
     async with ClanforgeClient(
         ("key", "secret"), account_service_id=7, transport=transport, max_response_bytes=49
@@ -371,13 +371,13 @@ async def test_an_attempt_that_brought_too_much_is_logged_as_any_other(caplog: p
             await client.image_diffs.status(5)
     [record] = [record for record in caplog.records if record.name == "clanforge_async"]
     assert record.getMessage() == (
-        "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the answer is larger than 49 bytes')"
+        "GET /cfp/v1/imagediff/5/status: InvalidResponseError('the response is larger than 49 bytes')"
     )
 
 
 @virtual_time
-async def test_every_attempt_leaves_a_line_of_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    """At DEBUG each attempt is logged with its path and with its error, or the status and the size of its answer."""
+async def test_every_attempt_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Each attempt logs at DEBUG its path with its error, or with the status and size of its response."""
     server = ScriptedServer()
     server.diff(5, httpx.ConnectError("nobody listens"), httpx.Response(200, json=wire(5)))
     size = len(httpx.Response(200, json=wire(5)).content)
@@ -400,8 +400,8 @@ AIOHTTP_ERRORS = [
 
 
 @pytest.mark.parametrize("error", AIOHTTP_ERRORS, ids=lambda error: type(error).__name__)
-async def test_what_aiohttp_lets_through_is_ours(error: Exception) -> None:
-    """aiohttp's own errors, which httpx-aiohttp does not all translate, come out as ours; sent, for all one knows."""
+async def test_no_aiohttp_exception_escapes(error: Exception) -> None:
+    """Exceptions of aiohttp that httpx-aiohttp does not translate are `TransportError` with ``request_sent`` True."""
     async with failing(error) as client:
         with pytest.raises(TransportError) as raised:
             await client.image_diffs.status(5)
@@ -409,8 +409,8 @@ async def test_what_aiohttp_lets_through_is_ours(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("error", [aiohttp.InvalidURL("x"), aiohttp.ConnectionTimeoutError()])
-async def test_aiohttp_knows_what_it_did_not_send(error: Exception) -> None:
-    """What aiohttp raises before there is a connection sent nothing."""
+async def test_aiohttp_connection_errors_sent_nothing(error: Exception) -> None:
+    """Exceptions of aiohttp before there is a connection have ``request_sent`` False."""
     async with failing(error) as client:
         with pytest.raises(TransportError) as raised:
             await client.image_diffs.status(5)

@@ -105,7 +105,7 @@ def test_a_pending_name_lookup_does_not_delay_the_exit(clanforge: Clanforge, mon
 def test_host_names_are_resolved(simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Host names are resolved, and a failure to do so is reported."""
     simulator.add_image_version(1, duration=0)
-    monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
+    monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
     by_name = os.environ["CLANFORGE_BASE_URL"].replace("127.0.0.1", "localhost")
     assert clanforge("image-version", "status", "1", "--base-url", by_name).status == 0
 

@@ -168,7 +168,7 @@ def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge:
 @pytest.mark.usefixtures("simulator")
 def test_a_refused_connection_is_status_5(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused connection is reported in one line, with status 5."""
-    monkeypatch.setattr("clanforge_async._http.session._BACKOFF", lambda _state: 0.0)
+    monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
     finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
     assert finished.status == 5
     [line] = finished.err.splitlines()

@@ -1,4 +1,4 @@
-"""Reading and writing jobs in the API's own form: the documented cases, and what servers make of them."""
+"""Parsing and writing jobs as JSON: the documented cases, and the quirks of servers."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def at(seconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
-def faults(kind: JobKind, body: dict[str, Any]) -> set[str]:
-    with pytest.raises(InvalidResponseError) as refused:
+def invalid_fields(kind: JobKind, body: dict[str, Any]) -> set[str]:
+    with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(kind, body)
-    assert len(set(refused.value.fields)) == len(refused.value.fields)
-    for field in refused.value.fields:
-        assert field in str(refused.value)
-    return set(refused.value.fields)
+    assert len(set(raised.value.fields)) == len(raised.value.fields)
+    for field in raised.value.fields:
+        assert field in str(raised.value)
+    return set(raised.value.fields)
 
 
-def test_a_documented_diff_is_read() -> None:
-    """Each documented field of an image diff has its place on the job."""
+def test_a_documented_diff_is_parsed() -> None:
+    """Each documented field of an image diff is an attribute of the job."""
     body = {
         "diffid": 5678,
         "jobcreated": 1763769600,
@@ -77,8 +77,8 @@ def test_a_documented_diff_is_read() -> None:
     assert job_to_dict(job) == body
 
 
-def test_a_documented_version_is_read() -> None:
-    """Each documented field of an image version has its place on the job."""
+def test_a_documented_version_is_parsed() -> None:
+    """Each documented field of an image version is an attribute of the job."""
     body = {
         "imageversionid": 9012,
         "jobcreated": 1763769600,
@@ -99,8 +99,8 @@ def test_a_documented_version_is_read() -> None:
     assert job_to_dict(job) == body
 
 
-def test_moments_are_aware_and_in_utc() -> None:
-    """Every time of a job is an aware datetime in UTC, also one before 1970 or far ahead."""
+def test_times_are_aware_and_in_utc() -> None:
+    """Every time of a job is an aware datetime in UTC, even before 1970 or far in the future."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobcreated=-1, jobupdated=253402300799, jobeta=0))
     assert job.created_at == datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert job.updated_at == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -111,8 +111,8 @@ def test_moments_are_aware_and_in_utc() -> None:
 
 
 @pytest.mark.parametrize("number", ["40", " 40 ", "+40", "040", "40.0", "40.", 40.0])
-def test_a_number_may_be_written_otherwise(number: object) -> None:
-    """Text that is a whole number, and a whole-numbered float, are numbers in every numeric field."""
+def test_a_number_may_be_text_or_float(number: object) -> None:
+    """Text of a whole number and an integral float are numbers in every numeric field."""
     body = wire(5) | dict.fromkeys(
         ("diffid", "jobcreated", "jobupdated", "jobeta", "jobstart", "jobfailed", "jobprogress"), number
     )
@@ -122,8 +122,8 @@ def test_a_number_may_be_written_otherwise(number: object) -> None:
 
 
 @pytest.mark.parametrize("number", ["5", "5.0", 5.0, " 5"])
-def test_a_state_id_may_be_written_otherwise(number: object) -> None:
-    """A state's number is known in each of the forms that a number may take."""
+def test_a_state_id_may_be_text_or_float(number: object) -> None:
+    """``jobstateid`` is accepted in each form of a number."""
     job = job_from_dict(JobKind.IMAGE_VERSION, wire(5, jobstateid=number, jobstatename="Running"))
     assert (job.state, job.state_id) == (JobState.COMPLETED, 5)
 
@@ -144,35 +144,35 @@ def test_progress_is_a_percentage(said: object, kept: int) -> None:
         (None, True),
     ],
 )
-def test_a_flag_is_read_by_meaning(said: object, meant: bool) -> None:
-    """``success`` is what was meant, however it was written; null says as little as its absence."""
+def test_a_flag_is_parsed_by_meaning(said: object, meant: bool) -> None:
+    """``success`` may be a bool, a number or text; null counts as absent."""
     assert job_from_dict(JobKind.IMAGE_VERSION, wire(5, success=said)).success is meant
 
 
 def test_a_missing_success_is_true() -> None:
-    """An answer that does not mention ``success`` succeeded."""
+    """Without ``success`` the job has ``success`` True."""
     body = wire(5)
     del body["success"]
     assert job_from_dict(JobKind.IMAGE_VERSION, body).success is True
 
 
 @pytest.mark.parametrize("said", ["maybe", "", 2, -1, 0.5, [], {}, math.nan])
-def test_a_flag_that_means_nothing_is_refused(said: object) -> None:
-    """A ``success`` that is neither true nor false is at fault."""
-    assert faults(JobKind.IMAGE_VERSION, wire(5, success=said)) == {"success"}
+def test_an_invalid_flag_is_reported(said: object) -> None:
+    """A ``success`` that is neither true nor false is an invalid field."""
+    assert invalid_fields(JobKind.IMAGE_VERSION, wire(5, success=said)) == {"success"}
 
 
 @pytest.mark.parametrize(("said", "meant"), [(True, 1), (False, 0), (0, 0), (1, 1), (3, 3), ("2", 2), (2.0, 2)])
 def test_jobfailed_is_a_flag_or_a_count(said: object, meant: int) -> None:
-    """``jobfailed``, documented as a flag here and as a count there, is read as a count."""
+    """``jobfailed``, documented as a flag on one page and as a count on another, is parsed as a count."""
     assert job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobfailed=said)).failure_count == meant
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("name", ["Completed", "Failed", "Running", "Something new", ""])
-def test_a_known_id_wins_over_the_name(kind: JobKind, state: JobState, name: str) -> None:
-    """Where ``jobstateid`` is known it alone decides, and the name is kept as it was given."""
+def test_a_known_state_id_wins_over_the_name(kind: JobKind, state: JobState, name: str) -> None:
+    """A known ``jobstateid`` alone decides the state; the name is kept as sent."""
     job = job_from_dict(kind, wire(5, state, jobstatename=name))
     assert (job.state, job.state_id, job.state_name) == (state, int(state), name)
 
@@ -193,8 +193,8 @@ def test_a_known_id_wins_over_the_name(kind: JobKind, state: JobState, name: str
         ("5", None),
     ],
 )
-def test_without_an_id_the_name_decides(name: str, state: JobState | None, absent: bool) -> None:
-    """Where ``jobstateid`` is null or absent the name tells the state, without regard to case."""
+def test_without_a_state_id_the_name_decides(name: str, state: JobState | None, absent: bool) -> None:
+    """If ``jobstateid`` is null or absent, the name decides the state, ignoring case."""
     body = wire(5, jobstateid=None, jobstatename=name)
     if absent:
         del body["jobstateid"]
@@ -204,8 +204,8 @@ def test_without_an_id_the_name_decides(name: str, state: JobState | None, absen
 
 @pytest.mark.parametrize("number", [0, 8, 99, -1, "8", 10**20])
 @pytest.mark.parametrize("name", ["Completed", "Failed", "Rolling back"])
-def test_an_unknown_id_stays_unknown(number: object, name: str) -> None:
-    """An id that this release does not know is no state, even under a name that it knows, and no end."""
+def test_an_unknown_state_id_stays_unknown(number: object, name: str) -> None:
+    """An unknown ``jobstateid`` is no state, even with a known name, and is not terminal."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobstateid=number, jobstatename=name))
     assert job.state is None
     assert job.state_id == int(str(number))
@@ -216,7 +216,7 @@ def test_an_unknown_id_stays_unknown(number: object, name: str) -> None:
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("failed", [0, 1, 7, True])
 def test_jobfailed_never_decides_the_state(state: JobState, failed: object) -> None:
-    """A job that has failed before, and runs again, runs; one that completed, completed."""
+    """A job with earlier failures is running or completed if its state says so."""
     for body in (wire(5, state, jobfailed=failed), wire(5, state, jobfailed=failed, jobstateid=None)):
         assert job_from_dict(JobKind.IMAGE_DIFF, body).state is state
 
@@ -229,15 +229,15 @@ def test_unknown_fields_are_ignored(kind: JobKind) -> None:
 
 
 @pytest.mark.parametrize("empty", [None, [], {}])
-def test_no_files_are_an_empty_mapping(empty: object) -> None:
-    """Listings that are null, empty or, as some servers write it, an empty list are empty, and are not written."""
+def test_missing_files_are_an_empty_mapping(empty: object) -> None:
+    """Listings that are null, empty or an empty list are empty mappings, and are not written."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, added=empty, modified=empty, removed=empty))
     assert (job.added, job.modified, job.removed) == ({}, {}, {})
     assert not {"added", "modified", "removed"} & job_to_dict(job).keys()
 
 
-def test_details_are_there_where_the_answer_has_any() -> None:
-    """Details hold what the answer told of game, machine and image; an answer that told nothing has none."""
+def test_details_are_parsed_if_present() -> None:
+    """``details`` has the game, machine and image of the response, and is None without any."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, image={"imageid": 3}, game=None))
     assert job.details is not None
     assert (job.details.game, job.details.machine, job.details.image) == (None, None, {"imageid": 3})
@@ -245,18 +245,18 @@ def test_details_are_there_where_the_answer_has_any() -> None:
 
 
 @pytest.mark.parametrize(("kind", "field"), REQUIRED_FIELDS)
-def test_a_missing_field_is_named(kind: JobKind, field: str) -> None:
-    """A required field that is absent is at fault, by its wire name."""
+def test_a_missing_field_is_reported(kind: JobKind, field: str) -> None:
+    """A missing required field is reported by its JSON name."""
     body = wire(5)
     del body[field]
-    assert faults(kind, body) == {field}
+    assert invalid_fields(kind, body) == {field}
 
 
 @pytest.mark.parametrize(("kind", "field"), REQUIRED_FIELDS)
 @pytest.mark.parametrize("value", [None, [], {}, [1], {"a": 1}])
-def test_a_malformed_field_is_named(kind: JobKind, field: str, value: object) -> None:
-    """A required field that is null, or no scalar at all, is at fault."""
-    assert faults(kind, wire(5) | {field: value}) == {field}
+def test_a_malformed_field_is_reported(kind: JobKind, field: str, value: object) -> None:
+    """A required field that is null or not a scalar is reported."""
+    assert invalid_fields(kind, wire(5) | {field: value}) == {field}
 
 
 @pytest.mark.parametrize(
@@ -266,72 +266,72 @@ def test_a_malformed_field_is_named(kind: JobKind, field: str, value: object) ->
     "value",
     [
         *[1.5, "1.5", "1e3", "0x10", "1_000", "", "soon", math.nan, math.inf, -math.inf, "nan", "9" * 5000],
-        pytest.param("٤", id="arabic"),  # which pytest would escape, and in one process never twice alike
+        pytest.param("٤", id="arabic"),  # pytest would escape it, differently in each process
     ],
     ids=lambda value: repr(value)[:10],
 )
-def test_a_number_that_is_none_is_named(field: str, value: object) -> None:
-    """A fractional number, one that is not a number, and text that is not one, are at fault."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
+def test_an_invalid_number_is_reported(field: str, value: object) -> None:
+    """A fraction, NaN and text that is not a number are reported."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
 @pytest.mark.parametrize(
     "field", ["diffid", "jobcreated", "jobupdated", "jobeta", "jobstart", "jobprogress", "jobstateid"]
 )
 @pytest.mark.parametrize("value", [True, False])
-def test_a_truth_is_no_number(field: str, value: bool) -> None:
-    """True and false are no numbers, but for ``jobfailed``, which one page documents as a flag."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
+def test_a_bool_is_not_a_number(field: str, value: bool) -> None:
+    """True and false are not numbers, except for ``jobfailed``, which one page documents as a flag."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
 @pytest.mark.parametrize("value", [0, -1, "0", "-5"])
-def test_an_id_that_no_job_has_is_named(value: object) -> None:
-    """Ids are positive: a job of any other could not be referred to."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {"diffid": value}) == {"diffid"}
-    assert faults(JobKind.IMAGE_VERSION, wire(5) | {"imageversionid": value}) == {"imageversionid"}
+def test_an_id_that_is_not_positive_is_reported(value: object) -> None:
+    """Ids must be positive, since no reference can hold another."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {"diffid": value}) == {"diffid"}
+    assert invalid_fields(JobKind.IMAGE_VERSION, wire(5) | {"imageversionid": value}) == {"imageversionid"}
 
 
 @pytest.mark.parametrize("field", ["jobcreated", "jobupdated", "jobeta", "jobstart"])
 @pytest.mark.parametrize("value", [253402300800, -62135596801, 10**15, "99999999999999999999", 1e300, -1e300])
-def test_a_moment_that_no_datetime_holds_is_named(field: str, value: object) -> None:
-    """A timestamp, such as one in milliseconds, that no datetime can hold is at fault."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
+def test_a_time_out_of_range_is_reported(field: str, value: object) -> None:
+    """A timestamp that no datetime can hold, such as one in milliseconds, is reported."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
 @pytest.mark.parametrize("field", ["diffid", "jobcreated", "jobprogress"])
-def test_no_number_is_too_large_to_be_refused(field: str) -> None:
-    """A number of more digits than Python converts to text is refused or read like any other."""
+def test_a_huge_number_causes_no_other_error(field: str) -> None:
+    """A number with more digits than Python converts to text is parsed or reported like any other."""
     body = wire(5, jobupdated=None) | {field: 10**5000}
-    assert "jobupdated" in faults(JobKind.IMAGE_DIFF, body)
+    assert "jobupdated" in invalid_fields(JobKind.IMAGE_DIFF, body)
 
 
 @pytest.mark.parametrize("field", ["jobstatename", "joberror"])
 @pytest.mark.parametrize("value", [[], {}, True])
-def test_text_that_is_none_is_named(field: str, value: object) -> None:
-    """Where text belongs, a list, an object or a truth is at fault."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
+def test_invalid_text_is_reported(field: str, value: object) -> None:
+    """A list, an object or a bool in a text field is reported."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
-def test_text_may_arrive_as_a_number() -> None:
-    """Where text belongs a number is text, as the reverse holds for numbers."""
+def test_text_may_be_a_number() -> None:
+    """A number in a text field is converted to text."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, joberror=404, jobstatename=12.5))
     assert (job.error, job.state_name) == ("404", "12.5")
 
 
 @pytest.mark.parametrize("field", ["added", "modified", "removed", "game", "machine", "image"])
 @pytest.mark.parametrize("value", ["files", 3, True, ["a"]])
-def test_an_object_that_is_none_is_named(field: str, value: object) -> None:
-    """Where an object belongs anything else is at fault, game, machine and image included."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
+def test_an_invalid_object_is_reported(field: str, value: object) -> None:
+    """Anything else in an object field is reported, including game, machine and image."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_at_fault_is_named(kind: JobKind) -> None:
-    """Of several fields at fault none is left out."""
-    assert faults(kind, {}) == REQUIRED[kind]
+def test_every_invalid_field_is_reported(kind: JobKind) -> None:
+    """Several invalid fields are all reported."""
+    assert invalid_fields(kind, {}) == REQUIRED[kind]
     ours = "diffid" if kind is JobKind.IMAGE_DIFF else "imageversionid"
     body = wire(5, jobcreated=1.5, jobupdated="soon", jobprogress=math.nan, jobstateid=True, jobeta=10**15)
-    assert faults(kind, body | {ours: None}) == {
+    assert invalid_fields(kind, body | {ours: None}) == {
         ours,
         "jobcreated",
         "jobeta",
@@ -341,21 +341,25 @@ def test_every_field_at_fault_is_named(kind: JobKind) -> None:
     }
 
 
-def test_a_diff_with_several_faults_in_its_details_names_them() -> None:
-    """Game and machine at fault beside a field of the job are all named."""
-    assert faults(JobKind.IMAGE_DIFF, wire(5, game=1, machine="x", jobfailed=None)) == {"game", "machine", "jobfailed"}
+def test_invalid_details_are_reported_with_other_fields() -> None:
+    """An invalid game and machine are reported together with an invalid field of the job."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5, game=1, machine="x", jobfailed=None)) == {
+        "game",
+        "machine",
+        "jobfailed",
+    }
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5, True, [wire(5)]])
-def test_only_an_object_is_a_job(body: Any) -> None:
-    """Something that is no mapping is refused as an answer that cannot be read."""
-    with pytest.raises(InvalidResponseError, match=f"^expected an object, not {type(body).__name__}$") as refused:
+def test_only_a_mapping_is_a_job(body: Any) -> None:
+    """Anything but a mapping is an `InvalidResponseError`."""
+    with pytest.raises(InvalidResponseError, match=f"^expected an object, not {type(body).__name__}$") as raised:
         job_from_dict(JobKind.IMAGE_DIFF, body)
-    assert refused.value.fields == ()
+    assert raised.value.fields == ()
 
 
-def test_any_mapping_is_an_object() -> None:
-    """What is read need not be a ``dict``, and is not changed."""
+def test_any_mapping_is_accepted() -> None:
+    """The argument need not be a ``dict``, and is not modified."""
     body = wire(5)
     before = dict(body)
     assert job_from_dict(JobKind.IMAGE_DIFF, MappingProxyType(body)) == job_from_dict(JobKind.IMAGE_DIFF, body)
@@ -363,31 +367,31 @@ def test_any_mapping_is_an_object() -> None:
 
 
 def test_keys_need_not_be_text() -> None:
-    """A mapping whose other keys no JSON object could have is refused for its faults alone, and is no body to keep."""
+    """A mapping with keys that JSON cannot have reports only its invalid fields, and has no body."""
     body: dict[Any, Any] = {("a", "b"): 1}
-    assert faults(JobKind.IMAGE_VERSION, body) == REQUIRED[JobKind.IMAGE_VERSION]
-    with pytest.raises(InvalidResponseError) as refused:
+    assert invalid_fields(JobKind.IMAGE_VERSION, body) == REQUIRED[JobKind.IMAGE_VERSION]
+    with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(JobKind.IMAGE_VERSION, body)
-    assert refused.value.body == ""
+    assert raised.value.body == ""
 
 
-def test_the_error_keeps_the_start_of_the_body() -> None:
-    """A refused body is kept on the error up to 2 KiB."""
-    with pytest.raises(InvalidResponseError) as refused:
+def test_the_error_keeps_2_kib_of_the_body() -> None:
+    """The error keeps the first 2 KiB of the body."""
+    with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": 5, "padding": "x" * 5000})
-    assert len(refused.value.body) == 2048
-    assert refused.value.body.startswith('{"diffid": 5')
+    assert len(raised.value.body) == 2048
+    assert raised.value.body.startswith('{"diffid": 5')
 
 
-def test_the_error_keeps_what_json_cannot_say_as_text() -> None:
-    """A mapping that did not come from JSON is kept with the text of whatever JSON has no form for."""
-    with pytest.raises(InvalidResponseError) as refused:
+def test_the_error_keeps_values_without_a_json_form_as_text() -> None:
+    """In the body of the error, values that JSON cannot hold are text."""
+    with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": at(0)})
-    assert refused.value.body == '{"diffid": "1970-01-01 00:00:00+00:00"}'
+    assert raised.value.body == '{"diffid": "1970-01-01 00:00:00+00:00"}'
 
 
-def test_a_kind_may_be_given_as_text() -> None:
-    """A kind is known by its text too, and no other kind is."""
+def test_a_kind_may_be_text() -> None:
+    """`job_from_dict` accepts the text of a kind, and no other text."""
     body = wire(5)
     job = job_from_dict("image-diff", body)  # type: ignore[call-overload] # what callers who check no types do
     assert job == job_from_dict(JobKind.IMAGE_DIFF, body)

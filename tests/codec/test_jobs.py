@@ -1,4 +1,4 @@
-"""Jobs and references to them: inert values."""
+"""Jobs and references to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clanforge_async import (
     JobState,
 )
 
-MOMENT = datetime(2025, 11, 22, tzinfo=UTC)
+TIME = datetime(2025, 11, 22, tzinfo=UTC)
 TERMINAL = {JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED}
 AWARE = st.datetimes(
     min_value=datetime(1, 1, 3),  # noqa: DTZ001 - hypothesis adds the zone
@@ -39,15 +39,15 @@ REFS = st.builds(
 
 
 def diff(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageDiffJob:
-    return ImageDiffJob(**{"id": 5678, "state": state, "created_at": MOMENT, "updated_at": MOMENT} | fields)
+    return ImageDiffJob(**{"id": 5678, "state": state, "created_at": TIME, "updated_at": TIME} | fields)
 
 
 def version(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageVersionJob:
-    return ImageVersionJob(**{"id": 9012, "state": state, "created_at": MOMENT, "updated_at": MOMENT} | fields)
+    return ImageVersionJob(**{"id": 9012, "state": state, "created_at": TIME, "updated_at": TIME} | fields)
 
 
 def test_the_states_have_the_documented_numbers() -> None:
-    """A state is the number that the API documents for it."""
+    """Each state has the number that the API documents."""
     assert {state.name: int(state) for state in JobState} == {
         "CREATED": 1,
         "PENDING": 2,
@@ -62,20 +62,20 @@ def test_the_states_have_the_documented_numbers() -> None:
 
 @pytest.mark.parametrize("state", JobState)
 def test_three_states_are_terminal(state: JobState) -> None:
-    """A job leaves every state but Completed, Failed and Squashed by itself."""
+    """Completed, Failed and Squashed are terminal, the other states are not."""
     assert state.is_terminal is (state in TERMINAL)
 
 
 def test_the_kinds_are_text() -> None:
-    """A kind is the text that stands in a reference."""
+    """A kind is the text that a reference contains."""
     assert [str(kind) for kind in JobKind] == ["image-diff", "image-version"]
     assert JobKind("image-diff") is JobKind.IMAGE_DIFF
 
 
 @pytest.mark.parametrize("make", [diff, version])
 @pytest.mark.parametrize("state", [*JobState, None])
-def test_a_job_tells_how_it_stands(make: Any, state: JobState | None) -> None:
-    """What a job says of itself follows from its state alone; an unknown state is no end."""
+def test_the_state_decides_the_properties(make: Any, state: JobState | None) -> None:
+    """``is_terminal``, ``is_completed`` and ``is_failed`` depend on the state alone; an unknown one is not terminal."""
     job: Job = make(state, failure_count=3)
     assert job.is_terminal is (state in TERMINAL)
     assert job.is_completed is (state is JobState.COMPLETED)
@@ -83,8 +83,8 @@ def test_a_job_tells_how_it_stands(make: Any, state: JobState | None) -> None:
 
 
 @pytest.mark.parametrize("state", [*JobState, None])
-def test_only_an_end_without_success_raises(state: JobState | None) -> None:
-    """``raise_for_failure`` raises for a failed or squashed job, and hands back every other."""
+def test_a_failed_or_squashed_job_raises(state: JobState | None) -> None:
+    """``raise_for_failure`` raises for a failed or squashed job, and returns every other job."""
     job = diff(state)
     if state is JobState.FAILED:
         with pytest.raises(JobFailedError, match=r"^image-diff/5678 failed$") as failed:
@@ -99,8 +99,8 @@ def test_only_an_end_without_success_raises(state: JobState | None) -> None:
         assert job.raise_for_failure() is job
 
 
-def test_a_job_made_by_hand_needs_few_arguments() -> None:
-    """What is not said of a job is what a job has that has just begun."""
+def test_a_job_needs_few_arguments() -> None:
+    """The defaults of a job are those of one that has just been created."""
     job = diff(JobState.COMPLETED)
     assert (job.state_id, job.state_name) == (5, "Completed")
     assert (job.started_at, job.eta, job.error) == (None, None, None)
@@ -110,13 +110,13 @@ def test_a_job_made_by_hand_needs_few_arguments() -> None:
     assert version().success is True
 
 
-def test_a_job_knows_its_id_by_two_names() -> None:
-    """The id is ``id`` on every job, and what the API calls it on each kind."""
+def test_a_job_has_its_id_under_two_names() -> None:
+    """The id is ``id`` on every job, and has the API's name on each kind."""
     assert (diff().id, diff().diff_id) == (5678, 5678)
     assert (version().id, version().image_version_id) == (9012, 9012)
 
 
-def test_a_job_takes_keywords_alone() -> None:
+def test_a_job_is_keyword_only() -> None:
     """No argument of a job is positional."""
     with pytest.raises(TypeError, match="positional"):
         ImageVersionJob(1, JobState.RUNNING)  # type: ignore[call-arg] # the claim is that this fails
@@ -124,7 +124,7 @@ def test_a_job_takes_keywords_alone() -> None:
 
 @pytest.mark.parametrize("job", [diff(), version()])
 def test_a_job_cannot_be_changed(job: Job) -> None:
-    """A job is frozen and has no room for attributes of one's own."""
+    """A job is frozen, and has no other attributes."""
     with pytest.raises(exceptions.FrozenInstanceError):
         job.progress = 100  # type: ignore[misc] # the claim is that this fails
     with pytest.raises((AttributeError, TypeError)):
@@ -133,43 +133,43 @@ def test_a_job_cannot_be_changed(job: Job) -> None:
 
 
 def test_jobs_are_equal_by_value() -> None:
-    """Jobs are equal when all that the server said is, whichever watch they belong to."""
+    """Jobs are equal if all values from the server are, whatever their ``newer_than``."""
     assert diff() == diff()
     assert diff() != diff(progress=1)
     assert len({diff(id=1), version(id=1)}) == 2
     assert diff(added={"a": 1}) != diff()
-    assert evolve(diff(), newer_than=MOMENT) == diff()
+    assert evolve(diff(), newer_than=TIME) == diff()
 
 
-def test_jobs_can_stand_in_sets() -> None:
-    """Equal jobs hash alike, whatever the file listings hold."""
+def test_jobs_are_hashable() -> None:
+    """Equal jobs have equal hashes, whatever the file listings contain."""
     assert len({diff(added={"a": {"size": [1]}}), diff(added={"a": {"size": [1]}}), version()}) == 2
 
 
-@pytest.mark.parametrize("job", [diff(added={"a": {"b": 1}}), diff(None), version(success=False, eta=MOMENT)])
-def test_jobs_pickle_and_copy(job: Job) -> None:
-    """A job survives pickling and copying as an equal job with the same reference."""
+@pytest.mark.parametrize("job", [diff(added={"a": {"b": 1}}), diff(None), version(success=False, eta=TIME)])
+def test_jobs_can_be_pickled_and_copied(job: Job) -> None:
+    """A pickled or copied job is equal to the original and has the same reference."""
     for twin in (pickle.loads(pickle.dumps(job)), copy.copy(job), copy.deepcopy(job)):  # noqa: S301 - the claim
         assert twin == job
         assert twin.ref == job.ref
 
 
-def test_the_reference_of_a_retry_survives_pickling() -> None:
-    """A pickled job still knows from when on a status is news."""
-    job = evolve(diff(), newer_than=MOMENT)
-    assert pickle.loads(pickle.dumps(job)).ref == JobRef.image_diff(5678, MOMENT)  # noqa: S301 - the claim
+def test_a_pickled_job_keeps_its_newer_than() -> None:
+    """A pickled job of a retry keeps the ``newer_than`` of its reference."""
+    job = evolve(diff(), newer_than=TIME)
+    assert pickle.loads(pickle.dumps(job)).ref == JobRef.image_diff(5678, TIME)  # noqa: S301 - the claim
 
 
 def test_a_repr_is_short() -> None:
-    """The repr of a job counts its files instead of naming them."""
+    """The repr of a job counts its files instead of listing them."""
     shown = repr(diff(added={f"maps/{i}": {} for i in range(1000)}))
     assert "<1000 files>" in shown
     assert "maps" not in shown
     assert len(shown) < 1000
 
 
-def test_a_job_refers_to_itself() -> None:
-    """A job's reference names its kind and id, and has no ``newer_than`` unless the job came from a retry."""
+def test_a_job_has_a_reference() -> None:
+    """``ref`` has the job's kind and id, and a ``newer_than`` only if a retry returned the job."""
     assert diff().ref == JobRef(JobKind.IMAGE_DIFF, 5678)
     assert version().ref == JobRef.image_version(9012)
 
@@ -179,9 +179,9 @@ def test_a_job_refers_to_itself() -> None:
     [
         (JobRef.image_diff(5678), "image-diff/5678"),
         (JobRef.image_version(9012), "image-version/9012"),
-        (JobRef.image_diff(5678, MOMENT), "image-diff/5678@1763769600"),
+        (JobRef.image_diff(5678, TIME), "image-diff/5678@1763769600"),
         (JobRef.image_version(1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)), "image-version/1@-1"),
-        (JobRef.image_diff(5678, MOMENT.astimezone(timezone(timedelta(hours=9)))), "image-diff/5678@1763769600"),
+        (JobRef.image_diff(5678, TIME.astimezone(timezone(timedelta(hours=9)))), "image-diff/5678@1763769600"),
     ],
 )
 def test_a_reference_is_a_token(ref: JobRef, text: str) -> None:
@@ -192,7 +192,7 @@ def test_a_reference_is_a_token(ref: JobRef, text: str) -> None:
 
 @given(REFS)
 def test_every_reference_survives_as_text(ref: JobRef) -> None:
-    """Whatever a reference holds, its text is read back as an equal reference."""
+    """The text of any reference is parsed as an equal reference."""
     twin = JobRef.parse(str(ref))
     assert twin == ref
     assert hash(twin) == hash(ref)
@@ -202,7 +202,7 @@ def test_every_reference_survives_as_text(ref: JobRef) -> None:
 
 @given(AWARE)
 def test_newer_than_is_a_whole_second_in_utc(moment: datetime) -> None:
-    """A reference keeps the first whole second that is not before the moment that it was given."""
+    """``newer_than`` is rounded up to a whole second."""
     kept = JobRef.image_diff(1, moment).newer_than
     assert kept is not None
     assert kept.tzinfo is UTC
@@ -212,33 +212,33 @@ def test_newer_than_is_a_whole_second_in_utc(moment: datetime) -> None:
 
 @pytest.mark.parametrize("job_id", [True, False, "5", 5.0, None, b"5"])
 def test_an_id_is_an_int(job_id: Any) -> None:
-    """A reference to something else than an ``int`` is a ``TypeError``; ``bool`` is none."""
+    """An id that is not an ``int``, or is a ``bool``, is a ``TypeError``."""
     with pytest.raises(TypeError, match="must be an int, not"):
         JobRef.image_diff(job_id)
 
 
 @pytest.mark.parametrize("job_id", [0, -1, -(10**20)])
 def test_an_id_is_positive(job_id: int) -> None:
-    """A reference to 0 or less is a ``ValueError``."""
+    """An id of 0 or less is a ``ValueError``."""
     with pytest.raises(ValueError, match="must be positive, not"):
         JobRef.image_version(job_id)
 
 
 def test_newer_than_is_aware() -> None:
-    """A moment of no time zone is refused: nobody knows when it is."""
+    """A ``newer_than`` without a time zone is a ``ValueError``."""
     with pytest.raises(ValueError, match="aware"):
         JobRef.image_diff(5, datetime(2025, 11, 22))  # noqa: DTZ001 - the claim is about a naive moment
 
 
 def test_a_kind_is_one_of_two() -> None:
-    """A reference knows the two kinds, by their names too, and no other."""
+    """A reference accepts the two kinds, as text too, and no other."""
     assert JobRef("image-diff", 5) == JobRef.image_diff(5)
     with pytest.raises(ValueError, match="image-update"):
         JobRef("image-update", 5)
 
 
-def test_the_end_of_time_is_a_moment_like_any_other() -> None:
-    """A moment whose next whole second no datetime holds is a ``ValueError``, and no other error."""
+def test_newer_than_may_be_out_of_range() -> None:
+    """A ``newer_than`` that cannot be rounded up to a datetime is a ``ValueError``, and no other error."""
     with pytest.raises(ValueError, match=r"newer_than|moment"):
         JobRef.image_diff(5, datetime.max.replace(tzinfo=UTC))
 
@@ -273,21 +273,21 @@ def test_the_end_of_time_is_a_moment_like_any_other() -> None:
         "image-diff/" + "9" * 5000,
     ],
 )
-def test_other_text_is_no_reference(text: str) -> None:
-    """Text that is not of the documented form is a ``ValueError``."""
+def test_other_text_is_not_a_reference(text: str) -> None:
+    """Text of another form is a ``ValueError``."""
     with pytest.raises(ValueError, match=r"."):
         JobRef.parse(text)
 
 
-def test_a_reference_is_read_from_text_alone() -> None:
-    """A bare id, or one in bytes, is a mistake that is named."""
+def test_only_text_is_parsed() -> None:
+    """Parsing an ``int`` or ``bytes`` is a ``TypeError`` that names the type."""
     with pytest.raises(TypeError, match="read from text, not from int"):
         JobRef.parse(5678)  # type: ignore[arg-type] # the mistake in question
 
 
 @given(st.text())
-def test_arbitrary_text_is_a_reference_or_a_value_error(text: str) -> None:
-    """Nothing but a ``ValueError`` comes of text that is no reference."""
+def test_any_text_is_a_reference_or_a_value_error(text: str) -> None:
+    """Parsing any text returns a reference or raises ``ValueError``."""
     try:
         ref = JobRef.parse(text)
     except ValueError:

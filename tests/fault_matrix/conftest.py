@@ -9,15 +9,14 @@ import pytest
 import trustme
 from support.faults.certificate_authorities import CertificateAuthorities
 from support.faults.harness import MAX_LINE_LENGTH, AttemptCounter
-from tenacity import wait_none
 
-from clanforge_async._http import limiter, session
+from clanforge_async._http import limiter, retry_policy
 
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_BACKOFF", wait_none())
-    monkeypatch.setattr(limiter, "_LONGEST_GUESS", 0.01)
+    monkeypatch.setattr(retry_policy, "_backoff", lambda _attempts: 0.0)
+    monkeypatch.setattr(limiter, "_MAX_BACKOFF", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ _WATCHES = (
 ABOUT: dict[str, tuple[str, ...]] = {
     "errors": ("test_errors",),
     "_codec": ("test_wire", "test_wire_properties", "test_client_calls"),
-    "_replies": _CALLS,
+    "_http.response": _CALLS,
+    "_http.retry_policy": _CALLS,
     "_http.session": (
         *_CALLS,
         "test_client_setup",
@@ -50,7 +51,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
 }
 """For each module that is changed, the tests that are to notice."""
 
-_USED_AT_IMPORT = ("errors.", "_codec.x__read", "_codec.x__converter", "_polling.strategy.xǁuntil_etaǁ__init__")
+_USED_AT_IMPORT = ("errors.", "_codec.x__field", "_codec.x__make_converter", "_polling.strategy.xǁuntil_etaǁ__init__")
 """What is called while modules are imported, and is changed too late in a process that has imported them."""
 
 _ENDLESS = 8.0

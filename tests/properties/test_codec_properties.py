@@ -1,4 +1,4 @@
-"""The codec as laws, over arbitrary jobs and arbitrary JSON."""
+"""Properties of the codec, for any job and any JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FIELDS = [*sorted(wire(5)), "added", "modified", "removed", "game", "machine", "
 
 @st.composite
 def states(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a state as a server can give it: by id, by name alone, or one that nobody knows."""
+    """Draw a state as a server can send it: by id, by name only, or unknown."""
     state = draw(st.sampled_from(JobState))
     match draw(st.sampled_from(["by id", "by name", "unknown id", "unknown name"])):
         case "by id":
@@ -85,10 +85,10 @@ JOBS = DIFFS | VERSIONS
 
 @LENIENT
 @given(JOBS)
-def test_a_job_survives_its_wire_form(job: Job) -> None:
+def test_a_job_survives_a_round_trip(job: Job) -> None:
     """``job_from_dict(k, job_to_dict(j)) == j`` for every job of either kind."""
     twin = job_from_dict(job.kind, job_to_dict(job))
-    # NaN in what the server says of a file equals nothing, not even itself.
+    # A NaN in a file listing is not equal to itself.
     assert twin == job or "nan" in repr(job_to_dict(job))
     assert type(twin) is type(job)
     assert twin.state is job.state
@@ -96,8 +96,8 @@ def test_a_job_survives_its_wire_form(job: Job) -> None:
 
 @LENIENT
 @given(JOBS)
-def test_the_wire_form_is_json(job: Job) -> None:
-    """The wire form is what a server could send: it survives being written as JSON."""
+def test_the_dict_of_a_job_is_json(job: Job) -> None:
+    """``job_to_dict`` returns an object that can be encoded as JSON."""
     sent = json.loads(json.dumps(job_to_dict(job)))
     assert repr(job_from_dict(job.kind, sent)) == repr(job)
     assert sent["jobstart"] is None or isinstance(sent["jobstart"], str)
@@ -105,8 +105,8 @@ def test_the_wire_form_is_json(job: Job) -> None:
 
 @LENIENT
 @given(VERSIONS, st.sampled_from([str, float, lambda number: f" {number} ", lambda number: f"{number}.0"]))
-def test_numbers_may_be_written_otherwise(job: ImageVersionJob, write: Any) -> None:
-    """A job is the same whether its numbers come as numbers, as text or as whole-numbered floats."""
+def test_numbers_may_be_text_or_floats(job: ImageVersionJob, write: Any) -> None:
+    """A job is the same whether its numbers are numbers, text or integral floats."""
     sent = job_to_dict(job)
     for name in ("jobcreated", "jobupdated", "jobeta", "jobprogress"):
         sent[name] = sent[name] if sent[name] is None else write(sent[name])
@@ -116,7 +116,7 @@ def test_numbers_may_be_written_otherwise(job: ImageVersionJob, write: Any) -> N
 @LENIENT
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False).filter(float.is_integer))
 def test_progress_stays_a_percentage(progress: float) -> None:
-    """Whatever whole number the server says, progress is within 0..100, and unchanged where it was already."""
+    """Any whole ``jobprogress`` is clamped to 0..100, and unchanged within."""
     read = job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobprogress=progress)).progress
     assert read == min(max(progress, 0), 100)
     assert isinstance(read, int)
@@ -125,24 +125,24 @@ def test_progress_stays_a_percentage(progress: float) -> None:
 @LENIENT
 @given(st.floats().filter(lambda number: not number.is_integer()))
 def test_no_fraction_is_a_number(number: float) -> None:
-    """No fractional, infinite or missing number is rounded to one that fits."""
-    with pytest.raises(InvalidResponseError, match="jobprogress") as refused:
+    """A fraction, infinity or NaN is never rounded to a number."""
+    with pytest.raises(InvalidResponseError, match="jobprogress") as raised:
         job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobprogress=number))
-    assert refused.value.fields == ("jobprogress",)
+    assert raised.value.fields == ("jobprogress",)
 
 
 @LENIENT
 @given(UNKNOWN_NAMES, st.sampled_from(JobKind))
 def test_an_unknown_name_is_no_state(name: str, kind: JobKind) -> None:
-    """A name that no state has is no state, and is kept."""
+    """The name of an unknown state is no state, and is kept."""
     job = job_from_dict(kind, wire(5, jobstateid=None, jobstatename=name))
     assert (job.state, job.state_name, job.is_terminal) == (None, name, False)
 
 
 @LENIENT
 @given(JSON, st.sampled_from(JobKind))
-def test_arbitrary_json_is_refused_or_read(body: Any, kind: JobKind) -> None:
-    """Nothing but `InvalidResponseError` comes of JSON that is no job."""
+def test_any_json_is_parsed_or_invalid(body: Any, kind: JobKind) -> None:
+    """Any JSON is parsed as a job or raises `InvalidResponseError`."""
     fault = None
     try:
         job_from_dict(kind, body)
@@ -153,8 +153,8 @@ def test_arbitrary_json_is_refused_or_read(body: Any, kind: JobKind) -> None:
 
 @LENIENT
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)), st.sampled_from(JobKind))
-def test_arbitrary_fields_are_refused_or_read(body: dict[str, Any], kind: JobKind) -> None:
-    """Of an object whose fields hold arbitrary JSON comes a job, or an error that names fields of that object."""
+def test_any_fields_are_parsed_or_reported(body: dict[str, Any], kind: JobKind) -> None:
+    """An object with any JSON in its fields is parsed as a job, or the error names fields of that object."""
     try:
         job = job_from_dict(kind, body)
     except InvalidResponseError as error:
@@ -168,14 +168,14 @@ def test_arbitrary_fields_are_refused_or_read(body: dict[str, Any], kind: JobKin
 
 @LENIENT
 @given(st.sets(st.sampled_from(FIELDS[:11]), min_size=1), st.sampled_from(JobKind))
-def test_fields_at_fault_are_named_together(broken: set[str], kind: JobKind) -> None:
-    """Of any set of fields that are broken at once, all that a job of the kind has are named, and no other."""
+def test_all_invalid_fields_are_reported(broken: set[str], kind: JobKind) -> None:
+    """Of any set of invalid fields, all that a job of the kind has are reported, and no others."""
     foreign = "imageversionid" if kind is JobKind.IMAGE_DIFF else "diffid"
     known = broken - {foreign} - ({"success"} if kind is JobKind.IMAGE_DIFF else set())
     body = wire(5) | {field: [None] for field in broken}
     if not known:
         job_from_dict(kind, body)
         return
-    with pytest.raises(InvalidResponseError) as refused:
+    with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(kind, body)
-    assert set(refused.value.fields) == known
+    assert set(raised.value.fields) == known

@@ -8,7 +8,7 @@ from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import wire
 
 from clanforge_async import ClanforgeClient, JobRef, JobState
-from clanforge_async.jobs import Reading
+from clanforge_async._http.request import ApiResponse
 
 _ATTEMPTS = 10
 """Number of measurements: a busy machine can delay a request, but a lost slot never comes back."""
@@ -35,6 +35,6 @@ async def _concurrent_requests(client: ClanforgeClient, port: int) -> int:
     async with LoopbackServer(respond, port):
         # No request is answered before all have arrived, and a poll is never sent again: if a slot is missing, the
         # last request arrives only after the others have timed out.
-        polls = [client.observe(JobRef.image_version(5)) for _ in range(number)]
+        polls = [client.observer(JobRef.image_version(5))() for _ in range(number)]
         outcomes = await asyncio.gather(*polls, return_exceptions=True)
-    return sum(isinstance(outcome, Reading) for outcome in outcomes)
+    return sum(isinstance(outcome, ApiResponse) for outcome in outcomes)

@@ -128,7 +128,7 @@ async def test_a_lost_slot_is_found(is_lost: bool) -> None:
     config = ClientConfig(max_rate=200.0, max_concurrency=3, transport="default")
     async with config.make_client(url, timeout=0.1) as client:
         if is_lost:
-            await client._transport._gate._slots.acquire()
+            await client._session._limiter._slots.acquire()
         assert (await measure_concurrency(client, port) == 3) is not is_lost
 
 

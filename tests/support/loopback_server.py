@@ -1,4 +1,4 @@
-"""A real server on loopback, for the claims that are about the network: it answers as a function says, and counts."""
+"""A real server on loopback, for tests of the network: a function makes its responses, and it records requests."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 
 Answerer = Callable[[str], Awaitable[bytes | None] | bytes | None]
-"""Takes a request's head and gives the bytes to answer with; None drops the connection."""
+"""Takes the head of a request and returns the bytes to send; None drops the connection."""
 
 
 def http_answer(body: Mapping[str, Any] | bytes, status: str = "200 OK", **headers: str) -> bytes:
-    """Return an answer as it stands on the wire; an underscore in a header's name is a hyphen."""
+    """Return the bytes of a response; underscores in header names become hyphens."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -25,16 +25,16 @@ def http_answer(body: Mapping[str, Any] | bytes, status: str = "200 OK", **heade
 
 
 class Listener(ABC):
-    """Listens on loopback, has each connection served by a task of its own, and leaves none of them behind.
+    """Listens on loopback, serves each connection in its own task, and ends all tasks on exit.
 
     Args:
-        port: Where; 0: wherever there is room.
-        tls: Has it speak TLS.
-        waits: Has it refuse connections until it is told to listen.
+        port: Port to listen on; 0: any free port.
+        tls: TLS context; None: no TLS.
+        waits: Refuse connections until `listen` is called.
 
     Attributes:
-        port: Where it listens.
-        connections: How many connections it has accepted.
+        port: Port that it listens on.
+        connections: Number of accepted connections.
     """
 
     def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None, *, waits: bool = False) -> None:
@@ -46,7 +46,7 @@ class Listener(ABC):
 
     @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection; that the client goes is no error."""
+        """Serve one connection; a disconnect is not an error."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -63,37 +63,37 @@ class Listener(ABC):
     ) -> None:
         self._server.close()
         for _ in range(3):
-            await asyncio.sleep(0)  # whoever is being accepted arrives
-        await self.hang_up()
+            await asyncio.sleep(0)  # connections that are being accepted are added
+        await self.close_connections()
 
     async def listen(self) -> None:
-        """Accept connections, where it has waited for that."""
+        """Start to accept connections, after `waits`."""
         await self._server.start_serving()
 
-    async def hang_up(self) -> None:
+    async def close_connections(self) -> None:
         """Close every connection."""
         for serving in self._serving:
             serving.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         self._serving.clear()
-        await asyncio.sleep(0)  # what was closed just now closes at the next turn
+        await asyncio.sleep(0)  # transports close at the next turn of the loop
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         serving = asyncio.create_task(self._serve(reader, writer))
-        serving.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has begun
+        serving.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it has started
         self._serving.add(serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, OSError):  # the client has gone
+        with suppress(asyncio.IncompleteReadError, OSError):  # the client has disconnected
             await self.serve(reader, writer)
 
 
 class LoopbackServer(Listener):
-    """Speaks as much HTTP as it takes to test a client of it.
+    """Speaks enough HTTP to test a client.
 
     Attributes:
-        requests: The heads of all requests, as they came.
+        requests: Heads of all requests.
     """
 
     def __init__(self, answer: Answerer, port: int = 0) -> None:
@@ -103,12 +103,12 @@ class LoopbackServer(Listener):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Base URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def request_lines(self) -> list[str]:
-        """What was asked for, without the query: ``GET /path``."""
+        """Request lines without query and version: ``GET /path``."""
         return [" ".join(head.partition("?")[0].split()[:2]) for head in self.requests]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -128,7 +128,7 @@ class LoopbackServer(Listener):
 
 @contextmanager
 def nobody_listens() -> Iterator[str]:
-    """Give an address at which every connection is refused for as long as this lasts."""
+    """Yield a URL that refuses every connection until exit."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

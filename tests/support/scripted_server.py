@@ -1,4 +1,4 @@
-"""A server that answers by a script: what each job does is written down in the test that needs it."""
+"""A scripted server: each test lists the responses for its jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 from clanforge_async import ClanforgeClient, JobKind, JobState
 
 START = 1_763_769_600
-"""2025-11-22 00:00:00 UTC: what the scripted server's clock says when a virtual loop starts."""
+"""2025-11-22 00:00:00 UTC: the scripted server's time when a virtual loop starts."""
 
 _PATH = re.compile(r"/cfp/v1/(imagediff|imageversion)/([0-9]+)/(status|retry)")
 
@@ -24,12 +24,12 @@ Script = Callable[[], Answer | Awaitable[Answer]]
 
 
 def server_now() -> float:
-    """Return the scripted server's clock, which goes with the loop's."""
+    """Return the scripted server's time, which follows the event loop's clock."""
     return START + asyncio.get_running_loop().time()
 
 
 def wire(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> dict[str, Any]:
-    """Return the object that the API sends for a job; fields of the wire override the usual ones."""
+    """Return the JSON object that the API sends for a job; `fields` override its defaults."""
     usual: dict[str, Any] = {
         "diffid": job_id,
         "imageversionid": job_id,
@@ -48,13 +48,13 @@ def wire(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) 
 
 
 def answer(body: dict[str, Any], status: int = 200, **headers: str) -> httpx.Response:
-    """Return an answer as the API gives it, dated by the scripted server's clock."""
+    """Return a response of the API, with the scripted server's time as its ``Date``."""
     date = format_datetime(datetime.fromtimestamp(int(server_now()), UTC), usegmt=True)
     return httpx.Response(status, json=body, headers={"Date": date, **headers})
 
 
 def envelope(message: str, code: int = 1) -> dict[str, Any]:
-    """Return an error as the API wraps it."""
+    """Return an error envelope of the API."""
     return {
         "success": False,
         "error": True,
@@ -66,12 +66,12 @@ def envelope(message: str, code: int = 1) -> dict[str, Any]:
 
 
 class ScriptedServer:
-    """Answers each call by the script of its job, and remembers when it was asked for what.
+    """Responds to each call by a script, and records the requests.
 
     Attributes:
-        asked: For each ``(call, id)``, such as ``("imagediff/retry", 5)``, when it was asked by the loop's clock.
-        in_flight: Requests that wait for their answer now.
-        most_in_flight: The most there ever were at a time.
+        asked: Event loop times of the requests for each ``(call, id)``, such as ``("imagediff/retry", 5)``.
+        in_flight: Number of requests that wait for their response.
+        most_in_flight: Largest `in_flight` so far.
     """
 
     def __init__(self) -> None:
@@ -82,28 +82,28 @@ class ScriptedServer:
         self._scripts: dict[tuple[str, int], Script] = {}
 
     def on(self, call: str, job_id: int, script: Script) -> None:
-        """Have a call answered by what a function returns or raises."""
+        """Respond to a call with the result or exception of a function."""
         self._scripts[call, job_id] = script
 
     def version(self, job_id: int, *answers: Answer) -> None:
-        """Have an image version's status answered by each of these in turn, and by the last for ever."""
+        """Respond to an image version's status with each of these in turn, then always the last."""
         self.on("imageversion/status", job_id, in_turn(*answers))
 
     def diff(self, job_id: int, *answers: Answer) -> None:
-        """Have an image diff's status answered by each of these in turn, and by the last for ever."""
+        """Respond to an image diff's status with each of these in turn, then always the last."""
         self.on("imagediff/status", job_id, in_turn(*answers))
 
     def retry(self, job_id: int, *answers: Answer) -> None:
-        """Have an image diff's retry answered by each of these in turn, and by the last for ever."""
+        """Respond to an image diff's retry with each of these in turn, then always the last."""
         self.on("imagediff/retry", job_id, in_turn(*answers))
 
     def polls(self, job_id: int, kind: JobKind = JobKind.IMAGE_VERSION) -> list[float]:
-        """Return when a job's status was asked for."""
+        """Return the event loop times of a job's status requests."""
         resource = "imageversion" if kind is JobKind.IMAGE_VERSION else "imagediff"
         return self.asked[f"{resource}/status", job_id]
 
     def client(self, **options: Any) -> ClanforgeClient:
-        """Return a client of this server, unlimited in rate unless told otherwise."""
+        """Return a client of this server, without a rate limit by default."""
         arguments: dict[str, Any] = {
             "auth": ("key", "secret"),
             "account_service_id": 7,
@@ -121,7 +121,7 @@ class ScriptedServer:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            await asyncio.sleep(0)  # no answer comes before others have had their turn
+            await asyncio.sleep(0)  # other tasks run before any response
             result = self._scripts[key]()
             if isinstance(result, Awaitable):
                 result = await result
@@ -133,7 +133,7 @@ class ScriptedServer:
 
 
 def in_turn(*answers: Answer) -> Script:
-    """Return a script that gives each answer once, and the last for ever."""
+    """Return a script that returns each answer once, then always the last."""
     left = list(answers)
 
     def script() -> Answer:

@@ -1,4 +1,4 @@
-"""Marked secrets, every form in which one could come to light, and every place where an error could show it."""
+"""Marked secrets, each form in which one can appear, and each place where an error can show it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGE = str(Path(clanforge_async.__file__).parent)
 
 
 def forms(*secrets: str) -> set[str]:
-    """Return secrets as they are, in base64 of either alphabet, and as part of an address."""
+    """Return secrets as plain text, in both base64 alphabets, and URL-quoted."""
     encoded = {code(s.encode()).decode() for s in secrets for code in (base64.b64encode, base64.urlsafe_b64encode)}
     return set(secrets) | encoded | {quoted(s) for s in secrets for quoted in _QUOTED}
 
@@ -31,12 +31,12 @@ FORMS = forms(ACCESS_KEY, SECRET_KEY, f"{ACCESS_KEY}:{SECRET_KEY}", TOKEN, PROXY
 
 
 def assert_hidden(text: str) -> None:
-    """Hold that a text shows no marked secret in any form."""
+    """Assert that a text contains no form of a marked secret."""
     assert [form for form in FORMS if form in text] == []
 
 
 def shown_by(error: BaseException) -> str:
-    """Return all that a program could come to print or to store of an error, and our own frames' variables."""
+    """Return everything that a program could print or store of an error, and the package's local variables."""
     parts = [*traceback.format_exception(error), pickle.dumps(error).decode("latin-1")]
     for link in _chain(error):
         parts += [str(link), repr(link), repr(vars(link))]

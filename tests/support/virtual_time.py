@@ -1,4 +1,4 @@
-"""Tests in virtual time that leave nothing behind."""
+"""Runs tests in virtual time, and asserts that they leave no task."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ P = ParamSpec("P")
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, None], patience: float = 0.0) -> None:
-    """Run a coroutine to its end, and hold that it leaves no task behind.
+    """Run a coroutine, and assert that it leaves no task.
 
     Args:
         main: The coroutine.
-        patience: Seconds for which sockets have to be quiet before time jumps, for whoever has real ones: on loopback
-            what is sent is there at once, so that nothing more is to come.
+        patience: Seconds for which real sockets must be quiet before time advances. Data on loopback arrives at once,
+            so none is on its way then.
     """
 
     async def checked() -> None:
         await main
         for _ in range(3 if patience else 0):
-            await asyncio.sleep(0)  # httpcore leaves it to the loop to close what reads a body that is broken off
+            await asyncio.sleep(0)  # httpcore lets the event loop close the reader of an incomplete body
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"left behind: {left}"
 
@@ -33,7 +33,7 @@ def run_in_virtual_time(main: Coroutine[Any, Any, None], patience: float = 0.0) 
 
 
 def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test on a loop whose clock jumps."""
+    """Run an async test in virtual time."""
 
     @functools.wraps(test)
     def in_virtual_time(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -43,7 +43,7 @@ def virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, No
 
 
 def virtual_time_on_loopback(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test, whose sockets are real, on a loop whose clock jumps when they have nothing more to say."""
+    """Run an async test with real sockets in virtual time, which advances while they are quiet."""
 
     @functools.wraps(test)
     def in_virtual_time(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -53,5 +53,5 @@ def virtual_time_on_loopback(test: Callable[P, Coroutine[Any, Any, None]]) -> Ca
 
 
 def now() -> float:
-    """Return the running loop's time."""
+    """Return the event loop's time."""
     return asyncio.get_running_loop().time()

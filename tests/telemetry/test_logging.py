@@ -137,7 +137,7 @@ async def test_a_repeated_call_is_told(caplog: pytest.LogCaptureFixture) -> None
     ]
     assert lines[0][1] == (
         f"attempt 1 of GET {path} failed, the next in {waits[0]:.2f} s: "
-        f"RequestTimeoutError('no answer in time: GET {path}')"
+        f"RequestTimeoutError('no response in time: GET {path}')"
     )
 
 
@@ -151,7 +151,7 @@ async def test_a_cool_down_is_a_warning(caplog: pytest.LogCaptureFixture) -> Non
     await watcher.wait_all(map(JobRef.image_version, (1, 2, 3)))
     fields = {"error_type": "RateLimitError", "status_code": 429}
     assert told(caplog, logging.WARNING) == [
-        ("cooling_down", "nothing is sent for 30.0 s, as the server asks: HTTP 429", fields | {"wait": 30.0}),
+        ("cooling_down", "rate limited (HTTP 429): pausing all requests for 30.0 s", fields | {"wait": 30.0}),
     ]
     waits = [fields["wait"] for event, _, fields in told(caplog, logging.DEBUG) if event == "cooling_down"]
     assert waits == [30.0, 40.0]

@@ -53,7 +53,7 @@ RETRIED = JobRef.image_diff(5678, newer_than=NOW)
 
 PASSING = [
     pytest.param(TransportError("connection lost", request_sent=True), id="transport"),
-    pytest.param(RequestTimeoutError("no answer in time", request_sent=True), id="timeout"),
+    pytest.param(RequestTimeoutError("no response in time", request_sent=True), id="timeout"),
     pytest.param(RateLimitError("too many", status_code=429), id="429"),
     pytest.param(ServerError("broken", status_code=500), id="500"),
     pytest.param(ServerError("bad gateway", status_code=502), id="502"),

@@ -87,7 +87,7 @@ class FaultyServer(Listener):
 
     async def misbehave(self, times: float) -> None:
         """Misbehave again, for new connections."""
-        await self.hang_up()
+        await self.close_connections()
         self._misbehaviours_left = times
         self.paths.clear()
 

@@ -1,0 +1,110 @@
+"""Retries of a single call: which failures allow another attempt, how long to wait before it, and the loop.
+
+See `limiter` for the cooldown after a 429, which pauses the whole client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from clanforge_async._http.request import ApiRequest, ApiResponse
+from clanforge_async._http.request_log import log_retry
+from clanforge_async.errors import (
+    APIError,
+    ClanforgeError,
+    InvalidResponseError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from clanforge_async.jobs import Job
+
+T = TypeVar("T")
+
+MAX_COOLDOWN = 60.0
+"""Longest cooldown in seconds that a single call waits for; beyond it the call raises."""
+
+_FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 10.0
+"""Upper bounds in seconds of the first pause and of every pause; the bound doubles with each attempt."""
+
+_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
+_RETRYABLE_STATUSES = frozenset({_TOO_MANY_REQUESTS, 500, 502, _UNAVAILABLE, 504})
+
+
+async def call_with_retries(
+    attempt: Callable[[ApiRequest[T], float], Awaitable[ApiResponse[T]]], request: ApiRequest[T], max_retries: int
+) -> ApiResponse[T]:
+    """Send a request until it succeeds or must not be sent again.
+
+    Args:
+        attempt: Sends a request once; takes it and the longest cooldown to wait for.
+        request: The request.
+        max_retries: Further attempts after the first.
+
+    Raises:
+        ClanforgeError: The error of the last attempt.
+    """
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            return await attempt(request, MAX_COOLDOWN)
+        except ClanforgeError as error:
+            if attempts > max_retries or not may_retry(request, error):
+                raise
+            pause = max(_retry_after(error), _backoff(attempts))
+            log_retry(request, error, attempts, pause)
+        await asyncio.sleep(pause)
+
+
+def may_retry(request: ApiRequest[Any], error: ClanforgeError) -> bool:
+    """Whether a failed request may be sent again.
+
+    An idempotent request may be, after any transient failure. A request with a side effect may be only if the server
+    cannot have processed it. Neither may be if the server asks for a longer pause than `MAX_COOLDOWN`.
+    """
+    if isinstance(error, APIError):
+        statuses = _RETRYABLE_STATUSES if request.idempotent else {_TOO_MANY_REQUESTS}
+        is_retryable = isinstance(error, RateLimitError | ServerError) and error.status_code in statuses
+        return is_retryable and _retry_after(error) <= MAX_COOLDOWN
+    return isinstance(error, TransportError) and (request.idempotent or not error.request_sent)
+
+
+def _retry_after(error: ClanforgeError) -> float:
+    return (isinstance(error, APIError) and error.retry_after) or 0.0
+
+
+def _backoff(attempts: int) -> float:
+    # Exponential with full jitter. The exponent is bounded because a float's is.
+    longest = min(_FIRST_BACKOFF * 2.0 ** min(attempts - 1, 32), _MAX_BACKOFF)
+    return random.uniform(0.0, longest)  # noqa: S311 - jitter protects nothing
+
+
+def is_throttled(error: APIError) -> bool:
+    """Whether the server asks the client as a whole to slow down: a 429, or a 503 with ``Retry-After``."""
+    return error.status_code == _TOO_MANY_REQUESTS or (
+        error.status_code == _UNAVAILABLE and error.retry_after is not None
+    )
+
+
+def may_have_been_processed(error: ClanforgeError) -> bool:
+    """Whether the server may have processed the request despite the error."""
+    if isinstance(error, TransportError):
+        return error.request_sent
+    return isinstance(error, ServerError | InvalidResponseError)
+
+
+def may_be_from_previous_run(response: ApiResponse[Job], seconds_since_call: float) -> bool:
+    """Whether a terminal job may have ended before a call that started it again.
+
+    ``Date`` and ``jobupdated`` count whole seconds. If they leave the order open, the answer is True: taking the
+    previous run for the new one would report a result that does not exist yet, while the opposite mistake only leaves
+    the outcome unknown.
+    """
+    job, server_time = response.value, response.server_time
+    answered_by = time.time() if server_time is None else server_time.timestamp() + 1
+    return job.is_terminal and job.updated_at.timestamp() < answered_by - seconds_since_call
