@@ -98,7 +98,7 @@ def test_whatever_is_seen_a_forecast_is_sound(seen: list[Sample]) -> None:
             assert 0 <= ahead.seconds < math.inf
             assert 0 < ahead.scale < math.inf
         for track in filter(None, (memory.eta, memory.progress)):
-            assert all(map(math.isfinite, (track.end, track.error, track.drift, *track.left(sighting.now))))
+            assert all(map(math.isfinite, (track.end, track.stddev, track.drift, *track.remaining(sighting.now))))
         assert sighting.age >= 1
 
 
@@ -340,7 +340,7 @@ def test_leaving_the_queue_keeps_what_the_eta_has_shown() -> None:
     started = update_forecast(queued, at(60, eta=530, progress=4))
     assert queued.eta is not None
     assert started.eta is not None
-    assert started.eta.reference == queued.eta.reference
+    assert started.eta.baseline.observation == queued.eta.baseline.observation
     assert started.progress is not None
 
 
@@ -357,7 +357,7 @@ def test_a_job_that_was_started_again_between_two_polls_begins_anew() -> None:
     """A later start is another run: neither its progress nor its being done so far counts for it."""
     ran = memory_of([at(50, progress=50), at(100, progress=100)])
     again = Sample(START + 150, START + 120, is_running=True, progress=11, eta=None, updated=START + 150)
-    assert update_forecast(ran, again).full_since is None
+    assert update_forecast(ran, again).complete_since is None
     assert forecast_of(at(50, progress=50), at(100, progress=100), again).seconds == pytest.approx(230, rel=0.1)
 
 

@@ -40,7 +40,7 @@ from clanforge_async import (
     until_eta,
 )
 from clanforge_async._polling.forecast import Forecast
-from clanforge_async._polling.strategy import _EARLY_ENDS, Interval, _spread_pause, strategy
+from clanforge_async._polling.strategy import _EARLY_END_SHARE, Interval, _pause_by_hazard, strategy
 from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
 from clanforge_async.testing import VirtualTimeLoop
 
@@ -365,8 +365,8 @@ def test_a_pause_holds_as_much_hazard_as_a_poll_is_worth(
     seconds: float, scale: float, age: float, worth: float
 ) -> None:
     """Summed up over the pause in small steps, sqrt(hazard / 2 poll_worth) reaches 1, as the method says."""
-    ahead, early = Forecast(seconds, scale), _EARLY_ENDS / (age + seconds)
-    pause = _spread_pause(ahead, age, worth, 1e9)
+    ahead, early = Forecast(seconds, scale), _EARLY_END_SHARE / (age + seconds)
+    pause = _pause_by_hazard(ahead, age, worth, 1e9)
     knee = min(max(seconds - 40 * scale, 0.0), pause)  # until there the hazard is that of early ends alone
     width, due = (pause - knee) / 20_000, knee * math.sqrt(early / (2 * worth))
     for n in range(20_000):
