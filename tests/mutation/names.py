@@ -6,5 +6,5 @@ PACKAGE = "clanforge_async."
 
 
 def module_of(mutant: str) -> str:
-    """Return a mutant's module, relative to the package: ``_http.session`` for ``clanforge_async._http.session.x_f``."""
+    """Return a mutant's module: ``_http.session`` for ``clanforge_async._http.session.x_f__mutmut_1``."""
     return mutant.removeprefix(PACKAGE).rpartition(".")[0]
