@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from attrs import frozen
-from bench.tables import text
+from bench.text_table import text_table
 from rich.console import Console
 
 from mutation.names import module_of
@@ -56,7 +56,7 @@ def table(mutants: Iterable[Mutant]) -> str:
     rows = [(module, *_counts(statuses)) for module, statuses in sorted(of_module.items())]
     total = [status for statuses in of_module.values() for status in statuses]
     columns = ("module", "mutants", "killed", "survived", "timeouts", "%")
-    return text("Mutants", columns, [*rows, ("total", *_counts(total))])
+    return text_table("Mutants", columns, [*rows, ("total", *_counts(total))])
 
 
 def percentage(statuses: Iterable[str]) -> float:

@@ -6,8 +6,8 @@ import statistics
 from collections import Counter
 
 from attrs import frozen
-from bench.bars import Bar
-from bench.tables import text
+from bench.text_table import text_table
+from bench.thresholds import Threshold
 
 from soak.kinds import every_kind
 from soak.samples import Trend
@@ -66,7 +66,7 @@ class Figures:
     complaints: list[str]
     cpu: tuple[float, float]
 
-    def bars(self) -> list[Bar]:
+    def thresholds(self) -> list[Threshold]:
         """Return what is demanded."""
         ceilings: list[tuple[str, float, float, str]] = [
             ("watches that ended wrong", len(self.verdict.wrong), 0, ""),
@@ -85,9 +85,11 @@ class Figures:
             if self.traced.most:
                 ceilings.append(("growth of the bytes that objects take", 100 * self.traced.growth, _MOST_GROWTH, "%"))
         return [
-            Bar(what="requests in flight in the end", figure=self.most_in_flight, bar=self.max_concurrency, unit=""),
+            Threshold(
+                name="requests in flight in the end", value=self.most_in_flight, limit=self.max_concurrency, unit=""
+            ),
             *(
-                Bar(what=what, figure=figure, bar=bar, unit=unit, is_ceiling=True)
+                Threshold(name=what, value=figure, limit=bar, unit=unit, is_maximum=True)
                 for what, figure, bar, unit in ceilings
             ),
         ]
@@ -100,14 +102,14 @@ class Figures:
             *self.complaints,
             *(f"a watch of {ref} did not end" for ref in self.unending),
             *(f"left behind: {task}" for task in self.tasks_left),
-            *(str(bar) for bar in self.bars() if not bar.holds),
+            *(str(bar) for bar in self.thresholds() if not bar.holds),
         ]
 
 
 def table(figures: Figures) -> str:
     """Return the figures as lines of text, with the bars."""
     title = f"{figures.settings.watches:,} watches at a time for {figures.settings.seconds:.0f} s"
-    return "\n".join([text(title, ["", ""], _rows(figures)), *(str(bar) for bar in figures.bars())])
+    return "\n".join([text_table(title, ["", ""], _rows(figures)), *map(str, figures.thresholds())])
 
 
 def _rows(figures: Figures) -> list[list[str]]:
