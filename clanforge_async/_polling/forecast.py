@@ -165,9 +165,7 @@ def _update_progress(previous: Estimate | None, last: Sample | None, sample: Sam
     next_step = (sample.progress + step) / _COMPLETE
     if next_step < 1 and should_have_reached(previous, next_step, sample.since, sample.now):
         # The progress is late: at best it is just about to reach its next step.
-        return update_progress_estimate(
-            previous, Observation(sample.now, next_step, _rounding_stddev(step)), sample.since
-        )
+        return update_progress_estimate(previous, Observation(sample.now, next_step, _step_stddev(step)), sample.since)
     return previous
 
 
@@ -182,9 +180,9 @@ def _observe_progress(last: Sample | None, sample: Sample, step: int) -> Observa
     elif last is not None and last.is_running and last.progress < sample.progress:
         half_pause = (sample.now - last.now) / 2
         stddev = half_pause * _UNIFORM_STDDEV / sample.age * sample.progress / _COMPLETE
-        if stddev < _rounding_stddev(step):
+        if stddev < _step_stddev(step):
             return Observation(sample.now - half_pause, sample.progress / _COMPLETE, stddev)
-    return Observation(at, (sample.progress + step / 2) / _COMPLETE, _rounding_stddev(step))
+    return Observation(at, (sample.progress + step / 2) / _COMPLETE, _step_stddev(step))
 
 
 def _determined_at(last: Sample | None, sample: Sample) -> float:
@@ -193,7 +191,7 @@ def _determined_at(last: Sample | None, sample: Sample) -> float:
     return sample.updated if not_before < sample.updated < sample.now else sample.now
 
 
-def _rounding_stddev(step: int) -> float:
+def _step_stddev(step: int) -> float:
     return step / 2 / _COMPLETE * _UNIFORM_STDDEV
 
 

@@ -74,7 +74,7 @@ def test_the_main_population_is_as_described() -> None:
     assert 0.9 < max(failing) <= 1
 
 
-def test_etas_and_progress_of_the_main_population_are_as_described() -> None:
+def test_estimates_and_progress_of_the_main_population_are_as_described() -> None:
     """ETAs are biased by up to 20 % either way; progress follows powers from 0.75 to 1.35."""
     jobs = MAIN.jobs(seed=1, number=2000)
     biases = [job.eta.bias for job in jobs if job.eta is not None]
@@ -83,7 +83,7 @@ def test_etas_and_progress_of_the_main_population_are_as_described() -> None:
     assert [min(powers), max(powers)] == pytest.approx([0.75, 1.35], abs=0.01)
 
 
-def test_etas_improve_while_a_job_runs() -> None:
+def test_estimates_improve_while_a_job_runs() -> None:
     """The error of the main population's ETAs is a fraction of the remaining time, so it ends at 0."""
     job = next(job for job in MAIN.jobs(seed=1, number=100) if job.eta is not None and job.eta.bias > 0.1)
     errors = [eta_error(job, fraction) for fraction in (0.0, 0.5, 0.9, 0.99)]
@@ -110,7 +110,7 @@ def test_jobs_have_the_format_of_the_api(workload: Workload) -> None:
         assert seen[-1].updated_at == datetime.fromtimestamp(START + int(planned.ended), UTC)
 
 
-def test_stalled_progress_catches_up() -> None:
+def test_progress_catches_up_after_a_stop() -> None:
     """Progress stalls for its time, and then catches up before the end."""
     progress = ProgressModel(stalls_at=0.5, stalls_for=0.25)
     reported = [progress.percentage(fraction) for fraction in (0.25, 0.5, 0.6, 0.75, 0.875, 0.999)]

@@ -87,7 +87,7 @@ CLOCK_SET_BACK = [at(1000, progress=100), at(940, progress=100)]
 @without_deadline
 @given(histories)
 @example(CLOCK_SET_BACK)
-def test_every_forecast_is_finite(samples: list[Sample]) -> None:
+def test_every_forecast_is_valid(samples: list[Sample]) -> None:
     """However absurd the clocks, ETAs and progress, nothing raises, and forecasts are finite and not negative."""
     state = ForecastState()
     assert forecast(state) is None
@@ -186,7 +186,7 @@ def test_a_changed_eta_dates_from_between_two_polls() -> None:
     )
 
 
-def test_two_etas_in_a_row_measure_no_bias() -> None:
+def test_two_values_in_a_row_measure_no_error() -> None:
     """One second more after ten is not extrapolated over an hour: both ETAs count as about right."""
     assert forecast_of(at(0, eta=3600), at(10, eta=3601)).seconds == pytest.approx(3591, rel=0.1)
 
@@ -196,7 +196,7 @@ def test_an_eta_in_the_past_means_now() -> None:
     assert forecast_of(at(0, eta=100), at(110, eta=105)).seconds == 0
 
 
-def test_an_old_bias_does_not_count() -> None:
+def test_an_old_error_does_not_count() -> None:
     """An ETA that was too late at first, and has been right for as long as remains, is right."""
     erring = [at(k, eta=1400 - 0.4 * k) for k in range(0, 500, 50)]
     right = [at(k, eta=1200 + k // 50 % 2) for k in range(500, 1101, 50)]
@@ -204,21 +204,21 @@ def test_an_old_bias_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("duration", [120, 3600, 86_400])
-def test_linear_progress_is_extrapolated(duration: float) -> None:
+def test_linear_progress_leads_to_the_end(duration: float) -> None:
     """Progress in step with time leads to the end."""
     assert is_accurate(lambda seconds: at(seconds, progress=100 * seconds / duration), duration)
 
 
 @without_deadline
 @given(st.integers(240, 100_000), st.floats(-0.4, 0.5))
-def test_a_constant_bias_of_the_eta_is_corrected(duration: int, off: float) -> None:
+def test_a_constant_error_of_the_eta_is_removed(duration: int, off: float) -> None:
     """An ETA that is always off by the same fraction of the remaining time is corrected after some polls."""
     assert is_accurate(lambda seconds: at(seconds, eta=seconds + (duration - seconds) * (1 + off)), duration)
 
 
 @without_deadline
 @given(st.integers(240, 100_000), st.floats(0.7, 1.6))
-def test_nonlinear_progress_is_extrapolated(duration: int, power: float) -> None:
+def test_nonlinear_progress_leads_to_the_end(duration: int, power: float) -> None:
     """Progress that follows a power of time leads to the end, unless it looks coarse at first."""
     first, second = (math.floor(100 * part**power) for part in (0.1, 0.2))
     assume(math.gcd(first, second) < 5)
@@ -250,13 +250,13 @@ def test_a_biased_eta_and_nonlinear_progress_combine(duration: int, off: float, 
     )
 
 
-def test_a_stable_eta_outweighs_an_unstable_progress() -> None:
+def test_a_stable_eta_counts_more_than_an_unstable_progress() -> None:
     """If both disagree, the one that has changed little counts: here the ETA."""
     samples = [at(100 * k, eta=1000 - k, progress=progress) for k, progress in enumerate([0, 60, 25, 70, 45, 90])]
     assert forecast_of(*samples).seconds > 400  # the ETA leads to 500, the progress to about 50
 
 
-def test_a_stable_progress_outweighs_an_unstable_eta() -> None:
+def test_a_stable_progress_counts_more_than_an_unstable_eta() -> None:
     """If both disagree, the one that has changed little counts: here the progress."""
     etas = [3000, 300, 5000, 900, 4000, 600]
     samples = [at(100 * k, eta=eta, progress=9.6 * k) for k, eta in enumerate(etas)]
@@ -264,7 +264,7 @@ def test_a_stable_progress_outweighs_an_unstable_eta() -> None:
 
 
 @pytest.mark.parametrize("end", [900, 1000, 1300])
-def test_two_estimates_are_combined_by_variance(end: float) -> None:
+def test_two_estimates_are_combined_by_weight(end: float) -> None:
     """Each estimate weighs by its variance, and the square of their disagreement adds to the variance."""
     etas, progresses = [end + k for k in range(6)], [10 * k for k in range(6)]
     eta = forecast_of(*(at(100 * k, eta=etas[k]) for k in range(6)))
@@ -277,7 +277,7 @@ def test_two_estimates_are_combined_by_variance(end: float) -> None:
     assert both.scale == pytest.approx(math.sqrt(narrow + apart))
 
 
-def test_disagreement_makes_less_certain() -> None:
+def test_different_estimates_make_a_less_certain_forecast() -> None:
     """The further apart two estimates are, the less certain is the forecast."""
     agreed, disagreed = (
         forecast_of(*(at(100 * k, eta=1000 + extra, progress=10 * k) for k in range(6))) for extra in (0, 1000)
@@ -305,7 +305,7 @@ def test_an_eta_that_has_just_passed_still_counts() -> None:
     assert forecast_of(*samples, at(1220, eta=1300, progress=99)).seconds > 30
 
 
-def test_progress_outweighs_an_overdue_eta() -> None:
+def test_progress_counts_more_than_an_overdue_eta() -> None:
     """While the progress still leads to an end, an ETA in the past does not count."""
     samples = [at(50 * k, eta=90, progress=5.4 * k) for k in range(1, 8)]
     assert forecast_of(*samples).seconds == pytest.approx(576, rel=0.15)
@@ -437,7 +437,7 @@ def test_an_age_is_at_least_a_second() -> None:
     assert at(0).age == at(-500).age == 1
 
 
-def test_updates_do_not_make_a_waiting_job_younger() -> None:
+def test_updates_do_not_reset_the_age_of_a_waiting_job() -> None:
     """A job is as old as its wait, even if the server updates it with every poll."""
     state = ForecastState()
     for now in range(1000, 1600, 20):
@@ -484,7 +484,7 @@ def test_a_receding_eta_is_ignored(lead: float) -> None:
 
 
 @pytest.mark.parametrize("jump", [-400, 900])
-def test_an_eta_that_jumps_is_a_new_one(jump: float) -> None:
+def test_an_eta_that_changes_too_fast_is_a_new_one(jump: float) -> None:
     """An ETA that jumps counts as it is now, and less beside a steady progress."""
     steady = [at(50 * k, eta=1000 - k) for k in range(6)]
     jumped = at(300, eta=995 + jump)
@@ -494,19 +494,19 @@ def test_an_eta_that_jumps_is_a_new_one(jump: float) -> None:
 
 @without_deadline
 @given(st.integers(400, 50_000), st.sampled_from([5, 10, 20, 25]), st.floats(0.8, 1.3))
-def test_coarse_progress_is_extrapolated(duration: int, step: int, power: float) -> None:
+def test_coarse_progress_leads_to_the_end(duration: int, step: int, power: float) -> None:
     """Progress that moves only every few polls is dated by when it moves."""
 
-    def percents(seconds: float) -> int:
+    def percentage(seconds: float) -> int:
         return step * math.floor(100 / step * math.pow(seconds / duration, power))
 
     polls = [duration * part / 60 for part in range(58)]
-    expected = forecast_of(*(at(seconds, progress=percents(seconds)) for seconds in polls))
+    expected = forecast_of(*(at(seconds, progress=percentage(seconds)) for seconds in polls))
     assert abs(polls[-1] + expected.seconds - duration) < 3 * expected.scale + 0.05 * duration
 
 
 @pytest.mark.parametrize("power", [0.5, 0.7])
-def test_the_certainty_of_progress_is_that_of_its_last_percent(power: float) -> None:
+def test_progress_is_as_certain_as_its_last_percent(power: float) -> None:
     """Half a percent of the work leaves that much of the end open, and the power of time a little more."""
     samples = [at(k, progress=100 * (k / 1000) ** power) for k in range(10, 601, 10)]
     half_a_percent = 0.005 / math.sqrt(3)
@@ -522,7 +522,7 @@ def test_a_coarse_step_dates_from_between_two_polls() -> None:
 
 
 @pytest.mark.parametrize(("progress", "middle"), [(44, 44.5), (45, 47.5), (40, 50)])
-def test_steps_of_five_percent_or_more_count_as_coarse(progress: int, middle: float) -> None:
+def test_only_large_steps_count_as_coarse(progress: int, middle: float) -> None:
     """Progress at 45 may move in fives and be anywhere up to 50; at 44 it does not move in fours."""
     assert forecast_of(at(450, progress=progress)).seconds == pytest.approx(45_000 / middle - 450)
 
@@ -551,7 +551,7 @@ def test_progress_is_not_late_before_its_next_step() -> None:
     assert len(ends) == 1
 
 
-def test_stalled_progress_moves_the_end_away() -> None:
+def test_progress_that_stops_moves_the_end_away() -> None:
     """The longer progress does not move, the later and the less certain is the end."""
     samples = [at(50 * k, progress=5 * k) for k in range(1, 9)]
     moving = forecast_of(*samples)

@@ -164,7 +164,7 @@ async def test_a_strategy_without_pauses_polls_as_fast_as_the_server_responds(pa
     assert server.most_in_flight == 1
 
 
-class UnblockingLoop(VirtualTimeLoop):
+class NeverStuckLoop(VirtualTimeLoop):
     """A virtual loop that notices when its time no longer advances, and advances it."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class UnblockingLoop(VirtualTimeLoop):
 @pytest.mark.parametrize("rate", [3.0, 7.3, 20.0])
 def test_a_strategy_without_pauses_keeps_to_the_rate_limit(rate: float) -> None:
     """The client's ``max_rate`` limits every strategy, by the loop's clock."""
-    loop, times = UnblockingLoop(), list[float]()
+    loop, times = NeverStuckLoop(), list[float]()
 
     async def watch() -> None:
         times.extend(await poll_times(wait_none(), 100, max_rate=rate))
@@ -359,7 +359,7 @@ def test_an_invalid_poll_worth_raises(worth: float) -> None:
 @without_deadline
 @given(st.floats(0, 1e4), st.floats(0.3, 1e3), st.floats(1, 1e5), st.floats(0.01, 10))
 @example(527.0, 1.0, 19_812.0, 1.0)  # the end is many scales away
-def test_a_pause_solves_its_integral(seconds: float, scale: float, age: float, worth: float) -> None:
+def test_a_pause_follows_from_the_hazard(seconds: float, scale: float, age: float, worth: float) -> None:
     """Integrated numerically over the pause, sqrt(hazard / 2 poll_worth) is 1, as the design document says."""
     ahead, early = Forecast(seconds, scale), _EARLY_END_SHARE / (age + seconds)
     pause = _pause_by_hazard(ahead, age, worth, 1e9)
@@ -373,7 +373,7 @@ def test_a_pause_solves_its_integral(seconds: float, scale: float, age: float, w
 
 @without_deadline
 @given(st.integers(1, 100_000), st.floats(0.01, 10))
-def test_the_pause_without_a_forecast_solves_the_same_integral(age: int, worth: float) -> None:
+def test_the_pause_without_a_forecast_follows_from_the_hazard(age: int, worth: float) -> None:
     """The hazard without a forecast falls with the job's age; that of a waiting job grows from 0."""
     wait = until_eta(0.001, 1e9, poll_worth=worth)
     hazard = 2 / (age + 480)
@@ -397,7 +397,7 @@ def test_an_overdue_job_is_polled_by_how_long() -> None:
     assert pauses == pytest.approx([50, 500], rel=0.15)
 
 
-def test_until_eta_polls_more_often_near_the_end() -> None:
+def test_until_eta_polls_more_often_before_the_end() -> None:
     """Pauses are long far from the ETA, though not beyond it, and short near it."""
     wait, seen, pauses = until_eta(1, 3600), list[tuple[ImageVersionJob, float]](), list[float]()
     for remaining in (3600, 600, 60, 20, 5, 2):
@@ -410,7 +410,7 @@ def test_until_eta_polls_more_often_near_the_end() -> None:
 
 
 @pytest.mark.parametrize("progress", [0, 50, 100])
-def test_until_eta_slows_down_after_the_eta(progress: int) -> None:
+def test_until_eta_polls_less_often_after_the_eta(progress: int) -> None:
     """The longer the ETA has passed, the longer the pauses, up to ``max``."""
     late = running(started=0, eta=500, progress=progress, state=JobState.QUEUED)
     wait = until_eta(1, 60)
@@ -421,7 +421,7 @@ def test_until_eta_slows_down_after_the_eta(progress: int) -> None:
     assert pauses[-1] == 60
 
 
-def test_until_eta_extrapolates_the_progress() -> None:
+def test_until_eta_follows_the_progress() -> None:
     """Without an ETA the progress leads to the end: the nearer it is, the more polls."""
     far, near, nearest = (
         pause_after(until_eta(1, 3600), (running(started=0, progress=progress), 1000.0)) for progress in (10, 60, 98)
@@ -470,7 +470,7 @@ def test_a_waiting_job_is_polled_less_often_than_a_running_one() -> None:
 
 
 @virtual_time
-async def test_a_poll_follows_the_forecast_end_closely() -> None:
+async def test_a_poll_follows_right_after_the_forecast_end() -> None:
     """An ETA that never changed is uncertain, but if it is right the end is detected within two seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(900, progress=False))
@@ -500,7 +500,7 @@ def test_without_samples_the_pauses_grow() -> None:
     assert pauses == [2, 4, 8, 16, 20, 20]
 
 
-def test_until_eta_waits_one_to_sixty_seconds_by_default() -> None:
+def test_until_eta_waits_one_second_to_one_minute_by_default() -> None:
     """By default the pauses of `until_eta` are between one and sixty seconds."""
     state = RetryCallState(AsyncRetrying(), None, (), {})
     assert until_eta()(state) == 1
@@ -537,7 +537,7 @@ def script_of_a_job(
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 86_400 * 365])
-def test_a_skewed_local_clock_changes_nothing(skew: int) -> None:
+def test_a_wrong_local_clock_changes_nothing(skew: int) -> None:
     """ETAs are compared with the server's own clock, so polls are sent at the same times."""
 
     async def watch(server: ScriptedServer, wrong_by: int) -> None:
