@@ -1,1 +1,1 @@
-"""When to poll next: no I/O, no clock."""
+"""When to poll next: forecasts of a job's end, and the pauses that follow from them; no I/O, no clock."""

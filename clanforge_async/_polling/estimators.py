@@ -1,168 +1,205 @@
-"""What foretells a job's end, and how surely: the server's estimate, and the progress drawn on. No I/O, no clock.
+"""Estimates of a job's end, from the server's ETA and from its progress: no I/O, no clock.
 
-Both are read as of the moment at which they were made, which may be long before the poll that shows them: an estimate
-that is not revised gets no better as its end comes near. Both are corrected for the way they err. An estimate tends to
-be off by some part of what remains, so that its end moves by that part of every second; progress tends to follow a
-power of time. That part and that power are measured between two marks, the earlier of which stays about halfway back,
-and weighed against what is usual by how well whole seconds and percents let them be measured. What remains open is the
-error that a source owns up to. What its end moves beyond that is its drift, and counts against it from then on.
+`docs/design/polling.md` explains the calculation. Every moment is a Unix time in seconds, by the server's clock.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, Self
 
 from attrs import frozen
 
-ROUNDING = 1.0
-"""Seconds of error that any end has, since the server counts whole seconds."""
+MIN_STDDEV = 1.0
+"""Seconds by which any estimate may be off, since the server counts whole seconds."""
 
-_USUAL_BIAS = 0.12
-"""By what part of what remains an estimate is usually off."""
+_PRIOR_BIAS, _PRIOR_BIAS_STDDEV = 0.0, 0.12
+"""How much too late the server's ETA is, as a fraction of the remaining time, before anything is measured."""
 
-_USUAL_BEND = 0.2
-"""By how much the power of time that progress follows usually differs from 1."""
+_PRIOR_POWER, _PRIOR_POWER_STDDEV = 1.0, 0.2
+"""The power of time that progress follows, before anything is measured."""
 
-_LOWEST_BIAS, _HIGHEST_BIAS = -0.5, 1.0
-_LOWEST_POWER, _HIGHEST_POWER = 0.5, 2.0
+_MIN_BIAS, _MAX_BIAS = -0.5, 1.0
+_MIN_POWER, _MAX_POWER = 0.5, 2.0
 
-_RECEDING = -0.8
-"""The bias of an estimate whose end moves away nearly as fast as time passes: it foretells nothing."""
+_RECEDING_BIAS = -0.8
+"""Bias below which an ETA moves away nearly as fast as time passes, and says nothing."""
 
-_LEAP = 1.5
-"""Seconds for each second passed by which an end cannot move for being biased: the estimate was made anew."""
+_MAX_SPEED = 1.5
+"""Seconds per second; a bias can't move an ETA faster, so the server must have made a new one."""
 
-_SHORTEST_LEVER = 1.05
-"""By what factor the times of two marks have to differ for them to tell the power."""
+_MIN_TIME_RATIO = 1.05
+"""Ratio of two observations' elapsed times below which they can't measure the power."""
 
-_WORST_SURPRISE = 3.0
-"""Seconds for each second passed beyond which a surprise is no worse: one absurd estimate is forgotten after some."""
+_MAX_DRIFT = 3.0
+"""Seconds per second to which a prediction error is limited, so that one absurd ETA is soon forgotten."""
 
-_LEARNING = 0.3
-"""What the latest surprise counts for the drift, beside all earlier ones."""
+_DRIFT_SMOOTHING = 0.3
+"""Smoothing factor of the prediction error's moving average."""
 
 
 @frozen
-class Mark:
-    """What a source said at one moment.
+class Observation:
+    """A value that the server reported, and when.
 
     Attributes:
-        at: When, as Unix time.
-        value: The end foretold, as Unix time, or the part of the work that was done.
-        doubt: By how much the part done may be off, as a standard deviation.
+        at: When the server determined the value, which may be before the poll that shows it.
+        value: The expected end for an ETA; the completed fraction of the work for progress.
+        stddev: Standard deviation of the completed fraction.
     """
 
     at: float
     value: float
-    doubt: float = 0.0
+    stddev: float = 0.0
 
 
 @frozen
-class Track:
-    """What a source foretells, and how it has done so far.
+class Baseline:
+    """An earlier observation to compare the latest one with.
 
     Attributes:
-        end: When the job will end, as Unix time.
-        error: Seconds by which the source owns that this may be off, as a standard deviation.
-        drift: Seconds by which its end has moved beyond that error, for each second passed, of late.
-        latest: What it said last.
-        reference: What it said some time ago, with which the latest is compared.
-        successor: What the reference will be when that lies too far back.
-        recedes: Whether its end moves away as fast as time passes.
+        observation: The one to compare with; it stays about halfway between the first and the latest.
+        next: The one that replaces it.
+    """
+
+    observation: Observation
+    next: Observation
+
+    @classmethod
+    def starting_at(cls, observation: Observation) -> Self:
+        """Return a baseline that has a single observation."""
+        return cls(observation, observation)
+
+    def advance(self, latest: Observation) -> Baseline:
+        """Return the baseline that has moved on to its next observation."""
+        return Baseline(self.next, latest)
+
+
+class RemainingTime(NamedTuple):
+    """Seconds until a job's end: mean and standard deviation."""
+
+    mean: float
+    stddev: float
+
+
+@frozen
+class Estimate:
+    """A job's estimated end, and how well the same source has predicted it so far.
+
+    Attributes:
+        end: When the job is expected to end.
+        stddev: Standard deviation of the end, as far as the source's own errors explain it.
+        drift: Moving average of the seconds per second by which the end has moved beyond that.
+        latest: The latest observation.
+        baseline: The earlier observation that the latest is compared with.
+        is_receding: Whether the end moves away about as fast as time passes.
     """
 
     end: float
-    error: float
+    stddev: float
     drift: float
-    latest: Mark
-    reference: Mark
-    successor: Mark
-    recedes: bool = False
+    latest: Observation
+    baseline: Baseline
+    is_receding: bool = False
 
-    def left(self, now: float) -> tuple[float, float]:
-        """Return the seconds until the end, and by how many that is thought to be off, as a standard deviation.
-
-        An end that has passed is off by what it is overdue, so it counts ever less beside one that lies ahead.
-        """
+    def remaining(self, now: float) -> RemainingTime:
+        """Return the time until the end; an end in the past is as uncertain as it is overdue."""
+        overdue = max(now - self.end, 0.0)
         drifted = self.drift * max(self.end - self.latest.at, 0.0)
-        return max(self.end - now, 0.0), self.error + drifted + max(now - self.end, 0.0)
+        return RemainingTime(max(self.end - now, 0.0), self.stddev + drifted + overdue)
 
 
-def follow_estimate(before: Track | None, made: Mark) -> Track:
-    """Return what an estimate foretells that has just been made, or made differently."""
-    if before is None or made.at <= before.latest.at:
-        return _new_estimate(made)
-    then, reference, successor = before.latest, before.reference, before.successor
-    if abs(made.value - then.value) > _LEAP * (made.at - then.at):
-        return _new_estimate(made, _drift(before, made.value, made.at))
-    if successor.value - successor.at >= 2 * (made.value - made.at):
-        reference, successor = successor, made
-    passed = made.at - reference.at
-    measured = (reference.value - made.value) / passed
-    bias, doubt = _weighed(measured, ROUNDING / passed, 0.0, _USUAL_BIAS)
-    if then.value <= made.at:  # an end that did not come tells no bias
-        bias, doubt = 0.0, _USUAL_BIAS
-    remaining = max(made.value - made.at, 0.0) / (1 + _clamped(bias, _LOWEST_BIAS, _HIGHEST_BIAS))
-    end = made.at + remaining
-    recedes = measured < _RECEDING and reference is not then
-    drift = _drift(before, end, made.at)
-    return Track(end, ROUNDING + doubt * remaining, drift, made, reference, successor, recedes)
-
-
-def follow_progress(before: Track | None, done: Mark, since: float) -> Track:
-    """Return what the progress foretells of a job that runs since a moment."""
-    if before is None or done.value < before.latest.value:
-        reference = successor = done
-    else:
-        reference, successor = before.reference, before.successor
-        if done.at - since >= 2 * (successor.at - since):
-            reference, successor = successor, done
-    power, doubt = _power(reference, done, since)
-    duration = _spent(done, since) * math.pow(done.value, -1 / power)
-    error = duration / power * math.hypot(done.doubt / done.value, math.log(done.value) / power * doubt)
-    end = since + duration
-    drift = 0.0 if before is None else _drift(before, end, done.at)
-    return Track(end, ROUNDING + error, drift, done, reference, successor)
-
-
-def should_have_done(track: Track, part: float, since: float, now: float) -> bool:
-    """Tell whether a part of the work should be done by now, going by the progress so far."""
-    power, _ = _power(track.reference, track.latest, since)
-    return (track.end - since) * math.pow(part, 1 / power) < now - since
-
-
-def _new_estimate(made: Mark, drift: float = 0.0) -> Track:
-    error = ROUNDING + _USUAL_BIAS * max(made.value - made.at, 0.0)
-    return Track(made.value, error, drift, made, made, made)
-
-
-def _drift(before: Track, end: float, at: float) -> float:
-    surprise = max(abs(end - before.end) - before.error, 0.0) / max(at - before.latest.at, 1.0)
-    return before.drift + _LEARNING * (min(surprise, _WORST_SURPRISE) - before.drift)
-
-
-def _power(reference: Mark, done: Mark, since: float) -> tuple[float, float]:
-    """Return the power of time that the progress follows, and how well that is known."""
-    lever = _spent(done, since) / _spent(reference, since)
-    if done.value <= reference.value or lever < _SHORTEST_LEVER:
-        return 1.0, _USUAL_BEND
-    span = math.log(lever)
-    measured = math.log(done.value / reference.value) / span
-    power, doubt = _weighed(
-        measured, (done.doubt / done.value + reference.doubt / reference.value) / span, 1.0, _USUAL_BEND
+def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estimate:
+    """Return the estimate after the server has made an ETA, or changed it."""
+    if previous is None or latest.at <= previous.latest.at:
+        return _new_eta_estimate(latest)
+    before = previous.latest
+    if abs(latest.value - before.value) > _MAX_SPEED * (latest.at - before.at):
+        return _new_eta_estimate(latest, _update_drift(previous, latest.value, latest.at))
+    baseline = previous.baseline
+    if baseline.next.value - baseline.next.at >= 2 * (latest.value - latest.at):
+        baseline = baseline.advance(latest)
+    elapsed = latest.at - baseline.observation.at
+    measured = (baseline.observation.value - latest.value) / elapsed
+    if before.value > latest.at:
+        bias, bias_stddev = _combine_with_prior(measured, MIN_STDDEV / elapsed, _PRIOR_BIAS, _PRIOR_BIAS_STDDEV)
+    else:  # the previous end has passed without an end, so its distance measures no bias
+        bias, bias_stddev = _PRIOR_BIAS, _PRIOR_BIAS_STDDEV
+    remaining = max(latest.value - latest.at, 0.0) / (1 + _clamp(bias, _MIN_BIAS, _MAX_BIAS))
+    end = latest.at + remaining
+    return Estimate(
+        end=end,
+        stddev=MIN_STDDEV + bias_stddev * remaining,
+        drift=_update_drift(previous, end, latest.at),
+        latest=latest,
+        baseline=baseline,
+        is_receding=measured < _RECEDING_BIAS and baseline.observation != before,
     )
-    return _clamped(power, _LOWEST_POWER, _HIGHEST_POWER), doubt
 
 
-def _weighed(measured: float, doubt: float, usual: float, spread: float) -> tuple[float, float]:
-    # The mean of two normal distributions, each weighed by how narrow it is.
-    trust = spread * spread / (spread * spread + doubt * doubt)
-    return usual + trust * (measured - usual), spread * math.sqrt(1 - trust)
+def update_progress_estimate(previous: Estimate | None, latest: Observation, started: float) -> Estimate:
+    """Return the estimate after the progress of a job that has run since ``started`` has changed."""
+    if previous is None or latest.value < previous.latest.value:
+        baseline = Baseline.starting_at(latest)
+    else:
+        baseline = previous.baseline
+        if latest.at - started >= 2 * (baseline.next.at - started):
+            baseline = baseline.advance(latest)
+    power, power_stddev = _progress_power(baseline.observation, latest, started)
+    duration = _elapsed(latest, started) * math.pow(latest.value, -1 / power)
+    end = started + duration
+    relative_stddev = math.hypot(latest.stddev / latest.value, math.log(latest.value) / power * power_stddev)
+    return Estimate(
+        end=end,
+        stddev=MIN_STDDEV + duration / power * relative_stddev,
+        drift=0.0 if previous is None else _update_drift(previous, end, latest.at),
+        latest=latest,
+        baseline=baseline,
+    )
 
 
-def _spent(mark: Mark, since: float) -> float:
-    return max(mark.at - since, 0.5)
+def should_have_reached(estimate: Estimate, fraction: float, started: float, now: float) -> bool:
+    """Tell whether the progress would have reached a fraction by now if it went on as before."""
+    power, _ = _progress_power(estimate.baseline.observation, estimate.latest, started)
+    return (estimate.end - started) * math.pow(fraction, 1 / power) < now - started
 
 
-def _clamped(value: float, lowest: float, highest: float) -> float:
+def _new_eta_estimate(latest: Observation, drift: float = 0.0) -> Estimate:
+    return Estimate(
+        end=latest.value,
+        stddev=MIN_STDDEV + _PRIOR_BIAS_STDDEV * max(latest.value - latest.at, 0.0),
+        drift=drift,
+        latest=latest,
+        baseline=Baseline.starting_at(latest),
+    )
+
+
+def _update_drift(previous: Estimate, end: float, at: float) -> float:
+    unexplained = max(abs(end - previous.end) - previous.stddev, 0.0) / max(at - previous.latest.at, 1.0)
+    return previous.drift + _DRIFT_SMOOTHING * (min(unexplained, _MAX_DRIFT) - previous.drift)
+
+
+def _progress_power(baseline: Observation, latest: Observation, started: float) -> tuple[float, float]:
+    """Return the power of time that the progress follows, and its standard deviation."""
+    time_ratio = _elapsed(latest, started) / _elapsed(baseline, started)
+    if latest.value <= baseline.value or time_ratio < _MIN_TIME_RATIO:
+        return _PRIOR_POWER, _PRIOR_POWER_STDDEV
+    log_time_ratio = math.log(time_ratio)
+    measured = math.log(latest.value / baseline.value) / log_time_ratio
+    measured_stddev = (latest.stddev / latest.value + baseline.stddev / baseline.value) / log_time_ratio
+    power, stddev = _combine_with_prior(measured, measured_stddev, _PRIOR_POWER, _PRIOR_POWER_STDDEV)
+    return _clamp(power, _MIN_POWER, _MAX_POWER), stddev
+
+
+def _combine_with_prior(measured: float, stddev: float, prior: float, prior_stddev: float) -> tuple[float, float]:
+    """Combine a measurement with prior knowledge: each is normal, and weighs the more the less it varies."""
+    weight = prior_stddev * prior_stddev / (prior_stddev * prior_stddev + stddev * stddev)
+    return prior + weight * (measured - prior), prior_stddev * math.sqrt(1 - weight)
+
+
+def _elapsed(observation: Observation, started: float) -> float:
+    return max(observation.at - started, 0.5)
+
+
+def _clamp(value: float, lowest: float, highest: float) -> float:
     return min(max(value, lowest), highest)

@@ -1,16 +1,13 @@
-"""When to poll next: wait strategies for tenacity.
+"""Pauses between polls: `until_eta` and the tenacity controller that a watch asks for its next pause.
 
-`until_eta` weighs the cost of a poll against the cost of being late. Where a job is as likely to end in any second
-as in any other, with hazard h, and a poll is worth w seconds of lateness, the cheapest interval between polls is
-sqrt(2 w / h). Where the hazard changes, polls are spread so that each interval holds the same sum of sqrt(h / 2 w):
-few while an end is unlikely, many around the time that is forecast, and fewer again the longer that has passed.
-The hazard is that of the forecast, a logistic distribution, and a little more for an end before its time.
+`docs/design/polling.md` derives the formulas; the variables here are named after its symbols.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
@@ -22,58 +19,55 @@ from clanforge_async.jobs import Job
 
 Interval = float | wait_base | Callable[[RetryCallState], float]
 
-_EARLY_ENDS = 0.15
-"""How many jobs are reckoned to end before their time. It is more than do: those that fail are noticed last of all."""
+_EARLY_END_SHARE = 0.15
+"""Assumed share of jobs that end before their forecast. Fewer do, but a failure would be detected last of all."""
 
-_USUAL_DURATION = 480.0
-"""Seconds that a job takes of which nothing else is known."""
+_TYPICAL_DURATION = 480.0
+"""Seconds that a job takes of which nothing is known."""
 
-_LATE = 0.005
-"""For which part of the time that it could have ended in already, at any moment, a job may end unnoticed."""
+_MIN_RELATIVE_PAUSE = 0.005
+"""Minimum pause, as a fraction of the time in which the job may already have ended."""
 
-_USUAL_WAIT = 10.0
-"""Seconds for which a job is taken to have waited already when it is first seen to wait."""
+_TYPICAL_WAIT = 10.0
+"""Seconds that a job is assumed to have waited when it is first seen waiting."""
 
-_AFTER_THE_END = 1.0
-"""Seconds after the very end that is forecast at which it is looked for, however unsure it is."""
+_DELAY_AFTER_FORECAST = 1.0
+"""Seconds after the forecast end by which a poll is made, however uncertain the forecast is."""
 
-_NEAR_ENOUGH = 0.02
+_PAUSE_TOLERANCE = 0.02
 """Seconds to which a pause is computed."""
 
 
 class PollState(RetryCallState):
-    """What tenacity tells a strategy, and what the watch remembers.
+    """What tenacity tells a strategy, with the forecast's state added.
 
     Attributes:
-        seen: What the last poll has brought: the job, or the error that came instead.
-        memory: What of the job's past bears on its end.
+        result: The job that the last poll returned, or its error.
+        forecast_state: State of the job's forecast.
     """
 
-    def __init__(self, retrying: AsyncRetrying, seen: Job | Exception, memory: ForecastState) -> None:
+    def __init__(self, retrying: AsyncRetrying, result: Job | Exception, forecast_state: ForecastState) -> None:
         super().__init__(retrying, fn=None, args=(), kwargs={})
-        self.seen = seen
-        self.memory = memory
+        self.result = result
+        self.forecast_state = forecast_state
+        del self.outcome  # tenacity's None would hide the property
 
-    @property
-    def outcome(self) -> Future | None:
-        """What the last poll has brought, as tenacity has it; made on demand, since making it takes locks."""
-        return Future.construct(self.attempt_number, self.seen, has_exception=isinstance(self.seen, Exception))
-
-    @outcome.setter  # where tenacity has a plain attribute, but to whoever reads it that is the same
-    def outcome(self, _: Future | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Take no notice of what tenacity begins with, which is none."""
+    @cached_property
+    def outcome(self) -> Future | None:  # type: ignore[override] # it can be assigned, like tenacity's attribute
+        """The result of the last poll, as tenacity has it; made on demand, because a future is slow to make."""
+        return Future.construct(self.attempt_number, self.result, has_exception=isinstance(self.result, Exception))
 
 
 class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategies
-    """Polls seldom while a job has long to go, and often when it is about to end.
+    """Polls rarely while a job has long to go, and often when it is about to end.
 
-    What it knows of the end it takes from the server's ``jobeta`` and ``jobprogress``, both seen from the server's own
-    clock, and from how well they have foretold the end so far.
+    Forecasts the end from the server's ``jobeta`` and ``jobprogress``, relative to the server's own clock, and from how
+    accurate both have been so far.
 
     Args:
-        min: Seconds between two polls, at the least.
-        max: Seconds between two polls, at the most.
-        poll_worth: Seconds of lateness that one poll less is worth. Smaller values poll more often.
+        min: Minimum seconds between two polls.
+        max: Maximum seconds between two polls.
+        poll_worth: Seconds of delay that one request saved is worth. Smaller values poll more often.
 
     Raises:
         ConfigurationError: Not ``0 < min <= max``, or ``poll_worth`` is not positive.
@@ -96,74 +90,68 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
         if _has_failed(retry_state):
-            return self.max  # a failure says nothing of the job; how soon to try again is not decided here
-        memory = retry_state.memory if isinstance(retry_state, PollState) else ForecastState()
-        if memory.last is None:
+            return self.max  # an error tells nothing about the job; the watch itself decides how soon to try again
+        state = retry_state.forecast_state if isinstance(retry_state, PollState) else ForecastState()
+        if state.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
-        pause = _pause(memory, memory.last, self.poll_worth, self.max)
-        return min(max(pause, self.min), self.max)
+        return min(max(_pause(state, state.last, self.poll_worth, self.max), self.min), self.max)
 
 
 def _has_failed(state: RetryCallState) -> bool:
     if isinstance(state, PollState):
-        return isinstance(state.seen, Exception)
+        return isinstance(state.result, Exception)
     return state.outcome is not None and state.outcome.failed
 
 
-def _pause(memory: ForecastState, last: Sample, worth: float, most: float) -> float:
-    ahead = forecast(memory)
-    if ahead is None:
-        return _blind_pause(last, worth)
-    pause = _spread_pause(ahead, last.age, worth, most)
-    if ahead.seconds > 0:
-        return min(pause, ahead.seconds + _AFTER_THE_END)
-    return max(pause, _LATE * 2 * ahead.scale)  # which is what it is overdue, more or less
+def _pause(state: ForecastState, last: Sample, lateness_per_poll: float, max_pause: float) -> float:
+    expected = forecast(state)
+    if expected is None:
+        return _pause_without_forecast(last, lateness_per_poll)
+    pause = _pause_by_hazard(expected, last.age, lateness_per_poll, max_pause)
+    if expected.seconds > 0:
+        return min(pause, expected.seconds + _DELAY_AFTER_FORECAST)
+    return max(pause, _MIN_RELATIVE_PAUSE * 2 * expected.scale)  # an overdue forecast's scale is about half its delay
 
 
-def _blind_pause(last: Sample, worth: float) -> float:
-    """Return the pause where nothing foretells the end."""
-    # A rate with a gamma distribution of shape 2 leaves this hazard: the lower, the longer the job has not ended.
+def _pause_without_forecast(last: Sample, lateness_per_poll: float) -> float:
     if last.is_running:
-        return max(math.sqrt(2 * worth * (last.age + _USUAL_DURATION) / 2), _LATE * last.age)
-    # It has to start and then to end. That both happen grows from nothing, so the sum is that of sqrt(h * u / 2 w).
-    hazard = 2 / _USUAL_DURATION / (last.age + _USUAL_WAIT)
-    return math.pow(1.5 * math.sqrt(2 * worth / hazard), 2 / 3)
+        # A rate of gamma distribution with shape 2 leaves the hazard 2 / (age + duration).
+        inverse_hazard = (last.age + _TYPICAL_DURATION) / 2
+        return max(math.sqrt(2 * lateness_per_poll * inverse_hazard), _MIN_RELATIVE_PAUSE * last.age)
+    # A waiting job has to start and then to end, so its hazard grows from 0: it is h * t after t seconds.
+    hazard_growth = 2 / _TYPICAL_DURATION / (last.age + _TYPICAL_WAIT)
+    return math.pow(1.5 * math.sqrt(2 * lateness_per_poll / hazard_growth), 2 / 3)
 
 
-def _spread_pause(ahead: Forecast, age: float, worth: float, most: float) -> float:
-    """Return the pause over which sqrt(hazard) sums up to sqrt(2 * worth)."""
-    early = _EARLY_ENDS / (age + ahead.seconds)
-    start, rate = _sum(ahead, early, 0.0)
-    due = start + math.sqrt(2 * worth)
-    # The rate only grows, so Newton's method comes down from above, and never beyond.
-    pause, step = min((due - start) / rate, most), math.inf
-    while step > _NEAR_ENOUGH:
-        total, rate = _sum(ahead, early, pause)
-        step = (total - due) / rate
+def _pause_by_hazard(expected: Forecast, age: float, lateness_per_poll: float, max_pause: float) -> float:
+    """Return the pause over which the integral of sqrt(h) is sqrt(2 * w), or `max_pause` if that is shorter."""
+    early = _EARLY_END_SHARE / (age + expected.seconds)
+    start, sqrt_hazard = _integrate_sqrt_hazard(expected, early, 0.0)
+    target = start + math.sqrt(2 * lateness_per_poll)
+    # The hazard never falls, so Newton's method approaches the pause from above and never overshoots.
+    pause, step = min((target - start) / sqrt_hazard, max_pause), math.inf
+    while step > _PAUSE_TOLERANCE:
+        integral, sqrt_hazard = _integrate_sqrt_hazard(expected, early, pause)
+        step = (integral - target) / sqrt_hazard
         pause -= max(step, 0.0)
     return pause
 
 
-def _sum(ahead: Forecast, early: float, seconds: float) -> tuple[float, float]:
-    """Return the integral of sqrt(hazard) up to a moment, but for a constant, and sqrt(hazard) at that moment.
-
-    With z = (seconds - ahead.seconds) / ahead.scale, the hazard is early + peak / (1 + exp(-z)). Substituting
-    its root y for z makes the integral one of rational functions: high * log((high + y) / (high - y))
-    + low * log((y - low) / (y + low)), where low and high are the roots of the hazard long before and long after.
-    """
-    peak = 1 / ahead.scale
-    z = (seconds - ahead.seconds) * peak
-    # The logarithms of 1 + exp(z) and of 1 + exp(-z), for any z.
-    near = math.log1p(math.exp(-abs(z)))
-    before, after = max(z, 0.0) + near, max(-z, 0.0) + near
-    low, high, y = math.sqrt(early), math.sqrt(early + peak), math.sqrt(early + peak * math.exp(-after))
-    # Written so that no difference of nearly equal numbers is taken: but for a constant factor, the logarithms of
-    # y^2 - low^2 and of high^2 - y^2 are those two.
-    return ahead.scale * (high * (2 * math.log(high + y) + before) - low * (2 * math.log(y + low) + after)), y
+def _integrate_sqrt_hazard(expected: Forecast, early: float, t: float) -> tuple[float, float]:
+    """Return the integral of sqrt(h) up to t, but for a constant, and sqrt(h) at t."""
+    peak = 1 / expected.scale
+    z = (t - expected.seconds) * peak
+    log1p_exp_abs = math.log1p(math.exp(-abs(z)))
+    log1p_exp_z, log1p_exp_minus_z = max(z, 0.0) + log1p_exp_abs, max(-z, 0.0) + log1p_exp_abs
+    low, high, y = math.sqrt(early), math.sqrt(early + peak), math.sqrt(early + peak * math.exp(-log1p_exp_minus_z))
+    # Written without differences of nearly equal numbers: high^2 - y^2 and y^2 - low^2 come from the two logarithms.
+    above = high * (2 * math.log(high + y) + log1p_exp_z)
+    below = low * (2 * math.log(y + low) + log1p_exp_minus_z)
+    return expected.scale * (above - below), y
 
 
 def strategy(interval: Interval) -> AsyncRetrying:
-    """Return tenacity's controller with a strategy in it; a number is a fixed interval in seconds.
+    """Return a tenacity controller with this wait strategy; a number is a fixed interval in seconds.
 
     Raises:
         ConfigurationError: It is neither a positive number nor a strategy.

@@ -1,1 +1,1 @@
-"""What the project claims of its speed and thrift, measured: `python -m bench`."""
+"""Benchmarks of polling, scale and transports: `python -m bench`."""

@@ -1,4 +1,4 @@
-"""The API as an httpx transport, for as many jobs as somebody asks about: they all run, and end when they are told."""
+"""The API as an httpx transport, with any number of jobs that run for a day."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from bench.planned import unix
 from clanforge_async import JobState
 
 LATENCY = 0.05
-"""Seconds from a request to its answer."""
+"""Seconds from a request to its response."""
 
 _HOURS = 24.0
-"""How long every job thinks that it takes."""
+"""Hours that every job takes."""
 
 
 class EndlessServer(httpx.AsyncBaseTransport):
-    """Answers the status calls of image versions.
+    """Responds to status calls of image versions.
 
     Attributes:
-        asked_at: By job, when it was asked for, by the loop's clock.
-        requests: How many there were in all.
+        request_times: Times of the requests for each job, by the loop's clock.
+        requests: Total number of requests.
     """
 
-    def __init__(self, *, is_noted: bool = True) -> None:
+    def __init__(self, *, records_times: bool = True) -> None:
         self.requests = 0
-        self._awaited: dict[int, asyncio.Event] = {}
-        self.asked_at: dict[bytes, list[float]] = defaultdict(list)
-        self._is_noted = is_noted
+        self._waiters: dict[int, asyncio.Event] = {}
+        self.request_times: dict[bytes, list[float]] = defaultdict(list)
+        self._records_times = records_times
 
-    async def asked(self, requests: int) -> None:
-        """Wait for so many more requests."""
-        await self._awaited.setdefault(self.requests + requests, asyncio.Event()).wait()
+    async def wait_for_requests(self, requests: int) -> None:
+        """Wait for this number of further requests."""
+        await self._waiters.setdefault(self.requests + requests, asyncio.Event()).wait()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request after the latency."""
+        """Respond after the latency."""
         now = asyncio.get_running_loop().time()
         self.requests += 1
-        if self.requests in self._awaited:
-            self._awaited[self.requests].set()
+        if self.requests in self._waiters:
+            self._waiters[self.requests].set()
         job_id = request.url.raw_path.split(b"/")[-2]
-        if self._is_noted:
-            self.asked_at[job_id].append(now)
+        if self._records_times:
+            self.request_times[job_id].append(now)
         await asyncio.sleep(LATENCY)
         headers = [(b"Content-Type", b"application/json"), (b"Date", formatdate(unix(now), usegmt=True).encode())]
         return httpx.Response(200, headers=headers, stream=httpx.ByteStream(_running(int(job_id), now)))

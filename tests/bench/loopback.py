@@ -1,4 +1,4 @@
-"""The loopback server in a process of its own, so that a measured process holds the client and nothing else."""
+"""The loopback server as a separate process, so that only the client is measured."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench import loopback_server
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Run the server for as long as this lasts, and give its address."""
+def run_server() -> Iterator[str]:
+    """Run the server, and yield its URL."""
     command = [sys.executable, "-P", loopback_server.__file__]
-    # Leaving closes its standard input, upon which it ends, and waits for that.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - it is ours
+    # Leaving closes its standard input, which stops it, and waits for its end.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - a constant command
         assert server.stdout is not None
         yield f"http://127.0.0.1:{int(server.stdout.readline())}"
 
 
-def jobs(count: int, polls: int) -> list[int]:
-    """Return the ids of so many image versions, each of which completes when it is polled for so many times."""
-    return [polls * loopback_server.POLLS + number for number in range(1, count + 1)]
+def image_version_ids(count: int, polls: int) -> list[int]:
+    """Return ids of image versions that complete with their n-th poll."""
+    return [polls * loopback_server.POLLS_FACTOR + number for number in range(1, count + 1)]

@@ -1,8 +1,8 @@
-"""The far side of the transport benchmark, run as a program of its own: as little of an HTTP server as will do.
+"""The transport benchmark's HTTP server, as small as possible; it runs as a program of its own.
 
-It prints the port it listens on and serves until its standard input ends, which it does at the latest when the
-process that started it is gone. An image version completes at the n-th poll, n being told by its id, so that whoever
-watches it makes exactly as many polls as a measurement wants. Progress moves with every poll: no two answers are equal.
+It prints its port and serves until its standard input closes, at the latest when the process that started it ends. An
+image version completes with its n-th poll, and its id encodes n, so that every client makes exactly as many polls as
+the measurement needs. Progress changes with every poll: no two responses are equal.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from contextlib import suppress
 from email.utils import formatdate
 
-POLLS = 1_000_000
-"""What an id is divided by to tell the number of polls at which its job completes."""
+POLLS_FACTOR = 1_000_000
+"""An id divided by this is the number of polls with which its job completes."""
 
 _PREFIX = b"GET /cfp/v1/imageversion/"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
@@ -26,21 +26,21 @@ _RUNNING, _COMPLETED = (4, b"Running"), (5, b"Completed")
 
 
 class ImageVersions:
-    """The jobs: how often each was polled, and what it answers."""
+    """Jobs, by how often each was polled."""
 
     def __init__(self) -> None:
         self._polls: dict[int, int] = {}
         self.tick()
 
     def tick(self) -> None:
-        """Look at the clock; once a second is as often as its answers can show."""
+        """Read the clock once per second, the resolution of the responses."""
         self._now = int(time.time())
         self._date = formatdate(self._now, usegmt=True).encode()
         asyncio.get_running_loop().call_later(1.0, self.tick)
 
-    def answer(self, job_id: int) -> bytes:
-        """Return the answer to one more poll of a job, as it stands on the wire."""
-        total, polls = job_id // POLLS, self._polls.pop(job_id, 0) + 1
+    def respond(self, job_id: int) -> bytes:
+        """Return the HTTP response to a poll of a job."""
+        total, polls = job_id // POLLS_FACTOR, self._polls.pop(job_id, 0) + 1
         state = _COMPLETED
         if polls < total:
             state, self._polls[job_id] = _RUNNING, polls
@@ -49,8 +49,8 @@ class ImageVersions:
         return _HEAD % (self._date, len(body)) + body
 
 
-class Conversation(asyncio.Protocol):
-    """One connection, kept alive; asyncio has set TCP_NODELAY on it."""
+class HTTPProtocol(asyncio.Protocol):
+    """A persistent connection; asyncio has set TCP_NODELAY."""
 
     def __init__(self, jobs: ImageVersions) -> None:
         self._jobs = jobs
@@ -63,16 +63,16 @@ class Conversation(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *heads, self._unread = (self._unread + data).split(b"\r\n\r\n")
         if heads:
-            self._transport.write(b"".join(map(self._answer, heads)))
+            self._transport.write(b"".join(map(self._respond, heads)))
 
-    def _answer(self, head: bytes) -> bytes:
-        return self._jobs.answer(int(head.removeprefix(_PREFIX).partition(b"/")[0]))
+    def _respond(self, head: bytes) -> bytes:
+        return self._jobs.respond(int(head.removeprefix(_PREFIX).partition(b"/")[0]))
 
 
 async def _serve() -> None:
     jobs = ImageVersions()
-    server = await asyncio.get_running_loop().create_server(lambda: Conversation(jobs), "127.0.0.1", backlog=1000)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - whoever has started this reads it
+    server = await asyncio.get_running_loop().create_server(lambda: HTTPProtocol(jobs), "127.0.0.1", backlog=1000)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the parent process reads it
     await asyncio.to_thread(sys.stdin.buffer.read)
 
 

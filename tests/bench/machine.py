@@ -1,4 +1,4 @@
-"""Where figures come from, without which they say little."""
+"""The machine and the versions that the results depend on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LIBRARIES = ("httpx", "httpcore", "aiohttp")
 
 
 def _processor() -> str:
-    # Only Linux has to be asked for the model; its platform module knows no more than the architecture.
+    # On Linux the platform module knows only the architecture.
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -22,14 +22,14 @@ def _processor() -> str:
 
 @frozen
 class Machine:
-    """The machine that measures, and its software.
+    """The machine that runs the benchmarks, and its software.
 
     Attributes:
-        processor: Its model.
-        cores: How many there are.
-        system: The operating system.
-        python: The Python's implementation and version.
-        libraries: The versions of the libraries that the figures depend on.
+        processor: Model of the processor.
+        cores: Number of cores.
+        system: Operating system.
+        python: Python implementation and version.
+        libraries: Versions of the libraries.
     """
 
     processor: str = field(factory=_processor)

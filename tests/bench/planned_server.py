@@ -1,4 +1,4 @@
-"""The API as an httpx transport: it answers from planned jobs at the loop's time, and counts what it is asked."""
+"""The API as an httpx transport, with planned jobs by the loop's clock."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import httpx
 from bench.planned import PlannedJob, unix
 
 LATENCY = 0.05
-"""Seconds from a request to its answer; the answer shows the job as it was halfway."""
+"""Seconds from a request to its response, which shows the job as of the middle."""
 
 
 class PlannedServer(httpx.AsyncBaseTransport):
-    """Answers the status calls of image versions.
+    """Responds to status calls of image versions.
 
     Attributes:
-        requests: How many it has been sent.
+        requests: Number of requests.
     """
 
     def __init__(self, jobs: Iterable[PlannedJob]) -> None:
@@ -27,16 +27,16 @@ class PlannedServer(httpx.AsyncBaseTransport):
         self._jobs = {f"/cfp/v1/imageversion/{job.id}/status".encode(): job for job in jobs}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request after the latency."""
+        """Respond after the latency."""
         self.requests += 1
-        seen = asyncio.get_running_loop().time() + LATENCY / 2
+        moment = asyncio.get_running_loop().time() + LATENCY / 2
         await asyncio.sleep(LATENCY)
         path, _, _ = request.url.raw_path.partition(b"?")
-        return _answer(json.dumps(self._jobs[path].wire(seen)).encode(), formatdate(unix(seen), usegmt=True))
+        return _response(json.dumps(self._jobs[path].wire(moment)).encode(), formatdate(unix(moment), usegmt=True))
 
 
-def _answer(body: bytes, date: str) -> httpx.Response:
-    # From bytes, and with its headers complete, an answer is made in less than half the time.
+def _response(body: bytes, date: str) -> httpx.Response:
+    # A response from bytes with complete headers takes less than half the time.
     headers = [
         (b"Content-Length", str(len(body)).encode()),
         (b"Content-Type", b"application/json"),

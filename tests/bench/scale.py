@@ -1,8 +1,8 @@
-"""Ten thousand watches on one event loop and one client: what each costs, who waits, how they begin and end.
+"""Ten thousand watches on one event loop and one client: CPU, memory, fairness, start and close.
 
-Time is virtual, so that only the CPU's is spent. The cost of a poll is `time.process_time` over many of them, the
-server's part included, which is the same for few watches and for many; few and many take turns. Memory is what
-`tracemalloc` counts after so many polls that a watch's memory is full.
+Time is virtual, so only CPU time passes. CPU per poll is `time.process_time` over many polls, including the server's
+part, which is the same for few watches and for many; the two take turns. Memory is measured by `tracemalloc`, after so
+many polls that a watch's state has its full size.
 """
 
 from __future__ import annotations
@@ -20,100 +20,108 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
-from bench.bars import Bar
 from bench.endless_server import EndlessServer
-from bench.tables import text
+from bench.text_table import text_table
+from bench.thresholds import Threshold
 from clanforge_async import ClanforgeClient, JobRef, JobWatcher
 from clanforge_async.testing import VirtualTimeLoop
 
 T = TypeVar("T")
 
-_FEW = 100
-_UNTIL_FULL = 5
-"""Polls after which a watch remembers no more than before."""
+_FEW_WATCHES = 100
+_POLLS_UNTIL_FULL = 5
+"""Polls after which a watch's state no longer grows."""
 
-_KIB = 1024
+_BYTES_PER_KIB = 1024
 
 
 @frozen(kw_only=True)
-class Figures:
-    """What so many watches take.
+class Results:
+    """Costs of many watches.
 
     Attributes:
-        watches: How many there were.
-        cost_of_few: Microseconds of CPU a poll, with a hundred watches.
-        cost_of_many: The same with all of them.
-        cost_ratio: The second by the first: the median over the turns.
-        bytes_per_watch: What a watch that has been polled often holds.
-        most_in_first_second: First polls in the busiest second, by what the rate allows in one.
-        rarest: Polls of the job that got the fewest, by those of the one that got the most, while more are due than
-            the rate allows.
-        longest_wait: The longest pause between two polls of a job then, by that of a perfect rota.
-        seconds_to_close: How long the watcher takes to close in the middle of it all.
+        watches: Number of watches.
+        cpu_us_with_few: Microseconds of CPU per poll, with a hundred watches.
+        cpu_us_with_many: The same with all watches.
+        cpu_ratio: The second divided by the first, as the median over the turns.
+        bytes_per_watch: Memory of a watch after many polls.
+        peak_start_rate: First polls in the busiest second, divided by ``max_rate``.
+        min_poll_share: Polls of the job with the fewest, divided by those of the job with the most, while more are
+            due than ``max_rate`` allows.
+        max_pause_ratio: Longest pause between two polls of a job then, divided by the pause of equal turns.
+        seconds_to_close: Seconds to close the watcher while all jobs are watched.
     """
 
     watches: int
-    cost_of_few: float
-    cost_of_many: float
-    cost_ratio: float
+    cpu_us_with_few: float
+    cpu_us_with_many: float
+    cpu_ratio: float
     bytes_per_watch: float
-    most_in_first_second: float
-    rarest: float
-    longest_wait: float
+    peak_start_rate: float
+    min_poll_share: float
+    max_pause_ratio: float
     seconds_to_close: float
 
-    def bars(self) -> list[Bar]:
-        """Return what is demanded of them."""
-        few, many = f"{_FEW} watches", f"{self.watches:,} watches"
+    def thresholds(self) -> list[Threshold]:
+        """Return the thresholds."""
+        few, many = f"{_FEW_WATCHES} watches", f"{self.watches:,} watches"
         return [
-            Bar(what=f"CPU a poll, {many} by {few}", figure=self.cost_ratio, bar=1.3, unit="x", is_ceiling=True),
-            Bar(what="memory a watch", figure=self.bytes_per_watch / _KIB, bar=8.0, unit="KiB", is_ceiling=True),
-            Bar(
-                what="first polls in the busiest second, by the rate",
-                figure=self.most_in_first_second,
-                bar=1.5,
-                unit="x",
-                is_ceiling=True,
+            Threshold(
+                name=f"CPU per poll, {many} by {few}", value=self.cpu_ratio, limit=1.3, unit="x", is_maximum=True
             ),
-            Bar(
-                what="longest wait for a poll when all are overdue, by a perfect rota's",
-                figure=self.longest_wait,
-                bar=1.5,
-                unit="x",
-                is_ceiling=True,
+            Threshold(
+                name="memory per watch",
+                value=self.bytes_per_watch / _BYTES_PER_KIB,
+                limit=8.0,
+                unit="KiB",
+                is_maximum=True,
             ),
-            Bar(what=f"closing {many}", figure=self.seconds_to_close, bar=1.0, unit="s", is_ceiling=True),
+            Threshold(
+                name="first polls in the busiest second, by the rate limit",
+                value=self.peak_start_rate,
+                limit=1.5,
+                unit="x",
+                is_maximum=True,
+            ),
+            Threshold(
+                name="longest pause when all polls are overdue, by that of equal turns",
+                value=self.max_pause_ratio,
+                limit=1.5,
+                unit="x",
+                is_maximum=True,
+            ),
+            Threshold(name=f"closing {many}", value=self.seconds_to_close, limit=1.0, unit="s", is_maximum=True),
         ]
 
 
-def measure(quick: bool) -> Figures:
-    """Measure it with ten thousand watches; or, quickly, with a tenth of them."""
+def measure(quick: bool) -> Results:
+    """Measure with ten thousand watches; if quick, with a tenth of them."""
     watches = 1_000 if quick else 10_000
-    costs = [tuple(_run(_cost(number, watches)) for number in (_FEW, watches)) for _ in range(3)]
-    rarest, longest_wait = _run(_fairness(watches // 10))
-    return Figures(
+    costs = [tuple(_run(_cost(number, watches)) for number in (_FEW_WATCHES, watches)) for _ in range(3)]
+    min_poll_share, max_pause_ratio = _run(_fairness(watches // 10))
+    return Results(
         watches=watches,
-        cost_of_few=median(few for few, _ in costs),
-        cost_of_many=median(many for _, many in costs),
-        cost_ratio=median(many / few for few, many in costs),
+        cpu_us_with_few=median(few for few, _ in costs),
+        cpu_us_with_many=median(many for _, many in costs),
+        cpu_ratio=median(many / few for few, many in costs),
         bytes_per_watch=_run(_memory(1_000)),
-        most_in_first_second=_run(_start(watches)),
-        rarest=rarest,
-        longest_wait=longest_wait,
+        peak_start_rate=_run(_start(watches)),
+        min_poll_share=min_poll_share,
+        max_pause_ratio=max_pause_ratio,
         seconds_to_close=_run(_close(watches)),
     )
 
 
-def table(figures: Figures) -> str:
-    """Return the figures as lines of text, with the bars."""
+def table(results: Results) -> str:
+    """Format the results and the thresholds."""
     rows = [
-        [f"CPU a poll with {_FEW} watches", f"{figures.cost_of_few:.0f} µs"],
-        [f"CPU a poll with {figures.watches:,} watches", f"{figures.cost_of_many:.0f} µs"],
-        ["memory a watch", f"{figures.bytes_per_watch:,.0f} bytes"],
-        ["polls of the rarest by those of the most frequent, all overdue", f"{figures.rarest:.2f}"],
-        [f"closing {figures.watches:,} watches", f"{figures.seconds_to_close:.2f} s"],
+        [f"CPU per poll with {_FEW_WATCHES} watches", f"{results.cpu_us_with_few:.0f} µs"],
+        [f"CPU per poll with {results.watches:,} watches", f"{results.cpu_us_with_many:.0f} µs"],
+        ["memory per watch", f"{results.bytes_per_watch:,.0f} bytes"],
+        ["fewest polls of a job by the most, all overdue", f"{results.min_poll_share:.2f}"],
+        [f"closing {results.watches:,} watches", f"{results.seconds_to_close:.2f} s"],
     ]
-    return "\n".join([text("Many watches", ["", ""], rows), *map(str, figures.bars())])
+    return "\n".join([text_table("Many watches", ["", ""], rows), *map(str, results.thresholds())])
 
 
 def _run(measurement: Coroutine[Any, Any, T]) -> T:
@@ -139,24 +147,24 @@ async def _watching(
 
 
 async def _cost(watches: int, polls: int) -> float:
-    server = EndlessServer(is_noted=False)
+    server = EndlessServer(records_times=False)
     async with _watching(server, watches):
-        await server.asked(watches)
+        await server.wait_for_requests(watches)
         gc.collect()
         began = time.process_time()
-        await server.asked(polls)
+        await server.wait_for_requests(polls)
         return 1e6 * (time.process_time() - began) / polls
 
 
 async def _memory(watches: int) -> float:
-    server = EndlessServer(is_noted=False)
+    server = EndlessServer(records_times=False)
     async with _watching(server, 1):
-        pass  # what is imported and built but once is no watch's
+        pass  # imports and caches belong to no watch
     gc.collect()
     tracemalloc.start()
     try:
         async with _watching(server, watches):
-            await server.asked(_UNTIL_FULL * watches)
+            await server.wait_for_requests(_POLLS_UNTIL_FULL * watches)
             gc.collect()
             return tracemalloc.get_traced_memory()[0] / watches
     finally:
@@ -167,7 +175,7 @@ async def _start(watches: int) -> float:
     server, rate = EndlessServer(), watches / 20
     async with _watching(server, watches, max_rate=rate):
         await asyncio.sleep(30)
-    firsts = sorted(asked[0] for asked in server.asked_at.values())
+    firsts = sorted(times[0] for times in server.request_times.values())
     assert len(firsts) == watches, "some were not polled at all"
     return max(bisect.bisect_right(firsts, first + 1) - index for index, first in enumerate(firsts)) / rate
 
@@ -176,13 +184,15 @@ async def _fairness(watches: int) -> tuple[float, float]:
     server, rate = EndlessServer(), watches / 10
     async with _watching(server, watches, max_rate=rate, interval=1.0):
         await asyncio.sleep(100)
-    polls = [len(asked) for asked in server.asked_at.values()]
-    waits = [later - earlier for asked in server.asked_at.values() for earlier, later in itertools.pairwise(asked)]
-    return min(polls) / max(polls), max(waits) / (watches / rate)
+    polls = [len(times) for times in server.request_times.values()]
+    pauses = [
+        later - earlier for times in server.request_times.values() for earlier, later in itertools.pairwise(times)
+    ]
+    return min(polls) / max(polls), max(pauses) / (watches / rate)
 
 
 async def _close(watches: int) -> float:
-    async with _watching(EndlessServer(is_noted=False), watches) as watcher:
+    async with _watching(EndlessServer(records_times=False), watches) as watcher:
         await asyncio.sleep(30)
         began = time.perf_counter()
         await watcher.aclose()

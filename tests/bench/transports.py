@@ -1,16 +1,15 @@
-"""Polls a second and CPU a poll, over every transport and beside its peers, over loopback.
+"""Polls per second and CPU per poll over each transport and of other libraries, over loopback.
 
-A round is one contender at one concurrency: as many jobs as the concurrency says, polled without a pause until each is
-completed, which the server makes come true after a number of polls that is the same for all of them. Each round has
-a fresh event loop and a fresh client, and polls other jobs once before the clock starts, which opens the connections.
-The clock stops when the last job is completed. Garbage is collected before each round, and left to Python within it.
+A round is one polling method at one concurrency: it polls that many jobs without pauses until each completes, which the
+server does after a fixed number of polls. Each round has a new event loop and a new client, and polls other jobs once
+before its clock starts, which opens the connections. The clock stops when the last job completes. Garbage is collected
+before each round, and by Python's own schedule within it.
 
-Contenders take turns (a, b, c, ..., a, b, c, ...), so that whatever slows the machine down for a while slows all of
-them. A first turn is thrown away, but for the speed it shows: it decides of how many polls a contender's rounds are
-made, so that they all take about the same time, long enough for about as many polls of each job as a watch makes; at
-least three of each, or the concurrency would not last for most of the round. Everybody gets the same number of rounds,
-fewer where somebody is too slow for more. Figures are medians over the rounds, ratios the medians of each round's own
-ratios. CPU is `time.process_time` of this process; the server runs in another.
+The methods take turns (a, b, c, ..., a, b, c, ...), so that a machine that is slow for a while slows all of them. A
+first turn is discarded except for its speed, which decides the number of polls in a method's rounds: all rounds take
+about the same time, and each job gets at least three polls, so that the concurrency lasts for most of the round. All
+methods get the same number of rounds, fewer if one is too slow. Results are medians over the rounds, ratios the medians
+of each round's own ratios. CPU is `time.process_time` of this process; the server is another process.
 """
 
 from __future__ import annotations
@@ -22,124 +21,124 @@ import time
 
 from attrs import frozen
 
-from bench.contenders import BARE, CALLS, CALLS_ON_AIOHTTP, NAIVE, WATCHER, WATCHER_ON_AIOHTTP, Contender
-from bench.loopback import jobs, serving
-from bench.tables import text
-from bench.transport_figures import Figures, Measurement, measurement, ratio
-from bench.transport_picture import draw
+from bench.loopback import image_version_ids, run_server
+from bench.polling_methods import AIOHTTP, CALLS, CALLS_ON_AIOHTTP, HTTPX, WATCHER, WATCHER_ON_AIOHTTP, PollingMethod
+from bench.text_table import text_table
+from bench.transport_chart import draw
+from bench.transport_results import Measurement, Results, ratio, summarize
 
 __all__ = ["draw", "measure", "table"]
 
-_LEAST_POLLS = 3
-"""Polls of each job in a round, at the least."""
+_MIN_POLLS = 3
+"""Minimum polls of each job in a round."""
 
-_TRIED_POLLS = 30
-"""Polls in the turn that is thrown away, of all jobs together, at the least."""
+_MIN_TRIAL_POLLS = 30
+"""Minimum polls in the discarded turn, of all jobs together."""
 
-_BUSY = 0.85
-"""CPU seconds per second from which on it is the client that limits, and not the server or the machine."""
+_MIN_CPU_SHARE = 0.85
+"""CPU seconds per second above which the client is the bottleneck, not the server or the machine."""
 
 
 @frozen(kw_only=True)
-class _Effort:
-    """How much is measured.
+class _Settings:
+    """Extent of the benchmark.
 
     Attributes:
-        contenders: Who, in their order.
-        concurrencies: At which concurrencies.
-        rounds: How many rounds of each contender at each concurrency, at the most.
-        round_seconds: How long a round is to take, more or less.
-        patience: Seconds at one concurrency after which no more rounds are begun.
+        methods: Polling methods, in their order.
+        concurrencies: Jobs polled at a time.
+        rounds: Maximum rounds of each method at each concurrency.
+        round_seconds: Approximate seconds of a round.
+        max_seconds: Seconds at one concurrency after which no round starts.
     """
 
-    contenders: tuple[Contender, ...]
+    methods: tuple[PollingMethod, ...]
     concurrencies: tuple[int, ...]
     rounds: int
     round_seconds: float
-    patience: float
+    max_seconds: float
 
 
-_THOROUGH = _Effort(
-    contenders=(NAIVE, WATCHER, WATCHER_ON_AIOHTTP, BARE, CALLS, CALLS_ON_AIOHTTP),
+_FULL = _Settings(
+    methods=(HTTPX, WATCHER, WATCHER_ON_AIOHTTP, AIOHTTP, CALLS, CALLS_ON_AIOHTTP),
     concurrencies=(1, 10, 32, 100),
     rounds=4,
     round_seconds=0.8,
-    patience=25.0,
+    max_seconds=25.0,
 )
-_QUICK = _Effort(
-    contenders=(NAIVE, WATCHER, WATCHER_ON_AIOHTTP, BARE),
+_QUICK = _Settings(
+    methods=(HTTPX, WATCHER, WATCHER_ON_AIOHTTP, AIOHTTP),
     concurrencies=(1, 100),
     rounds=3,
     round_seconds=0.8,
-    patience=12.0,
+    max_seconds=12.0,
 )
 
 
-def measure(quick: bool) -> Figures:
-    """Run the contenders against each other for about a minute; or, quickly, the main ones for a quarter of one."""
-    effort = _QUICK if quick else _THOROUGH
-    with serving() as url:
+def measure(quick: bool) -> Results:
+    """Run all methods for about a minute; if quick, the main ones for a quarter of one."""
+    settings = _QUICK if quick else _FULL
+    with run_server() as url:
         measurements = tuple(
-            found for concurrency in effort.concurrencies for found in _compared(url, concurrency, effort)
+            result for concurrency in settings.concurrencies for result in _measure_all(url, concurrency, settings)
         )
-    return _figures(measurements)
+    return _results(measurements)
 
 
-def table(figures: Figures) -> str:
-    """Return the figures as text: polls a second, and in brackets the microseconds of CPU for each."""
-    numbers = figures.concurrencies
+def table(results: Results) -> str:
+    """Format polls per second and, in brackets, microseconds of CPU per poll."""
+    concurrencies = results.concurrencies
     rows = [
-        [name, *(f"{found.polls_per_second:,.0f} ({found.cpu_us_per_poll:,.0f})" for found in figures.of(name))]
-        for name in figures.contenders
+        [name, *(f"{result.polls_per_second:,.0f} ({result.cpu_us_per_poll:,.0f})" for result in results.of(name))]
+        for name in results.methods
     ]
-    columns = ["", *(f"{number} at a time" for number in numbers)]
-    title = "Polls a second over loopback (µs of CPU for each)"
-    return "\n".join([text(title, columns, rows), *map(str, figures.bars()), _limited_by(figures)])
+    columns = ["", *(f"{concurrency} at a time" for concurrency in concurrencies)]
+    title = "Polls per second over loopback (µs of CPU per poll)"
+    return "\n".join([text_table(title, columns, rows), *map(str, results.thresholds()), _bottleneck(results)])
 
 
-def _figures(measurements: tuple[Measurement, ...]) -> Figures:
-    most = max(found.concurrency for found in measurements)
-    by_name = {found.contender: found for found in measurements if found.concurrency == most}
-    naive, fast = by_name[NAIVE.name], by_name[WATCHER_ON_AIOHTTP.name]
-    return Figures(
+def _results(measurements: tuple[Measurement, ...]) -> Results:
+    highest = max(result.concurrency for result in measurements)
+    by_name = {result.method: result for result in measurements if result.concurrency == highest}
+    httpx, on_aiohttp = by_name[HTTPX.name], by_name[WATCHER_ON_AIOHTTP.name]
+    return Results(
         measurements=measurements,
-        polls_by_naive=ratio(fast.rates, naive.rates),
-        cpu_by_bare=ratio(fast.costs, by_name[BARE.name].costs),
-        default_by_naive=ratio(by_name[WATCHER.name].rates, naive.rates),
+        rate_to_httpx=ratio(on_aiohttp.rates, httpx.rates),
+        cpu_to_aiohttp=ratio(on_aiohttp.costs, by_name[AIOHTTP.name].costs),
+        default_rate_to_httpx=ratio(by_name[WATCHER.name].rates, httpx.rates),
     )
 
 
-def _compared(url: str, concurrency: int, effort: _Effort) -> list[Measurement]:
+def _measure_all(url: str, concurrency: int, settings: _Settings) -> list[Measurement]:
     began = time.perf_counter()
-    tried = math.ceil(_TRIED_POLLS / concurrency)
-    polls: dict[Contender, int] = {}
-    for contender in effort.contenders:
-        seconds, _ = _round(url, contender, concurrency, tried)
-        polls[contender] = max(_LEAST_POLLS, round(tried * effort.round_seconds / seconds))
+    trial_polls = math.ceil(_MIN_TRIAL_POLLS / concurrency)
+    polls: dict[PollingMethod, int] = {}
+    for method in settings.methods:
+        seconds, _ = _round(url, method, concurrency, trial_polls)
+        polls[method] = max(_MIN_POLLS, round(trial_polls * settings.round_seconds / seconds))
     rounds: list[list[tuple[float, float]]] = []
-    while not rounds or (len(rounds) < effort.rounds and time.perf_counter() - began < effort.patience):
-        rounds.append([_round(url, contender, concurrency, polls[contender]) for contender in polls])
+    while not rounds or (len(rounds) < settings.rounds and time.perf_counter() - began < settings.max_seconds):
+        rounds.append([_round(url, method, concurrency, polls[method]) for method in polls])
     return [
-        measurement(contender.name, concurrency, concurrency * polls[contender], results)
-        for contender, results in zip(polls, zip(*rounds, strict=True), strict=True)
+        summarize(method.name, concurrency, concurrency * polls[method], results)
+        for method, results in zip(polls, zip(*rounds, strict=True), strict=True)
     ]
 
 
-def _round(url: str, contender: Contender, concurrency: int, polls: int) -> tuple[float, float]:
-    """Return the seconds that a round takes by the wall clock, and of CPU."""
+def _round(url: str, method: PollingMethod, concurrency: int, polls: int) -> tuple[float, float]:
+    """Return the wall seconds and the CPU seconds of a round."""
     gc.collect()
-    return asyncio.run(_timed(url, contender, concurrency, polls))
+    return asyncio.run(_time_round(url, method, concurrency, polls))
 
 
-async def _timed(url: str, contender: Contender, concurrency: int, polls: int) -> tuple[float, float]:
-    async with contender.opened(url, concurrency) as poll:
-        await poll(jobs(concurrency, 1))
+async def _time_round(url: str, method: PollingMethod, concurrency: int, polls: int) -> tuple[float, float]:
+    async with method.open(url, concurrency) as poll:
+        await poll(image_version_ids(concurrency, 1))
         wall, cpu = time.perf_counter(), time.process_time()
-        await poll(jobs(concurrency, polls))
+        await poll(image_version_ids(concurrency, polls))
         return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _limited_by(figures: Figures) -> str:
-    busy = figures.of(BARE.name)[-1].busy
-    limit = "it is the client that limits" if busy > _BUSY else "the server, or whatever else runs here, limits too"
-    return f"{BARE.name} at {figures.concurrencies[-1]} used {busy:.0%} of a core: {limit}"
+def _bottleneck(results: Results) -> str:
+    cpu_share = results.of(AIOHTTP.name)[-1].cpu_share
+    bottleneck = "the client" if cpu_share > _MIN_CPU_SHARE else "the server or another process, at least in part"
+    return f"{AIOHTTP.name} at {results.concurrencies[-1]} used {cpu_share:.0%} of a core; bottleneck: {bottleneck}"

@@ -1,9 +1,8 @@
-"""Populations of jobs to judge polling by, each drawn from a seed.
+"""Populations of jobs for the benchmarks, each drawn from a seed.
 
-`MAIN` is the world as it is thought to be. Each of the others changes what its name says and leaves the rest as it is.
-A population is a Latin hypercube sample: each trait is drawn once from each of as many slices of equal probability as
-there are jobs, in random order. A few hundred jobs then have the mean duration, and the few very long ones, that
-would else take thousands.
+`MAIN` is the typical population. Each of the others changes one property, which its name tells. A population is a Latin
+hypercube sample: for n jobs, each property has one value from each of n slices of equal probability, in random order. A
+few hundred jobs then have the same mean duration, and the same share of very long ones, as thousands of random jobs.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from typing import NamedTuple
 from attrs import frozen
 
 from bench.planned import PlannedJob
-from bench.signs import Estimate, Progress
+from bench.server_models import EtaModel, ProgressModel
 
 Quantile = Callable[[float], float]
-"""A distribution: its value for each probability between 0 and 1."""
+"""A distribution, by its value for each probability from 0 to 1."""
 
-_CREATED_WITHIN = 3600.0
-"""Seconds over which the creation of the jobs is spread."""
+_CREATION_SECONDS = 3600.0
+"""Seconds within which the jobs are created."""
 
 _SHORTEST, _MEDIAN, _LONGEST = 20.0, 8 * 60.0, 4 * 3600.0
 _LOGARITHM = NormalDist(math.log(_MEDIAN), 1.0)
-"""Of a duration. So wide that one job in a thousand would lie beyond the shortest or the longest."""
+"""Logarithm of a duration; one job in a thousand is outside the shortest and the longest."""
 
 
 def always(value: float) -> Quantile:
@@ -37,46 +36,46 @@ def always(value: float) -> Quantile:
 
 def uniform(least: float, most: float) -> Quantile:
     """Return the distribution of what can be anything between two values."""
-    return lambda chance: least + (most - least) * chance
+    return lambda probability: least + (most - least) * probability
 
 
 def one_of(*values: float) -> Quantile:
     """Return the distribution of what is one of some values, each as likely as the next."""
-    return lambda chance: values[int(chance * len(values))]
+    return lambda probability: values[int(probability * len(values))]
 
 
 def exponential(mean: float) -> Quantile:
-    """Return the distribution of the time until something that can come at any moment."""
-    return lambda chance: -mean * math.log1p(-chance)
+    """Return the exponential distribution with a mean."""
+    return lambda probability: -mean * math.log1p(-probability)
 
 
-def log_normal(chance: float) -> float:
-    """Return a duration as those of builds are: most take minutes, a few take hours."""
-    return min(max(math.exp(_LOGARITHM.inv_cdf(chance)), _SHORTEST), _LONGEST)
+def log_normal(probability: float) -> float:
+    """Return a typical build duration: most take minutes, a few take hours."""
+    return min(max(math.exp(_LOGARITHM.inv_cdf(probability)), _SHORTEST), _LONGEST)
 
 
-class _Chances(NamedTuple):
-    """What decides on one job: for each of its traits a number between 0 and 1."""
+class _Probabilities(NamedTuple):
+    """Probabilities that determine one job: a number from 0 to 1 for each property."""
 
     created: float
     queued_for: float
-    takes: float
+    duration: float
     fails: float
     fails_after: float
     is_estimated: float
     is_estimated_in_queue: float
     bias: float
-    renewed_every: float
+    update_interval: float
     power: float
     step: float
     stalls_at: float
     stalls_for: float
 
 
-_NOTHING, _SINGLE = always(0), always(1)
+_ZERO, _ONE = always(0), always(1)
 _SHORT_QUEUE = exponential(30)
-_EITHER_WAY = uniform(-0.2, 0.2)
-_FROM_FLAT_TO_STEEP = uniform(0.75, 1.35)
+_UNBIASED = uniform(-0.2, 0.2)
+_TYPICAL_POWER = uniform(0.75, 1.35)
 
 
 @frozen(kw_only=True)
@@ -84,66 +83,67 @@ class Workload:
     """A population of jobs.
 
     Attributes:
-        name: What it is called in tables.
+        name: Its name in tables.
         queued_for: Seconds in the queue.
-        takes: Seconds of running.
-        failing: The share of jobs that fail, each at a random moment of its run.
-        estimated: The share of jobs with an estimate.
-        estimated_in_queue: The share of those that have one before they run.
-        bias: See `Estimate`, likewise ``improves`` and ``renewed_every``.
-        power: See `Progress`, likewise ``step``, ``stalls_at`` and ``stalls_for``.
+        duration: Seconds of running.
+        failing: Share of jobs that fail, each at a random time of its run.
+        estimated: Share of jobs with an ETA.
+        estimated_in_queue: Share of those that have an ETA before they run.
+        bias: See `EtaModel`, likewise ``improves`` and ``update_interval``.
+        power: See `ProgressModel`, likewise ``step``, ``stalls_at`` and ``stalls_for``.
     """
 
     name: str
     queued_for: Quantile = _SHORT_QUEUE
-    takes: Quantile = log_normal
+    duration: Quantile = log_normal
     failing: float = 0.07
     estimated: float = 0.85
     estimated_in_queue: float = 1.0
-    bias: Quantile = _EITHER_WAY
+    bias: Quantile = _UNBIASED
     improves: bool = True
-    renewed_every: Quantile = _NOTHING
-    power: Quantile = _FROM_FLAT_TO_STEEP
-    step: Quantile = _SINGLE
-    stalls_at: Quantile = _NOTHING
-    stalls_for: Quantile = _NOTHING
+    update_interval: Quantile = _ZERO
+    power: Quantile = _TYPICAL_POWER
+    step: Quantile = _ONE
+    stalls_at: Quantile = _ZERO
+    stalls_for: Quantile = _ZERO
 
     def jobs(self, seed: int, number: int) -> list[PlannedJob]:
-        """Return a population of so many jobs; the same seed and number give the same one."""
+        """Return a population of a number of jobs; the same arguments return the same jobs."""
         rng = Random(f"{self.name}/{seed}")
-        chances = map(_Chances._make, zip(*(_evenly(rng, number) for _ in _Chances._fields), strict=True))
-        return [self._job(job_id, chance) for job_id, chance in enumerate(chances, 1)]
+        samples = (_stratified_samples(rng, number) for _ in _Probabilities._fields)
+        probabilities = map(_Probabilities._make, zip(*samples, strict=True))
+        return [self._job(job_id, probability) for job_id, probability in enumerate(probabilities, 1)]
 
-    def _job(self, job_id: int, chance: _Chances) -> PlannedJob:
-        takes = self.takes(chance.takes)
+    def _job(self, job_id: int, probability: _Probabilities) -> PlannedJob:
+        duration = self.duration(probability.duration)
         return PlannedJob(
             id=job_id,
-            created=_CREATED_WITHIN * chance.created,
-            queued_for=self.queued_for(chance.queued_for),
-            takes=takes,
-            fails_after=takes * chance.fails_after if chance.fails < self.failing else None,
-            progress=self._progress(chance),
-            estimate=self._estimate(chance) if chance.is_estimated < self.estimated else None,
+            created=_CREATION_SECONDS * probability.created,
+            queued_for=self.queued_for(probability.queued_for),
+            duration=duration,
+            fails_after=duration * probability.fails_after if probability.fails < self.failing else None,
+            progress=self._progress(probability),
+            eta=self._eta(probability) if probability.is_estimated < self.estimated else None,
         )
 
-    def _progress(self, chance: _Chances) -> Progress:
-        return Progress(
-            power=self.power(chance.power),
-            step=int(self.step(chance.step)),
-            stalls_at=self.stalls_at(chance.stalls_at),
-            stalls_for=self.stalls_for(chance.stalls_for),
+    def _progress(self, probability: _Probabilities) -> ProgressModel:
+        return ProgressModel(
+            power=self.power(probability.power),
+            step=int(self.step(probability.step)),
+            stalls_at=self.stalls_at(probability.stalls_at),
+            stalls_for=self.stalls_for(probability.stalls_for),
         )
 
-    def _estimate(self, chance: _Chances) -> Estimate:
-        return Estimate(
-            bias=self.bias(chance.bias),
+    def _eta(self, probability: _Probabilities) -> EtaModel:
+        return EtaModel(
+            bias=self.bias(probability.bias),
             improves=self.improves,
-            renewed_every=self.renewed_every(chance.renewed_every),
-            while_queued=chance.is_estimated_in_queue < self.estimated_in_queue,
+            update_interval=self.update_interval(probability.update_interval),
+            while_queued=probability.is_estimated_in_queue < self.estimated_in_queue,
         )
 
 
-def _evenly(rng: Random, number: int) -> Iterator[float]:
+def _stratified_samples(rng: Random, number: int) -> Iterator[float]:
     slices = list(range(number))
     rng.shuffle(slices)
     return ((one + rng.random()) / number for one in slices)
@@ -151,10 +151,10 @@ def _evenly(rng: Random, number: int) -> Iterator[float]:
 
 MAIN = Workload(name="main")
 OTHERS = (
-    Workload(name="short jobs", queued_for=uniform(0, 5), takes=uniform(3, 45)),
-    Workload(name="long queues", queued_for=uniform(300, 3600), takes=uniform(30, 300), estimated_in_queue=0.5),
+    Workload(name="short jobs", queued_for=uniform(0, 5), duration=uniform(3, 45)),
+    Workload(name="long queues", queued_for=uniform(300, 3600), duration=uniform(30, 300), estimated_in_queue=0.5),
     Workload(name="coarse progress", step=one_of(5, 10, 25)),
-    Workload(name="optimistic estimates", bias=uniform(-0.4, 0), renewed_every=uniform(60, 300), estimated=1.0),
+    Workload(name="optimistic estimates", bias=uniform(-0.4, 0), update_interval=uniform(60, 300), estimated=1.0),
     Workload(name="constant bias", improves=False, estimated=1.0),
     Workload(name="no estimates", estimated=0.0),
     Workload(name="stalling progress", stalls_at=uniform(0.3, 0.7), stalls_for=uniform(0.05, 0.25)),

@@ -1,1 +1,1 @@
-"""Mutation testing: which tests are to notice a changed module, and how many of the changes they have noticed."""
+"""Mutation testing: the tests to run for a mutant, and a summary of how many mutants they killed."""

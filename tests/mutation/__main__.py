@@ -1,4 +1,4 @@
-"""`python -m mutation`: tells what came of the mutants that `mutmut run` has tried, module by module."""
+"""`python -m mutation`: summarizes the results of `mutmut run` by module."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from attrs import frozen
-from bench.tables import text
+from bench.text_table import text_table
 from rich.console import Console
 
-LEAST = 90.0
-"""Percents of the mutants that have to be noticed."""
+from mutation.names import module_of
 
-_UNTRIED = "not checked"
-_NOTICED = ("killed", "timeout")
+MIN_KILLED = 90.0
+"""Minimum percentage of killed mutants."""
+
+_NOT_RUN = "not checked"
+_KILLED = ("killed", "timeout")
 
 
 @frozen
 class Mutant:
-    """One change of the code, and what came of it."""
+    """A change of the code, and mutmut's status for it."""
 
     module: str
     name: str
@@ -28,51 +30,51 @@ class Mutant:
 
 
 def main() -> int:
-    """Print the survivors and the table; the status says whether enough mutants were noticed."""
-    tried = [mutant for mutant in read(_results()) if mutant.status != _UNTRIED]
+    """Print the survivors and the table; return 1 if too few mutants were killed."""
+    mutants = [mutant for mutant in parse(_run_mutmut_results()) if mutant.status != _NOT_RUN]
     console = Console()
-    for mutant in tried:
-        if mutant.status not in _NOTICED:
+    for mutant in mutants:
+        if mutant.status not in _KILLED:
             console.out(f"{mutant.name}: {mutant.status}")
-    console.out(table(tried))
-    return 0 if percentage(mutant.status for mutant in tried) >= LEAST else 1
+    console.out(table(mutants))
+    return 0 if percentage(mutant.status for mutant in mutants) >= MIN_KILLED else 1
 
 
-def read(results: str) -> Iterator[Mutant]:
-    """Read what `mutmut results` prints."""
+def parse(results: str) -> Iterator[Mutant]:
+    """Parse the output of `mutmut results`."""
     for line in results.splitlines():
         name, _, status = line.strip().rpartition(": ")
         if name:
-            yield Mutant(name.split(".")[1], name, status)
+            yield Mutant(module_of(name), name, status)
 
 
 def table(mutants: Iterable[Mutant]) -> str:
-    """Count what came of the mutants: those that no test runs have survived, those that never end were noticed."""
+    """Count mutants by status: those that no test runs count as survivors, those that never end as killed."""
     of_module: dict[str, list[str]] = {}
     for mutant in mutants:
         of_module.setdefault(mutant.module, []).append(mutant.status)
-    rows = [(module, *_figures(statuses)) for module, statuses in sorted(of_module.items())]
-    in_all = [status for statuses in of_module.values() for status in statuses]
+    rows = [(module, *_counts(statuses)) for module, statuses in sorted(of_module.items())]
+    total = [status for statuses in of_module.values() for status in statuses]
     columns = ("module", "mutants", "killed", "survived", "timeouts", "%")
-    return text("Mutants", columns, [*rows, ("in all", *_figures(in_all))])
+    return text_table("Mutants", columns, [*rows, ("total", *_counts(total))])
 
 
 def percentage(statuses: Iterable[str]) -> float:
-    """Return how many percent of the mutants were noticed; 0 where there are none."""
-    noticed = [status in _NOTICED for status in statuses]
-    return 100 * sum(noticed) / max(len(noticed), 1)
+    """Return the percentage of killed mutants; 0 if there are none."""
+    killed = [status in _KILLED for status in statuses]
+    return 100 * sum(killed) / max(len(killed), 1)
 
 
-def _figures(statuses: list[str]) -> tuple[str, ...]:
+def _counts(statuses: list[str]) -> tuple[str, ...]:
     count = Counter(statuses)
-    killed, endless = (count[status] for status in _NOTICED)
-    survived = len(statuses) - killed - endless
-    return (*map(str, (len(statuses), killed, survived, endless)), f"{percentage(statuses):.1f}")
+    killed, timeouts = (count[status] for status in _KILLED)
+    survived = len(statuses) - killed - timeouts
+    return (*map(str, (len(statuses), killed, survived, timeouts)), f"{percentage(statuses):.1f}")
 
 
-def _results() -> str:
+def _run_mutmut_results() -> str:
     mutmut = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
-    return subprocess.run(mutmut, check=True, capture_output=True, text=True).stdout  # noqa: S603 - as it stands here
+    return subprocess.run(mutmut, check=True, capture_output=True, text=True).stdout  # noqa: S603 - a constant command
 
 
 if __name__ == "__main__":

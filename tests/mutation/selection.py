@@ -1,7 +1,7 @@
-"""A plugin of pytest's for mutmut: a mutant is shown to the tests that are about its module, and to no other.
+"""A pytest plugin for mutmut: runs each mutant only against the tests of its module.
 
-By itself mutmut shows it to every test that reaches it, and nearly every test reaches a poll's whole way: a survivor
-would cost minutes, and what is noticed a long way off is as good as not noticed at all.
+By default mutmut runs every test that reaches a mutant, and nearly all tests poll: a survivor would take minutes, and a
+failure far from the mutant is not what its module's tests promise.
 """
 
 from __future__ import annotations
@@ -14,79 +14,71 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
-_CALLS = ("test_client_calls", "test_call_retries", "test_image_diff_retry")
-_WATCHES = (
-    "test_watch_start",
-    "test_watch_ends",
-    "test_watch_updates",
-    "test_watch_many",
-    "test_watch_sharing",
-    "test_watch_deadlines",
-    "test_watch_outages",
-    "test_watch_stale",
-    "test_watch_closing",
-)
-ABOUT: dict[str, tuple[str, ...]] = {
-    "errors": ("test_errors",),
-    "_codec": ("test_wire", "test_wire_properties", "test_client_calls"),
-    "_http.response": _CALLS,
-    "_http.retry_policy": _CALLS,
-    "_http.session": (
-        *_CALLS,
-        "test_client_setup",
-        "test_auth",
-        "test_limits",
-        "test_transport_errors",
-        "test_cancellation",
-        "test_watch_closing",
+from mutation.names import PACKAGE, module_of
+
+TESTS_OF: dict[str, tuple[str, ...]] = {
+    "_codec": ("tests/codec", "tests/properties/test_codec_properties.py", "tests/calls/test_client_calls.py"),
+    "_http": ("tests/calls", "tests/watching/test_watch_closing.py"),
+    "_polling": ("tests/polling/test_forecast.py", "tests/polling/test_strategy.py"),
+    "_polling.strategy": ("tests/polling/test_strategy.py", "tests/watching/test_decisions.py"),
+    "_watching": ("tests/watching",),
+    "_watching.decisions": (
+        "tests/properties/test_decision_properties.py",
+        "tests/watching/test_decisions.py",
+        "tests/watching/test_watch_outages.py",
+        "tests/watching/test_watch_stale.py",
     ),
-    "_polling.estimators": ("test_forecasts", "test_polling"),
-    "_polling.forecast": ("test_forecasts", "test_polling"),
-    "_polling.strategy": ("test_polling", "test_rules"),
-    "_watching.decisions": ("test_rules", "test_rules_properties", "test_watch_outages", "test_watch_stale"),
-    "_results": _WATCHES,
-    "_watch": _WATCHES,
-    "_watching.scheduler": (*_WATCHES, "test_watch_scale", "test_polling"),
-    "watcher": _WATCHES,
+    "_watching.scheduler": ("tests/watching", "tests/polling/test_strategy.py"),
+    "errors": ("tests/calls/test_errors.py",),
+    "watcher": ("tests/watching",),
 }
-"""For each module that is changed, the tests that are to notice."""
+"""Tests of each module or package that is mutated; the longest name counts. Together they are all that mutmut runs."""
 
 _USED_AT_IMPORT = ("errors.", "_codec.x__field", "_codec.x__make_converter", "_polling.strategy.xǁuntil_etaǁ__init__")
-"""What is called while modules are imported, and is changed too late in a process that has imported them."""
+"""Mutants that are called at import, which has no effect in a process that has already imported their module."""
 
-_ENDLESS = 8.0
-"""Seconds of computing after which a test is taken for one that would never end; none takes more than three."""
+_MAX_CPU_SECONDS = 8.0
+"""CPU seconds after which a test counts as one that never ends; the slowest takes about three."""
 
-# An example that fails is found, and that is all: to find the smallest takes longer than everything else.
+# Any failing example will do: to shrink it takes longer than everything else.
 settings.register_profile(
     "mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.reuse, Phase.generate), database=None
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of the tests that reach a mutant, which come quickest first, take those that are about its module."""
-    mutant = os.environ.get("MUTANT_UNDER_TEST", "").removeprefix("clanforge_async.")
-    about = [f"tests/{name}.py" for name in ABOUT.get(mutant.partition(".")[0], ())]
+    """Run the tests of the mutant's module; without a mutant, the tests of all modules."""
+    mutant = os.environ.get("MUTANT_UNDER_TEST", "").removeprefix(PACKAGE)
+    tests = tests_of(module_of(mutant))
     if mutant.startswith(_USED_AT_IMPORT):
-        config.args = about
+        config.args = list(tests)
         _forget_imports()
-    elif reached := [test for test in config.args if test.startswith(tuple(about))]:
+    elif config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = sorted({test for tests in TESTS_OF.values() for test in tests})
+    elif reached := [test for test in config.args if test.startswith(tests)]:
         config.args = reached
 
 
+def tests_of(module: str) -> tuple[str, ...]:
+    """Return the tests of a module: those of the longest name in `TESTS_OF` that it is or is in; empty without any."""
+    while module and module not in TESTS_OF:
+        module = module.rpartition(".")[0]
+    return TESTS_OF.get(module, ())
+
+
 def pytest_runtest_setup() -> None:
-    """End the process, as mutmut does for one that takes too long, when a test computes for ever."""
+    """End the process, as mutmut does after its timeout, if a test uses too much CPU."""
     signal.signal(signal.SIGVTALRM, lambda *_: os.kill(os.getpid(), signal.SIGXCPU))
-    signal.setitimer(signal.ITIMER_VIRTUAL, _ENDLESS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _MAX_CPU_SECONDS)
 
 
 def pytest_runtest_teardown() -> None:
-    """Let the time of whatever follows be its own: mutmut itself goes on in the process of its first runs."""
+    """Stop the timer: mutmut continues in the process of its first runs."""
     signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Count a test that cannot even be imported as one that has failed, which mutmut takes for an interruption."""
+    """Count a test that can't be imported as failed; mutmut would take it for an interruption."""
     if session.testsfailed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -1,4 +1,4 @@
-"""When a watch polls next: `until_eta`, every strategy of tenacity's, and what is no strategy at all."""
+"""Pauses between polls: `until_eta`, tenacity's own strategies, and invalid ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from clanforge_async import (
     until_eta,
 )
 from clanforge_async._polling.forecast import Forecast
-from clanforge_async._polling.strategy import _EARLY_ENDS, Interval, _spread_pause, strategy
+from clanforge_async._polling.strategy import _EARLY_END_SHARE, Interval, _pause_by_hazard, strategy
 from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
 from clanforge_async.testing import VirtualTimeLoop
 
@@ -62,7 +62,7 @@ def pauses_of(times: list[float]) -> list[float]:
 
 
 def pause_after(wait: wait_base, *seen: tuple[ImageVersionJob, float]) -> float:
-    """Return the pause after the last of some sightings, each made so many seconds after `NOW`."""
+    """Return the pause after the last of some jobs, each polled so many seconds after `NOW`."""
     state, rules, pause = WatchState(ref=REF, began=0.0), WatchPolicy(retrying=strategy(wait)), math.nan
     for job, at in seen:
         outcome = decide(state, PollResult(seen=job, at=at, server_time=NOW + timedelta(seconds=at)), rules)
@@ -111,7 +111,7 @@ def running(
 )
 @virtual_time
 async def test_a_watch_polls_by_any_strategy(interval: Interval, pauses: list[float]) -> None:
-    """A number is a fixed interval; a tenacity strategy, a sum of them, or a plain function says the pauses itself."""
+    """A number is a fixed interval; a strategy, a sum of strategies, or a function returns the pauses."""
     assert pauses_of(await poll_times(interval, 5)) == pauses
 
 
@@ -124,13 +124,13 @@ async def test_a_random_strategy_stays_in_its_bounds() -> None:
 
 
 def test_until_eta_shows_its_settings() -> None:
-    """A strategy that is printed, or that stands in a signature as its default, can be read."""
+    """The repr of a strategy shows its arguments."""
     assert repr(until_eta(2, 30, poll_worth=0.5)) == "until_eta(2, 30, poll_worth=0.5)"
 
 
 @virtual_time
 async def test_until_eta_adds_up_with_other_strategies() -> None:
-    """``until_eta() + wait_random(0, 1)`` is a strategy too, and both of its parts see what the watch has seen."""
+    """``until_eta() + wait_random(0, 1)`` is a strategy too, and both parts see the forecast."""
     known = running(eta=500)
     for seen in ([(known, 0.0)], [(known, 0.0), (known, 490.0)]):
         alone = pause_after(until_eta(1, 300), *seen)
@@ -150,41 +150,41 @@ async def test_until_eta_adds_up_with_other_strategies() -> None:
 
 @pytest.mark.parametrize("pause", [0.0, -5.0])
 @virtual_time
-async def test_a_strategy_without_pauses_polls_as_fast_as_the_server_answers(pause: float) -> None:
-    """A strategy that names no pause, or less than none, has the next poll made at once, and one at a time."""
+async def test_a_strategy_without_pauses_polls_as_fast_as_the_server_responds(pause: float) -> None:
+    """After a zero or negative pause the next poll is sent at once, one at a time."""
     server = ScriptedServer()
 
-    async def slowly() -> Answer:
+    async def slow_answer() -> Answer:
         await asyncio.sleep(2)
         return COMPLETED if now() > 9 else RUNNING
 
-    server.on("imageversion/status", 9012, slowly)
+    server.on("imageversion/status", 9012, slow_answer)
     await JobWatcher(server.client(), interval=lambda _: pause).wait(REF)
     assert server.polls(9012) == [0, 2, 4, 6, 8]
     assert server.most_in_flight == 1
 
 
-class ImpatientLoop(VirtualTimeLoop):
-    """A virtual loop that takes note when its time stands still for good, and gives it a push."""
+class NeverStuckLoop(VirtualTimeLoop):
+    """A virtual loop that notices when its time no longer advances, and advances it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stood_still = False
+        self.is_stuck = False
         self._last = (0.0, 0)
 
     def time(self) -> float:
-        at, (last, asked) = super().time(), self._last
-        self._last = (at, asked + 1 if at == last else 0)
-        if asked > 2_000:
-            self.stood_still = True
+        at, (last, calls) = super().time(), self._last
+        self._last = (at, calls + 1 if at == last else 0)
+        if calls > 2_000:
+            self.is_stuck = True
             self.clock.advance(0.001)
         return at
 
 
 @pytest.mark.parametrize("rate", [3.0, 7.3, 20.0])
 def test_a_strategy_without_pauses_keeps_to_the_rate_limit(rate: float) -> None:
-    """However eager a strategy is, the client's ``max_rate`` holds, by the loop's clock like every other wait."""
-    loop, times = ImpatientLoop(), list[float]()
+    """The client's ``max_rate`` limits every strategy, by the loop's clock."""
+    loop, times = NeverStuckLoop(), list[float]()
 
     async def watch() -> None:
         times.extend(await poll_times(wait_none(), 100, max_rate=rate))
@@ -193,50 +193,50 @@ def test_a_strategy_without_pauses_keeps_to_the_rate_limit(rate: float) -> None:
         runner.run(watch())
     assert times[-1] == pytest.approx((100 - math.floor(rate)) / rate, abs=1 / rate + 0.01)
     assert all(later - earlier >= 1 - 1e-6 for earlier, later in zip(times, times[int(2 * rate) :], strict=False))
-    assert not loop.stood_still
+    assert not loop.is_stuck
 
 
-def misjudging(_: RetryCallState) -> float:
-    msg = "no idea"
+def failing_strategy(_: RetryCallState) -> float:
+    msg = "strategy failed"
     raise LookupError(msg)
 
 
 @virtual_time
 async def test_a_strategy_that_raises_ends_the_watch() -> None:
-    """What a strategy raises is what every waiter gets; nobody hangs, and nothing is polled any more."""
+    """Every waiter gets the strategy's exception, and polling stops."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
-    watcher = JobWatcher(server.client(), interval=misjudging)
+    watcher = JobWatcher(server.client(), interval=failing_strategy)
     first, second = await watcher.wait_all([REF, REF])
     assert isinstance(first.error, LookupError)
     assert isinstance(second.error, LookupError)
-    with pytest.raises(LookupError, match="no idea"):
+    with pytest.raises(LookupError, match="strategy failed"):
         await watcher.wait(REF)
     await asyncio.sleep(1000)
     assert server.polls(9012) == [0, 0]
 
 
 @virtual_time
-async def test_a_strategy_that_raises_does_not_take_the_end_of_a_job_away() -> None:
-    """A job that has ended needs no strategy."""
+async def test_a_strategy_that_raises_does_not_hide_the_end_of_a_job() -> None:
+    """A finished job needs no strategy."""
     server = ScriptedServer()
     server.version(9012, COMPLETED)
-    assert (await JobWatcher(server.client(), interval=misjudging).wait(REF)).is_completed
+    assert (await JobWatcher(server.client(), interval=failing_strategy).wait(REF)).is_completed
 
 
-@pytest.mark.parametrize("said", [None, "soon"])
+@pytest.mark.parametrize("returned", [None, "soon"])
 @virtual_time
-async def test_a_strategy_that_names_no_number_ends_the_watch(said: Any) -> None:
-    """An answer that is no number is the strategy's fault, and its error reaches the waiter."""
+async def test_a_strategy_that_returns_no_number_ends_the_watch(returned: Any) -> None:
+    """If a strategy returns no number, the waiter gets the error."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     with pytest.raises((TypeError, ValueError)):
-        await JobWatcher(server.client(), interval=lambda _: said).wait(REF)
+        await JobWatcher(server.client(), interval=lambda _: returned).wait(REF)
 
 
 @virtual_time
-async def test_a_strategy_that_says_nan_leaves_nobody_hanging() -> None:
-    """NaN is no pause either: the watch ends with an error at once instead of waiting for a moment that never comes."""
+async def test_a_strategy_that_returns_nan_ends_the_watch() -> None:
+    """NaN is no pause either: the watch fails at once instead of waiting forever."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     with pytest.raises(ValueError, match=r"(?i)nan|number"):
@@ -245,8 +245,8 @@ async def test_a_strategy_that_says_nan_leaves_nobody_hanging() -> None:
 
 
 @virtual_time
-async def test_a_strategy_that_never_wants_another_poll_gets_the_last_one() -> None:
-    """An infinite pause is no fault: what remains is the poll just before the deadline, and the deadline."""
+async def test_a_strategy_with_an_infinite_pause_gets_the_last_poll() -> None:
+    """An infinite pause is no error: the poll just before the deadline remains."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, lambda: COMPLETED if now() >= 90 else RUNNING)
     watcher = JobWatcher(server.client(), interval=lambda _: math.inf)
@@ -259,26 +259,26 @@ async def test_a_strategy_that_never_wants_another_poll_gets_the_last_one() -> N
 
 
 @virtual_time
-async def test_a_strategy_is_told_what_tenacity_promises() -> None:
-    """A strategy sees which attempt it was, what came of it, how long it all takes and how much of that was waiting."""
-    told: list[tuple[int, str, float | None, float]] = []
+async def test_a_strategy_gets_what_tenacity_documents() -> None:
+    """A strategy gets the attempt's number and outcome, the elapsed time and the time spent waiting."""
+    received: list[tuple[int, str, float | None, float]] = []
 
-    def by_what_it_is_told(state: RetryCallState) -> float:
+    def recording(state: RetryCallState) -> float:
         assert state.outcome is not None
         outcome = type(state.outcome.exception() or state.outcome.result()).__name__
-        told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
+        received.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
         return 10.0
 
     server = ScriptedServer()
     answers: list[Answer] = [RUNNING, httpx.Response(502), RUNNING, COMPLETED]
 
-    async def in_three_seconds() -> Answer:
+    async def slow_answer() -> Answer:
         await asyncio.sleep(3)
         return answers.pop(0)
 
-    server.on("imageversion/status", 9012, in_three_seconds)
-    await JobWatcher(server.client(), interval=by_what_it_is_told).wait(REF)
-    assert told == [
+    server.on("imageversion/status", 9012, slow_answer)
+    await JobWatcher(server.client(), interval=recording).wait(REF)
+    assert received == [
         (1, "ImageVersionJob", 3.0, 0.0),
         (2, "ServerError", 16.0, 10.0),
         (3, "ImageVersionJob", 20.0, 11.0),
@@ -286,8 +286,8 @@ async def test_a_strategy_is_told_what_tenacity_promises() -> None:
 
 
 @virtual_time
-async def test_watches_do_not_share_what_a_strategy_counts() -> None:
-    """One watcher's strategy counts the attempts of each watch by itself."""
+async def test_watches_do_not_share_attempts() -> None:
+    """A strategy counts the attempts of each watch separately."""
     server = ScriptedServer()
     for job_id in (1, 2, 3):
         server.version(job_id, *[wire(job_id)] * 3, wire(job_id, JobState.COMPLETED))
@@ -302,107 +302,103 @@ async def test_watches_do_not_share_what_a_strategy_counts() -> None:
     [0, -1, math.nan, math.inf, -math.inf, True, None, "5", timedelta(seconds=5), until_eta, wait_fixed],
 )
 @virtual_time
-async def test_what_is_no_interval_is_refused(interval: Any) -> None:
-    """An interval is a positive, finite number or a strategy; a strategy's class, uncalled, is neither."""
+async def test_an_invalid_interval_raises(interval: Any) -> None:
+    """An interval is a positive, finite number or a strategy, but not a strategy's class."""
     with pytest.raises(ConfigurationError, match=r"^interval must be a positive number of seconds or"):
         JobWatcher(ScriptedServer().client(), interval=interval)
 
 
 @pytest.mark.parametrize(
-    ("least", "most"),
+    ("lowest", "highest"),
     [(0, 10), (-1, 10), (10, 5), (math.nan, 10), (1, math.nan), (1, math.inf), (math.inf, math.inf)],
 )
-def test_bounds_that_cannot_hold_are_refused(least: float, most: float) -> None:
-    """`until_eta` needs bounds that are positive, finite and in their order."""
+def test_invalid_bounds_raise(lowest: float, highest: float) -> None:
+    """`until_eta` needs positive, finite, ordered bounds."""
     with pytest.raises(ConfigurationError, match=r"^until_eta needs 0 < min <= max"):
-        until_eta(least, most)
+        until_eta(lowest, highest)
 
 
-unhurried = settings(deadline=None, max_examples=60)  # a busy machine is no reason to fail
+without_deadline = settings(deadline=None, max_examples=60)  # a busy machine must not fail the tests
 bounds = st.tuples(st.floats(0.001, 1e6), st.floats(0.001, 1e6)).map(sorted)
-far_and_near = st.integers(-(10**9), 10**9)
-sightings = st.builds(
+any_seconds = st.integers(-(10**9), 10**9)
+jobs = st.builds(
     running,
-    created=far_and_near,
-    started=st.none() | far_and_near,
-    eta=st.none() | far_and_near,
+    created=any_seconds,
+    started=st.none() | any_seconds,
+    eta=st.none() | any_seconds,
     progress=st.integers(0, 100),
     state=st.sampled_from([JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING, None]),
 )
 
 
-@unhurried
-@given(bounds, st.lists(st.tuples(sightings, st.integers(0, 10**6)), min_size=1, max_size=12))
-def test_until_eta_stays_within_its_bounds(
-    least_and_most: list[float], seen: list[tuple[ImageVersionJob, int]]
-) -> None:
-    """Whatever the server claims about a job, the pause lies between ``min`` and ``max``."""
-    least, most = least_and_most
-    assert least <= pause_after(until_eta(least, most), *seen) <= most
+@without_deadline
+@given(bounds, st.lists(st.tuples(jobs, st.integers(0, 10**6)), min_size=1, max_size=12))
+def test_until_eta_stays_within_its_bounds(min_and_max: list[float], seen: list[tuple[ImageVersionJob, int]]) -> None:
+    """Whatever the server reports, the pause is between ``min`` and ``max``."""
+    lowest, highest = min_and_max
+    assert lowest <= pause_after(until_eta(lowest, highest), *seen) <= highest
 
 
-@unhurried
+@without_deadline
 @given(bounds, st.integers(1, 10**6))
-def test_until_eta_stays_within_its_bounds_when_it_has_seen_nothing(least_and_most: list[float], attempt: int) -> None:
-    """Told of nothing but an attempt's number, however large, `until_eta` keeps to its bounds too."""
-    least, most = least_and_most
+def test_until_eta_without_samples_stays_within_its_bounds(min_and_max: list[float], attempt: int) -> None:
+    """Without a job, whatever the attempt's number, the pause is between ``min`` and ``max``."""
+    lowest, highest = min_and_max
     state = RetryCallState(AsyncRetrying(), None, (), {})
     state.attempt_number = attempt
-    assert least <= until_eta(least, most)(state) <= most
+    assert lowest <= until_eta(lowest, highest)(state) <= highest
 
 
 @pytest.mark.parametrize("worth", [0, -0.35, math.nan, math.inf])
-def test_a_poll_that_is_worth_nothing_is_refused(worth: float) -> None:
+def test_an_invalid_poll_worth_raises(worth: float) -> None:
     """``poll_worth`` is a positive, finite number of seconds."""
     with pytest.raises(ConfigurationError, match=r"^until_eta needs a positive poll_worth"):
         until_eta(poll_worth=worth)
 
 
-@unhurried
+@without_deadline
 @given(st.floats(0, 1e4), st.floats(0.3, 1e3), st.floats(1, 1e5), st.floats(0.01, 10))
-@example(527.0, 1.0, 19_812.0, 1.0)  # an end many scales away
-def test_a_pause_holds_as_much_hazard_as_a_poll_is_worth(
-    seconds: float, scale: float, age: float, worth: float
-) -> None:
-    """Summed up over the pause in small steps, sqrt(hazard / 2 poll_worth) reaches 1, as the method says."""
-    ahead, early = Forecast(seconds, scale), _EARLY_ENDS / (age + seconds)
-    pause = _spread_pause(ahead, age, worth, 1e9)
-    knee = min(max(seconds - 40 * scale, 0.0), pause)  # until there the hazard is that of early ends alone
-    width, due = (pause - knee) / 20_000, knee * math.sqrt(early / (2 * worth))
+@example(527.0, 1.0, 19_812.0, 1.0)  # the end is many scales away
+def test_a_pause_follows_from_the_hazard(seconds: float, scale: float, age: float, worth: float) -> None:
+    """Integrated numerically over the pause, sqrt(hazard / 2 poll_worth) is 1, as the design document says."""
+    ahead, early = Forecast(seconds, scale), _EARLY_END_SHARE / (age + seconds)
+    pause = _pause_by_hazard(ahead, age, worth, 1e9)
+    flat_until = min(max(seconds - 40 * scale, 0.0), pause)  # the hazard is constant until then
+    width, total = (pause - flat_until) / 20_000, flat_until * math.sqrt(early / (2 * worth))
     for n in range(20_000):
-        away = (seconds - knee - (n + 0.5) * width) / scale
-        due += math.sqrt((early + 1 / (scale * (1 + math.exp(min(away, 500))))) / (2 * worth)) * width
-    assert due == pytest.approx(1, abs=0.01)
+        away = (seconds - flat_until - (n + 0.5) * width) / scale
+        total += math.sqrt((early + 1 / (scale * (1 + math.exp(min(away, 500))))) / (2 * worth)) * width
+    assert total == pytest.approx(1, abs=0.01)
 
 
-@unhurried
+@without_deadline
 @given(st.integers(1, 100_000), st.floats(0.01, 10))
-def test_a_job_that_foretells_nothing_is_polled_by_the_same_sum(age: int, worth: float) -> None:
-    """The rate at which such jobs end is unknown, but lower the older they are; one that waits has yet to start."""
+def test_the_pause_without_a_forecast_follows_from_the_hazard(age: int, worth: float) -> None:
+    """The hazard without a forecast falls with the job's age; that of a waiting job grows from 0."""
     wait = until_eta(0.001, 1e9, poll_worth=worth)
     hazard = 2 / (age + 480)
-    due = math.sqrt(2 * worth / hazard)
-    assert pause_after(wait, (running(started=0), age)) == pytest.approx(max(due, 0.005 * age))
+    interval = math.sqrt(2 * worth / hazard)
+    assert pause_after(wait, (running(started=0), age)) == pytest.approx(max(interval, 0.005 * age))
     pause = pause_after(wait, (running(state=JobState.QUEUED), age))
-    growth = 2 / 480 / (age + 10)  # of the hazard, in every second
+    growth = 2 / 480 / (age + 10)  # of the hazard, per second
     assert math.sqrt(growth / (2 * worth)) * pause**1.5 / 1.5 == pytest.approx(1)
 
 
 @pytest.mark.parametrize("ahead", [300, 30, 1])
-def test_no_pause_outlasts_the_end_that_is_forecast_by_more_than_a_second(ahead: int) -> None:
-    """However dear a poll is, one is made a second after the very end that is forecast."""
+def test_a_poll_follows_within_a_second_after_the_forecast_end(ahead: int) -> None:
+    """However expensive a poll is, one is made a second after the forecast end."""
     assert pause_after(until_eta(0.1, 3600, poll_worth=1e5), (running(started=0, eta=600), 600.0 - ahead)) == ahead + 1
 
 
-def test_what_is_long_overdue_is_polled_by_how_long() -> None:
-    """However cheap a poll is, a job that is overdue may end unnoticed for half a percent of what it is overdue."""
+def test_an_overdue_job_is_polled_by_how_long() -> None:
+    """However cheap a poll is, the pause of an overdue job is half a percent of its delay or longer."""
     wait, late = until_eta(0.001, 1e6, poll_worth=1e-6), running(started=0, eta=500)
     pauses = [pause_after(wait, (late, 490.0), (late, 500.0 + overdue)) for overdue in (10_000, 100_000)]
     assert pauses == pytest.approx([50, 500], rel=0.15)
 
 
-def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
-    """Far from the end that the server foretells the pauses are long, though not beyond it; near it they are short."""
+def test_until_eta_polls_more_often_before_the_end() -> None:
+    """Pauses are long far from the ETA, though not beyond it, and short near it."""
     wait, seen, pauses = until_eta(1, 3600), list[tuple[ImageVersionJob, float]](), list[float]()
     for remaining in (3600, 600, 60, 20, 5, 2):
         seen.append((running(created=0, started=0, eta=3600 + remaining // 50), 3600.0 - remaining))
@@ -414,8 +410,8 @@ def test_until_eta_polls_more_often_the_nearer_the_end_is() -> None:
 
 
 @pytest.mark.parametrize("progress", [0, 50, 100])
-def test_until_eta_slows_down_when_the_estimate_has_passed(progress: int) -> None:
-    """An estimate that has passed was wrong: the longer ago, the longer the pauses, up to ``max``."""
+def test_until_eta_polls_less_often_after_the_eta(progress: int) -> None:
+    """The longer the ETA has passed, the longer the pauses, up to ``max``."""
     late = running(started=0, eta=500, progress=progress, state=JobState.QUEUED)
     wait = until_eta(1, 60)
     pauses = [pause_after(wait, (late, 490.0), (late, at)) for at in (505.0, 520.0, 600.0, 1000.0, 3000.0, 90_000.0)]
@@ -425,8 +421,8 @@ def test_until_eta_slows_down_when_the_estimate_has_passed(progress: int) -> Non
     assert pauses[-1] == 60
 
 
-def test_until_eta_extrapolates_the_progress() -> None:
-    """Without an eta the end is where the progress since the start leads to: the nearer it is, the denser the polls."""
+def test_until_eta_follows_the_progress() -> None:
+    """Without an ETA the progress leads to the end: the nearer it is, the more polls."""
     far, near, nearest = (
         pause_after(until_eta(1, 3600), (running(started=0, progress=progress), 1000.0)) for progress in (10, 60, 98)
     )
@@ -435,8 +431,8 @@ def test_until_eta_extrapolates_the_progress() -> None:
 
 
 @virtual_time
-async def test_an_end_is_noticed_soon_by_the_progress_alone() -> None:
-    """A job that tells its progress but no eta is polled a few times, and its end is noticed within seconds."""
+async def test_an_end_is_detected_soon_by_the_progress_alone() -> None:
+    """A job with progress but no ETA takes few polls, and its end is detected within seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(600, eta=None))
     await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
@@ -444,8 +440,8 @@ async def test_an_end_is_noticed_soon_by_the_progress_alone() -> None:
     assert now() - 600 <= 5
 
 
-def test_progress_before_the_start_foretells_nothing() -> None:
-    """A job that waits in the queue again after a failure may still show a progress; it leads nowhere."""
+def test_progress_before_the_start_does_not_count() -> None:
+    """The progress of a job that waits in the queue again does not change the pauses."""
     queued = running(started=-100, progress=50, state=JobState.QUEUED)
     plain = running(started=-100, progress=0, state=JobState.QUEUED)
     wait = until_eta(1, 3600)
@@ -454,7 +450,7 @@ def test_progress_before_the_start_foretells_nothing() -> None:
 
 @pytest.mark.parametrize("state", [JobState.RUNNING, None])
 def test_until_eta_falls_back_on_the_age(state: JobState | None) -> None:
-    """A job that foretells nothing is polled at intervals that grow with its age, up to ``max``."""
+    """Without a forecast the pauses grow with the job's age, up to ``max``."""
     wait, job = until_eta(1, 60), running(started=0, state=state)
     pauses = [pause_after(wait, (job, at)) for at in (0.0, 5.0, 100.0, 1000.0, 10_000.0)]
     assert pauses == sorted(set(pauses))
@@ -463,8 +459,8 @@ def test_until_eta_falls_back_on_the_age(state: JobState | None) -> None:
     assert pause_after(wait, (job, 100_000.0)) == 60
 
 
-def test_a_job_that_waits_unforetold_is_polled_less_often_than_one_that_runs() -> None:
-    """A job in the queue has yet to start before it can end; the longer it has waited, the longer are the pauses."""
+def test_a_waiting_job_is_polled_less_often_than_a_running_one() -> None:
+    """Without a forecast, the longer a job has waited, the longer are the pauses."""
     waiting, runs = running(state=JobState.QUEUED), running(started=0)
     seen = [(waiting, at) for at in (0.0, 30.0, 600.0, 3600.0)]
     pauses = [pause_after(until_eta(1, 3600), *seen[: n + 1]) for n in range(4)]
@@ -474,8 +470,8 @@ def test_a_job_that_waits_unforetold_is_polled_less_often_than_one_that_runs() -
 
 
 @virtual_time
-async def test_the_very_end_that_is_foretold_is_looked_for() -> None:
-    """An estimate that was never revised is unsure, but where it is right its end is noticed within two seconds."""
+async def test_a_poll_follows_right_after_the_forecast_end() -> None:
+    """An ETA that never changed is uncertain, but if it is right the end is detected within two seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(900, progress=False))
     await JobWatcher(server.client()).wait(REF)
@@ -484,17 +480,17 @@ async def test_the_very_end_that_is_foretold_is_looked_for() -> None:
 
 
 @virtual_time
-async def test_an_eta_that_stays_a_few_seconds_ahead_is_not_chased() -> None:
-    """An estimate that says "in five seconds" whenever one looks is polled as if it said nothing."""
+async def test_a_receding_eta_does_not_cause_many_polls() -> None:
+    """An ETA that is always five seconds ahead counts as none."""
 
     def show() -> dict[str, Any]:
         return {"jobprogress": 0, "jobeta": int(server_now()) + 5}
 
-    assert await polls_of_a_job_that_lingers(1200, show) < 1200 / 8
+    assert await polls_of_a_slow_job(1200, show) < 1200 / 8
 
 
-def test_without_a_sighting_the_pauses_grow() -> None:
-    """A strategy that was never shown the job, as during stale answers, grows its pauses up to ``max``."""
+def test_without_samples_the_pauses_grow() -> None:
+    """Without a job, as during stale responses, the pauses grow up to ``max``."""
     wait = until_eta(2, 20)
     state = RetryCallState(AsyncRetrying(), None, (), {})
     pauses = []
@@ -504,15 +500,15 @@ def test_without_a_sighting_the_pauses_grow() -> None:
     assert pauses == [2, 4, 8, 16, 20, 20]
 
 
-def test_until_eta_waits_for_a_second_at_least_and_a_minute_at_most() -> None:
-    """Told nothing else, `until_eta` keeps between one and sixty seconds."""
+def test_until_eta_waits_one_second_to_one_minute_by_default() -> None:
+    """By default the pauses of `until_eta` are between one and sixty seconds."""
     state = RetryCallState(AsyncRetrying(), None, (), {})
     assert until_eta()(state) == 1
     assert pause_after(until_eta(), (running(started=0, eta=100_000), 0.0)) == 60
 
 
-def test_a_failure_says_nothing_of_the_job() -> None:
-    """After a failed poll `until_eta` itself would wait for ``max``: how soon to try again is the watch's to decide."""
+def test_until_eta_waits_longest_after_an_error() -> None:
+    """After a failed poll `until_eta` returns ``max``; the watch decides how soon to try again."""
     state = RetryCallState(AsyncRetrying(), None, (), {})
     error = ServerError("broken", status_code=500)
     state.set_exception((ServerError, error, None))
@@ -526,7 +522,7 @@ def script_of_a_job(
     progress: bool = True,
     eta: Callable[[float], float] | None = lambda duration: duration,
 ) -> Callable[[], Answer]:
-    """Return the script of a job that starts at once, on a server whose clock is wrong by so many seconds."""
+    """Return the script of a job that starts at once, on a server whose clock is wrong by ``skew`` seconds."""
 
     def script() -> Answer:
         age, zero = now(), START + int(skew)
@@ -541,8 +537,8 @@ def script_of_a_job(
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 86_400 * 365])
-def test_a_skewed_local_clock_changes_nothing(skew: int) -> None:
-    """Estimates are seen from the clock of the server that made them, so polls fall on the same moments."""
+def test_a_wrong_local_clock_changes_nothing(skew: int) -> None:
+    """ETAs are compared with the server's own clock, so polls are sent at the same times."""
 
     async def watch(server: ScriptedServer, wrong_by: int) -> None:
         server.on("imageversion/status", 9012, script_of_a_job(1000, skew=wrong_by))
@@ -555,8 +551,8 @@ def test_a_skewed_local_clock_changes_nothing(skew: int) -> None:
 
 
 @virtual_time
-async def test_an_estimated_end_is_noticed_soon_and_with_few_polls() -> None:
-    """A job of an hour that keeps to its estimate is polled a few times, and its end is noticed within seconds."""
+async def test_an_end_at_its_eta_is_detected_soon_with_few_polls() -> None:
+    """A job of an hour that keeps its ETA takes few polls, and its end is detected within seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(3600))
     await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
@@ -565,8 +561,8 @@ async def test_an_estimated_end_is_noticed_soon_and_with_few_polls() -> None:
 
 
 @virtual_time
-async def test_an_estimate_that_is_off_costs_little() -> None:
-    """An estimate that has passed a tenth too early makes an end later to notice and dearer, though not by much."""
+async def test_a_wrong_eta_costs_little() -> None:
+    """An ETA that is a tenth too early costs some delay and some polls, but not many."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(1000, progress=False, eta=lambda duration: 0.9 * duration))
     await JobWatcher(server.client(), interval=until_eta(1, 3600)).wait(REF)
@@ -575,8 +571,8 @@ async def test_an_estimate_that_is_off_costs_little() -> None:
 
 
 @virtual_time
-async def test_cheaper_polls_are_made_more_often() -> None:
-    """The less lateness a poll less is worth, the more polls are made, and the shorter are the pauses."""
+async def test_a_smaller_poll_worth_polls_more_often() -> None:
+    """The smaller ``poll_worth`` is, the more polls are sent, and the shorter are the pauses."""
     polls, late = list[int](), list[float]()
     for worth in (0.02, 0.35, 6.0):
         server = ScriptedServer()
@@ -590,8 +586,8 @@ async def test_cheaper_polls_are_made_more_often() -> None:
 
 
 @virtual_time
-async def test_a_job_without_estimates_is_polled_by_its_age() -> None:
-    """Without any estimate the end is noticed late by a tenth of the job's age at the most."""
+async def test_a_job_without_a_forecast_is_polled_by_its_age() -> None:
+    """Without a forecast the detection delay is at most a tenth of the job's age."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(400, progress=False, eta=None))
     await JobWatcher(server.client()).wait(REF)
@@ -600,8 +596,8 @@ async def test_a_job_without_estimates_is_polled_by_its_age() -> None:
 
 
 @virtual_time
-async def test_a_server_without_a_date_is_judged_by_the_local_clock() -> None:
-    """An answer that does not say when it was given is taken for given now."""
+async def test_a_response_without_a_date_uses_the_local_clock() -> None:
+    """A response without a ``Date`` counts as sent now."""
     local, pauses = int(datetime.now(UTC).timestamp()), list[float]()
     for remaining in (5, 2000):
         server = ScriptedServer()
@@ -617,8 +613,8 @@ def answer_completed() -> httpx.Response:
     return httpx.Response(200, json=COMPLETED)
 
 
-async def polls_of_a_job_that_lingers(seconds: float, show: Callable[[], dict[str, Any]]) -> int:
-    """Return how often a job is polled that shows the same kind of thing until it ends after so many seconds."""
+async def polls_of_a_slow_job(seconds: float, show: Callable[[], dict[str, Any]]) -> int:
+    """Return how often a job is polled that shows the same fields until it ends after so many seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, lambda: answer(COMPLETED if now() > seconds else wire(9012, **show())))
     await JobWatcher(server.client()).wait(REF)
@@ -626,30 +622,30 @@ async def polls_of_a_job_that_lingers(seconds: float, show: Callable[[], dict[st
 
 
 @virtual_time
-async def test_a_job_that_stays_at_a_hundred_per_cent_is_not_hammered() -> None:
-    """A running job may show 100 % for long: the end that this foretold has passed by then, and the pauses grow."""
-    assert await polls_of_a_job_that_lingers(600, lambda: {"jobprogress": 100, "jobupdated": int(server_now())}) < 100
+async def test_long_at_100_percent_does_not_cause_many_polls() -> None:
+    """A running job may show 100 % for long: the pauses grow."""
+    assert await polls_of_a_slow_job(600, lambda: {"jobprogress": 100, "jobupdated": int(server_now())}) < 100
 
 
 @virtual_time
-async def test_an_estimate_that_has_passed_is_not_hammered() -> None:
-    """A job may outlast its estimate by hours: the pauses grow up to ``max``."""
-    assert await polls_of_a_job_that_lingers(7200, lambda: {"jobprogress": 0, "jobeta": START + 60}) < 350
+async def test_an_overdue_eta_does_not_cause_many_polls() -> None:
+    """A job may run hours past its ETA: the pauses grow up to ``max``."""
+    assert await polls_of_a_slow_job(7200, lambda: {"jobprogress": 0, "jobeta": START + 60}) < 350
 
 
 @virtual_time
-async def test_an_estimate_that_is_always_a_second_away_is_not_hammered() -> None:
-    """An estimate that says "in a second" for minutes has been wrong each time, and is believed ever less."""
+async def test_an_eta_one_second_ahead_does_not_cause_many_polls() -> None:
+    """An ETA that is always one second ahead counts less and less."""
 
     def show() -> dict[str, Any]:
         return {"jobprogress": 0, "jobeta": int(server_now()) + 1}
 
-    assert await polls_of_a_job_that_lingers(600, show) < 200
+    assert await polls_of_a_slow_job(600, show) < 200
 
 
 @virtual_time
-async def test_until_eta_serves_a_loop_of_the_users_own() -> None:
-    """`until_eta` is a strategy like any other: tenacity itself can repeat a status read by it."""
+async def test_until_eta_works_in_a_tenacity_loop() -> None:
+    """tenacity itself can repeat a status call with `until_eta` as its wait strategy."""
     server = ScriptedServer()
     server.version(9012, *[RUNNING] * 5, COMPLETED)
     retrying = AsyncRetrying(
@@ -664,7 +660,7 @@ async def test_until_eta_serves_a_loop_of_the_users_own() -> None:
 
 
 def test_the_default_is_until_eta() -> None:
-    """A watcher that is told nothing else polls by `until_eta` between one second and one minute."""
+    """A watcher polls with `until_eta(1, 60)` by default."""
 
     async def watch(server: ScriptedServer, make: Callable[[ClanforgeClient], JobWatcher]) -> None:
         server.on("imageversion/status", 9012, script_of_a_job(3625, progress=False, eta=lambda _: 3600))

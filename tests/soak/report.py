@@ -6,8 +6,8 @@ import statistics
 from collections import Counter
 
 from attrs import frozen
-from bench.bars import Bar
-from bench.tables import text
+from bench.text_table import text_table
+from bench.thresholds import Threshold
 
 from soak.checker import CheckResult
 from soak.fault_kinds import all_fault_kinds
@@ -66,9 +66,9 @@ class Report:
     errors: list[str]
     cpu: tuple[float, float]
 
-    def thresholds(self) -> list[Bar]:
+    def thresholds(self) -> list[Threshold]:
         """Return the figures that have a threshold."""
-        ceilings: list[tuple[str, float, float, str]] = [
+        maximums: list[tuple[str, float, float, str]] = [
             ("problems of watches", len(self.check.problems), 0, ""),
             ("unfinished workers", self.workers_left, 0, ""),
             ("unfinished watches", self.watches - self.check.watches, 0, ""),
@@ -78,22 +78,22 @@ class Report:
             ("errors and warnings", len(self.errors), 0, ""),
         ]
         if self.settings.seconds >= _MIN_SECONDS_FOR_GROWTH:
-            ceilings += [
+            maximums += [
                 ("memory growth in the second half", 100 * self.memory.growth, _MAX_GROWTH, "%"),
                 ("growth of allocated blocks", 100 * self.blocks.growth, _MAX_GROWTH, "%"),
             ]
             if self.traced.maximum:
-                ceilings.append(("growth of allocated bytes", 100 * self.traced.growth, _MAX_GROWTH, "%"))
+                maximums.append(("growth of allocated bytes", 100 * self.traced.growth, _MAX_GROWTH, "%"))
         return [
-            Bar(
-                what="concurrent requests after the run",
-                figure=self.measured_concurrency,
-                bar=self.max_concurrency,
+            Threshold(
+                name="concurrent requests after the run",
+                value=self.measured_concurrency,
+                limit=self.max_concurrency,
                 unit="",
             ),
             *(
-                Bar(what=what, figure=figure, bar=bar, unit=unit, is_ceiling=True)
-                for what, figure, bar, unit in ceilings
+                Threshold(name=name, value=value, limit=limit, unit=unit, is_maximum=True)
+                for name, value, limit, unit in maximums
             ),
         ]
 
@@ -112,7 +112,9 @@ class Report:
 def format_report(report: Report) -> str:
     """Format the figures as a table, followed by the thresholds."""
     title = f"{report.settings.watches:,} concurrent watches for {report.settings.seconds:.0f} s"
-    return "\n".join([text(title, ["", ""], _rows(report)), *(str(threshold) for threshold in report.thresholds())])
+    return "\n".join(
+        [text_table(title, ["", ""], _rows(report)), *(str(threshold) for threshold in report.thresholds())]
+    )
 
 
 def _rows(report: Report) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""How the pictures look, and how they are written: the same bytes for the same figures."""
+"""Style of the charts, and how they are written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-INK, QUIET, FAINT = "#1f2328", "#6e7781", "#d0d7de"
-"""The colours of text, of remarks, and of guides."""
-
-OURS, PEER = "#0b6e4f", "#b3541e"
-"""The colours of this package, and of what it is compared with."""
+TEXT_COLOR, NOTE_COLOR, GRID_COLOR = "#1f2328", "#6e7781", "#d0d7de"
+OWN_COLOR, OTHER_COLOR = "#0b6e4f", "#b3541e"
+"""Colors of this package, and of everything it is compared with."""
 
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#8c959f",
-    "axes.labelcolor": INK,
+    "axes.labelcolor": TEXT_COLOR,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -30,17 +28,17 @@ _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "svg.fonttype": "none",
     "svg.hashsalt": "clanforge-async",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    "text.color": TEXT_COLOR,
+    "xtick.color": TEXT_COLOR,
+    "ytick.color": TEXT_COLOR,
 }
 
 
 @contextmanager
-def picture(path: Path) -> Generator[Axes]:
-    """Give axes to draw on, and write them when that is done.
+def chart(path: Path) -> Generator[Axes]:
+    """Yield axes to draw on, then write them as SVG: the same bytes for the same drawing.
 
-    The background is white, also where the page is dark.
+    The background is white, even on a dark page.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 5), layout="constrained", facecolor="white")

@@ -1,6 +1,6 @@
-"""Who is compared: ways to poll image versions until they are completed, from an everyday script to bare aiohttp.
+"""Methods to poll image versions until they complete, from a simple httpx script to plain aiohttp.
 
-Each is opened for one round and given jobs, as many as requests may be under way, to poll without a pause.
+Each method is opened for one round, and polls as many jobs as requests may be in flight, without pauses.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ _KEYS = ("access-key", "secret-key")
 _ACCOUNT = 7
 
 Poll = Callable[[Iterable[int]], Awaitable[None]]
-"""Polls image versions, all at a time, until each is completed."""
+"""Polls image versions concurrently until each completes."""
 
 MakeTransport = Callable[[int], httpx.AsyncBaseTransport | None]
-"""Makes the transport for so many connections."""
+"""Makes the transport for a number of connections."""
 
 
 @frozen
-class Contender:
-    """One way to poll.
+class PollingMethod:
+    """A method to poll.
 
     Attributes:
-        name: What it is called in the table.
-        opened: Gives a poll at an address, with so many connections.
+        name: Its name in tables.
+        open: Returns the poll function for a URL and a number of connections.
     """
 
     name: str
-    opened: Callable[[str, int], AbstractAsyncContextManager[Poll]]
+    open: Callable[[str, int], AbstractAsyncContextManager[Poll]]
 
 
 @asynccontextmanager
-async def _everyday_httpx(url: str, _concurrency: int) -> AsyncIterator[Poll]:
-    # The settings are httpx's own. Only the timeout is lifted, or waiting for a connection would exceed it.
+async def _httpx(url: str, _concurrency: int) -> AsyncIterator[Poll]:
+    # The settings are httpx's defaults, but without a timeout, which waiting for a connection would exceed.
     async with httpx.AsyncClient(timeout=None) as client:  # noqa: S113 - see above
 
         async def poll(job_id: int) -> None:
@@ -51,11 +51,11 @@ async def _everyday_httpx(url: str, _concurrency: int) -> AsyncIterator[Poll]:
             while (await client.get(address, params=params, auth=_KEYS)).json()["jobstateid"] != JobState.COMPLETED:
                 pass
 
-        yield _in_tasks(poll)
+        yield _poll_concurrently(poll)
 
 
 @asynccontextmanager
-async def _bare_aiohttp(url: str, concurrency: int) -> AsyncIterator[Poll]:
+async def _plain_aiohttp(url: str, concurrency: int) -> AsyncIterator[Poll]:
     headers = {
         "Accept": "application/json",
         "Authorization": "Basic " + base64.b64encode(":".join(_KEYS).encode()).decode(),
@@ -71,19 +71,19 @@ async def _bare_aiohttp(url: str, concurrency: int) -> AsyncIterator[Poll]:
                 async with session.get(address) as response:
                     is_completed = json.loads(await response.read())["jobstateid"] == JobState.COMPLETED
 
-        yield _in_tasks(poll)
+        yield _poll_concurrently(poll)
 
 
-def _in_tasks(poll: Callable[[int], Awaitable[None]]) -> Poll:
+def _poll_concurrently(poll: Callable[[int], Awaitable[None]]) -> Poll:
     async def poll_all(job_ids: Iterable[int]) -> None:
         await asyncio.gather(*map(poll, job_ids))
 
     return poll_all
 
 
-def _watcher(make_transport: MakeTransport) -> Callable[[str, int], AbstractAsyncContextManager[Poll]]:
+def _with_watcher(make_transport: MakeTransport) -> Callable[[str, int], AbstractAsyncContextManager[Poll]]:
     @asynccontextmanager
-    async def opened(url: str, concurrency: int) -> AsyncIterator[Poll]:
+    async def open_method(url: str, concurrency: int) -> AsyncIterator[Poll]:
         async with _client(url, concurrency, make_transport) as client, JobWatcher(client, interval=1e-9) as watcher:
 
             async def poll(job_ids: Iterable[int]) -> None:
@@ -92,21 +92,21 @@ def _watcher(make_transport: MakeTransport) -> Callable[[str, int], AbstractAsyn
 
             yield poll
 
-    return opened
+    return open_method
 
 
-def _calls(make_transport: MakeTransport) -> Callable[[str, int], AbstractAsyncContextManager[Poll]]:
+def _with_calls(make_transport: MakeTransport) -> Callable[[str, int], AbstractAsyncContextManager[Poll]]:
     @asynccontextmanager
-    async def opened(url: str, concurrency: int) -> AsyncIterator[Poll]:
+    async def open_method(url: str, concurrency: int) -> AsyncIterator[Poll]:
         async with _client(url, concurrency, make_transport) as client:
 
             async def poll(job_id: int) -> None:
                 while not (await client.image_versions.status(job_id)).is_terminal:
                     pass
 
-            yield _in_tasks(poll)
+            yield _poll_concurrently(poll)
 
-    return opened
+    return open_method
 
 
 def _client(url: str, concurrency: int, make_transport: MakeTransport) -> ClanforgeClient:
@@ -120,17 +120,17 @@ def _client(url: str, concurrency: int, make_transport: MakeTransport) -> Clanfo
     )
 
 
-def _default(_concurrency: int) -> None:
+def _default_transport(_concurrency: int) -> None:
     return None
 
 
-def _aiohttp(concurrency: int) -> httpx.AsyncBaseTransport:
+def _aiohttp_transport(concurrency: int) -> httpx.AsyncBaseTransport:
     return AiohttpTransport(limits=httpx.Limits(max_connections=concurrency))
 
 
-NAIVE = Contender("httpx.AsyncClient", _everyday_httpx)
-WATCHER = Contender("JobWatcher", _watcher(_default))
-WATCHER_ON_AIOHTTP = Contender("JobWatcher, aiohttp transport", _watcher(_aiohttp))
-CALLS = Contender("status()", _calls(_default))
-CALLS_ON_AIOHTTP = Contender("status(), aiohttp transport", _calls(_aiohttp))
-BARE = Contender("bare aiohttp", _bare_aiohttp)
+HTTPX = PollingMethod("httpx.AsyncClient", _httpx)
+WATCHER = PollingMethod("JobWatcher", _with_watcher(_default_transport))
+WATCHER_ON_AIOHTTP = PollingMethod("JobWatcher, aiohttp transport", _with_watcher(_aiohttp_transport))
+CALLS = PollingMethod("status()", _with_calls(_default_transport))
+CALLS_ON_AIOHTTP = PollingMethod("status(), aiohttp transport", _with_calls(_aiohttp_transport))
+AIOHTTP = PollingMethod("plain aiohttp", _plain_aiohttp)

@@ -12,8 +12,8 @@ from rich.table import Table
 _WIDTH = 120
 
 
-def text(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose first column names what the numbers in the others are of."""
+def text_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a table whose first column is text and whose other columns are numbers."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left")

@@ -1,4 +1,4 @@
-"""What a way of polling costs and how late it is: a population of jobs, watched by the real watcher in virtual time."""
+"""A simulation of one strategy: `JobWatcher` watches a population of jobs in virtual time."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from clanforge_async import ClanforgeClient, JobRef, JobWatcher
 
 
 @frozen(kw_only=True)
-class Notice:
-    """How a way of polling has done.
+class StrategyResult:
+    """Requests and detection delay of one strategy.
 
     Attributes:
-        strategy: The way of polling, by its name.
-        jobs: How many jobs were watched.
-        requests: Sent for each job, on average.
-        delay: Seconds from a job's end to the end of its watch, on average.
-        late_delay: The 95th percentile of that.
-        product: Of requests and delay. A fixed interval's is about half the mean duration of a job, whatever the
-            interval, so that it tells how well the polls are placed, not how many they are.
+        strategy: Name of the strategy.
+        jobs: Number of jobs that were watched.
+        requests: Mean number of requests per job.
+        delay: Mean seconds from a job's end to the end of its watch.
+        delay_p95: 95th percentile of the delay.
+        product: Requests times delay. For a fixed interval this is about half the mean duration of a job, whatever the
+            interval, so it measures how well the polls are placed, not how many they are.
     """
 
     strategy: str
     jobs: int
     requests: float
     delay: float
-    late_delay: float
+    delay_p95: float
     product: float = field(init=False)
 
     @product.default
@@ -41,20 +41,20 @@ class Notice:
         return self.requests * self.delay
 
 
-def notice(jobs: Sequence[PlannedJob], strategy: Strategy) -> Notice:
+def run_strategy(jobs: Sequence[PlannedJob], strategy: Strategy) -> StrategyResult:
     """Watch each job from its creation to its end.
 
     Raises:
-        ExceptionGroup: Watches have ended before their jobs, or not as the jobs did.
+        ExceptionGroup: A watch ended before its job, or in another state.
     """
     server, delays = PlannedServer(jobs), list[float]()
     run_in_virtual_time(_watch_all(jobs, server, strategy, delays))
-    return Notice(
+    return StrategyResult(
         strategy=strategy.name,
         jobs=len(jobs),
         requests=server.requests / len(jobs),
         delay=statistics.fmean(delays),
-        late_delay=statistics.quantiles(delays, n=20, method="inclusive")[-1],
+        delay_p95=statistics.quantiles(delays, n=20, method="inclusive")[-1],
     )
 
 
