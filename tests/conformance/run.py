@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 from attrs import frozen
-from bench.tables import text
+from bench.text_table import text_table
 
 from clanforge_async import (
     BadRequestError,
@@ -97,7 +97,7 @@ class Report:
             *([f"  {_describe_status(status)}", f"{errors[status]}"] for status in sorted(errors)),
             ["covered, as the server counts", f"{sum(map(bool, self.coverage.values()))} of {len(self.coverage)}"],
         ]
-        return text("long-running operations", ["", ""], rows)
+        return text_table("long-running operations", ["", ""], rows)
 
 
 async def run(package: Path) -> Report:
