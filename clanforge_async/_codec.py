@@ -201,14 +201,22 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
     return _parse_job(_CLASSES.get(kind) or _CLASSES[JobKind(kind)], mapping)
 
 
-def parse_image_diff_job(payload: Mapping[str, Any]) -> ImageDiffJob:
-    """Parse the response of an image diff call; see `job_from_dict`."""
-    return _parse_job(ImageDiffJob, payload)
+def parse_image_diff_job(diff_id: int, payload: Mapping[str, Any]) -> ImageDiffJob:
+    """Parse the response about an image diff; see `job_from_dict`. One about another diff is invalid."""
+    return _with_id(diff_id, _parse_job(ImageDiffJob, payload))
 
 
-def parse_image_version_job(payload: Mapping[str, Any]) -> ImageVersionJob:
-    """Parse the response of an image version call; see `job_from_dict`."""
-    return _parse_job(ImageVersionJob, payload)
+def parse_image_version_job(image_version_id: int, payload: Mapping[str, Any]) -> ImageVersionJob:
+    """Parse the response about an image version; see `job_from_dict`. One about another image version is invalid."""
+    return _with_id(image_version_id, _parse_job(ImageVersionJob, payload))
+
+
+def _with_id(expected: int, job: J) -> J:
+    if job.id != expected:
+        name = _FIELDS[type(job)]["id"].rename
+        msg = f"a response about another {job.kind} job: {name} is {job.id}, not {expected}"
+        raise InvalidResponseError(msg, fields=(name,))
+    return job
 
 
 def _parse_job(cls: type[J], mapping: Mapping[str, Any]) -> J:
@@ -276,6 +284,7 @@ def parse_error_body(payload: Mapping[str, Any]) -> ErrorBody:
     listed = payload.get("messages")
     texts = [payload.get("error_message"), payload.get("message"), payload.get("error")]
     texts += listed if isinstance(listed, list) else []
+    texts.append(payload.get("joberror"))
     messages = [text for text in texts if isinstance(text, str) and text.strip()]
     code = _parse_or_default(_parse_int, payload.get("error_code"), None)
     return ErrorBody(messages[0][:LONGEST_MESSAGE] if messages else "", code, "\n".join(messages))

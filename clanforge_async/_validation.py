@@ -7,8 +7,13 @@ from typing import TypeGuard
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a number: infinity is one, ``bool`` and NaN are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    """Whether a value is a number that a float holds: infinity is one, ``bool``, NaN and ``10**400`` are not."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:
+        return False
 
 
 def is_positive(value: object) -> TypeGuard[float]:

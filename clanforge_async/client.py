@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -30,12 +29,12 @@ _LATEST = datetime.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
 
 def _image_diff_status(diff_id: int, **params: str) -> ApiRequest[ImageDiffJob]:
     path = f"{_API}/imagediff/{positive_id(diff_id, 'diff_id')}/status"
-    return ApiRequest(path, parse_image_diff_job, params)
+    return ApiRequest(path, partial(parse_image_diff_job, diff_id), params)
 
 
 def _image_version_status(image_version_id: int) -> ApiRequest[ImageVersionJob]:
     path = f"{_API}/imageversion/{positive_id(image_version_id, 'image_version_id')}/status"
-    return ApiRequest(path, parse_image_version_job)
+    return ApiRequest(path, partial(parse_image_version_job, image_version_id))
 
 
 class _Resource:
@@ -66,7 +65,7 @@ class ImageDiffs(_Resource):
             TransportError: No connection could be made.
         """
         path = f"{_API}/imagediff/{positive_id(diff_id, 'diff_id')}/retry"
-        request = ApiRequest(path, parse_image_diff_job, idempotent=False)
+        request = ApiRequest(path, partial(parse_image_diff_job, diff_id), idempotent=False)
         try:
             response = await self._session.call(request)
         except ClanforgeError as error:
@@ -74,7 +73,7 @@ class ImageDiffs(_Resource):
                 raise
             return await self._resolve_unknown_outcome(request, diff_id, error)
         job = response.value
-        if may_be_from_previous_run(response, _seconds_since(request)):
+        if may_be_from_previous_run(response, 0.0):
             return evolve(job, newer_than=_next_second(job.updated_at))
         return evolve(job, newer_than=job.updated_at)
 
@@ -82,11 +81,12 @@ class ImageDiffs(_Resource):
         self, request: ApiRequest[ImageDiffJob], diff_id: int, failure: ClanforgeError
     ) -> ImageDiffJob:
         try:
-            response = await self._session.call(_image_diff_status(diff_id))
+            status_request = _image_diff_status(diff_id)
+            response = await self._session.call(status_request)
         except ClanforgeError as status_failure:
             failure.add_note(f"nor could the diff's status be read: {status_failure}")
             raise RetryOutcomeUnknownError(diff_id) from failure
-        if may_be_from_previous_run(response, _seconds_since(request)):
+        if may_be_from_previous_run(response, status_request.sent_at - request.sent_by):
             raise RetryOutcomeUnknownError(diff_id) from failure
         return evolve(response.value, newer_than=response.value.updated_at)
 
@@ -126,10 +126,6 @@ class ImageVersions(_Resource):
 
 def _next_second(moment: datetime) -> datetime:
     return min(moment, _LATEST) + timedelta(seconds=1)
-
-
-def _seconds_since(request: ApiRequest[Any]) -> float:
-    return asyncio.get_running_loop().time() - request.sent_at
 
 
 class ClanforgeClient:
@@ -183,8 +179,9 @@ class ClanforgeClient:
             max_rate=max_rate,
             max_concurrency=max_concurrency,
             max_response_bytes=max_response_bytes,
+            transport=transport,
         )
-        self._session = Session(self._config, transport)
+        self._session = Session(self._config)
         self.image_diffs: ImageDiffs = ImageDiffs(self._session)
         self.image_versions: ImageVersions = ImageVersions(self._session)
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from attrs import Attribute, Factory, field, frozen
 
-from clanforge_async._validation import is_positive, positive_id
+from clanforge_async._validation import is_number, is_positive, positive_id
 from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
 
@@ -98,6 +98,12 @@ def _must_be_int(least: int) -> Callable[[ClientConfig, Attribute[int], Any], No
     )
 
 
+def _is_httpx_timeout(timeout: object) -> bool:
+    return isinstance(timeout, httpx.Timeout) and all(
+        seconds is None or is_number(seconds) for seconds in timeout.as_dict().values()
+    )
+
+
 @frozen(kw_only=True)
 class ClientConfig:
     """The validated arguments of a `ClanforgeClient`.
@@ -118,7 +124,7 @@ class ClientConfig:
     timeout: float | httpx.Timeout = field(
         validator=_must_be(
             "a positive number of seconds, or an httpx.Timeout",
-            lambda timeout: isinstance(timeout, httpx.Timeout) or is_positive(timeout),
+            lambda timeout: _is_httpx_timeout(timeout) or is_positive(timeout),
         )
     )
     max_retries: int = field(validator=_must_be_int(least=0))
@@ -129,6 +135,12 @@ class ClientConfig:
     )
     max_concurrency: int = field(validator=_must_be_int(least=1))
     max_response_bytes: int = field(validator=_must_be_int(least=1))
+    transport: httpx.AsyncBaseTransport | None = field(
+        validator=_must_be(
+            "an httpx.AsyncBaseTransport, or None",
+            lambda transport: transport is None or isinstance(transport, httpx.AsyncBaseTransport),
+        )
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.account_service_id is None and self.url.host.rstrip(".") == httpx.URL(CLANFORGE_URL).host:

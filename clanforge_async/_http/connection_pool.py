@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import urllib.request
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import cast
 
 import httpx
 
 from clanforge_async._http.config import ClientConfig, is_loopback
+from clanforge_async._http.proxy_bypass import bypasses_proxy
+from clanforge_async._http.signing import signs_once
 from clanforge_async.errors import ConfigurationError
 
 _KEPT_ALIVE = 55.0
@@ -18,6 +23,9 @@ _KEPT_ALIVE = 55.0
 
 NEW_CONNECTION = "clanforge_async.new_connection"
 """Extension of a request that must not use an existing connection."""
+
+_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Environment variables that name certificates to trust, the first in effect first."""
 
 _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_ALIVE)
 
@@ -54,10 +62,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
-            self._release(connection)
+            await self._drop(connection)
             raise
         stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _PooledStream(stream, lambda: self._release(connection))
+        response.stream = _PooledStream(stream, partial(self._release, connection), partial(self._drop, connection))
         return response
 
     async def aclose(self) -> None:
@@ -77,22 +85,38 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._busy.discard(connection)
         self._idle.append((_now(), connection))
 
+    async def _drop(self, connection: httpx.AsyncBaseTransport) -> None:
+        # httpcore may have lost track of a connection whose request was cancelled; a new one is always sound.
+        self._busy.discard(connection)
+        await connection.aclose()
+
 
 class _PooledStream(httpx.AsyncByteStream):
-    """A response body that returns its connection to the pool when it is closed."""
+    """A response body: its connection returns to the pool if the body was read to its end, else it is dropped."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: httpx.AsyncByteStream, release: Callable[[], None], drop: Callable[[], Awaitable[None]]
+    ) -> None:
         self._stream = stream
         self._release = release
+        self._drop = drop
+        self._is_read = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._stream)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+        self._is_read = True
 
     async def aclose(self) -> None:
+        is_reusable = False
         try:
             await self._stream.aclose()
+            is_reusable = self._is_read
         finally:
-            self._release()
+            if is_reusable:
+                self._release()
+            else:
+                await self._drop()
 
 
 def make_pool(config: ClientConfig) -> ConnectionPool:
@@ -101,8 +125,7 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
     Raises:
         ConfigurationError: The environment names an unusable proxy.
     """
-    # Loading the trusted certificates is slow, and plain http does not need them.
-    context = httpx.create_ssl_context(verify=config.url.scheme == "https")
+    context = _ssl_context(config)
     try:
         proxy_url = _proxy_url(config.url)
         proxy = None if proxy_url is None else httpx.Proxy(proxy_url)
@@ -118,9 +141,21 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
     return ConnectionPool(connection)
 
 
+def _ssl_context(config: ClientConfig) -> ssl.SSLContext:
+    if config.url.scheme == "http" and signs_once(config.auth):
+        # Loading the trusted certificates is slow, and nothing is sent over TLS. This context trusts nobody.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        variable = next((name for name in _CERTIFICATE_VARIABLES if os.environ.get(name)), None)
+        source = "the trusted certificates" if variable is None else f"{variable}={os.environ[variable]}"
+        msg = f"{source} cannot be loaded: {error.strerror or error}"
+        raise ConfigurationError(msg) from error
+
+
 def _proxy_url(base_url: httpx.URL) -> str | None:
-    # This machine is never reached through a proxy.
-    if is_loopback(base_url.host) or urllib.request.proxy_bypass(base_url.host):
+    if is_loopback(base_url.host) or bypasses_proxy(base_url):  # this machine is never reached through a proxy
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")

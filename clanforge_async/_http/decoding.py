@@ -1,27 +1,34 @@
-"""Reads and decompresses a response body, up to a size limit.
+"""Reading a response's body within bounds.
 
-httpx decompresses one whole chunk at a time: a chunk of 64 KiB can become 64 MiB before its size is known. So bodies
-are decompressed here.
+Bodies are decompressed here, not by httpx, which releases a whole chunk at a time: a chunk of 64 KiB may become
+64 MiB before its size can be checked.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator
-from typing import TypeVar, cast
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import cast
 
 import httpx
 
 from clanforge_async._codec import EXCERPT, excerpt
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
-B = TypeVar("B", bytes, bytearray)
-
 ACCEPTED_ENCODINGS = "gzip, deflate"
 
-_KNOWN_ENCODINGS = {"gzip", "x-gzip", "deflate"}
-_WITH_HEADER = zlib.MAX_WBITS | 32
-_WITHOUT_HEADER = -zlib.MAX_WBITS
+_GZIP = {"gzip", "x-gzip"}
+_DEFLATE = "deflate"
+_NOT_ENCODED = {"", "identity", "none", "binary", "utf-8"}
+"""The last three are no encodings, but are sent for bodies that have none."""
+
+_GZIP_FORMAT = zlib.MAX_WBITS | 16
+_ZLIB_FORMAT = zlib.MAX_WBITS
+_RAW_FORMAT = -zlib.MAX_WBITS
+_HEADER_LENGTH = 2
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_PIECE = 2**16
+"""Bytes that are decompressed before the size of the body is checked again."""
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:
@@ -36,50 +43,78 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
             requested.
     """
     if response.is_stream_consumed:  # the transport has read the body already, or has made it up
-        return _check_size(response.content, limit)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    decompress = None if encoding in ("", "identity") else _Decompressor(encoding)
+        return bytes(_checked_size(bytearray(response.content), limit))
+    decompressors = _decompressors(response.headers.get("Content-Encoding", ""))
     body = bytearray()
     # The raw stream: the layers of httpx above it double the time to read a small body.
     chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
     try:
         async for chunk in chunks:
-            body += chunk if decompress is None else decompress(chunk, limit + 1 - len(body))
-            _check_size(body, limit)
+            pieces: Iterable[bytes] = (chunk,)
+            for decompressor in decompressors:
+                pieces = decompressor.decompress(pieces)
+            for piece in pieces:
+                body += piece
+                _checked_size(body, limit)
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()  # otherwise the event loop would, after the call has returned
     return bytes(body)
 
 
-def _check_size(body: B, limit: int) -> B:
+def _checked_size(body: bytearray, limit: int) -> bytearray:
     if len(body) > limit:
         msg = f"the response is larger than {limit} bytes"
         raise InvalidResponseError(msg, body=excerpt(bytes(body[:EXCERPT])))
     return body
 
 
+def _decompressors(content_encoding: str) -> list[_Decompressor]:
+    """Return a decompressor for each encoding, the last to be applied first (RFC 9110, 8.4)."""
+    encodings = [encoding.strip().lower() for encoding in content_encoding.split(",")]
+    return [_Decompressor(encoding) for encoding in reversed(encodings) if encoding not in _NOT_ENCODED]
+
+
 class _Decompressor:
-    """Decompresses one body, up to a given size."""
+    """Decompresses gzip, also of several members (RFC 1952, 2.2), and deflate, also without its zlib header."""
 
     def __init__(self, encoding: str) -> None:
-        if encoding not in _KNOWN_ENCODINGS:
+        if encoding not in {*_GZIP, _DEFLATE}:
             msg = f"the response has a Content-Encoding that was not requested: {encoding[:LONGEST_MESSAGE]}"
             raise InvalidResponseError(msg)
-        self._may_lack_header = encoding == "deflate"  # some servers leave the zlib header out
-        self._inflater = zlib.decompressobj(_WITH_HEADER)
+        self._is_gzip = encoding in _GZIP
+        self._inflater = zlib.decompressobj(_GZIP_FORMAT) if self._is_gzip else None
+        self._header = b""
 
-    def __call__(self, chunk: bytes, max_length: int) -> bytes:
+    def decompress(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the decompressed bytes in pieces of limited size."""
         try:
-            try:
-                return self._inflater.decompress(chunk, max_length)
-            except zlib.error:
-                if not self._may_lack_header:
-                    raise
-                self._inflater = zlib.decompressobj(_WITHOUT_HEADER)
-                return self._inflater.decompress(chunk, max_length)
-            finally:
-                self._may_lack_header = False
+            for chunk in chunks:
+                yield from self._pieces(chunk)
         except zlib.error as error:
             msg = "the response body does not match its Content-Encoding"
             raise InvalidResponseError(msg) from error
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        data, self._header = self._header + data, b""
+        piece = b""
+        while data or len(piece) == _MAX_PIECE:  # a full piece may leave output behind, though all input was taken
+            if self._inflater is None:
+                if len(data) < _HEADER_LENGTH:  # the format shows in the first two bytes
+                    self._header = data
+                    return
+                if self._is_gzip and not data.startswith(_GZIP_MAGIC):
+                    return  # padding after the last member
+                self._inflater = zlib.decompressobj(self._format(data))
+            piece = self._inflater.decompress(data, _MAX_PIECE)
+            data = self._inflater.unconsumed_tail
+            if self._inflater.eof:
+                data = self._inflater.unused_data if self._is_gzip else b""
+                self._inflater = None if self._is_gzip else self._inflater
+            yield piece
+
+    def _format(self, data: bytes) -> int:
+        if self._is_gzip:
+            return _GZIP_FORMAT
+        is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:_HEADER_LENGTH], "big") % 31 == 0
+        return _ZLIB_FORMAT if is_zlib else _RAW_FORMAT  # some servers leave the zlib header out

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeGuard
+from typing import Protocol, TypeGuard
 
 import httpx
 
-from clanforge_async._http.request import ApiRequest
+from clanforge_async._http.connection_pool import ConnectionPool
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     ClanforgeError,
@@ -25,6 +25,7 @@ _NOT_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+_TRUSTED_TRANSPORTS = (ConnectionPool, httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 _AIOHTTP_NOT_SENT = {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
 
 
@@ -57,20 +58,40 @@ class _ResponseError(Protocol):
     message: str
 
 
-def map_exception(exc: Exception, request: ApiRequest[Any]) -> ClanforgeError:
-    """Return the error of this package for a network exception."""
+def reports_unsent_requests(transport: httpx.AsyncBaseTransport) -> bool:
+    """Whether a transport can be believed that it made no connection: ours, httpx's own and httpx-aiohttp's.
+
+    A subclass, or another transport, may raise `httpx.ConnectError` for a request that went out.
+    """
+    return type(transport) in _TRUSTED_TRANSPORTS or (
+        type(transport).__module__.partition(".")[0] == "httpx_aiohttp"
+        and type(transport).__name__ == "AiohttpTransport"
+    )
+
+
+def map_exception(exc: Exception, request_name: str, *, may_be_unsent: bool) -> ClanforgeError:
+    """Return the error of this package for a network exception.
+
+    Args:
+        exc: The exception of a transport.
+        request_name: Method and path of the request, for the message.
+        may_be_unsent: Whether to believe the exception if it says that the request was not sent.
+    """
     if isinstance(exc, httpx.DecodingError):
         return InvalidResponseError("the response body does not match its Content-Encoding")
     # httpx-aiohttp calls every broken connection a `ConnectTimeout`, even one that broke after the request was sent.
     origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
-    if _is_aiohttp(origin):
-        sent = _AIOHTTP_NOT_SENT.isdisjoint(cls.__name__ for cls in type(origin).__mro__)
-    else:
-        sent = not isinstance(origin, _NOT_SENT)
+    sent = not (may_be_unsent and _says_unsent(origin))
     if isinstance(origin, httpx.TimeoutException | TimeoutError):
         missing = "response" if sent else "connection"
-        return RequestTimeoutError(f"no {missing} in time: GET {request.path}", request_sent=sent)
-    return TransportError(f"{type(origin).__name__}{_detail(exc, origin)} (GET {request.path})", request_sent=sent)
+        return RequestTimeoutError(f"no {missing} in time: {request_name}", request_sent=sent)
+    return TransportError(f"{type(origin).__name__}{_detail(exc, origin)} ({request_name})", request_sent=sent)
+
+
+def _says_unsent(origin: BaseException | None) -> bool:
+    if _is_aiohttp(origin):
+        return not _AIOHTTP_NOT_SENT.isdisjoint(cls.__name__ for cls in type(origin).__mro__)
+    return isinstance(origin, _NOT_SENT)
 
 
 def _detail(exc: Exception, origin: BaseException | None) -> str:

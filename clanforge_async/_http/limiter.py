@@ -6,11 +6,8 @@ They wait here, in front of httpx, because the time that httpx's pool takes is q
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import math
-
-from aiolimiter import AsyncLimiter
 
 from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
@@ -18,8 +15,19 @@ from clanforge_async.errors import APIError
 _MAX_BACKOFF = 32.0
 """Longest cooldown in seconds if the server asks for one without ``Retry-After``."""
 
-_ONE_REQUEST = 1.0 - 1e-6
-"""Cost of one request in the rate limiter, less the rounding error of a computed wait."""
+
+class CooldownError(Exception):
+    """The server's cooldown lasts longer than the caller waits.
+
+    Attributes:
+        status_code: HTTP status of the response that asked for the cooldown.
+        seconds: Time left.
+    """
+
+    def __init__(self, status_code: int, seconds: float) -> None:
+        super().__init__(status_code, seconds)
+        self.status_code = status_code
+        self.seconds = seconds
 
 
 class RequestLimiter:
@@ -35,7 +43,7 @@ class RequestLimiter:
         self._rate_limiter = None if max_rate is None else _RateLimiter(max_rate)
         self._cooldown_started_at = -math.inf
         self._cooldown_ends_at = -math.inf
-        self._cause: APIError | None = None
+        self._cooldown_status = 0
         self._consecutive_throttles = 0
 
     def slot(self, max_cooldown: float = math.inf) -> _Slot:
@@ -49,11 +57,10 @@ class RequestLimiter:
             max_cooldown: Longest cooldown in seconds to wait for.
 
         Raises:
-            APIError: The cooldown is longer. A copy of the error that started it; ``retry_after`` is the time left.
+            CooldownError: The cooldown is longer.
         """
         while True:
-            if self._cooldown_left() > 0:
-                await self._wait_for_cooldown(max_cooldown)
+            await self._wait_for_cooldown(max_cooldown)
             await self._slots.acquire()
             try:
                 if self._rate_limiter is not None:
@@ -69,11 +76,16 @@ class RequestLimiter:
         """Release a slot."""
         self._slots.release()
 
+    def count(self) -> None:
+        """Count a further request that is sent within a slot, without waiting."""
+        if self._rate_limiter is not None:
+            self._rate_limiter.count()
+
     def start_cooldown(self, cause: APIError, sent_at: float) -> None:
         """Hold all requests for `Retry-After` seconds, or exponentially longer if it is absent.
 
         Args:
-            cause: The error of the response that asks for it.
+            cause: The error of the response that asks for it. It isn't kept: its frames would live on with the client.
             sent_at: Event loop time at which its request was sent. Without ``Retry-After``, the throttled responses to
                 requests that were in flight together count once.
         """
@@ -82,31 +94,27 @@ class RequestLimiter:
         if seconds is None:
             if sent_at < self._cooldown_started_at:
                 return
-            seconds = min(2.0**self._consecutive_throttles, _MAX_BACKOFF)
+            seconds = min(2.0 ** min(self._consecutive_throttles, 32), _MAX_BACKOFF)  # a float has no 2.0**1024
             self._consecutive_throttles += 1
         self._cooldown_started_at = now
         if now + seconds > self._cooldown_ends_at:
             level = logging.DEBUG if now < self._cooldown_ends_at else logging.WARNING
-            message = "rate limited (HTTP %(status_code)d): pausing all requests for %(wait).1f s"
+            message = "nothing is sent for %(wait).1f s, as the server asks: HTTP %(status_code)d"
             log_event(level, "cooling_down", message, error=cause, wait=seconds)
             self._cooldown_ends_at = now + seconds
-            self._cause = cause
+            self._cooldown_status = cause.status_code
 
     def reset_backoff(self) -> None:
         """Restart the exponential backoff, after a successful response."""
         self._consecutive_throttles = 0
 
     def _cooldown_left(self) -> float:
-        if self._cause is None:
-            return 0.0
         return self._cooldown_ends_at - asyncio.get_running_loop().time()
 
     async def _wait_for_cooldown(self, max_cooldown: float) -> None:
         while (seconds := self._cooldown_left()) > 0:
-            if seconds > max_cooldown and self._cause is not None:
-                error = copy.copy(self._cause)
-                error.retry_after = seconds
-                raise error
+            if seconds > max_cooldown:
+                raise CooldownError(self._cooldown_status, seconds)
             await asyncio.sleep(seconds)
 
 
@@ -127,21 +135,31 @@ class _Slot:
 
 
 class _RateLimiter:
-    """Limits requests per second, first come first served.
+    """Limits requests per second, first come first served, with a burst of one second's worth.
 
-    aiolimiter counts, but does not wait: on a clock that stands still between timers, such as a virtual one, its wait
-    can be too short to advance the clock, and then repeats forever.
+    Every request moves the time at which the next one is due by one interval (GCRA, as leaky buckets in networks are
+    implemented). A wait is computed once and not checked again, since on a virtual clock the rounding error of a
+    check could ask for a wait that is too short to advance the clock, forever.
     """
 
     def __init__(self, max_rate: float) -> None:
-        # The bucket must hold at least the one request that passes.
-        self._limiter = AsyncLimiter(max(max_rate, 1.0), max(1.0, 1.0 / max_rate))
-        self._seconds = 1.0 / max_rate
+        self._interval = 1.0 / max_rate
+        self._burst = max(1.0 - self._interval, 0.0)
+        self._next_due = -math.inf
         self._queue = asyncio.Lock()
 
     async def wait(self) -> None:
-        """Wait until another request may be sent."""
+        """Wait until another request may be sent. A cancelled wait takes nothing from those behind it."""
         async with self._queue:
-            while not self._limiter.has_capacity(_ONE_REQUEST):  # noqa: ASYNC110 - only time changes it
-                await asyncio.sleep(self._seconds)
-            await self._limiter.acquire(_ONE_REQUEST)
+            now = asyncio.get_running_loop().time()
+            allowed_at = max(self._next_due - self._burst, now)
+            if allowed_at > now:
+                await asyncio.sleep(allowed_at - now)
+            self._count(allowed_at)
+
+    def count(self) -> None:
+        """Count a request that is sent without waiting."""
+        self._count(asyncio.get_running_loop().time())
+
+    def _count(self, sent_at: float) -> None:
+        self._next_due = max(self._next_due, sent_at) + self._interval

@@ -23,6 +23,7 @@ class ApiRequest(Generic[T_co]):
         params: Query parameters of this call, without those that every call sends.
         idempotent: Whether sending the request twice has the same effect as sending it once.
         sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
+        sent_by: Event loop time by which a request with a side effect was surely sent, if it was.
         http_request: The HTTP request, built once so that sending the call again builds nothing.
     """
 
@@ -31,6 +32,7 @@ class ApiRequest(Generic[T_co]):
     params: Mapping[str, str] = {}
     idempotent: bool = True
     sent_at: float = -math.inf
+    sent_by: float = math.inf
     http_request: httpx.Request | None = None
 
     @property
@@ -54,7 +56,7 @@ class RawResponse:
     method: str
     url: str
     status: int
-    headers: Mapping[str, str]
+    headers: httpx.Headers
     body: bytes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -37,6 +37,8 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     429: RateLimitError,
 }
 _LOCKED = re.compile(r"image locked by diffid:\s*([0-9]{1,19})(?![0-9])", re.IGNORECASE)
+_RETRY_AFTER = re.compile(r"(?:[A-Za-z]{3,9},)?[^,]+")
+"""One value of a header that may hold several; the comma after a date's weekday does not end it."""
 _ONE_YEAR = timedelta(days=366).total_seconds()
 
 
@@ -80,7 +82,7 @@ def _make_error(response: RawResponse, error: ErrorBody) -> APIError:
         "method": response.method,
         "url": response.url,
         "body": excerpt(response.body),
-        "retry_after": parse_retry_after(response.headers.get("Retry-After"), server_time),
+        "retry_after": parse_retry_after(response.headers.get_list("Retry-After"), server_time),
     }
     if locked := _LOCKED.search(error.text):
         return ImageLockedError(error.message, diff_id=int(locked[1]), **error_context)
@@ -120,14 +122,19 @@ def _parse_date(text: str | None) -> datetime | None:
         return None
 
 
-def parse_retry_after(retry_after: str | None, server_time: datetime | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None if it is invalid.
+def parse_retry_after(headers: Iterable[str], server_time: datetime | None) -> float | None:
+    """Return the seconds of the latest ``Retry-After``, given as seconds or as a date; None without a valid one.
 
-    A date is compared to the server's clock, so a skewed local clock has no effect. A date in the past is 0. More
-    than a year is taken for a mistake: None.
+    A gateway may add its own header to the origin's, or join the two by a comma. A date is compared to the server's
+    clock, so a skewed local clock has no effect. A date in the past is 0. More than a year is taken for a mistake.
     """
-    if retry_after is None:
-        return None
+    values = (value for header in headers for value in _RETRY_AFTER.findall(header))
+    return max(
+        (seconds for value in values if (seconds := _seconds_until(value, server_time)) is not None), default=None
+    )
+
+
+def _seconds_until(retry_after: str, server_time: datetime | None) -> float | None:
     try:
         seconds = float(retry_after)
     except ValueError:
@@ -136,3 +143,15 @@ def parse_retry_after(retry_after: str | None, server_time: datetime | None) -> 
             return None
         seconds = max((moment - (server_time or datetime.now(UTC))).total_seconds(), 0.0)
     return seconds if 0 <= seconds <= _ONE_YEAR else None
+
+
+def make_cooldown_error(url: str, status: int, seconds: float) -> APIError:
+    """Return the error of a call that was not sent, since a response to another call asked for a longer pause.
+
+    Args:
+        url: URL of the call, without its query.
+        status: Status of that response.
+        seconds: Time left.
+    """
+    message = f"not sent: the server asked for a pause, which lasts another {seconds:.0f} s"
+    return _error_class(status, "")(message, status_code=status, url=url, retry_after=seconds)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -32,7 +31,9 @@ _FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 10.0
 """Upper bounds in seconds of the first pause and of every pause; the bound doubles with each attempt."""
 
 _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
-_RETRYABLE_STATUSES = frozenset({_TOO_MANY_REQUESTS, 500, 502, _UNAVAILABLE, 504})
+_REQUEST_TIMEOUT, _TOO_EARLY = 408, 425
+_TRANSIENT_CLIENT_ERRORS = frozenset({_REQUEST_TIMEOUT, _TOO_EARLY, _TOO_MANY_REQUESTS})
+_RETRYABLE_STATUSES = _TRANSIENT_CLIENT_ERRORS | {500, 502, _UNAVAILABLE, 504}
 
 
 async def call_with_retries(
@@ -69,9 +70,19 @@ def may_retry(request: ApiRequest[Any], error: ClanforgeError) -> bool:
     """
     if isinstance(error, APIError):
         statuses = _RETRYABLE_STATUSES if request.idempotent else {_TOO_MANY_REQUESTS}
-        is_retryable = isinstance(error, RateLimitError | ServerError) and error.status_code in statuses
+        is_retryable = is_transient(error) and error.status_code in statuses
         return is_retryable and _retry_after(error) <= MAX_COOLDOWN
     return isinstance(error, TransportError) and (request.idempotent or not error.request_sent)
+
+
+def is_transient(error: ClanforgeError) -> bool:
+    """Whether a failed status read may succeed later: the network, 408, 425, 429, 5xx, an unreadable body.
+
+    A lock, or a lack of permission, is none of these, whatever the status.
+    """
+    if type(error) is APIError:
+        return error.status_code in _TRANSIENT_CLIENT_ERRORS
+    return isinstance(error, TransportError | RateLimitError | ServerError | InvalidResponseError)
 
 
 def _retry_after(error: ClanforgeError) -> float:
@@ -95,16 +106,26 @@ def may_have_been_processed(error: ClanforgeError) -> bool:
     """Whether the server may have processed the request despite the error."""
     if isinstance(error, TransportError):
         return error.request_sent
-    return isinstance(error, ServerError | InvalidResponseError)
+    is_timeout = isinstance(error, APIError) and error.status_code == _REQUEST_TIMEOUT and is_transient(error)
+    return is_timeout or isinstance(error, ServerError | InvalidResponseError)
 
 
 def may_be_from_previous_run(response: ApiResponse[Job], seconds_since_call: float) -> bool:
     """Whether a terminal job may have ended before a call that started it again.
 
-    ``Date`` and ``jobupdated`` count whole seconds. If they leave the order open, the answer is True: taking the
-    previous run for the new one would report a result that does not exist yet, while the opposite mistake only leaves
-    the outcome unknown.
+    ``Date`` and ``jobupdated`` count whole seconds. If they leave the order open, or there is no ``Date``, the answer
+    is True: taking the previous run for the new one would report a result that does not exist yet, while the opposite
+    mistake only leaves the outcome unknown.
+
+    Args:
+        response: Shows the job.
+        seconds_since_call: Seconds from the sending of the call to the sending of the request for this response, at
+            the least. How long the response took to arrive does not count.
     """
     job, server_time = response.value, response.server_time
-    answered_by = time.time() if server_time is None else server_time.timestamp() + 1
-    return job.is_terminal and job.updated_at.timestamp() < answered_by - seconds_since_call
+    if not job.is_terminal:
+        return False
+    if server_time is None:
+        return True
+    call_sent_before = server_time.timestamp() + 1 - seconds_since_call
+    return job.updated_at.timestamp() < call_sent_before

@@ -10,26 +10,33 @@ from __future__ import annotations
 import asyncio
 import math
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import Coroutine
 from functools import lru_cache
-from importlib import metadata
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import httpx
 
-from clanforge_async._http.cancellation import CancellationShield
+from clanforge_async._http.cancellation import cancellation_behind, may_use_httpcore, shield_connection
 from clanforge_async._http.config import ClientConfig
 from clanforge_async._http.connection_pool import NEW_CONNECTION, make_pool
 from clanforge_async._http.decoding import ACCEPTED_ENCODINGS, read_body
-from clanforge_async._http.exception_mapping import is_network_error, map_exception, may_quote_credentials
-from clanforge_async._http.limiter import RequestLimiter
+from clanforge_async._http.exception_mapping import (
+    is_network_error,
+    map_exception,
+    may_quote_credentials,
+    reports_unsent_requests,
+)
+from clanforge_async._http.httpcore_events import HttpcoreEvents
+from clanforge_async._http.limiter import CooldownError, RequestLimiter
 from clanforge_async._http.request import ApiRequest, ApiResponse, RawResponse
 from clanforge_async._http.request_log import log_failure, log_response
-from clanforge_async._http.response import parse_response
+from clanforge_async._http.response import make_cooldown_error, parse_response
 from clanforge_async._http.retry_policy import call_with_retries, is_throttled
-from clanforge_async._http.signing import run_auth_flow, sign, signs_once
+from clanforge_async._http.signing import AuthFlow, sign, signs_once
+from clanforge_async._http.single_use_body import with_single_use_body
 from clanforge_async._http.tracing import capture_trace_headers
+from clanforge_async._version import __version__
 from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
 
 T = TypeVar("T")
@@ -41,14 +48,15 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     # The vendor asks for it, although no request carries a form.
     "Content-Type": "application/x-www-form-urlencoded",
-    "User-Agent": f"clanforge-async/{metadata.version('clanforge-async')} Python/{platform.python_version()}",
+    "User-Agent": f"clanforge-async/{__version__} Python/{platform.python_version()}",
 }
 
 
 class Session:
     """Sends API requests within a client's limits and with its credentials."""
 
-    def __init__(self, config: ClientConfig, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, config: ClientConfig) -> None:
+        transport = config.transport
         self._config = config
         self._limiter = RequestLimiter(config.max_rate, config.max_concurrency)
         self._transport = transport
@@ -60,6 +68,8 @@ class Session:
         self._timeout = config.httpx_timeout.as_dict()
         self._seconds = config.seconds_per_request
         self._signs_once = signs_once(config.auth)
+        self._reports_unsent_requests = transport is None or reports_unsent_requests(transport)
+        self._needs_shield = transport is not None and may_use_httpcore(transport)
         account = config.account_service_id
         self._query = {} if account is None else {"accountserviceid": str(account)}
 
@@ -107,20 +117,18 @@ class Session:
         return response
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
-        """Sign and send; network exceptions become errors of this package."""
+        """Wait for the limiter, sign, and send; several requests if the credentials need them."""
+        url = self._base + request.path
         try:
-            http_request = request.http_request or self._build(request)
-            if self._signs_once:
-                response, body = await self._exchange(request, http_request, max_cooldown)
-            else:
-                response, body = await run_auth_flow(
-                    self._config.auth, http_request, lambda signed: self._exchange(request, signed, max_cooldown)
-                )
-        except Exception as exc:
-            if not is_network_error(exc):
-                raise
-            raise map_exception(exc, request) from (None if may_quote_credentials(exc) else exc)
-        return RawResponse("GET", self._base + request.path, response.status_code, response.headers, body)
+            async with self._limiter.slot(max_cooldown):
+                http_request = request.http_request or self._build(request)
+                if self._signs_once:
+                    response, body = await self._send_call(request, http_request)
+                else:
+                    response, body = await self._run_auth_flow(request, http_request)
+        except CooldownError as cooldown:
+            raise make_cooldown_error(url, cooldown.status_code, cooldown.seconds) from None
+        return RawResponse("GET", url, response.status_code, response.headers, body)
 
     def _build(self, request: ApiRequest[Any]) -> httpx.Request:
         http_request = httpx.Request("GET", self._url(request.path, urlencode({**self._query, **request.params})))
@@ -131,27 +139,90 @@ class Session:
         request.http_request = http_request
         return http_request
 
-    async def _exchange(
-        self, request: ApiRequest[Any], http_request: httpx.Request, max_cooldown: float
+    async def _run_auth_flow(
+        self, request: ApiRequest[Any], http_request: httpx.Request
     ) -> tuple[httpx.Response, bytes]:
-        """Wait for the limiter, then send one HTTP request and read its response."""
-        async with self._limiter.slot(max_cooldown):
-            request.sent_at = asyncio.get_running_loop().time()
-            if request.idempotent:
-                return await self._shielded(http_request)
-            return await self._shielded(_with_single_use_body(http_request), new_connection=True)
+        is_first = True
 
-    async def _shielded(
-        self, http_request: httpx.Request, *, new_connection: bool = False
+        def count() -> None:
+            nonlocal is_first
+            if not is_first:
+                self._limiter.count()
+            is_first = False
+
+        async def send(signed: httpx.Request) -> tuple[httpx.Response, bytes]:
+            count()
+            return await self._send_call(request, signed)
+
+        async def send_other(other: httpx.Request) -> tuple[httpx.Response, bytes]:
+            count()
+            return await self._exchange(other, f"{other.method} {other.url.host}")
+
+        return await AuthFlow(self._config.auth, http_request, send, send_other).run()
+
+    async def _send_call(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        """Send the HTTP request of an API call."""
+        name = f"GET {request.path}"
+        now = asyncio.get_running_loop().time
+        request.sent_at = now()
+        if request.idempotent:
+            return await self._exchange(http_request, name)
+        request.sent_by = math.inf
+        try:
+            return await self._exchange(with_single_use_body(http_request, request), name, new_connection=True)
+        finally:
+            request.sent_by = min(request.sent_by, now())
+
+    async def _exchange(
+        self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
-        """Send within the time limit; a cancellation takes effect only when no connection can be lost by it."""
-        shield = CancellationShield()
-        http_request.extensions = {"timeout": self._timeout, "trace": shield.trace, NEW_CONNECTION: new_connection}
+        """Exchange one HTTP request for its response; exceptions of the network become errors of this package."""
+        transport = self._ensure_open()
+        events = HttpcoreEvents()
+        extensions = http_request.extensions
+        http_request.extensions = {
+            "timeout": self._timeout,
+            **extensions,
+            "trace": events,
+            NEW_CONNECTION: new_connection,
+        }
         try:
             with capture_trace_headers(http_request):
-                return await shield.run(self._receive(self._ensure_open(), http_request), self._seconds)
+                result = await self._run_exchange(self._receive(transport, http_request), events)
+        except Exception as exc:
+            if not is_network_error(exc):
+                raise
+            error = map_exception(exc, name, may_be_unsent=self._reports_unsent_requests)
+            raise error from (None if may_quote_credentials(exc) else exc)
         finally:
-            http_request.extensions = {}  # a kept request must not keep the task that sent it alive
+            http_request.extensions = extensions  # a kept request must not keep the events of one exchange alive
+        self._needs_shield = self._needs_shield and events.any_seen
+        return result
+
+    async def _run_exchange(self, exchange: Coroutine[Any, Any, T], events: HttpcoreEvents) -> T:
+        """Await an exchange within the time limit.
+
+        Raises:
+            asyncio.CancelledError: The caller was cancelled, also if the transport turns that into another error, or
+                into a response.
+            httpx.ReadError: The transport was cancelled, but not by the caller.
+        """
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        cancellations = task.cancelling()
+        try:
+            async with asyncio.timeout(self._seconds):
+                result = await (shield_connection(exchange, events) if self._needs_shield else exchange)
+        except (Exception, asyncio.CancelledError) as error:
+            if task.cancelling() > cancellations:
+                raise cancellation_behind(error) from None
+            if isinstance(error, asyncio.CancelledError):
+                msg = "the transport cancelled its own request"
+                raise httpx.ReadError(msg) from error
+            raise
+        if task.cancelling() > cancellations:
+            await asyncio.sleep(0)  # anyio raises a swallowed cancellation again, and knows only its own
+            raise asyncio.CancelledError
+        return result
 
     async def _receive(
         self, transport: httpx.AsyncBaseTransport, http_request: httpx.Request
@@ -179,27 +250,3 @@ class Session:
     def _parse_url(self, path: str, query: str) -> httpx.URL:
         # Parsing a string is four times faster in httpx than assembling a URL from its parts.
         return httpx.URL(self._base + path + (query and f"?{query}"))
-
-
-def _with_single_use_body(request: httpx.Request) -> httpx.Request:
-    headers = httpx.Headers(request.headers)
-    headers["Content-Length"] = "0"
-    return httpx.Request(request.method, request.url, headers=headers, stream=_SingleUseBody())
-
-
-class _SingleUseBody(httpx.AsyncByteStream):
-    """An empty body that can be read only once.
-
-    aiohttp sends every GET again by itself if the connection drops, unless its body is used up. A GET with a side
-    effect must not be sent again.
-    """
-
-    def __init__(self) -> None:
-        self._is_read = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._is_read:
-            raise httpx.StreamConsumed
-        self._is_read = True
-        return
-        yield b""

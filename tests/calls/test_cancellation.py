@@ -172,9 +172,11 @@ class SlowToCancel(httpx.AsyncBaseTransport):
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
         try:
-            await asyncio.sleep(100 if "/5/" in request.url.path else 0)
+            try:
+                await asyncio.sleep(100 if "/5/" in request.url.path else 0)
+            finally:
+                await asyncio.sleep(5)
         finally:
-            await asyncio.sleep(5)
             self.inside -= 1
         return httpx.Response(200, json=wire(9))
 
@@ -200,8 +202,8 @@ async def test_a_cancelled_call_ends_with_its_request() -> None:
 
 
 @virtual_time
-async def test_a_second_cancellation_leaves_no_task() -> None:
-    """A second cancellation while the transport cleans up leaves no task and exceeds no limit."""
+async def test_a_second_cancellation_ends_the_clean_up() -> None:
+    """A second cancellation reaches a transport that still cleans up; it leaves no task and exceeds no limit."""
     transport = SlowToCancel()
     async with slow_to_cancel_client(transport) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
@@ -211,6 +213,7 @@ async def test_a_second_cancellation_leaves_no_task() -> None:
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert call.cancelled()
+        assert now() == pytest.approx(2)
         await client.image_versions.status(9)
     assert transport.most_inside == 1
 
@@ -331,7 +334,7 @@ def test_a_timeout_inside_the_transport_is_not_a_cancellation(
 
 @virtual_time
 async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
-    """A transport may clean up undisturbed for ten seconds; then a second cancellation reaches it."""
+    """If a transport ignores a cancellation, the next one reaches it at once."""
 
     class IgnoresCancellation(httpx.AsyncBaseTransport):
         async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
@@ -344,13 +347,13 @@ async def test_a_transport_that_ignores_a_cancellation_gets_another() -> None:
         ("key", "secret"), account_service_id=7, transport=IgnoresCancellation(), timeout=5000.0
     ) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
-        for pause in (1, 5, 7):
+        for pause in (1, 5):
             await asyncio.sleep(pause)
             assert not call.done()
             call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert call.cancelled()
-        assert now() == pytest.approx(1 + 5 + 7)
+        assert now() == pytest.approx(1 + 5)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 10])

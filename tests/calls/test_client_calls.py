@@ -96,7 +96,7 @@ async def test_a_call_requests_the_documented_url(
     respx_mock: respx.Router, call: Callable[[ClanforgeClient], Any], address: str
 ) -> None:
     """Each call is one GET of the documented path, with the account id and without a body."""
-    respx_mock.route().mock(return_value=httpx.Response(200, json=wire(5)))
+    respx_mock.route().mock(return_value=httpx.Response(200, json=wire(int(address.split("/")[6]))))
     transport = httpx.MockTransport(respx_mock.async_handler)
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
         await call(client)
@@ -108,7 +108,7 @@ async def test_a_call_requests_the_documented_url(
 async def test_a_call_sends_the_required_headers(call: Callable[[ClanforgeClient], Any]) -> None:
     """Each request has the vendor's content type, accepts JSON, and bypasses caches."""
     async with (
-        LoopbackServer(lambda _: http_answer(wire(5))) as server,
+        LoopbackServer(lambda head: http_answer(wire(int(head.split("/")[4])))) as server,
         ClanforgeClient(("key", "secret"), base_url=server.url) as client,
     ):
         await call(client)

@@ -46,7 +46,7 @@ class ConnectionFactory:
 
 async def send_request(pool: ConnectionPool) -> None:
     response = await pool.handle_async_request(REQUEST)
-    await response.aclose()
+    await response.aread()  # which closes it
 
 
 @virtual_time
@@ -66,9 +66,9 @@ async def test_a_new_connection_replaces_an_idle_one() -> None:
     opened = ConnectionFactory()
     pool = ConnectionPool(opened)
     fresh = httpx.Request("GET", "https://api.example", extensions={NEW_CONNECTION: True})
-    await (await pool.handle_async_request(fresh)).aclose()
+    await (await pool.handle_async_request(fresh)).aread()
     await asyncio.gather(*(send_request(pool) for _ in range(2)))
-    await (await pool.handle_async_request(fresh)).aclose()
+    await (await pool.handle_async_request(fresh)).aread()
     await send_request(pool)
     assert [(connection.used, connection.closed) for connection in opened.connections] == [
         (2, True),
@@ -90,17 +90,26 @@ async def test_a_connection_is_busy_until_its_response_is_closed() -> None:
 
 
 @virtual_time
-async def test_a_connection_is_reused_after_a_failure() -> None:
-    """A connection is reused after a failed request: its transport reconnects if necessary."""
+async def test_a_connection_is_dropped_after_a_failure() -> None:
+    """A connection whose request failed is closed, and the next request opens another."""
     opened = ConnectionFactory()
     pool = ConnectionPool(opened)
     await send_request(pool)
     opened.connections[0].fails = True
     with pytest.raises(httpx.ReadError):
         await send_request(pool)
-    opened.connections[0].fails = False
     await send_request(pool)
-    assert [connection.used for connection in opened.connections] == [3]
+    assert [(connection.used, connection.closed) for connection in opened.connections] == [(2, True), (1, False)]
+
+
+@virtual_time
+async def test_a_connection_is_dropped_if_its_response_was_not_read() -> None:
+    """A connection whose response was closed before its end has bytes of it left, and is closed."""
+    opened = ConnectionFactory()
+    pool = ConnectionPool(opened)
+    await (await pool.handle_async_request(REQUEST)).aclose()
+    await send_request(pool)
+    assert [(connection.used, connection.closed) for connection in opened.connections] == [(1, True), (1, False)]
 
 
 @virtual_time

@@ -126,11 +126,21 @@ async def test_other_exceptions_are_unchanged(error: Exception, call: str) -> No
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-async def test_cancellation_is_unchanged(call: str) -> None:
-    """A ``CancelledError`` of a transport is raised unchanged, without a retry."""
-    async with failing(asyncio.CancelledError(), max_retries=3) as client:
-        with pytest.raises(asyncio.CancelledError):
-            await getattr(client.image_diffs, call)(5)
+async def test_the_callers_cancellation_is_unchanged(call: str) -> None:
+    """A cancellation of the caller is raised as it is, without a retry."""
+
+    async def never(_request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    transport = httpx.MockTransport(never)
+    async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport) as client:
+        task = asyncio.create_task(getattr(client.image_diffs, call)(5))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel("by the caller")
+        with pytest.raises(asyncio.CancelledError, match="by the caller"):
+            await task
 
 
 @pytest.mark.parametrize(

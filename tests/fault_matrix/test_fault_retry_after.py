@@ -40,7 +40,7 @@ HEADERS: dict[str, float | None] = {
     "soon": None,
     "": None,
     "Sat, 99 Foo 2025 99:99:99 XYZ": None,
-    "120, 120": None,
+    "120, 120": 120.0,
 }
 
 

@@ -96,15 +96,15 @@ class LoopbackServer(Listener):
         requests: Heads of all requests.
     """
 
-    def __init__(self, answer: Answerer, port: int = 0) -> None:
-        super().__init__(port)
+    def __init__(self, answer: Answerer, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(port, tls)
         self.requests: list[str] = []
         self.answer = answer
 
     @property
     def url(self) -> str:
         """Base URL of the server."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def request_lines(self) -> list[str]:
