@@ -32,6 +32,7 @@ nitpicky = True
 nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
     ("py:class", "T"),  # what a coroutine returns
+    ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "Callable[[]"),  # half of an annotation, where a default is nothing that Python could read
 ]
 nitpick_ignore_regex = [
