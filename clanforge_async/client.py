@@ -211,7 +211,7 @@ class ClanforgeClient:
 
     @property
     def max_rate(self) -> float | None:
-        """Largest number of requests per second; None: unlimited."""
+        """Largest number of requests per second. None means unlimited."""
         return self._config.max_rate
 
     def observer(self, ref: JobRef) -> Callable[[], Awaitable[ApiResponse[Job]]]:

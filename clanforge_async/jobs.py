@@ -29,7 +29,7 @@ class JobState(enum.IntEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended: completed, failed or squashed."""
+        """Whether a job in this state has ended. True for Completed, Failed and Squashed."""
         return self >= JobState.COMPLETED
 
 

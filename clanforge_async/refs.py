@@ -76,8 +76,8 @@ class JobRef:
         """Parse ``image-diff/5678`` or ``image-diff/5678@1763769600``, as ``str()`` writes them.
 
         Raises:
-            TypeError: `text` is not a ``str``.
-            ValueError: `text` has another form.
+            TypeError: The argument is not a ``str``.
+            ValueError: The text has another form.
         """
         if not isinstance(text, str):
             msg = f"a job reference is read from text, not from {type(text).__name__}"
