@@ -107,10 +107,8 @@ class Job:
             JobFailedError: It has failed.
             JobSquashedError: A newer job replaced it.
         """
-        if self.state is JobState.SQUASHED:
-            raise JobSquashedError(self)
-        if self.state is JobState.FAILED:
-            raise JobFailedError(self)
+        if (error := failure_of(self)) is not None:
+            raise error
         return self
 
 
@@ -133,6 +131,13 @@ class JobSquashedError(JobFailedError):
     """A newer job replaced this one before it could complete."""
 
     _verb = "was squashed by a newer job"
+
+
+def failure_of(job: Job) -> JobFailedError | None:
+    """Return the error of a job that ended without success; None for any other job."""
+    if job.state is JobState.SQUASHED:
+        return JobSquashedError(job)
+    return JobFailedError(job) if job.state is JobState.FAILED else None
 
 
 def _count_files(files: Mapping[str, Any]) -> str:

@@ -216,7 +216,7 @@ def test_only_news_is_told(sequence: list[Turn], rules: WatchPolicy) -> None:
     for turn in sequence:
         outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
         fresh = isinstance(turn.brings, Job) and turn.brings.updated_at >= NOW
-        told = outcome.job if isinstance(outcome, Finished) else outcome.news
+        told = outcome.job if isinstance(outcome, Finished) else outcome.update
         assert told is (turn.brings if fresh else None)
         if isinstance(outcome, Finished):
             return
@@ -239,7 +239,7 @@ def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: WatchP
             assert repr(moved.error) == repr(stayed.error)
             return
         assert isinstance(moved, PollAgain)
-        assert (moved.after, moved.at_least, moved.news) == (stayed.after, stayed.at_least, stayed.news)
+        assert (moved.after, moved.at_least, moved.update) == (stayed.after, stayed.at_least, stayed.update)
         here, at = stayed.state, at + stayed.after
         there = WatchState.from_dict(json.loads(json.dumps(moved.state.to_dict(), allow_nan=False)))
 

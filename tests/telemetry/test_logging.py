@@ -52,7 +52,7 @@ async def test_each_change_of_state_is_one_line(caplog: pytest.LogCaptureFixture
         ("state_changed", "image-version/9012: queued, 0 %", ABOUT | queued),
         ("state_changed", "image-version/9012: running, 50 %", ABOUT | running | {"previous_state": "queued"}),
         ("state_changed", "image-version/9012: completed, 100 %", ABOUT | completed | {"previous_state": "running"}),
-        ("watch_ended", "image-version/9012: watch ended as completed after 20.0 s, polls: 5", ABOUT | completed | end),
+        ("watch_ended", "image-version/9012: completed after 20.0 s (polls: 5)", ABOUT | completed | end),
     ]
 
 
@@ -82,7 +82,7 @@ async def test_an_outage_is_told_where_it_begins_and_ends(caplog: pytest.LogCapt
         ("poll_failed", f"image-version/9012: poll failed: {said}", failed | {"failures": 1}),
         (
             "polls_recovered",
-            "image-version/9012: answered again after 7.0 s, failed polls: 3",
+            "image-version/9012: recovered after 7.0 s (failed polls: 3)",
             ABOUT | {"failures": 3, "elapsed": 7.0},
         ),
     ]
@@ -100,8 +100,8 @@ async def test_a_watch_that_gives_up_says_why(caplog: pytest.LogCaptureFixture) 
     [(event, message, fields)] = told(caplog)
     assert (event, fields["ref"]) == ("watch_ended", str(stale))
     assert message == (
-        f"{stale}: watch ended as error after 30.0 s, polls: {result.polls}: "
-        f"StaleJobError('no status of the awaited run: {stale} (last seen Completed at 100 %)')"
+        f"{stale}: error after 30.0 s (polls: {result.polls}): "
+        f"StaleJobError('the server still shows the previous run: {stale} (last seen Completed at 100 %)')"
     )
     assert (fields["outcome"], fields["error_type"], fields["state"]) == ("error", "StaleJobError", "completed")
 
@@ -118,7 +118,7 @@ async def test_a_watch_that_nobody_waits_for_ends_as_cancelled(caplog: pytest.Lo
         await asyncio.gather(waiting, return_exceptions=True)
     [_, (event, message, fields)] = told(caplog)
     assert (event, fields["outcome"], fields["polls"]) == ("watch_ended", "cancelled", 3)
-    assert message == "image-version/9012: watch ended as cancelled after 12.0 s, polls: 3"
+    assert message == "image-version/9012: cancelled after 12.0 s (polls: 3)"
 
 
 @virtual_time
@@ -197,7 +197,7 @@ async def test_what_others_errors_say_is_not_logged(caplog: pytest.LogCaptureFix
     assert isinstance(result.error, LookupError)
     assert [(message, fields["error_type"]) for _, message, fields in told(caplog)] == [
         ("image-version/9012: poll failed: LookupError", "LookupError"),
-        ("image-version/9012: watch ended as error after 0.0 s, polls: 0: LookupError", "LookupError"),
+        ("image-version/9012: error after 0.0 s (polls: 0): LookupError", "LookupError"),
     ]
     assert "a secret" not in caplog.text
 

@@ -44,8 +44,8 @@ from clanforge_async._watching.decisions import (
     WatchPolicy,
     WatchState,
     decide,
-    failure_of,
 )
+from clanforge_async.jobs import failure_of
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 BEGAN = 100.0
@@ -122,9 +122,9 @@ def test_a_job_that_has_not_ended_is_polled_again(state: JobState | None) -> Non
     job = version(state)
     outcome = decide(beginning(), seen(job), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.news) == (7.0, 0.0, job)
+    assert (outcome.after, outcome.at_least, outcome.update) == (7.0, 0.0, job)
     assert outcome.state.last_job is job
-    assert (outcome.state.polls, outcome.state.idle_for, outcome.state.fruitless) == (1, 7.0, 0)
+    assert (outcome.state.polls, outcome.state.idle_for, outcome.state.polls_without_news) == (1, 7.0, 0)
 
 
 def test_failures_of_a_running_job_are_no_end() -> None:
@@ -159,7 +159,9 @@ def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[Jo
 
 def test_the_end_of_a_job_is_the_end_of_an_outage() -> None:
     """Whoever is shown the state in which a watch has ended sees no failure that goes on."""
-    outcome = decide(beginning(failing_since=BEGAN, fruitless=2), seen(version(JobState.COMPLETED), 120.0), every(60))
+    outcome = decide(
+        beginning(failing_since=BEGAN, polls_without_news=2), seen(version(JobState.COMPLETED), 120.0), every(60)
+    )
     assert isinstance(outcome, Finished)
     assert outcome.state.failing_since is None
 
@@ -170,9 +172,9 @@ def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
     job = version()
     outcome = decide(beginning(last_job=job), seen(error, 130.0), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.news) == (1.0, 0.0, None)
+    assert (outcome.after, outcome.at_least, outcome.update) == (1.0, 0.0, None)
     assert outcome.state.last_job is job
-    assert (outcome.state.failing_since, outcome.state.fruitless, outcome.state.polls) == (130.0, 1, 1)
+    assert (outcome.state.failing_since, outcome.state.polls_without_news, outcome.state.polls) == (130.0, 1, 1)
 
 
 @pytest.mark.parametrize("error", FINAL)
@@ -259,9 +261,13 @@ def test_a_stale_status_is_no_news(state: JobState) -> None:
     old = diff(state, updated=-1)
     outcome = decide(beginning(RETRIED), seen(old), every(60))
     assert isinstance(outcome, PollAgain)
-    assert outcome.news is None
-    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, ForecastState())
-    assert (outcome.state.polls, outcome.state.fruitless) == (1, 1)
+    assert outcome.update is None
+    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.forecast_state) == (
+        BEGAN,
+        old,
+        ForecastState(),
+    )
+    assert (outcome.state.polls, outcome.state.polls_without_news) == (1, 1)
 
 
 @pytest.mark.parametrize("updated", [0, 1])
@@ -285,10 +291,10 @@ def test_news_ends_the_staleness() -> None:
     """Once news has come, only a new series of stale answers counts, from its own beginning."""
     old, new = diff(JobState.FAILED, updated=-1), diff(updated=0)
     rules = every(60, stale_after=40)
-    state = beginning(RETRIED, stale_since=BEGAN, fruitless=3)
+    state = beginning(RETRIED, stale_since=BEGAN, polls_without_news=3)
     good = decide(state, seen(new, 139.0), rules)
     assert isinstance(good, PollAgain)
-    assert (good.state.stale_since, good.state.fruitless, good.news) == (None, 0, new)
+    assert (good.state.stale_since, good.state.polls_without_news, good.update) == (None, 0, new)
     again = decide(good.state, seen(old, 150.0), rules)
     assert isinstance(again, PollAgain)
     assert (again.state.stale_since, again.after) == (150.0, 1.0)
@@ -305,7 +311,7 @@ def test_failed_polls_do_not_end_the_staleness() -> None:
 
 def test_a_stale_answer_is_an_answer() -> None:
     """A stale status ends an outage: the server could be reached."""
-    state = beginning(RETRIED, failing_since=BEGAN, fruitless=2)
+    state = beginning(RETRIED, failing_since=BEGAN, polls_without_news=2)
     outcome = decide(state, seen(diff(JobState.FAILED, updated=-1), 120.0), every(60))
     assert isinstance(outcome, PollAgain)
     assert (outcome.state.failing_since, outcome.state.stale_since) == (None, 120.0)
@@ -318,8 +324,8 @@ def test_the_latest_sighting_is_remembered() -> None:
         outcome = decide(state, seen(version(started_at=NOW, progress=progress)), every(1))
         assert isinstance(outcome, PollAgain)
         state = outcome.state
-    assert state.memory.last is not None
-    assert state.memory.last.progress == 19
+    assert state.forecast_state.last is not None
+    assert state.forecast_state.last.progress == 19
 
 
 @pytest.mark.parametrize("pause", [0.0, -3.0])
@@ -381,7 +387,9 @@ STATES = [
         beginning(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
         id="stale",
     ),
-    pytest.param(beginning(last_job=version(), failing_since=0.25, fruitless=3, polls=7, idle_for=12.5), id="failing"),
+    pytest.param(
+        beginning(last_job=version(), failing_since=0.25, polls_without_news=3, polls=7, idle_for=12.5), id="failing"
+    ),
     pytest.param(
         beginning(
             JobRef.image_diff(5678),
@@ -415,8 +423,8 @@ def test_a_state_with_a_memory_is_plain_data() -> None:
     """What the strategy remembers is written and read with the rest."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
     outcome = decide(beginning(), seen(job), WatchPolicy())
-    assert outcome.state.memory.eta is not None
-    assert outcome.state.memory.progress is not None
+    assert outcome.state.forecast_state.eta is not None
+    assert outcome.state.forecast_state.progress is not None
     assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
 
 
@@ -430,12 +438,12 @@ NO_MEMORY = ForecastState().to_dict()
         {"ref": 5678},
         {"last_job": {"diffid": 5678}},
         {"last_job": "image-diff/5678"},
-        {"memory": None},
-        {"memory": {}},
-        {"memory": NO_MEMORY | {"last": {"colour": "red"}}},
-        {"memory": NO_MEMORY | {"last": 5}},
-        {"memory": NO_MEMORY | {"eta": {"colour": "red"}}},
-        {"memory": NO_MEMORY | {"progress": {"latest": None, "reference": None, "successor": None}}},
+        {"forecast_state": None},
+        {"forecast_state": {}},
+        {"forecast_state": NO_MEMORY | {"last": {"colour": "red"}}},
+        {"forecast_state": NO_MEMORY | {"last": 5}},
+        {"forecast_state": NO_MEMORY | {"eta": {"colour": "red"}}},
+        {"forecast_state": NO_MEMORY | {"progress": {"latest": None, "reference": None, "successor": None}}},
     ],
 )
 def test_what_is_no_state_is_refused(fault: dict[str, Any]) -> None:

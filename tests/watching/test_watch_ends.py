@@ -198,7 +198,7 @@ async def test_an_unknown_state_is_no_end_and_is_logged_once(caplog: pytest.LogC
             on_update=lambda job: states.append(job.state),
         )
     assert [record.getMessage() for record in caplog.records] == [
-        "image-version/9012 is in a state that is not known: 8 ('Musing')",
+        "image-version/9012: unknown state 8 ('Musing')",
     ]
     assert states == [JobState.RUNNING, *[None] * 30, JobState.RUNNING]
 
