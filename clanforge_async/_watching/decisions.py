@@ -184,7 +184,7 @@ def _after_failure(
         return Finished(state, error=error)
     state = evolve(state, failing_since=since, polls_without_news=state.polls_without_news + 1)
     retry_after = (error.retry_after if isinstance(error, APIError) else None) or 0.0
-    return _poll_again(state, min(_pause_without_news(state, result, policy), left), retry_after)
+    return _poll_again(state, min(_growing_pause(state, result, policy), left), retry_after)
 
 
 def _after_stale_status(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
@@ -193,7 +193,7 @@ def _after_stale_status(state: WatchState, result: PollResult, policy: WatchPoli
     if left <= 0:
         return Finished(state, error=StaleJobError(state.ref, state.last_job))
     state = evolve(state, stale_since=since, polls_without_news=state.polls_without_news + 1)
-    return _poll_again(state, min(_pause_without_news(state, result, policy), left))
+    return _poll_again(state, min(_growing_pause(state, result, policy), left))
 
 
 def _poll_again(state: WatchState, pause: float, at_least: float = 0.0, update: Job | None = None) -> PollAgain:
@@ -201,7 +201,7 @@ def _poll_again(state: WatchState, pause: float, at_least: float = 0.0, update: 
     return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least, update)
 
 
-def _pause_without_news(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
+def _growing_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
     # Short at first and then growing, but never longer than after a poll with news.
     growing = _PAUSES_WITHOUT_NEWS[min(state.polls_without_news, len(_PAUSES_WITHOUT_NEWS)) - 1]
     return min(growing, _strategy_pause(state, result, policy))

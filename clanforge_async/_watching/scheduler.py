@@ -171,7 +171,7 @@ class PollScheduler:
         heapq.heappush(self._queue, (due, next(self._order), job))
         self._start_workers()
 
-    def _dequeue(self) -> _PolledJob | None:
+    def _pop_queued(self) -> _PolledJob | None:
         while self._queue:
             _, _, job = heapq.heappop(self._queue)
             job.is_queued = False
@@ -180,7 +180,7 @@ class PollScheduler:
         return None
 
     def _start_workers(self) -> None:
-        while len(self._workers) < self._capacity and (job := self._dequeue()) is not None:
+        while len(self._workers) < self._capacity and (job := self._pop_queued()) is not None:
             # Not by the loop's task factory: an eager task could end before it is registered here.
             polls, context = self._run_polls(job), self._context.copy()  # shared, it would leak one task's values
             task = asyncio.Task(polls, loop=asyncio.get_running_loop(), context=context)
@@ -197,7 +197,7 @@ class PollScheduler:
         while True:
             await self._poll(job)
             polls += 1
-            following = self._dequeue()
+            following = self._pop_queued()
             if following is None:
                 return
             job = following

@@ -1,4 +1,4 @@
-"""What is counted and measured of polls and watches."""
+"""Metrics of polls and watches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 
 @virtual_time
-async def test_polls_are_counted_once_and_watches_each(collected: Collected) -> None:
-    """A poll counts once, whoever shares it, by whether it was answered and else by its error; each watch counts."""
+async def test_polls_and_watches_are_counted(collected: Collected) -> None:
+    """A shared poll counts once, by its outcome and error; each watch counts."""
     server = ScriptedServer()
     failures = httpx.Response(502), httpx.ReadTimeout("slow"), httpx.Response(500)
     server.version(9012, RUNNING, *failures, RUNNING, COMPLETED)
@@ -32,8 +32,8 @@ async def test_polls_are_counted_once_and_watches_each(collected: Collected) -> 
 
 
 @virtual_time
-async def test_notice_delay_is_by_the_servers_clock(collected: Collected) -> None:
-    """It runs from the job's last update to the ``Date`` of the answer, in seconds, whatever the local clock says."""
+async def test_notice_delay_uses_the_servers_clock(collected: Collected) -> None:
+    """The delay runs from the job's last update to the response's ``Date``, whatever the local clock."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -49,7 +49,7 @@ async def test_notice_delay_is_by_the_servers_clock(collected: Collected) -> Non
 
 @virtual_time
 async def test_an_end_before_the_watch_has_no_notice_delay(collected: Collected) -> None:
-    """A job that was over when the first poll was answered says nothing about how late an end is noticed."""
+    """A job that had ended at the first poll records no delay."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(502), COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
