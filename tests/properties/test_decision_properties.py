@@ -149,7 +149,7 @@ def test_a_watch_ends_at_the_right_poll_with_the_right_error(sequence: list[Poll
 
 @no_deadline
 @given(sequences, policies)
-def test_tolerances_are_never_exceeded(sequence: list[Poll], policy: WatchPolicy) -> None:
+def test_no_tolerance_is_exceeded(sequence: list[Poll], policy: WatchPolicy) -> None:
     """No watch goes on beyond its tolerance for failures or stale statuses."""
     times, outcome = run_watch(sequence, policy)
     last = sequence[len(times) - 1].seen

@@ -123,7 +123,7 @@ async def test_trace_headers_are_not_reused(collected: Collected) -> None:
 
 
 @virtual_time
-async def test_unrecorded_requests_are_not_linked(collected: Collected) -> None:
+async def test_unsampled_requests_are_not_linked(collected: Collected) -> None:
     """Neither an unsampled request nor headers without a trace make a link."""
     server = ScriptedServer()
     unsampled = traced(server, TracerProvider(sampler=ALWAYS_OFF))

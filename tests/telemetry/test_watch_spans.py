@@ -51,7 +51,7 @@ async def test_a_watch_is_a_span(collected: Collected) -> None:
 
 
 @virtual_time
-async def test_a_watchs_span_is_a_child_of_the_callers_span(collected: Collected) -> None:
+async def test_a_span_of_a_watch_is_a_child_of_the_callers_span(collected: Collected) -> None:
     """In every method a watch's span is a child of its own caller's span."""
     server = ScriptedServer()
     server.version(9012, RUNNING, COMPLETED)
@@ -109,7 +109,7 @@ async def test_a_cancelled_or_closed_watch_has_a_span(collected: Collected) -> N
     ends = [(attributes(span)["clanforge.outcome"], span.status.description) for span in collected.spans()]
     assert ends == [("cancelled", None), ("error", "WatchClosedError")]
     assert not collected.spans()[0].events
-    assert "clanforge.notice_delay" not in collected.figures()
+    assert "clanforge.notice_delay" not in collected.metrics()
 
 
 @virtual_time

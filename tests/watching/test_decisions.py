@@ -196,7 +196,7 @@ def test_an_outage_ends_the_watch_after_the_tolerance(error: ClanforgeError) -> 
     assert end.state.polls == len(times)
 
 
-def test_tolerances_are_used_to_the_end() -> None:
+def test_the_last_poll_is_at_the_end_of_the_tolerance() -> None:
     """The last poll of a series of failures or stale statuses is made exactly at the end of the tolerance."""
     policy, old = every(60, outage_tolerance=15.5, stale_after=15.5), diff(JobState.COMPLETED, updated=-1)
     for answer in (ServerError("broken", status_code=500), old):
@@ -236,7 +236,7 @@ def test_an_outage_raises_the_last_error() -> None:
 
 
 @pytest.mark.parametrize("error_class", [RateLimitError, ServerError])
-def test_retry_after_is_honoured(error_class: type[APIError]) -> None:
+def test_retry_after_is_respected(error_class: type[APIError]) -> None:
     """``Retry-After`` is kept whatever the tolerance, and is returned apart from the policy's pause."""
     error = error_class("later", status_code=429, retry_after=600.0)
     outcome = decide(initial_state(), seen(error), every(5, outage_tolerance=30))
@@ -287,7 +287,7 @@ def test_stale_for_too_long_raises() -> None:
     assert (end.error.ref, end.error.last_job, end.job) == (RETRIED, old, None)
 
 
-def test_an_update_ends_the_staleness() -> None:
+def test_an_update_ends_a_stale_series() -> None:
     """After an update a new series of stale statuses counts from its own start."""
     old, new = diff(JobState.FAILED, updated=-1), diff(updated=0)
     policy = every(60, stale_after=40)
@@ -300,7 +300,7 @@ def test_an_update_ends_the_staleness() -> None:
     assert (again.state.stale_since, again.after) == (150.0, 1.0)
 
 
-def test_failed_polls_do_not_end_the_staleness() -> None:
+def test_failed_polls_do_not_end_a_stale_series() -> None:
     """Failed polls do not reset the start of a series of stale statuses."""
     old, broken = diff(JobState.FAILED, updated=-1), ServerError("broken", status_code=500)
     polled: list[Job | ClanforgeError] = [old, broken, old, broken, old, old]
@@ -353,7 +353,7 @@ def test_an_error_of_a_strategy_propagates() -> None:
         decide(initial_state(), seen(version()), every(broken))
 
 
-def test_a_strategy_gets_tenacitys_state() -> None:
+def test_a_strategy_gets_the_state_of_tenacity() -> None:
     """A strategy gets the attempt's number and outcome, the seconds elapsed and idle, and the controller."""
     received: list[tuple[int, Any, float | None, float]] = []
 

@@ -247,7 +247,7 @@ async def test_a_failed_last_poll_is_a_timeout() -> None:
 
 
 @virtual_time
-async def test_the_last_poll_honours_retry_after() -> None:
+async def test_the_last_poll_respects_retry_after() -> None:
     """The last poll is not sent before ``Retry-After`` has passed."""
     server = server_with(lambda: httpx.Response(500, headers={"Retry-After": "28"}) if now() < 5 else COMPLETED)
     assert (await JobWatcher(server.client(), interval=10, timeout=30).wait(REF)).is_completed

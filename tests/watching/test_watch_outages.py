@@ -187,7 +187,7 @@ async def test_every_watch_of_the_job_gets_the_same_error(failure: Failure, erro
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("asked_for", [90, 600, 3600])
 @virtual_time
-async def test_retry_after_is_honoured(status: int, asked_for: int) -> None:
+async def test_retry_after_is_respected(status: int, asked_for: int) -> None:
     """A ``Retry-After`` of any length ends no watch, and nothing is sent before it has passed."""
     server = ScriptedServer()
     server.version(9012, RUNNING, httpx.Response(status, headers={"Retry-After": str(asked_for)}), COMPLETED)
@@ -223,7 +223,7 @@ async def test_any_failure_may_have_a_retry_after(status: int) -> None:
 
 
 @virtual_time
-async def test_a_joining_watch_honours_retry_after() -> None:
+async def test_a_joining_watch_respects_retry_after() -> None:
     """A watch that joins before ``Retry-After`` has passed waits like the others."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(500, headers={"Retry-After": "100"}), COMPLETED)

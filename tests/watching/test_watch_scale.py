@@ -102,7 +102,7 @@ async def test_jobs_are_polled_in_the_order_in_which_they_were_due() -> None:
 
 
 @virtual_time
-async def test_a_hanging_request_occupies_one_slot_only() -> None:
+async def test_a_hanging_request_takes_one_slot_only() -> None:
     """A request that hangs occupies one slot until it times out; the other slots serve the other jobs."""
     server = server_of(20, completing_at(lambda _: 100))
 

@@ -145,7 +145,7 @@ async def test_without_newer_than_nothing_is_stale() -> None:
 
 
 @virtual_time
-async def test_staleness_starts_at_the_first_stale_status() -> None:
+async def test_stale_after_counts_from_the_first_stale_status() -> None:
     """An outage before the first status does not count towards ``stale_after``."""
     server = ScriptedServer()
     server.on(

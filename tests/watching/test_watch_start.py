@@ -87,7 +87,7 @@ async def test_a_deadline_brings_the_first_poll_forward() -> None:
 
 
 @virtual_time
-async def test_polls_are_fair_under_a_rate_limit() -> None:
+async def test_each_job_gets_its_turn_under_a_rate_limit() -> None:
     """If ten times as many polls are due as the rate allows, no job waits longer than one round of all jobs."""
     server = server_of(30, until=200)
     async with JobWatcher(server.client(max_rate=3.0), interval=1.0) as watcher:
@@ -155,7 +155,7 @@ async def test_a_transport_that_never_waits_does_not_block_the_loop() -> None:
     """A worker yields to the loop even if every poll returns without waiting."""
     server = server_of(3, until=10)
 
-    class Instant(httpx.AsyncBaseTransport):
+    class NoWait(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             ref = int(request.url.path.split("/")[-2])
             return httpx.Response(200, json=wire(ref, JobState.RUNNING))
@@ -169,7 +169,7 @@ async def test_a_transport_that_never_waits_does_not_block_the_loop() -> None:
             turns += 1
             yield
 
-    async with JobWatcher(server.client(transport=Instant(), max_concurrency=1), interval=lambda _: 0.0) as watcher:
+    async with JobWatcher(server.client(transport=NoWait(), max_concurrency=1), interval=lambda _: 0.0) as watcher:
         watches = [asyncio.create_task(watcher.wait(ref)) for ref in refs(3)]
         counting = count_turns()
         for _ in range(100):

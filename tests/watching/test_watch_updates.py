@@ -30,7 +30,7 @@ REF = JobRef.image_version(9012)
 RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 
-def one_percent_a_second() -> Answer:
+def status_after_seconds() -> Answer:
     """Return the status of a job that advances by one percent a second."""
     return COMPLETED if now() >= 100 else wire(9012, jobprogress=int(now()))
 
@@ -83,9 +83,9 @@ async def test_updates_of_a_terminal_job() -> None:
 
 
 @virtual_time
-async def test_updates_raise_a_timeout_or_refusal() -> None:
+async def test_updates_raise_errors_of_the_watch() -> None:
     """`updates` raises a timeout after the last snapshot, and a refusal even before the first."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=20)
     seen: list[int] = []
     with pytest.raises(WatchTimeoutError):
@@ -99,7 +99,7 @@ async def test_updates_raise_a_timeout_or_refusal() -> None:
 @virtual_time
 async def test_a_slow_consumer_gets_every_update() -> None:
     """Snapshots and the end wait for a slow consumer, in order."""
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=10)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     seen: list[int] = []
     async for job in watcher.updates(REF, timeout=500):
         await asyncio.sleep(200)
@@ -111,7 +111,7 @@ async def test_a_slow_consumer_gets_every_update() -> None:
 @virtual_time
 async def test_a_slow_consumer_gets_the_updates_before_a_timeout() -> None:
     """Snapshots from before the timeout are yielded, although it has expired by then."""
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=10)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     seen: list[int] = []
     with pytest.raises(WatchTimeoutError):
         await consume(watcher.updates(REF, timeout=25), seen, seconds_each=200)
@@ -126,7 +126,7 @@ async def some_turns() -> None:
 @virtual_time
 async def test_leaving_the_iteration_stops_the_polls() -> None:
     """A ``break`` without ``aclose`` leaves neither a task nor a poll."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     async for _ in JobWatcher(server.client(), interval=10).updates(REF):
         break
     await some_turns()
@@ -138,7 +138,7 @@ async def test_leaving_the_iteration_stops_the_polls() -> None:
 @virtual_time
 async def test_closing_the_iterator_stops_the_polls_at_once() -> None:
     """`aclose` of an iterator returns when the request in flight has ended."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     updates = JobWatcher(server.client(), interval=10).updates(REF)
     await anext(updates)
 
@@ -158,7 +158,7 @@ async def test_closing_the_iterator_stops_the_polls_at_once() -> None:
 @virtual_time
 async def test_dropping_the_iterator_stops_the_polls(started: bool) -> None:
     """An iterator cleans up when its last reference is dropped, started or not."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     updates: AsyncGenerator[Job, None] | None = JobWatcher(server.client(), interval=10).updates(REF)
     assert updates is not None
     if started:
@@ -174,7 +174,7 @@ async def test_dropping_the_iterator_stops_the_polls(started: bool) -> None:
 @virtual_time
 async def test_cancelling_the_consumer_stops_the_polls() -> None:
     """A consumer cancelled while it waits leaves neither a task nor a poll."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=10)
 
     async def consume() -> None:
@@ -194,7 +194,7 @@ async def test_cancelling_the_consumer_stops_the_polls() -> None:
 @virtual_time
 async def test_an_error_in_the_consumer_stops_the_polls() -> None:
     """An error in the loop's body propagates and ends the watch."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
 
     async def consume() -> None:
         async for job in JobWatcher(server.client(), interval=10).updates(REF):
@@ -238,7 +238,7 @@ async def test_on_update_may_be_async() -> None:
         await asyncio.sleep(25)
         received.append((began, job.progress))
 
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     await JobWatcher(server.client(), interval=10).wait(REF, on_update=on_update)
     assert received == [(25 * n, progress) for n, progress in enumerate([*range(0, 100, 10), 100])]
     assert now() == 25 * 11
@@ -249,7 +249,7 @@ async def test_on_update_may_be_async() -> None:
 async def test_on_update_may_return_any_awaitable() -> None:
     """Any awaitable that ``on_update`` returns is awaited; other values are ignored."""
     received: list[str] = []
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=50)
 
     def start(job: Job) -> asyncio.Future[None]:
@@ -279,7 +279,7 @@ async def test_an_on_update_that_raises_is_logged(is_async: bool, caplog: pytest
         await asyncio.sleep(1)
         fail(job)
 
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=50)
     with caplog.at_level(logging.ERROR, "clanforge_async"):
         job = await watcher.wait(REF, on_update=fail_later if is_async else fail)
@@ -308,7 +308,7 @@ async def test_a_cancelled_error_from_on_update_does_not_hang_the_watch(
     async def await_cancelled(_: Job) -> None:
         await cancelled
 
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=50)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
     job = await watcher.wait(REF, on_update=await_cancelled if is_async else look, timeout=1000)
     assert job.is_completed
     assert now() == 100
@@ -326,7 +326,7 @@ async def test_a_pending_update_that_fails_does_not_drop_the_others() -> None:
             raise LookupError
         return asyncio.sleep(500)
 
-    await JobWatcher(server_with(one_percent_a_second).client(), interval=50).wait(REF, on_update=on_update)
+    await JobWatcher(server_with(status_after_seconds).client(), interval=50).wait(REF, on_update=on_update)
     assert received == [0, 50, 100]
     assert now() == 1000
 
@@ -346,7 +346,7 @@ async def test_on_update_runs_in_a_copy_of_the_callers_context(is_async: bool) -
         await asyncio.sleep(1)
         on_update(job)
 
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=50)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
     request_id.set("mine")
     waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update_later if is_async else on_update))
     request_id.set("other")
@@ -358,7 +358,7 @@ async def test_on_update_runs_in_a_copy_of_the_callers_context(is_async: bool) -
 @virtual_time
 async def test_on_update_may_use_the_watcher() -> None:
     """``on_update`` may watch another job, or the same one, with its own watcher."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     server.version(1, wire(1), wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(), interval=10)
     received: list[str] = []
@@ -376,7 +376,7 @@ async def test_on_update_may_use_the_watcher() -> None:
 @virtual_time
 async def test_on_update_may_cancel_the_wait() -> None:
     """An ``on_update`` that cancels the waiting task ends the watch cleanly."""
-    server = server_with(one_percent_a_second)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=10)
     received: list[int] = []
 
@@ -396,7 +396,7 @@ async def test_on_update_may_cancel_the_wait() -> None:
 @virtual_time
 async def test_a_cancelled_wait_cancels_on_update() -> None:
     """A running ``on_update`` is cancelled with its watch, and has ended when the cancelled wait returns."""
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=10)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     ended: list[float] = []
 
     async def on_update(_: Job) -> None:
@@ -423,7 +423,7 @@ async def test_cancelling_on_update_does_not_end_the_watch() -> None:
         received.append(job.progress)
         await asyncio.sleep(5)
 
-    watcher = JobWatcher(server_with(one_percent_a_second).client(), interval=50)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
     waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
     await asyncio.sleep(52)
     for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
@@ -433,7 +433,7 @@ async def test_cancelling_on_update_does_not_end_the_watch() -> None:
 
 
 @virtual_time
-async def test_no_coroutine_of_on_update_is_left_unawaited() -> None:
+async def test_every_coroutine_of_on_update_is_awaited_or_closed() -> None:
     """A watch closed at any moment leaves no coroutine that was never awaited."""
     for turns in range(25):
         server = server_with(lambda: RUNNING)

@@ -100,7 +100,7 @@ def _assert_job_end(watch: Watch, end: WatchEnd, job: Job, network: Network, con
     if watch.needs_no_poll:
         assert (end.job, end.at) == (watch.target, watch.began)
         return
-    answered = [each for each in network.log if each.answered == _approx(end.at)]
+    answered = [each for each in network.log if each.answered == _close_to(end.at)]
     sent = [each.sent for each in answered if each.path == watch.tracked.status_path]
     assert sent, f"{watch.ref} ended at {end.at}, when no poll was answered"
     later = watch.tracked.ends[run + 1 :]
@@ -144,5 +144,5 @@ def _outcome_name(end: WatchEnd) -> str:
     return "outage" if isinstance(end.error, _TRANSIENT) else type(end.error).__name__
 
 
-def _approx(moment: float) -> object:
+def _close_to(moment: float) -> object:
     return pytest.approx(moment, abs=1e-6)

@@ -27,7 +27,7 @@ async def test_polls_and_watches_are_counted(collected: Collected) -> None:
         ("image-version", "failed", "RequestTimeoutError"): 1,
     }
     assert collected.counted("clanforge.watches") == {("image-version", "completed"): 2}
-    units = {name: figure.unit for name, figure in collected.figures().items()}
+    units = {name: metric.unit for name, metric in collected.metrics().items()}
     assert units == {"clanforge.polls": "{poll}", "clanforge.watches": "{watch}", "clanforge.notice_delay": "s"}
 
 
@@ -41,7 +41,7 @@ async def test_notice_delay_uses_the_servers_clock(collected: Collected) -> None
         lambda: wire(9012, JobState.COMPLETED, jobupdated=START + 8) if server_now() >= START + 8 else RUNNING,
     )
     await JobWatcher(server.client(), interval=6).wait(REF)
-    [point] = collected.figures()["clanforge.notice_delay"].data.data_points
+    [point] = collected.metrics()["clanforge.notice_delay"].data.data_points
     assert (point.count, point.sum) == (1, 4)
     assert dict(point.attributes) == {"clanforge.kind": "image-version"}
     assert point.explicit_bounds[:4] == (0, 1, 2, 3)
@@ -53,4 +53,4 @@ async def test_an_end_before_the_watch_has_no_notice_delay(collected: Collected)
     server = ScriptedServer()
     server.version(9012, httpx.Response(502), COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
-    assert "clanforge.notice_delay" not in collected.figures()
+    assert "clanforge.notice_delay" not in collected.metrics()
