@@ -5,7 +5,7 @@ Each record carries its values as attributes whose names begin with ``clanforge_
 
 - ``request`` (DEBUG): path, status_code, size (bytes of the body), error_type. Logged once for each attempt.
 - ``call_repeated`` (INFO): path, attempt (the one that failed), wait (until the next), error_type, status_code.
-- ``cooling_down`` (WARNING; DEBUG if it only extends a cool-down): wait, error_type, status_code. Pauses the whole
+- ``cooling_down`` (WARNING; DEBUG if it only extends a cooldown): wait, error_type, status_code. Pauses the whole
   client.
 - ``watch_begun`` (DEBUG): ref, kind, id.
 - ``state_changed`` (INFO; WARNING for an unknown state): ref, kind, id, state, state_id, previous_state,

@@ -143,7 +143,7 @@ async def test_a_repeated_call_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
 @virtual_time
 async def test_a_cooldown_logs_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """A cool-down of the client logs one warning, and no further one if it is extended."""
+    """A cooldown of the client logs one warning, and no further one if it is extended."""
     server = ScriptedServer()
     for job_id, seconds in ((1, "30"), (2, "20"), (3, "40")):
         server.version(job_id, answer({}, 429, **{"Retry-After": seconds}), wire(job_id, JobState.COMPLETED))

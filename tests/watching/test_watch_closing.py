@@ -280,7 +280,7 @@ async def test_closing_the_client_ends_its_watches(script: Callable[[], Answer |
 
 @virtual_time
 async def test_closing_the_client_during_a_cooldown() -> None:
-    """A poll that waits for the client's cool-down raises after the client is closed, and sends nothing."""
+    """A poll that waits for the client's cooldown raises after the client is closed, and sends nothing."""
     server = server_with(lambda: httpx.Response(429, headers={"Retry-After": "100"}))
     client = server.client()
     waiting = asyncio.create_task(JobWatcher(client).wait(REF))

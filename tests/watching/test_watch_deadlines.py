@@ -126,7 +126,7 @@ async def test_a_timeout_cancels_a_request_in_flight() -> None:
 
 @virtual_time
 async def test_a_timeout_ends_the_wait_for_a_cooldown() -> None:
-    """A watch whose poll waits for the client's cool-down ends on time too."""
+    """A watch whose poll waits for the client's cooldown ends on time too."""
     server = server_with(lambda: httpx.Response(429, headers={"Retry-After": "600"}))
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), timeout=30).wait(REF)
@@ -186,7 +186,7 @@ async def test_after_a_slow_poll_the_margin_is_half_of_the_remaining_time() -> N
 @pytest.mark.parametrize("interval", [10.0, 1000.0])
 @virtual_time
 async def test_a_poll_delayed_by_a_cooldown_does_not_stop_polling(interval: float) -> None:
-    """Time that a poll waits for the client's cool-down does not stop the later polls."""
+    """Time that a poll waits for the client's cooldown does not stop the later polls."""
     server = server_with(ends_at(400))
     server.version(1, httpx.Response(429, headers={"Retry-After": "300"}), wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(max_concurrency=1), interval=interval, timeout=500)

@@ -274,7 +274,7 @@ async def test_a_wait_cancelled_at_its_start_leaves_nothing() -> None:
 
 @virtual_time
 async def test_cancelling_a_wait_during_a_cooldown() -> None:
-    """A poll that waits for the client's cool-down is cancelled with its watch."""
+    """A poll that waits for the client's cooldown is cancelled with its watch."""
     server = ScriptedServer()
     server.version(1, httpx.Response(429, headers={"Retry-After": "600"}))
     server.version(9012, COMPLETED)
