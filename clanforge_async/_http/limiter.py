@@ -99,7 +99,7 @@ class RequestLimiter:
         self._cooldown_started_at = now
         if now + seconds > self._cooldown_ends_at:
             level = logging.DEBUG if now < self._cooldown_ends_at else logging.WARNING
-            message = "nothing is sent for %(wait).1f s, as the server asks: HTTP %(status_code)d"
+            message = "rate limited (HTTP %(status_code)d): pausing all requests for %(wait).1f s"
             log_event(level, "cooling_down", message, error=cause, wait=seconds)
             self._cooldown_ends_at = now + seconds
             self._cooldown_status = cause.status_code

@@ -1,8 +1,9 @@
-"""The rules of a watch, apart from the watching: a pure step from what is known to what to do next.
+"""The decisions of a watch, as pure functions: from the present state and a poll's result to the next action.
 
-`decide` takes the state of a watch and one observation, and says `PollAgain` after so many seconds, or `Finished`. It
-neither sleeps nor polls nor looks at a clock, so that the same rules serve `JobWatcher` and, by way of
-`WatchState.to_dict`, a workflow engine that drives them from another process.
+`decide` takes a watch's state, a poll's result and the watch's policy, and returns `PollAgain` with the pause until the
+next poll, or `Finished`. The wait strategy computes the pause (``_polling/strategy.py``); a poll that failed or showed
+an earlier run shortens it. Nothing here sleeps, polls or reads a clock, so the same decisions serve `JobWatcher` and a
+workflow engine that keeps the state between processes (`WatchState.to_dict`).
 """
 
 from __future__ import annotations
@@ -15,28 +16,21 @@ from attrs import evolve, field, frozen
 from tenacity import AsyncRetrying
 
 from clanforge_async._codec import job_from_dict, job_to_dict
+from clanforge_async._http.retry_policy import is_transient
 from clanforge_async._polling.forecast import ForecastState, Sample, update_forecast
 from clanforge_async._polling.strategy import PollState, strategy, until_eta
 from clanforge_async._watching.results import StaleJobError
-from clanforge_async.errors import (
-    APIError,
-    ClanforgeError,
-    InvalidResponseError,
-    RateLimitError,
-    ServerError,
-    TransportError,
-)
-from clanforge_async.jobs import Job, JobFailedError
+from clanforge_async.errors import APIError, ClanforgeError
+from clanforge_async.jobs import Job, job_failure
 from clanforge_async.refs import JobRef
 
-_TRANSIENT = (TransportError, RateLimitError, ServerError, InvalidResponseError)
-_FRUITLESS_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds to wait after the first, the second, ... of the polls in a row that brought no news; then the last."""
+_PAUSES_WITHOUT_NEWS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Maximum pause in seconds after the first, second, ... poll in a row without news; then the last of these."""
 
 
 @frozen(kw_only=True)
 class WatchPolicy:
-    """How a watch behaves.
+    """How a watch reacts to poll results.
 
     Attributes:
         retrying: tenacity's controller with the wait strategy; it computes pauses and runs nothing.
@@ -51,18 +45,19 @@ class WatchPolicy:
 
 @frozen(kw_only=True)
 class WatchState:
-    """All that a watch knows.
+    """The whole state of a watch.
 
     Attributes:
-        ref: What is watched.
-        began: When the watch began: seconds on its driver's clock, whose zero means nothing.
+        ref: The reference of the watched job.
+        began: When the watch began: seconds on its driver's clock, whose zero has no meaning.
         last_job: The last snapshot seen.
-        polls: How many polls were made.
-        idle_for: Seconds that it was told to wait between them, in all.
-        fruitless: How many polls in a row brought no news: they failed, or showed the run before.
-        failing_since: When an unbroken series of failures began, by the driver's clock; None: none goes on.
-        stale_since: When the first of the answers came that were all older than ``ref.newer_than``, likewise.
-        memory: What the wait strategy remembers.
+        polls: Number of polls made.
+        idle_for: Sum of the pauses between them, in seconds.
+        polls_without_news: Number of polls in a row that failed or showed an earlier run.
+        failing_since: When the present series of failed polls began, by the driver's clock; None: the last poll did
+            not fail.
+        stale_since: When the server first showed a status older than ``ref.newer_than``, likewise.
+        forecast_state: The state of the forecast that the wait strategy works with.
     """
 
     ref: JobRef
@@ -70,23 +65,23 @@ class WatchState:
     last_job: Job | None = None
     polls: int = 0
     idle_for: float = 0.0
-    fruitless: int = 0
+    polls_without_news: int = 0
     failing_since: float | None = None
     stale_since: float | None = None
-    memory: ForecastState = field(factory=ForecastState)
+    forecast_state: ForecastState = field(factory=ForecastState)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data, fit for JSON."""
+        """Return the state as plain data that JSON can hold."""
         plain = {name: getattr(self, name) for name in _PLAIN}
         return plain | {
             "ref": str(self.ref),
             "last_job": None if self.last_job is None else job_to_dict(self.last_job),
-            "memory": self.memory.to_dict(),
+            "forecast_state": self.forecast_state.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """Read what `to_dict` returned.
+        """Read the result of `to_dict`.
 
         Raises:
             KeyError, TypeError, ValueError, InvalidResponseError: It is something else.
@@ -95,22 +90,22 @@ class WatchState:
         return cls(
             ref=ref,
             last_job=None if job is None else job_from_dict(ref.kind, job),
-            memory=ForecastState.from_dict(plain["memory"]),
+            forecast_state=ForecastState.from_dict(plain["forecast_state"]),
             **{name: plain[name] for name in _PLAIN},
         )
 
 
-_PLAIN = ("began", "polls", "idle_for", "fruitless", "failing_since", "stale_since")
+_PLAIN = ("began", "polls", "idle_for", "polls_without_news", "failing_since", "stale_since")
 
 
 @frozen(kw_only=True)
 class PollResult:
-    """What one poll has brought.
+    """The result of one poll.
 
     Attributes:
         seen: The job, or the error that came instead.
         at: When, in seconds on the driver's clock.
-        server_time: When by the server's clock, or by the best guess at it.
+        server_time: When, by the server's clock or the best guess at it.
     """
 
     seen: Job | ClanforgeError
@@ -123,26 +118,26 @@ class PollAgain:
     """Poll again.
 
     Attributes:
-        state: What is known by now.
-        after: Seconds to wait before.
-        at_least: Seconds to wait in any case, since the server has asked for them.
-        news: The job, where the poll has shown the run that is watched.
+        state: The new state.
+        after: Seconds to wait before that.
+        at_least: Seconds to wait in any case, because the server asks for them.
+        update: The job, if the poll has shown the run that is watched.
     """
 
     state: WatchState
     after: float
     at_least: float = 0.0
-    news: Job | None = None
+    update: Job | None = None
 
 
 @frozen
 class Finished:
-    """The watch is over.
+    """End the watch.
 
     Attributes:
-        state: What was known in the end.
-        job: The job, where it has ended too.
-        error: Why, unless the job has completed.
+        state: The last state.
+        job: The job, if it has ended too.
+        error: Why the watch ends; None if the job has completed.
     """
 
     state: WatchState
@@ -150,73 +145,69 @@ class Finished:
     error: ClanforgeError | None = None
 
 
-def decide(state: WatchState, observation: PollResult, rules: WatchPolicy) -> PollAgain | Finished:
-    """Return what follows from an observation."""
-    seen, polls = observation.seen, state.polls + 1
+def decide(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
+    """Return the next action after a poll, with the new state."""
+    seen, polls = result.seen, state.polls + 1
     if isinstance(seen, ClanforgeError):
-        return _after_failure(evolve(state, polls=polls), observation, seen, rules)
+        return _after_failure(evolve(state, polls=polls), result, seen, policy)
     if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
         state = evolve(state, polls=polls, last_job=seen, failing_since=None)
-        return _after_stale_answer(state, observation, rules)
+        return _after_stale_status(state, result, policy)
     if seen.is_terminal:
-        return Finished(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, failure_of(seen))
-    memory = update_forecast(state.memory, Sample.of(seen, observation.server_time))
-    # Made anew: with news, nothing fails and nothing is stale any more.
+        return Finished(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, job_failure(seen))
+    forecast_state = update_forecast(state.forecast_state, Sample.of(seen, result.server_time))
+    # Built from its defaults: after an update nothing is failing or stale.
     state = WatchState(
-        ref=state.ref, began=state.began, last_job=seen, polls=polls, idle_for=state.idle_for, memory=memory
+        ref=state.ref,
+        began=state.began,
+        last_job=seen,
+        polls=polls,
+        idle_for=state.idle_for,
+        forecast_state=forecast_state,
     )
-    return _again(state, _pause(state, observation, rules), news=seen)
-
-
-def failure_of(job: Job) -> JobFailedError | None:
-    """Return the error that waiting for a job ends with; None where it has not failed."""
-    try:
-        job.raise_for_failure()
-    except JobFailedError as error:
-        return error
-    return None
+    return _poll_again(state, _strategy_pause(state, result, policy), update=seen)
 
 
 def _after_failure(
-    state: WatchState, observation: PollResult, error: ClanforgeError, rules: WatchPolicy
+    state: WatchState, result: PollResult, error: ClanforgeError, policy: WatchPolicy
 ) -> PollAgain | Finished:
-    since = observation.at if state.failing_since is None else state.failing_since
-    left = since + rules.outage_tolerance - observation.at
-    if not isinstance(error, _TRANSIENT) or left <= 0:
+    since = result.at if state.failing_since is None else state.failing_since
+    left = since + policy.outage_tolerance - result.at
+    if not is_transient(error) or left <= 0:
         return Finished(state, error=error)
-    state = evolve(state, failing_since=since, fruitless=state.fruitless + 1)
-    asked_for = (error.retry_after if isinstance(error, APIError) else None) or 0.0
-    return _again(state, min(_fruitless_pause(state, observation, rules), left), asked_for)
+    state = evolve(state, failing_since=since, polls_without_news=state.polls_without_news + 1)
+    retry_after = (error.retry_after if isinstance(error, APIError) else None) or 0.0
+    return _poll_again(state, min(_growing_pause(state, result, policy), left), retry_after)
 
 
-def _after_stale_answer(state: WatchState, observation: PollResult, rules: WatchPolicy) -> PollAgain | Finished:
-    since = observation.at if state.stale_since is None else state.stale_since
-    left = since + rules.stale_after - observation.at
+def _after_stale_status(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
+    since = result.at if state.stale_since is None else state.stale_since
+    left = since + policy.stale_after - result.at
     if left <= 0:
         return Finished(state, error=StaleJobError(state.ref, state.last_job))
-    state = evolve(state, stale_since=since, fruitless=state.fruitless + 1)
-    return _again(state, min(_fruitless_pause(state, observation, rules), left))
+    state = evolve(state, stale_since=since, polls_without_news=state.polls_without_news + 1)
+    return _poll_again(state, min(_growing_pause(state, result, policy), left))
 
 
-def _again(state: WatchState, pause: float, at_least: float = 0.0, news: Job | None = None) -> PollAgain:
+def _poll_again(state: WatchState, pause: float, at_least: float = 0.0, update: Job | None = None) -> PollAgain:
     pause = max(pause, at_least)
-    return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least, news)
+    return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least, update)
 
 
-def _fruitless_pause(state: WatchState, observation: PollResult, rules: WatchPolicy) -> float:
-    # What has just failed is tried soon again and then ever more seldom, yet never more seldom than a good poll.
-    growing = _FRUITLESS_PAUSES[min(state.fruitless, len(_FRUITLESS_PAUSES)) - 1]
-    return min(growing, _pause(state, observation, rules))
+def _growing_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
+    # Short at first and then growing, but never longer than after a poll with news.
+    growing = _PAUSES_WITHOUT_NEWS[min(state.polls_without_news, len(_PAUSES_WITHOUT_NEWS)) - 1]
+    return min(growing, _strategy_pause(state, result, policy))
 
 
-def _pause(state: WatchState, observation: PollResult, rules: WatchPolicy) -> float:
-    told = PollState(rules.retrying, observation.seen, state.memory)
-    told.start_time = state.began
-    told.outcome_timestamp = observation.at
-    told.attempt_number = state.polls
-    told.idle_for = state.idle_for
-    seconds = float(rules.retrying.wait(told))
+def _strategy_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
+    poll_state = PollState(policy.retrying, result.seen, state.forecast_state)
+    poll_state.start_time = state.began
+    poll_state.outcome_timestamp = result.at
+    poll_state.attempt_number = state.polls
+    poll_state.idle_for = state.idle_for
+    seconds = float(policy.retrying.wait(poll_state))
     if math.isnan(seconds):
-        msg = "the wait strategy says nan instead of a number of seconds"
+        msg = "the wait strategy returned nan instead of a number of seconds"
         raise ValueError(msg)
     return max(seconds, 0.0)

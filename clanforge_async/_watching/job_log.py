@@ -1,4 +1,4 @@
-"""What the log says of a job that is watched."""
+"""Logs the states, outages and watches of a job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from datetime import datetime
 from types import EllipsisType
 
-from clanforge_async._logging import log_event, state_word
+from clanforge_async._logging import log_event, state_label
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.errors import LONGEST_MESSAGE
 from clanforge_async.jobs import Job, JobState
@@ -15,7 +15,7 @@ from clanforge_async.refs import JobRef
 
 
 class JobLog:
-    """Logs what becomes of a job that is watched: once, however many watches it has, but for how each of them ends."""
+    """Logs a watched job: states and outages once for all of its watches, the start and end of each watch."""
 
     __slots__ = ("_failing_since", "_failures", "_ref", "_state")
 
@@ -25,12 +25,12 @@ class JobLog:
         self._failures = 0
         self._failing_since = 0.0
 
-    def begun(self, _watch: Hashable, ref: JobRef) -> None:
-        """Log it, with the reference from which the watch can be resumed."""
+    def started(self, _watch: Hashable, ref: JobRef) -> None:
+        """Log the watch's start, with the reference with which to resume it."""
         log_event(logging.DEBUG, "watch_begun", "watching %(ref)s", ref=ref)
 
     def polled(self, seen: Job | Exception, at: float, _server_time: datetime) -> None:
-        """Log where failures begin, how they go on, and where they end."""
+        """Log a failed poll, and the first good one after it."""
         if isinstance(seen, Exception):
             self._failing_since = self._failing_since if self._failures else at
             self._failures += 1
@@ -38,27 +38,27 @@ class JobLog:
             message = "%(ref)s: poll failed: %(said)s"
             log_event(level, "poll_failed", message, ref=self._ref, error=seen, failures=self._failures)
         elif self._failures:
-            message = "%(ref)s: answered again after %(elapsed).1f s, failed polls: %(failures)d"
+            message = "%(ref)s: recovered after %(elapsed).1f s (failed polls: %(failures)d)"
             lasted, failures = at - self._failing_since, self._failures
             self._failures = 0
             log_event(logging.INFO, "polls_recovered", message, ref=self._ref, failures=failures, elapsed=lasted)
 
     def changed(self, _watch: Hashable, job: Job) -> None:
-        """Log a new state, unless another of the watches has brought it already."""
+        """Log a new state, unless another watch of the job has already logged it."""
         if job.state is self._state:
             return
         if job.state is None:
-            level, message = logging.WARNING, "%(ref)s is in a state that is not known: %(state_id)s (%(said)s)"
+            level, message = logging.WARNING, "%(ref)s: unknown state %(state_id)s (%(said)s)"
         else:
             level, message = logging.INFO, "%(ref)s: %(state)s, %(progress)d %%"
-        previous = None if self._state is ... else state_word(self._state)
+        previous = None if self._state is ... else state_label(self._state)
         self._state = job.state
         said = job.state_name[:LONGEST_MESSAGE]
         log_event(level, "state_changed", message, ref=self._ref, job=job, said=said, previous_state=previous)
 
     def ended(self, _watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
-        """Log how a watch has ended."""
-        message = "%(ref)s: watch ended as %(outcome)s after %(elapsed).1f s, polls: %(polls)d"
+        """Log the watch's end."""
+        message = "%(ref)s: %(outcome)s after %(elapsed).1f s (polls: %(polls)d)"
         log_event(
             logging.INFO,
             "watch_ended",

@@ -1,4 +1,4 @@
-"""Who else hears of the watching: the log, and OpenTelemetry where its API is installed."""
+"""Observers of watches: logging, and OpenTelemetry if installed."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ if TYPE_CHECKING:
     from clanforge_async._watching.opentelemetry import Telemetry
 
 
-class Listener(Protocol):
-    """Hears of one job and of its watches; each of these is known by anything that stands for it."""
+class WatchObserver(Protocol):
+    """Observes one job and its watches. A watch is identified by any hashable object."""
 
-    def begun(self, watch: Hashable, ref: JobRef, /) -> None:
-        """Take note that a watch has begun, in the context of whoever has begun it."""
+    def started(self, watch: Hashable, ref: JobRef, /) -> None:
+        """Record that a watch has started, in its caller's context."""
 
     def polled(self, seen: Job | Exception, at: float, server_time: datetime, /) -> None:
-        """Take note of what a poll has brought, once, before the watches do.
+        """Record a poll's result: once for all watches, and before they get it.
 
         Args:
             seen: The job, or the error that came instead.
             at: When, by the event loop's clock.
-            server_time: When, by the server's, or by the best guess at it.
+            server_time: When, by the server's clock or the best guess at it.
         """
 
     def changed(self, watch: Hashable, job: Job, /) -> None:
-        """Take note that a snapshot is news to a watch."""
+        """Record that a watch publishes a changed snapshot."""
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome, /) -> None:
-        """Take note that a watch is over. Where it was cancelled, its result tells how far it has come."""
+        """Record that a watch has ended. If it was cancelled, its result holds the last known values."""
 
 
-Listeners = tuple[Listener, ...]
+Observers = tuple[WatchObserver, ...]
 
 
-def listeners_of(ref: JobRef) -> Listeners:
-    """Return who hears of a job that is watched from now on."""
+def make_observers(ref: JobRef) -> Observers:
+    """Return new observers for a job."""
     telemetry = _telemetry()
-    return (JobLog(ref),) if telemetry is None else (JobLog(ref), telemetry.listener(ref))
+    return (JobLog(ref),) if telemetry is None else (JobLog(ref), telemetry.job_observer(ref))
 
 
-def context_of_polls() -> contextvars.Context:
-    """Return the context that polls run in: the present one, but in no span, since polls serve many watches."""
+def polling_context() -> contextvars.Context:
+    """Return a copy of the present context for polls, without its span: one poll serves many watches."""
     telemetry = _telemetry()
     context = contextvars.copy_context()
     if telemetry is not None:
@@ -60,7 +60,7 @@ def context_of_polls() -> contextvars.Context:
 @cache
 def _telemetry() -> Telemetry | None:
     try:
-        from clanforge_async._watching.opentelemetry import Telemetry  # noqa: PLC0415 - nobody has to have what it imports
+        from clanforge_async._watching.opentelemetry import Telemetry  # noqa: PLC0415 - imports an optional dependency
     except ImportError:
         return None
     return Telemetry()

@@ -1,18 +1,18 @@
-"""OpenTelemetry: a span for each watch, and figures about all of them. No other module knows of it.
+"""Reports watches to OpenTelemetry: a span for each watch, and metrics of all of them.
 
-It is imported when the first watcher is made, where ``opentelemetry-api`` is installed. Without an SDK what is reported
-goes nowhere, at next to no cost. Reported are:
+`observers` imports this module when the first watcher is made, if ``opentelemetry-api`` is installed. Without an SDK
+the API discards everything at almost no cost. The module reports:
 
-- the span ``clanforge.watch``, a child of the one in which somebody waits, with ``clanforge.ref``, ``clanforge.kind``,
+- the span ``clanforge.watch``, a child of the caller's span, with ``clanforge.ref``, ``clanforge.kind``,
   ``clanforge.id``, ``clanforge.outcome``, ``clanforge.polls`` and, unless the job completed or the watch was
   cancelled, ``error.type``. It has an event ``clanforge.state_changed`` for each state, with ``clanforge.state`` and
-  ``clanforge.progress``, and links to its last requests, where an instrumentation of httpx makes these spans;
+  ``clanforge.progress``, and links to its last requests, if an instrumentation of httpx makes spans of them;
 - the counter ``clanforge.polls``, by ``clanforge.kind``, ``clanforge.outcome`` (ok, failed) and ``error.type``;
 - the counter ``clanforge.watches``, by ``clanforge.kind``, ``clanforge.outcome`` and ``error.type``;
-- the histogram ``clanforge.notice_delay`` in seconds, by ``clanforge.kind``: from a job's last update to the answer
+- the histogram ``clanforge.notice_delay`` in seconds, by ``clanforge.kind``: from a job's last update to the response
   that showed its end, for jobs that the watch has seen unfinished.
 
-Errors are told by their classes alone: what they say can be anything.
+It reports errors by class only: their messages can contain anything.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from types import EllipsisType
 from opentelemetry import context, metrics, propagate, trace
 
 from clanforge_async._http.tracing import TRACE_HEADERS
-from clanforge_async._logging import state_word
+from clanforge_async._logging import state_label
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH, JobKind, JobRef
 
 _NAME = "clanforge_async"
 _OLDEST = (1, 30)
-"""The release of the API from which on a histogram can advise on its buckets."""
+"""First release of the API whose histograms accept advice on their buckets."""
 
 _MOST_LINKS = 32
-"""Requests to which a watch's span is linked: its last. The SDK would keep four times as many, and more of each."""
+"""Maximum number of requests that a watch's span links to: its last ones. The SDK's own limit is four times as high."""
 
 _DELAYS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -46,17 +46,17 @@ if tuple(map(int, metadata.version("opentelemetry-api").split(".")[:2])) < _OLDE
 
 Attributes = dict[str, str | int]
 
-# Shared by all jobs of a kind, of which there may be thousands.
+# Shared by all jobs of a kind: there may be thousands.
 _KINDS: dict[JobKind, Attributes] = {kind: {"clanforge.kind": kind.value} for kind in JobKind}
 _OK: dict[JobKind, Attributes] = {kind: {**_KINDS[kind], "clanforge.outcome": "ok"} for kind in JobKind}
 
 
 class Telemetry:
-    """What all watches report to.
+    """The tracer and the instruments that all watches report to.
 
     Args:
-        tracers: Where the tracer comes from; None: the global provider, whenever that is set.
-        meters: Where the meter comes from, likewise.
+        tracers: Provider of the tracer; None: the global one, even if it is set later.
+        meters: Provider of the meter, likewise.
     """
 
     def __init__(
@@ -65,26 +65,26 @@ class Telemetry:
         version = metadata.version("clanforge-async")
         self.tracer = trace.get_tracer(_NAME, version, tracers)
         meter = metrics.get_meter(_NAME, version, meters)
-        self.polls = meter.create_counter("clanforge.polls", "{poll}", "Polls of jobs that are watched.")
-        self.watches = meter.create_counter("clanforge.watches", "{watch}", "Watches that are over.")
+        self.polls = meter.create_counter("clanforge.polls", "{poll}", "Polls of watched jobs.")
+        self.watches = meter.create_counter("clanforge.watches", "{watch}", "Watches that have ended.")
         self.notice_delay = meter.create_histogram(
             "clanforge.notice_delay",
             "s",
-            "Time from a job's end to the answer by which a watch noticed it, both by the server's clock.",
+            "Time from a job's end to the response that showed it to a watch, both by the server's clock.",
             explicit_bucket_boundaries_advisory=_DELAYS,
         )
 
-    def listener(self, ref: JobRef) -> JobTelemetry:
-        """Return what hears of a job."""
+    def job_observer(self, ref: JobRef) -> JobTelemetry:
+        """Return a new observer of a job."""
         return JobTelemetry(self, ref)
 
     def leave_spans(self) -> None:
-        """Have what follows in this context belong to no span."""
+        """Leave the present span for the rest of this context."""
         context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
 
 
 class JobTelemetry:
-    """Reports on a job that is watched: each poll once, and each watch as a span."""
+    """Reports a watched job: each poll once, and each watch as a span."""
 
     __slots__ = ("_kind", "_server_time", "_telemetry", "_watches")
 
@@ -94,60 +94,60 @@ class JobTelemetry:
         self._watches: dict[Hashable, _WatchSpan] = {}
         self._server_time = EPOCH
 
-    def begun(self, watch: Hashable, ref: JobRef) -> None:
-        """Start a span for the watch, as a child of the one in which somebody waits."""
+    def started(self, watch: Hashable, ref: JobRef) -> None:
+        """Start a span for the watch, as a child of the caller's span."""
         attributes: Attributes = _KINDS[ref.kind] | {"clanforge.ref": str(ref), "clanforge.id": ref.id}
         self._watches[watch] = _WatchSpan(self._telemetry.tracer.start_span("clanforge.watch", attributes=attributes))
 
     def polled(self, seen: Job | Exception, _at: float, server_time: datetime) -> None:
-        """Count the poll, and remember its request's span."""
-        how = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
-        self._telemetry.polls.add(1, how)
+        """Count the poll, and link the watches to its request's span."""
+        attributes = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
+        self._telemetry.polls.add(1, attributes)
         self._server_time = server_time
-        request = _span_of_request()
+        request = _pop_request_span()
         for watch in self._watches.values():
-            watch.take(seen, request)
+            watch.add_poll(seen, request)
 
     def changed(self, watch: Hashable, job: Job) -> None:
         """Add a new state to the watch's span."""
-        self._watches[watch].show(job)
+        self._watches[watch].add_state(job)
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
-        """End the watch's span, count the watch, and measure how late it noticed its job's end."""
-        how: Attributes = {"clanforge.outcome": outcome.value}
+        """End the watch's span, count the watch, and record the delay with which it noticed the job's end."""
+        attributes: Attributes = {"clanforge.outcome": outcome.value}
         if result.error is not None:
-            how["error.type"] = type(result.error).__name__
-        self._telemetry.watches.add(1, _KINDS[self._kind] | how)
+            attributes["error.type"] = type(result.error).__name__
+        self._telemetry.watches.add(1, _KINDS[self._kind] | attributes)
         span = self._watches.pop(watch)
-        span.end(how | {"clanforge.polls": result.polls}, result.error)
-        # A job that had ended before the watch could see it run says nothing about how well its polls were timed.
-        if span.answers > 1 and outcome.is_of_the_job and result.job is not None:
+        span.end(attributes | {"clanforge.polls": result.polls}, result.error)
+        # If the job had ended before the first poll, the delay says nothing about the timing of polls.
+        if span.statuses > 1 and outcome.job_ended and result.job is not None:
             delay = (self._server_time - result.job.updated_at).total_seconds()
             self._telemetry.notice_delay.record(max(delay, 0.0), _KINDS[self._kind])
 
 
 class _WatchSpan:
-    """A watch's span, and what is yet to be told of it."""
+    """A watch's span, with the links that it gets at its end."""
 
-    __slots__ = ("_links", "_span", "_state", "answers")
+    __slots__ = ("_links", "_span", "_state", "statuses")
 
     def __init__(self, span: trace.Span) -> None:
-        self.answers = 0
+        self.statuses = 0
         self._span = span
         self._state: JobState | EllipsisType | None = ...
         self._links: deque[trace.SpanContext] | None = None
 
-    def take(self, seen: Job | Exception, request: trace.SpanContext | None) -> None:
-        self.answers += isinstance(seen, Job)
+    def add_poll(self, seen: Job | Exception, request: trace.SpanContext | None) -> None:
+        self.statuses += isinstance(seen, Job)
         if request is not None and self._span.is_recording():
             if self._links is None:
                 self._links = deque(maxlen=_MOST_LINKS)
             self._links.append(request)
 
-    def show(self, job: Job) -> None:
+    def add_state(self, job: Job) -> None:
         if job.state is not self._state:
             self._state = job.state
-            progress: Attributes = {"clanforge.state": state_word(job.state), "clanforge.progress": job.progress}
+            progress: Attributes = {"clanforge.state": state_label(job.state), "clanforge.progress": job.progress}
             self._span.add_event("clanforge.state_changed", progress)
 
     def end(self, attributes: Attributes, error: Exception | None) -> None:
@@ -163,15 +163,15 @@ def _failure(error: Exception) -> Attributes:
     return {"clanforge.outcome": "failed", "error.type": type(error).__name__}
 
 
-def _span_of_request() -> trace.SpanContext | None:
-    """Return the span of the request that this task has sent last, where an instrumentation has made it one."""
+def _pop_request_span() -> trace.SpanContext | None:
+    """Return, once, the span of the last request that this task sent, if an instrumentation made one."""
     headers = TRACE_HEADERS.get()
     if headers is None:
         return None
     TRACE_HEADERS.set(None)
-    # By the propagator that has written the headers, whichever that is.
+    # The global propagator has written the headers, so it can read them.
     request = trace.get_current_span(propagate.extract(headers, context.Context())).get_span_context()
     if not request.is_valid or not request.trace_flags.sampled:
         return None
-    # What was extracted is taken for remote.
+    # An extracted context is marked as remote; this one is local.
     return trace.SpanContext(request.trace_id, request.span_id, False, request.trace_flags, request.trace_state)

@@ -1,4 +1,4 @@
-"""How a watch ended."""
+"""Results of watches, and the errors of watches that end before their jobs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from clanforge_async.refs import JobRef
 
 
 class _UnfinishedWatchError(ClanforgeError):
-    """A watch that ended before its job did.
+    """A watch ended before its job did.
 
     Attributes:
-        ref: What was watched.
+        ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
     """
 
     _reason: str
 
     def __init__(self, ref: JobRef, last_job: Job | None = None) -> None:
-        seen = "never seen"
+        seen = "no status received"
         if last_job is not None:
             seen = f"last seen {last_job.state_name[:LONGEST_MESSAGE]} at {last_job.progress} %"
         super().__init__(f"{self._reason}: {ref} ({seen})")
@@ -31,21 +31,21 @@ class _UnfinishedWatchError(ClanforgeError):
 
 
 class StaleJobError(_UnfinishedWatchError):
-    """The server kept showing the run before the one that is watched.
+    """The server kept showing an earlier run of the job for ``stale_after`` seconds.
 
     Attributes:
-        ref: What was watched; its ``newer_than`` is the moment before which no status is news.
+        ref: The reference of the watched job. A status updated before its ``newer_than`` belongs to an earlier run.
         last_job: The last snapshot seen, if any.
     """
 
-    _reason = "no status of the awaited run"
+    _reason = "the server still shows the previous run"
 
 
 class WatchClosedError(_UnfinishedWatchError):
-    """The watcher was closed while somebody still waited.
+    """The watcher was closed before the watch ended.
 
     Attributes:
-        ref: What was watched.
+        ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
     """
 
@@ -56,7 +56,7 @@ class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
     """The watch's ``timeout`` passed before the job ended.
 
     Attributes:
-        ref: What was watched.
+        ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
     """
 
@@ -68,11 +68,11 @@ class WatchResult:
     """How a watch ended.
 
     Attributes:
-        ref: What was watched.
-        job: The last snapshot seen, None where there was none.
-        error: What `JobWatcher.wait` would have raised, None where the job has completed.
-        polls: How many polls the watch took part in.
-        elapsed: Seconds from the watch's beginning to its end.
+        ref: The reference of the watched job.
+        job: The last snapshot seen; None if there was none.
+        error: The error that `JobWatcher.wait` would have raised; None if the job completed.
+        polls: Number of polls that the watch took part in.
+        elapsed: Seconds from the watch's start to its end.
     """
 
     ref: JobRef
@@ -90,10 +90,10 @@ class WatchResult:
         """Return the completed job.
 
         Raises:
-            Exception: The job has not completed; ``error`` says why.
+            Exception: The job did not complete; the exception is ``error``.
         """
         if self.error is not None:
-            raise self.error.with_traceback(None)  # else it would grow with every waiter that it is raised to
+            raise self.error.with_traceback(None)  # it would grow with each time that it is raised
         if self.job is None:
             msg = f"{self.ref} has no job"
             raise ClanforgeError(msg)
@@ -101,7 +101,7 @@ class WatchResult:
 
 
 class Outcome(enum.StrEnum):
-    """How a watch ended, in a word."""
+    """How a watch ended, as logs, telemetry and the command line name it."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -111,8 +111,8 @@ class Outcome(enum.StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def is_of_the_job(self) -> bool:
-        """Whether the job had ended too."""
+    def job_ended(self) -> bool:
+        """Whether the job ended too."""
         return self in (Outcome.COMPLETED, Outcome.FAILED, Outcome.SQUASHED)
 
 
@@ -125,7 +125,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Outcome], ...] = (
 
 
 def outcome_of(error: Exception | None) -> Outcome:
-    """Return how a watch ended that ended with this error, or without one."""
+    """Return the outcome of a watch that ended with this error, or without one."""
     if error is None:
         return Outcome.COMPLETED
     return next(outcome for cls, outcome in _BY_ERROR if isinstance(error, cls))

@@ -222,8 +222,8 @@ def test_notes_are_pickled() -> None:
         ),
         (RetryOutcomeUnknownError(5), "the retry of image diff 5 may or may not have happened"),
         (WatchTimeoutError(REF, JOB), "timed out: image-diff/5@1763769600 (last seen Failed at 40 %)"),
-        (WatchClosedError(REF), "the watcher was closed: image-diff/5@1763769600 (never seen)"),
-        (StaleJobError(REF), "no status of the awaited run: image-diff/5@1763769600 (never seen)"),
+        (WatchClosedError(REF), "the watcher was closed: image-diff/5@1763769600 (no status received)"),
+        (StaleJobError(REF), "the server still shows the previous run: image-diff/5@1763769600 (no status received)"),
     ],
 )
 def test_a_message_names_the_failure(error: ClanforgeError, text: str) -> None:

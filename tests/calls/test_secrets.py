@@ -181,7 +181,7 @@ async def test_no_span_or_metric_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
         await watcher.wait_all(map(JobRef.image_diff, RESPONSES))
     reported = [span.to_json() for span in collected.spans()]
     assert len(reported) == len(RESPONSES)
-    assert_hidden("\n".join([*reported, *map(repr, collected.figures().values())]))
+    assert_hidden("\n".join([*reported, *map(repr, collected.metrics().values())]))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)

@@ -1,4 +1,4 @@
-"""What holds of the rules for every sequence of answers that a server could give."""
+"""Properties of `decide` for any sequence of poll results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from clanforge_async._watching.decisions import Finished, PollAgain, PollResult,
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 REF = JobRef.image_version(9012, newer_than=NOW)
 
-unhurried = settings(deadline=None, max_examples=40)  # a busy machine is no reason to fail
+no_deadline = settings(deadline=None, max_examples=40)  # a busy machine must not fail the tests
 
 moments = st.integers(-7200, 7200).map(lambda offset: NOW + timedelta(seconds=offset))
 jobs = st.builds(
@@ -51,13 +51,13 @@ jobs = st.builds(
     error=st.none() | st.just("no space left"),
 )
 retry_after = st.none() | st.floats(0, 1200)
-passing: st.SearchStrategy[ClanforgeError] = st.one_of(
+transient: st.SearchStrategy[ClanforgeError] = st.one_of(
     st.builds(TransportError, st.just("connection lost"), request_sent=st.booleans()),
     st.builds(RateLimitError, st.just("too many"), status_code=st.just(429), retry_after=retry_after),
     st.builds(ServerError, st.just("broken"), status_code=st.just(503), retry_after=retry_after),
     st.builds(InvalidResponseError, st.just("not JSON")),
 )
-final: st.SearchStrategy[ClanforgeError] = st.sampled_from(
+permanent: st.SearchStrategy[ClanforgeError] = st.sampled_from(
     [
         NotFoundError("no such job", status_code=404),
         PermissionDeniedError("forbidden", status_code=403),
@@ -68,20 +68,20 @@ intervals: st.SearchStrategy[Any] = st.sampled_from([until_eta(), until_eta(0.5,
 
 
 @frozen
-class Turn:
-    """One poll: what it brings, how late it is made, and when the server says that it answers."""
+class Poll:
+    """One poll: its result, its delay, and the server's time."""
 
-    brings: Job | ClanforgeError
+    seen: Job | ClanforgeError
     late_by: float
     server_time: datetime
 
 
-def turns(brings: st.SearchStrategy[Any]) -> st.SearchStrategy[Turn]:
-    return st.builds(Turn, brings, st.floats(0, 30), moments)
+def polls_of(seen: st.SearchStrategy[Any]) -> st.SearchStrategy[Poll]:
+    return st.builds(Poll, seen, st.floats(0, 30), moments)
 
 
-sequences = st.lists(turns(st.one_of(jobs, jobs, passing, final)), min_size=1, max_size=30)
-rule_sets = st.builds(
+sequences = st.lists(polls_of(st.one_of(jobs, jobs, transient, permanent)), min_size=1, max_size=30)
+policies = st.builds(
     WatchPolicy,
     retrying=intervals.map(strategy),
     outage_tolerance=st.sampled_from([0.0, 10.0, 300.0]),
@@ -89,27 +89,27 @@ rule_sets = st.builds(
 )
 
 
-def watched(
-    sequence: Sequence[Turn], rules: WatchPolicy, ref: JobRef = REF
+def run_watch(
+    sequence: Sequence[Poll], policy: WatchPolicy, ref: JobRef = REF
 ) -> tuple[list[float], PollAgain | Finished]:
-    """Watch until the end or until the sequence is at its own; return when each poll was made, and the outcome."""
+    """Pass results to `decide` until the watch or the sequence ends; return the polls' times and the last decision."""
     state, at, times = WatchState(ref=ref, began=50.0), 50.0, list[float]()
-    for turn in sequence:
-        at += turn.late_by
+    for poll in sequence:
+        at += poll.late_by
         times.append(at)
-        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
+        outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
         if isinstance(outcome, Finished):
             break
         state, at = outcome.state, at + outcome.after
     return times, outcome
 
 
-def since_when(sequence: Sequence[Turn], times: Sequence[float], kind: type[ClanforgeError]) -> float:
-    """Return when the series began, unbroken up to the last poll, of failures or else of stale answers."""
+def series_start(sequence: Sequence[Poll], times: Sequence[float], kind: type[ClanforgeError]) -> float:
+    """Return when the unbroken series of failures, or of stale statuses, up to the last poll began."""
     began = times[-1]
-    for turn, at in reversed(list(zip(sequence, times, strict=False))):
-        if isinstance(turn.brings, Job):
-            stale = turn.brings.updated_at < NOW
+    for poll, at in reversed(list(zip(sequence, times, strict=False))):
+        if isinstance(poll.seen, Job):
+            stale = poll.seen.updated_at < NOW
             if kind is StaleJobError and stale:
                 began = at
             else:
@@ -119,16 +119,16 @@ def since_when(sequence: Sequence[Turn], times: Sequence[float], kind: type[Clan
     return began
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """Every watch ends at the first news that is terminal, at a refusal, or when patience is over, and at no other."""
-    times, outcome = watched(sequence, rules)
+@no_deadline
+@given(sequences, policies)
+def test_a_watch_ends_at_the_right_poll_with_the_right_error(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """A watch ends at the first terminal update, at a refusal, or at the end of a tolerance, and at no other poll."""
+    times, outcome = run_watch(sequence, policy)
     made = sequence[: len(times)]
-    for turn in made[:-1]:
-        assert not isinstance(turn.brings, APIError) or isinstance(turn.brings, RateLimitError | ServerError)
-        assert not (isinstance(turn.brings, Job) and turn.brings.is_terminal and turn.brings.updated_at >= NOW)
-    last = made[-1].brings
+    for poll in made[:-1]:
+        assert not isinstance(poll.seen, APIError) or isinstance(poll.seen, RateLimitError | ServerError)
+        assert not (isinstance(poll.seen, Job) and poll.seen.is_terminal and poll.seen.updated_at >= NOW)
+    last = made[-1].seen
     if isinstance(outcome, PollAgain):
         assert len(made) == len(sequence)
         return
@@ -140,49 +140,49 @@ def test_a_watch_ends_when_it_should_and_for_the_reason_that_it_says(sequence: l
     elif isinstance(outcome.error, StaleJobError):
         assert isinstance(last, Job)
         assert last.updated_at < NOW
-        assert times[-1] - since_when(made, times, StaleJobError) >= rules.stale_after - 1e-6
+        assert times[-1] - series_start(made, times, StaleJobError) >= policy.stale_after - 1e-6
     else:
         assert outcome.error is last
         if isinstance(last, TransportError | RateLimitError | ServerError | InvalidResponseError):
-            assert times[-1] - since_when(made, times, ClanforgeError) >= rules.outage_tolerance - 1e-6
+            assert times[-1] - series_start(made, times, ClanforgeError) >= policy.outage_tolerance - 1e-6
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_patience_is_never_exceeded(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """No watch goes on after its tolerance for failures, or for stale answers, is over."""
-    times, outcome = watched(sequence, rules)
-    last = sequence[len(times) - 1].brings
+@no_deadline
+@given(sequences, policies)
+def test_no_tolerance_is_exceeded(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """No watch goes on beyond its tolerance for failures or stale statuses."""
+    times, outcome = run_watch(sequence, policy)
+    last = sequence[len(times) - 1].seen
     if isinstance(outcome, Finished):
         return
     if isinstance(last, ClanforgeError):
-        began = since_when(sequence[: len(times)], times, ClanforgeError)
-        assert times[-1] - began < rules.outage_tolerance + 1e-6
+        began = series_start(sequence[: len(times)], times, ClanforgeError)
+        assert times[-1] - began < policy.outage_tolerance + 1e-6
     elif last.updated_at < NOW:
-        began = since_when(sequence[: len(times)], times, StaleJobError)
-        assert times[-1] - began < rules.stale_after + 1e-6
+        began = series_start(sequence[: len(times)], times, StaleJobError)
+        assert times[-1] - began < policy.stale_after + 1e-6
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_pauses_are_sound(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """A pause is a number, never negative, and never shorter than what the server has asked for."""
+@no_deadline
+@given(sequences, policies)
+def test_pauses_are_valid(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """A pause is a finite number, not negative, and no shorter than ``Retry-After``."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
-    for turn in sequence:
-        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
+    for poll in sequence:
+        outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
         if isinstance(outcome, Finished):
             return
-        asked_for = (turn.brings.retry_after or 0.0) if isinstance(turn.brings, APIError) else 0.0
+        asked_for = (poll.seen.retry_after or 0.0) if isinstance(poll.seen, APIError) else 0.0
         assert outcome.at_least == asked_for
         assert 0.0 <= asked_for <= outcome.after < math.inf
         assert outcome.state.idle_for == state.idle_for + outcome.after
         state, at = outcome.state, at + outcome.after
 
 
-@unhurried
+@no_deadline
 @given(st.floats(), jobs)
-def test_whatever_a_strategy_says_no_pause_is_negative_or_no_number(said: float, job: Job) -> None:
-    """A strategy can answer any float: the pause is at least 0 and a number, or the step says that it is at fault."""
+def test_any_result_of_a_strategy_gives_a_valid_pause_or_raises(said: float, job: Job) -> None:
+    """For any float that a strategy returns the pause is at least 0, or `decide` raises."""
     try:
         outcome = decide(
             WatchState(ref=JobRef.image_version(9012), began=0.0),
@@ -195,43 +195,41 @@ def test_whatever_a_strategy_says_no_pause_is_negative_or_no_number(said: float,
         assert isinstance(outcome, Finished) or outcome.after == max(said, 0.0)
 
 
-@unhurried
-@given(st.lists(turns(jobs), min_size=1, max_size=20), rule_sets)
-def test_no_state_that_nobody_knows_and_no_count_of_failures_is_an_end(
-    sequence: list[Turn], rules: WatchPolicy
-) -> None:
-    """As long as all that comes is a job that runs, or whose state nobody knows, the watch goes on."""
-    unfinished = [turn for turn in sequence if isinstance(turn.brings, Job) and not turn.brings.is_terminal]
+@no_deadline
+@given(st.lists(polls_of(jobs), min_size=1, max_size=20), policies)
+def test_unknown_states_and_failure_counts_end_no_watch(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """A job that is running or in an unknown state never ends a watch."""
+    unfinished = [poll for poll in sequence if isinstance(poll.seen, Job) and not poll.seen.is_terminal]
     if unfinished:
-        times, outcome = watched(unfinished, rules, JobRef.image_version(9012))
+        times, outcome = run_watch(unfinished, policy, JobRef.image_version(9012))
         assert isinstance(outcome, PollAgain)
         assert outcome.state.polls == len(times) == len(unfinished)
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_only_news_is_told(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """What is told is always a job of the run that is watched, and just the one that was seen."""
+@no_deadline
+@given(sequences, policies)
+def test_only_the_watched_run_is_an_update(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """An update is always the job just seen, of the watched run."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
-    for turn in sequence:
-        outcome = decide(state, PollResult(seen=turn.brings, at=at, server_time=turn.server_time), rules)
-        fresh = isinstance(turn.brings, Job) and turn.brings.updated_at >= NOW
-        told = outcome.job if isinstance(outcome, Finished) else outcome.news
-        assert told is (turn.brings if fresh else None)
+    for poll in sequence:
+        outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
+        fresh = isinstance(poll.seen, Job) and poll.seen.updated_at >= NOW
+        received = outcome.job if isinstance(outcome, Finished) else outcome.update
+        assert received is (poll.seen if fresh else None)
         if isinstance(outcome, Finished):
             return
         state, at = outcome.state, at + outcome.after
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """Written as JSON and read after every step, a watch ends as one that never left its process."""
+@no_deadline
+@given(sequences, policies)
+def test_a_watch_survives_json_between_polls(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """A watch whose state is written as JSON and read after each poll makes the same decisions."""
     here = there = WatchState(ref=REF, began=50.0)
     at = 50.0
-    for turn in sequence:
-        observation = PollResult(seen=turn.brings, at=at, server_time=turn.server_time)
-        stayed, moved = decide(here, observation, rules), decide(there, observation, rules)
+    for poll in sequence:
+        result = PollResult(seen=poll.seen, at=at, server_time=poll.server_time)
+        stayed, moved = decide(here, result, policy), decide(there, result, policy)
         assert stayed.state == moved.state
         if isinstance(stayed, Finished):
             assert isinstance(moved, Finished)
@@ -239,20 +237,20 @@ def test_a_watch_survives_being_written_down(sequence: list[Turn], rules: WatchP
             assert repr(moved.error) == repr(stayed.error)
             return
         assert isinstance(moved, PollAgain)
-        assert (moved.after, moved.at_least, moved.news) == (stayed.after, stayed.at_least, stayed.news)
+        assert (moved.after, moved.at_least, moved.update) == (stayed.after, stayed.at_least, stayed.update)
         here, at = stayed.state, at + stayed.after
         there = WatchState.from_dict(json.loads(json.dumps(moved.state.to_dict(), allow_nan=False)))
 
 
-@unhurried
-@given(sequences, rule_sets)
-def test_the_same_goes_in_and_the_same_comes_out(sequence: list[Turn], rules: WatchPolicy) -> None:
-    """A step depends on its arguments alone and changes none of them."""
+@no_deadline
+@given(sequences, policies)
+def test_decide_is_pure(sequence: list[Poll], policy: WatchPolicy) -> None:
+    """A decision depends on the arguments only, and changes none of them."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
-    for turn in sequence:
+    for poll in sequence:
         before = state.to_dict()
-        observation = PollResult(seen=turn.brings, at=at, server_time=turn.server_time)
-        first, second = decide(state, observation, rules), decide(state, observation, rules)
+        result = PollResult(seen=poll.seen, at=at, server_time=poll.server_time)
+        first, second = decide(state, result, policy), decide(state, result, policy)
         assert state.to_dict() == before
         assert repr(first) == repr(second)
         if isinstance(first, Finished):

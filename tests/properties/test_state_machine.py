@@ -1,7 +1,7 @@
-"""Whatever anybody does, and whatever goes wrong: what holds of the client and the watcher all the time.
+"""A state machine that checks the invariants of the client and the watcher under random actions and faults.
 
-A machine takes steps at random on a virtual clock: jobs begin, diffs are retried, watches start, end and are taken up
-again from their printed references, requests fail in every way, callers lose patience, watchers are closed.
+It takes random steps on a virtual clock: jobs begin, diffs are retried, watches start, end and resume from their
+printed references, requests fail in every way, callers cancel, watchers close.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition
-from properties.model.attempts import Attempt
-from properties.model.chronicle import assert_all_has_happened, chronicled, happens
-from properties.model.limits import Pace, assert_able, assert_ends, assert_leaves_nothing
-from properties.model.truth import Subject, diff_of, version_of
-from properties.model.watches import ALONE, TOGETHER, Form
+from properties.model.event_log import assert_all_events_occurred, record, recorded_rule
+from properties.model.invariants import RateCheck, assert_clean_shutdown, assert_everything_ends, assert_full_capacity
+from properties.model.job_runs import TrackedJob, add_diff, add_version
+from properties.model.retry_calls import RetryCall
+from properties.model.watch_groups import MANY_JOBS_METHODS, SINGLE_JOB_METHODS, WatchMethod
 from properties.model.world import Settings, World
 
 from clanforge_async import JobRef, until_eta
 from clanforge_async.simulator import Drop, Envelope, Fault, GatewayError, Latency, Stale, Truncate, Unreadable
 
-Target = tuple[Subject, JobRef, int]
+Target = tuple[TrackedJob, JobRef, int]
 
 T = TypeVar("T")
 
 
-def perhaps(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
-    """Draw nothing every other time; of ``none() | strategy`` the first would be one of all alternatives."""
+def optional(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    """Draw None half of the time; in ``none() | strategy`` None would be one of all alternatives."""
     return st.booleans().flatmap(lambda drawn: strategy if drawn else st.none())
 
 
-settings_of_a_world = st.builds(
+world_settings = st.builds(
     Settings,
     max_rate=st.sampled_from([None, 0.5, 2.0, 7.3, 20.0]),
     max_concurrency=st.sampled_from([1, 2, 5]),
@@ -50,7 +50,9 @@ runs = st.fixed_dictionaries(
         "estimate": st.booleans(),
     }
 )
-earlier_run: st.SearchStrategy[Fault] = st.builds(Stale, st.sampled_from([None, 5.0, 40.0]), retry_answer=st.booleans())
+previous_run: st.SearchStrategy[Fault] = st.builds(
+    Stale, st.sampled_from([None, 5.0, 40.0]), retry_answer=st.booleans()
+)
 faults: st.SearchStrategy[Fault] = st.one_of(
     st.builds(Drop, after_acting=st.booleans()),
     st.builds(Latency, st.sampled_from([0.3, 8.0, 29.9, 45.0]), after_acting=st.booleans()),
@@ -60,199 +62,211 @@ faults: st.SearchStrategy[Fault] = st.one_of(
     st.just(Truncate()),
     st.builds(Unreadable, html=st.booleans()),
     st.builds(Envelope, st.sampled_from(["image locked by diffid: 5", "no"])),
-    earlier_run,
+    previous_run,
 )
 routes = st.sampled_from([None, "image-diff retry", "image-diff status", "image-version status"])
-patience = st.sampled_from([None, None, 0.0, 0.04, 3.0, 47.0, 600.0])
+timeouts = st.sampled_from([None, None, 0.0, 0.04, 3.0, 47.0, 600.0])
 waits = st.sampled_from([0.0, 0.01, 0.3, 2.0, 11.0, 31.0, 200.0, 1500.0])
 
 
-class Clanforge(RuleBasedStateMachine):
-    """One world from its beginning to its end."""
+class WatchMachine(RuleBasedStateMachine):
+    """The rules and invariants of one world."""
 
     targets: Bundle[Target] = Bundle("targets")
-    diffs: Bundle[Subject] = Bundle("diffs")
+    diffs: Bundle[TrackedJob] = Bundle("diffs")
     world: World | None = None
 
     @initialize(
         target=diffs,
-        options=settings_of_a_world,
+        options=world_settings,
         usual=st.lists(faults, max_size=1),
         first=st.lists(runs, min_size=2, max_size=2),
     )
     def begin(self, options: Settings, usual: list[Fault], first: list[dict[str, Any]]) -> Any:
         self.world = self.w = World(options)
-        self.pace = Pace(options.max_rate)
+        self.rate_check = RateCheck(options.max_rate)
         for fault in usual:
-            self.w.break_down(fault, probability=0.2)
+            self.w.add_fault(fault, probability=0.2)
         return multiple(*(self._diff([run]) for run in first))
 
-    @chronicled(target=targets, run=runs)
+    @recorded_rule(target=targets, run=runs)
     def add_a_version(self, run: dict[str, Any]) -> Target:
-        return self._added(version_of(self.w.simulator, len(self.w.subjects) + 1, run))
+        return self._add_target(add_version(self.w.simulator, len(self.w.jobs) + 1, run))
 
-    @chronicled(target=diffs, several=st.lists(runs, min_size=1, max_size=3))
-    def add_a_diff(self, several: list[dict[str, Any]]) -> Subject:
-        return self._diff(several)
+    @recorded_rule(target=diffs, runs_in_turn=st.lists(runs, min_size=1, max_size=3))
+    def add_a_diff(self, runs_in_turn: list[dict[str, Any]]) -> TrackedJob:
+        return self._diff(runs_in_turn)
 
-    @chronicled(
+    @recorded_rule(
         target=targets,
-        subject=diffs,
-        fault=perhaps(faults),
+        tracked=diffs,
+        fault=optional(faults),
         route=st.sampled_from([None, "image-diff retry"]),
         times=st.sampled_from([1, 2, None]),
-        rush=st.sampled_from([False, False, False, True]),
+        before_end=st.sampled_from([False, False, False, True]),
         refused=st.sampled_from([0, 0, 1, 9]),
-        rivals=st.sampled_from([0, 0, 1, 2]),
+        concurrent=st.sampled_from([0, 0, 1, 2]),
         wait=waits,
     )
     def retry(
         self,
         *,
-        subject: Subject,
+        tracked: TrackedJob,
         fault: Fault | None,
         route: str | None,
         times: int | None,
-        rush: bool,
+        before_end: bool,
         refused: int,
-        rivals: int,
+        concurrent: int,
         wait: float,
     ) -> Any:
-        if not rush:
-            self.w.outlast(subject)
+        if not before_end:
+            self.w.wait_for_end(tracked)
         if fault is not None:
-            self.w.break_down(fault, id=subject.ref.id, route=route, times=times)
-        self.w.refuse(refused)
-        attempt, *_ = [self.w.retry(subject) for _ in range(1 + rivals)]
+            self.w.add_fault(fault, id=tracked.ref.id, route=route, times=times)
+        self.w.refuse_connections(refused)
+        call, *_ = [self.w.retry(tracked) for _ in range(1 + concurrent)]
         self.w.pass_time(wait)
-        return self._retried(attempt)
+        return self._target_of(call)
 
-    @chronicled(
-        target=targets, subject=diffs, fault=earlier_run, form=st.sampled_from(ALONE), seconds=patience, wait=waits
+    @recorded_rule(
+        target=targets,
+        tracked=diffs,
+        fault=previous_run,
+        method=st.sampled_from(SINGLE_JOB_METHODS),
+        seconds=timeouts,
+        wait=waits,
     )
-    def retry_and_see_the_run_before(
-        self, *, subject: Subject, fault: Fault, form: Form, seconds: float | None, wait: float
+    def retry_and_see_the_previous_run(
+        self, *, tracked: TrackedJob, fault: Fault, method: WatchMethod, seconds: float | None, wait: float
     ) -> Any:
-        self.w.mend()
-        self.w.outlast(subject)
-        self.w.break_down(fault, id=subject.ref.id)
-        attempt = self.w.retry(subject)
+        self.w.clear_faults()
+        self.w.wait_for_end(tracked)
+        self.w.add_fault(fault, id=tracked.ref.id)
+        call = self.w.retry(tracked)
         self.w.pass_time(2)
-        if attempt.answer is not None:
-            self.w.watch(form, [(subject, attempt.answer.ref, attempt.run)], seconds)
+        if call.answer is not None:
+            self.w.watch(method, [(tracked, call.answer.ref, call.run)], seconds)
         self.w.pass_time(wait)
-        return self._retried(attempt)
+        return self._target_of(call)
 
-    @chronicled(subject=diffs, form=st.sampled_from(ALONE), seconds=patience)
-    def watch_whatever_runs(self, subject: Subject, form: Form, seconds: float | None) -> None:
-        self.w.watch(form, [(subject, subject.ref, 0)], seconds)
+    @recorded_rule(tracked=diffs, method=st.sampled_from(SINGLE_JOB_METHODS), seconds=timeouts)
+    def watch_without_newer_than(self, tracked: TrackedJob, method: WatchMethod, seconds: float | None) -> None:
+        self.w.watch(method, [(tracked, tracked.ref, 0)], seconds)
 
-    @chronicled(chosen=targets, form=st.sampled_from(ALONE), seconds=patience)
-    def watch(self, chosen: Target, form: Form, seconds: float | None) -> None:
-        self.w.watch(form, [chosen], seconds)
+    @recorded_rule(chosen=targets, method=st.sampled_from(SINGLE_JOB_METHODS), seconds=timeouts)
+    def watch(self, chosen: Target, method: WatchMethod, seconds: float | None) -> None:
+        self.w.watch(method, [chosen], seconds)
 
-    @chronicled(which=st.integers(0, 99), is_over=st.booleans(), form=st.sampled_from(ALONE), seconds=patience)
-    def watch_a_job_that_was_seen(self, *, which: int, is_over: bool, form: Form, seconds: float | None) -> None:
-        if seen := [each for each in self.w.seen if each[1].is_terminal is is_over]:
-            happens(f"target: a job that is {'over' if is_over else 'not over'}")
-            self.w.watch(form, [seen[which % len(seen)]], seconds)
-
-    @chronicled(
-        chosen=st.lists(targets, min_size=1, max_size=5, unique_by=lambda target: target[0].ref),
-        form=st.sampled_from(TOGETHER),
-        seconds=patience,
+    @recorded_rule(
+        index=st.integers(0, 99),
+        is_terminal=st.booleans(),
+        method=st.sampled_from(SINGLE_JOB_METHODS),
+        seconds=timeouts,
     )
-    def watch_several(self, chosen: list[Target], form: Form, seconds: float | None) -> None:
-        self.w.watch(form, chosen, seconds)
+    def watch_an_earlier_snapshot(
+        self, *, index: int, is_terminal: bool, method: WatchMethod, seconds: float | None
+    ) -> None:
+        if seen := [each for each in self.w.snapshots if each[1].is_terminal is is_terminal]:
+            record(f"target: {'terminal' if is_terminal else 'unfinished'} job")
+            self.w.watch(method, [seen[index % len(seen)]], seconds)
 
-    @chronicled(seconds=waits, mended=st.booleans())
-    def pass_time(self, *, seconds: float, mended: bool) -> None:
-        if mended:
-            self.w.mend()
+    @recorded_rule(
+        chosen=st.lists(targets, min_size=1, max_size=5, unique_by=lambda target: target[0].ref),
+        method=st.sampled_from(MANY_JOBS_METHODS),
+        seconds=timeouts,
+    )
+    def watch_several(self, chosen: list[Target], method: WatchMethod, seconds: float | None) -> None:
+        self.w.watch(method, chosen, seconds)
+
+    @recorded_rule(seconds=waits, cleared=st.booleans())
+    def pass_time(self, *, seconds: float, cleared: bool) -> None:
+        if cleared:
+            self.w.clear_faults()
         self.w.pass_time(seconds)
 
-    @chronicled(
+    @recorded_rule(
         fault=faults,
         route=routes,
         probability=st.sampled_from([0.3, 1.0]),
         times=st.sampled_from([1, 2, 5, None]),
         refused=st.sampled_from([0, 0, 1, 4]),
     )
-    def break_down(
+    def add_fault(
         self, *, fault: Fault, route: str | None, probability: float, times: int | None, refused: int
     ) -> None:
-        self.w.break_down(fault, route=route, probability=probability, times=times)
-        self.w.refuse(refused)
+        self.w.add_fault(fault, route=route, probability=probability, times=times)
+        self.w.refuse_connections(refused)
 
-    @precondition(lambda self: self.w.parties or self.w.attempts)
-    @chronicled(which=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
-    def lose_patience(self, which: int, wait: float) -> None:
-        tasks = [attempt.task for attempt in self.w.attempts if attempt.task is not None]
-        tasks += [party.task for party in self.w.parties]
-        tasks[which % len(tasks)].cancel()
+    @precondition(lambda self: self.w.watch_groups or self.w.retry_calls)
+    @recorded_rule(index=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
+    def cancel_a_task(self, index: int, wait: float) -> None:
+        tasks = [call.task for call in self.w.retry_calls if call.task is not None]
+        tasks += [group.task for group in self.w.watch_groups]
+        tasks[index % len(tasks)].cancel()
         self.w.pass_time(wait)
 
-    @precondition(lambda self: self.w.parties)
-    @chronicled(seconds=patience)
-    def start_anew(self, seconds: float | None) -> None:
+    @precondition(lambda self: self.w.watch_groups)
+    @recorded_rule(seconds=timeouts)
+    def reopen_watcher(self, seconds: float | None) -> None:
         for watch in self.w.close_watcher():
             ref = JobRef.parse(str(watch.ref))
             assert ref == watch.ref
-            happens("watch: taken up again")
-            self.w.watch(ALONE[0], [(watch.subject, ref, watch.first_run)], seconds)
+            record("watch: resumed")
+            self.w.watch(SINGLE_JOB_METHODS[0], [(watch.tracked, ref, watch.first_run)], seconds)
 
     @invariant()
-    def no_limit_is_exceeded(self) -> None:
+    def limits_hold(self) -> None:
         if self.world is not None:
             assert self.world.network.most_in_flight <= self.world.settings.max_concurrency
-            self.pace.check([passage.sent for passage in self.world.network.log])
+            self.rate_check.check([logged.sent for logged in self.world.network.log])
 
     @invariant()
-    def nobody_complains(self) -> None:
+    def no_loop_errors(self) -> None:
         if self.world is not None:
-            assert self.world.complaints == []
+            assert self.world.loop_errors == []
 
     def teardown(self) -> None:
         if self.world is None:
             return
         try:
-            assert_ends(self.world)
-            assert_able(self.world)
-            assert_leaves_nothing(self.world)
-            self.no_limit_is_exceeded()
-            self.nobody_complains()
+            assert_everything_ends(self.world)
+            assert_full_capacity(self.world)
+            assert_clean_shutdown(self.world)
+            self.limits_hold()
+            self.no_loop_errors()
         finally:
             self.world.close()
 
-    def _diff(self, several: list[dict[str, Any]]) -> Subject:
-        subject = diff_of(self.w.simulator, len(self.w.subjects) + 1, several)
-        self._added(subject)
-        return subject
+    def _diff(self, runs_in_turn: list[dict[str, Any]]) -> TrackedJob:
+        tracked = add_diff(self.w.simulator, len(self.w.jobs) + 1, runs_in_turn)
+        self._add_target(tracked)
+        return tracked
 
-    def _retried(self, attempt: Attempt) -> Any:
-        if attempt.answer is None:
+    def _target_of(self, call: RetryCall) -> Any:
+        if call.answer is None:
             return multiple()
-        self.w.seen.append((attempt.subject, attempt.answer, attempt.run))
-        return attempt.subject, attempt.answer.ref, attempt.run
+        self.w.snapshots.append((call.tracked, call.answer, call.run))
+        return call.tracked, call.answer.ref, call.run
 
-    def _added(self, subject: Subject) -> Target:
-        self.w.subjects.append(subject)
-        self.w.see()
-        return subject, subject.ref, 0
+    def _add_target(self, tracked: TrackedJob) -> Target:
+        self.w.jobs.append(tracked)
+        self.w.check()
+        return tracked, tracked.ref, 0
 
 
-class TestClanforge(Clanforge.TestCase):  # type: ignore[misc, valid-type] # made when the machine is
-    """The machine, run over many worlds; and that all of it has run."""
+class TestWatchMachine(WatchMachine.TestCase):  # type: ignore[misc, valid-type] # made when the machine is
+    """Run the machine in many worlds, and check that all of its rules ran."""
 
     settings = settings(
         derandomize=True,
         deadline=None,
         max_examples=120,
-        phases=[Phase.generate],  # what fails is shown as it is: to make it smaller can take minutes
+        phases=[Phase.generate],  # no shrinking: it can take minutes
         stateful_step_count=40,
         suppress_health_check=[HealthCheck.too_slow],
     )
 
     def runTest(self) -> None:  # noqa: N802 - unittest's name for it
         super().runTest()
-        assert_all_has_happened()
+        assert_all_events_occurred()

@@ -1,4 +1,4 @@
-"""Every test of telemetry has an SDK of its own."""
+"""Fixtures of the telemetry tests."""
 
 from __future__ import annotations
 

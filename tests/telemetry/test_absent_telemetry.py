@@ -1,4 +1,4 @@
-"""Where OpenTelemetry is absent, too old, or without an SDK, nothing of it is used and nothing is missing."""
+"""Watches without OpenTelemetry, with an old release of it, or without its SDK."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ print([span.name for span in spans.get_finished_spans()])
 """
 
 
-def told_by(script: str) -> str:
+def output_of(script: str) -> str:
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)  # noqa: S603 - this interpreter
     return run.stdout.strip()
 
@@ -58,18 +58,18 @@ def told_by(script: str) -> str:
     ],
 )
 def test_watches_need_no_telemetry(first: str, told: str) -> None:
-    """The API is imported by the first watcher, where it can be, and its SDK never; a watch goes on as it does."""
-    assert told_by(first + WATCH + MODULES) == told
+    """The first watcher imports the API if it is installed, and never the SDK; watches work either way."""
+    assert output_of(first + WATCH + MODULES) == told
 
 
-def test_an_sdk_may_come_late() -> None:
-    """Watches report to the process's SDK from when it is set up, even where others were watched before."""
-    assert told_by(WATCH + LATE) == "['clanforge.watch']"
+def test_an_sdk_may_be_installed_later() -> None:
+    """Watches report to the global SDK as soon as it is set up, even after earlier watches."""
+    assert output_of(WATCH + LATE) == "['clanforge.watch']"
 
 
 @pytest.mark.parametrize(("release", "serves"), [("1.29.0", False), ("1.30.0", True), ("2.0.0rc1", True)])
-def test_an_old_release_counts_as_none(release: str, serves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release of the API that lacks what is used of it is not used at all."""
+def test_an_old_release_is_not_used(release: str, serves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of the API that lacks a needed feature is not used."""
     monkeypatch.setattr(metadata, "version", lambda _: release)
     monkeypatch.delitem(sys.modules, "clanforge_async._watching.opentelemetry", raising=False)
     assert (observers._telemetry.__wrapped__() is not None) is serves

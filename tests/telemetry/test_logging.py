@@ -1,4 +1,4 @@
-"""What the log says of calls and watches, and the fields with which a program can read it."""
+"""Log records of calls and watches, with their fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNREADABLE = {"error_type": "InvalidResponseError"}
 Line = tuple[str, str, dict[str, Any]]
 
 
-def told(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[Line]:
+def log_lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[Line]:
     """Return the event, the message and the other fields of each record from a level on."""
     lines = []
     for record in caplog.records:
@@ -34,13 +34,13 @@ def told(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[Li
 
 
 @pytest.fixture(autouse=True)
-def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "clanforge_async")
 
 
 @virtual_time
-async def test_each_change_of_state_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """At INFO a watch leaves a line for each new state and one for its end, none for a poll or for progress alone."""
+async def test_each_change_of_state_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """At INFO a watch logs each new state and its end, but no poll and no mere progress."""
     server = ScriptedServer()
     server.version(9012, QUEUED, QUEUED, RUNNING, RUNNING | {"jobprogress": 70}, COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
@@ -48,17 +48,17 @@ async def test_each_change_of_state_is_one_line(caplog: pytest.LogCaptureFixture
     running = {"state": "running", "state_id": 4, "progress": 50}
     completed = {"state": "completed", "state_id": 5, "progress": 100}
     end = {"outcome": "completed", "polls": 5, "elapsed": 20.0}
-    assert told(caplog) == [
+    assert log_lines(caplog) == [
         ("state_changed", "image-version/9012: queued, 0 %", ABOUT | queued),
         ("state_changed", "image-version/9012: running, 50 %", ABOUT | running | {"previous_state": "queued"}),
         ("state_changed", "image-version/9012: completed, 100 %", ABOUT | completed | {"previous_state": "running"}),
-        ("watch_ended", "image-version/9012: watch ended as completed after 20.0 s, polls: 5", ABOUT | completed | end),
+        ("watch_ended", "image-version/9012: completed after 20.0 s (polls: 5)", ABOUT | completed | end),
     ]
 
 
 @virtual_time
-async def test_watches_of_one_job_share_its_lines(caplog: pytest.LogCaptureFixture) -> None:
-    """However many wait for a job, and whenever they came, its states are told once; the end of each watch is told."""
+async def test_states_are_logged_once_a_job(caplog: pytest.LogCaptureFixture) -> None:
+    """States are logged once for all watches of a job; the end is logged for each watch."""
     server = ScriptedServer()
     server.version(9012, RUNNING, RUNNING, RUNNING, COMPLETED)
     watcher = JobWatcher(server.client(), interval=5)
@@ -66,49 +66,49 @@ async def test_watches_of_one_job_share_its_lines(caplog: pytest.LogCaptureFixtu
     await asyncio.sleep(7)
     await watcher.wait_all([REF, REF])
     await first
-    assert [event for event, _, _ in told(caplog)] == ["state_changed"] * 2 + ["watch_ended"] * 3
+    assert [event for event, _, _ in log_lines(caplog)] == ["state_changed"] * 2 + ["watch_ended"] * 3
 
 
 @virtual_time
-async def test_an_outage_is_told_where_it_begins_and_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """Of polls that fail in a row the first is told at INFO, the others at DEBUG, and at INFO that one is answered."""
+async def test_the_start_and_end_of_an_outage_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Of failed polls in a row the first is logged at INFO, the others at DEBUG, and the recovery at INFO."""
     server = ScriptedServer()
     failure = httpx.Response(502, html="<html>")
     server.version(9012, RUNNING, failure, failure, failure, RUNNING, COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
     failed = ABOUT | {"error_type": "ServerError", "status_code": 502}
     said = "ServerError('Bad Gateway (HTTP 502: GET https://api.multiplay.co.uk/cfp/v1/imageversion/9012/status)')"
-    assert told(caplog)[1:3] == [
+    assert log_lines(caplog)[1:3] == [
         ("poll_failed", f"image-version/9012: poll failed: {said}", failed | {"failures": 1}),
         (
             "polls_recovered",
-            "image-version/9012: answered again after 7.0 s, failed polls: 3",
+            "image-version/9012: recovered after 7.0 s (failed polls: 3)",
             ABOUT | {"failures": 3, "elapsed": 7.0},
         ),
     ]
-    fields = [fields for event, _, fields in told(caplog, logging.DEBUG) if event == "poll_failed"]
+    fields = [fields for event, _, fields in log_lines(caplog, logging.DEBUG) if event == "poll_failed"]
     assert fields == [failed | {"failures": failures} for failures in (1, 2, 3)]
 
 
 @virtual_time
-async def test_a_watch_that_gives_up_says_why(caplog: pytest.LogCaptureFixture) -> None:
-    """The line of a watch's end tells its error, the state last seen, and the whole reference to resume it from."""
+async def test_a_failed_watch_logs_its_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The record of a watch's end holds its error, the last state, and the whole reference to resume it with."""
     server = ScriptedServer()
     server.diff(5, wire(5, JobState.COMPLETED))
     stale = JobRef.image_diff(5, newer_than=datetime.fromisoformat("2026-01-01T00:00:00Z"))
     [result] = await JobWatcher(server.client(), interval=10, stale_after=30).wait_all([stale])
-    [(event, message, fields)] = told(caplog)
+    [(event, message, fields)] = log_lines(caplog)
     assert (event, fields["ref"]) == ("watch_ended", str(stale))
     assert message == (
-        f"{stale}: watch ended as error after 30.0 s, polls: {result.polls}: "
-        f"StaleJobError('no status of the awaited run: {stale} (last seen Completed at 100 %)')"
+        f"{stale}: error after 30.0 s (polls: {result.polls}): "
+        f"StaleJobError('the server still shows the previous run: {stale} (last seen Completed at 100 %)')"
     )
     assert (fields["outcome"], fields["error_type"], fields["state"]) == ("error", "StaleJobError", "completed")
 
 
 @virtual_time
-async def test_a_watch_that_nobody_waits_for_ends_as_cancelled(caplog: pytest.LogCaptureFixture) -> None:
-    """A cancelled watch leaves one line, however long its watcher stays."""
+async def test_a_cancelled_watch_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A cancelled watch logs one record for its end."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     async with JobWatcher(server.client(), interval=5) as watcher:
@@ -116,19 +116,19 @@ async def test_a_watch_that_nobody_waits_for_ends_as_cancelled(caplog: pytest.Lo
         await asyncio.sleep(12)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    [_, (event, message, fields)] = told(caplog)
+    [_, (event, message, fields)] = log_lines(caplog)
     assert (event, fields["outcome"], fields["polls"]) == ("watch_ended", "cancelled", 3)
-    assert message == "image-version/9012: watch ended as cancelled after 12.0 s, polls: 3"
+    assert message == "image-version/9012: cancelled after 12.0 s (polls: 3)"
 
 
 @virtual_time
-async def test_a_repeated_call_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Each time that a single call is about to be sent again is a line, with how long it waits for that."""
+async def test_a_repeated_call_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Each repetition of a call is logged, with the pause before it."""
     server = ScriptedServer()
     server.diff(5, httpx.ReadTimeout("slow"), httpx.Response(503), wire(5))
     await server.client().image_diffs.status(5)
     path = "/cfp/v1/imagediff/5/status"
-    lines = told(caplog)
+    lines = log_lines(caplog)
     assert [event for event, _, _ in lines] == ["call_repeated"] * 2
     waits = [fields.pop("wait") for _, _, fields in lines]
     assert [fields for _, _, fields in lines] == [
@@ -142,28 +142,28 @@ async def test_a_repeated_call_is_told(caplog: pytest.LogCaptureFixture) -> None
 
 
 @virtual_time
-async def test_a_cool_down_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """However many answers ask for it, that the whole client holds back is one warning, and prolonging it none."""
+async def test_a_cooldown_logs_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A cooldown of the client logs one warning, and no further one if it is extended."""
     server = ScriptedServer()
     for job_id, seconds in ((1, "30"), (2, "20"), (3, "40")):
         server.version(job_id, answer({}, 429, **{"Retry-After": seconds}), wire(job_id, JobState.COMPLETED))
     watcher = JobWatcher(server.client())
     await watcher.wait_all(map(JobRef.image_version, (1, 2, 3)))
     fields = {"error_type": "RateLimitError", "status_code": 429}
-    assert told(caplog, logging.WARNING) == [
+    assert log_lines(caplog, logging.WARNING) == [
         ("cooling_down", "rate limited (HTTP 429): pausing all requests for 30.0 s", fields | {"wait": 30.0}),
     ]
-    waits = [fields["wait"] for event, _, fields in told(caplog, logging.DEBUG) if event == "cooling_down"]
+    waits = [fields["wait"] for event, _, fields in log_lines(caplog, logging.DEBUG) if event == "cooling_down"]
     assert waits == [30.0, 40.0]
 
 
 @virtual_time
-async def test_an_attempt_is_told_at_debug(caplog: pytest.LogCaptureFixture) -> None:
-    """Each request is a line at DEBUG, with what came of it."""
+async def test_each_request_is_logged_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    """Each request is logged at DEBUG, with its result."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(500, json={}), httpx.ReadError("reset"), wire(5))
     await server.client().image_diffs.status(5)
-    requests = [fields for event, _, fields in told(caplog, logging.DEBUG) if event == "request"]
+    requests = [fields for event, _, fields in log_lines(caplog, logging.DEBUG) if event == "request"]
     path = {"path": "/cfp/v1/imagediff/5/status"}
     assert requests[:2] == [path | {"status_code": 500, "size": 2}, path | {"error_type": "TransportError"}]
     assert requests[2].items() >= (path | {"status_code": 200}).items()
@@ -173,14 +173,14 @@ HOSTILE = "\r\nINFO forged\x1b[31m\u202e" * 500
 
 
 @virtual_time
-async def test_what_a_server_says_forges_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Words of the server's stand in messages alone, with what does not print written out, and cut short."""
+async def test_server_text_is_escaped(caplog: pytest.LogCaptureFixture) -> None:
+    """Text from the server appears in messages only, escaped and cut short."""
     server = ScriptedServer()
-    musing = wire(9012, None, jobstateid=8, jobstatename=HOSTILE)
+    unknown = wire(9012, None, jobstateid=8, jobstatename=HOSTILE)
     failed = wire(9012, JobState.FAILED, joberror=HOSTILE)
-    server.version(9012, musing, httpx.Response(500, json=envelope(HOSTILE)), httpx.ReadError(HOSTILE), failed)
+    server.version(9012, unknown, httpx.Response(500, json=envelope(HOSTILE)), httpx.ReadError(HOSTILE), failed)
     await JobWatcher(server.client(), interval=5).wait(REF, check=False)
-    lines = told(caplog, logging.DEBUG)
+    lines = log_lines(caplog, logging.DEBUG)
     assert len([message for _, message, _ in lines if "forged" in message]) == 5
     for _, message, fields in lines:
         assert message.isprintable()
@@ -189,32 +189,32 @@ async def test_what_a_server_says_forges_no_line(caplog: pytest.LogCaptureFixtur
 
 
 @virtual_time
-async def test_what_others_errors_say_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that is none of ours, such as a signer's or a strategy's, can quote anything: its class is named."""
+async def test_messages_of_foreign_errors_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An error of another package, such as a signer's, can quote anything: only its class is logged."""
     server = ScriptedServer()
     server.version(9012, LookupError("a secret"))
     [result] = await JobWatcher(server.client()).wait_all([REF])
     assert isinstance(result.error, LookupError)
-    assert [(message, fields["error_type"]) for _, message, fields in told(caplog)] == [
+    assert [(message, fields["error_type"]) for _, message, fields in log_lines(caplog)] == [
         ("image-version/9012: poll failed: LookupError", "LookupError"),
-        ("image-version/9012: watch ended as error after 0.0 s, polls: 0: LookupError", "LookupError"),
+        ("image-version/9012: error after 0.0 s (polls: 0): LookupError", "LookupError"),
     ]
     assert "a secret" not in caplog.text
 
 
 @virtual_time
-async def test_the_fields_are_the_documented_ones(caplog: pytest.LogCaptureFixture) -> None:
-    """Each event, with its level and its fields, is one that the log's documentation lists."""
+async def test_the_fields_are_documented(caplog: pytest.LogCaptureFixture) -> None:
+    """Each event, with its level and fields, is listed in the documentation of `_logging`."""
     server, documented = ScriptedServer(), _documented()
     server.version(9012, QUEUED, httpx.Response(429), httpx.Response(500), wire(9012, None, jobstateid=8), COMPLETED)
     server.version(1, httpx.ReadError("reset"), COMPLETED)
 
-    def complain(_: object) -> None:
+    def fail(_: object) -> None:
         raise LookupError
 
     client = server.client()
     await client.image_versions.status(1)
-    await JobWatcher(client, interval=5).wait(REF, on_update=complain)
+    await JobWatcher(client, interval=5).wait(REF, on_update=fail)
     seen = set()
     for record in caplog.records:
         fields = {name.removeprefix("clanforge_") for name in vars(record) if name.startswith("clanforge_")}

@@ -1,4 +1,4 @@
-"""How a watch's span is linked to the spans that httpx's own instrumentation makes of its requests."""
+"""Links from a watch's span to the spans that the httpx instrumentation makes of its requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 @pytest.fixture
 def instrumented(collected: Collected) -> Iterator[None]:
-    """Every pool of httpx's that is used in the test."""
+    """Instrument every httpx pool of the test."""
     instrumentor = HTTPXClientInstrumentor()
     instrumentor.instrument(tracer_provider=collected.tracers)
     yield
@@ -41,7 +41,7 @@ def traced(server: ScriptedServer, tracers: TracerProvider) -> httpx.AsyncBaseTr
 
 @pytest.mark.usefixtures("instrumented")
 async def test_watches_are_linked_to_their_requests(collected: Collected) -> None:
-    """Over the client's own pool each watch is linked to the requests that it shared, which belong to no watch."""
+    """Over the client's own pool each watch links to the requests that it shared; their spans have no parent."""
     answers = [http_answer(each) for each in (RUNNING, {}, COMPLETED)]
     async with (
         LoopbackServer(lambda _: answers.pop(0)) as server,
@@ -58,8 +58,8 @@ async def test_watches_are_linked_to_their_requests(collected: Collected) -> Non
 
 
 @pytest.mark.usefixtures("instrumented")
-async def test_a_single_call_is_a_part_of_its_callers_span(collected: Collected) -> None:
-    """The request of a call that somebody awaits is a child of the span in which they do."""
+async def test_a_single_call_belongs_to_its_callers_span(collected: Collected) -> None:
+    """The request of a single call is a child of its caller's span."""
     async with (
         LoopbackServer(lambda _: http_answer(COMPLETED)) as server,
         ClanforgeClient(("key", "secret"), base_url=server.url) as client,
@@ -71,8 +71,8 @@ async def test_a_single_call_is_a_part_of_its_callers_span(collected: Collected)
 
 
 @virtual_time
-async def test_polls_belong_to_no_span_whoever_has_them_made(collected: Collected) -> None:
-    """Neither the span in which a watch was begun, nor another job's poll before it, becomes a request's parent."""
+async def test_polls_have_no_parent_span(collected: Collected) -> None:
+    """Neither the span of a watch's caller nor another job's poll becomes the parent of a request."""
     server, tracer = ScriptedServer(), collected.tracers.get_tracer("service")
     for job_id in range(1, 6):
         server.version(job_id, wire(job_id), wire(job_id), wire(job_id, JobState.COMPLETED))
@@ -92,7 +92,7 @@ async def test_polls_belong_to_no_span_whoever_has_them_made(collected: Collecte
 
 @virtual_time
 async def test_a_long_watch_keeps_the_last_links(collected: Collected) -> None:
-    """Of an hour's requests, a watch's span is linked to the last 32."""
+    """The span of a watch with 720 requests links to the last 32."""
     server = ScriptedServer()
     server.version(9012, *[RUNNING] * 719, COMPLETED)
     await JobWatcher(server.client(transport=traced(server, collected.tracers)), interval=5).wait(REF)
@@ -102,8 +102,8 @@ async def test_a_long_watch_keeps_the_last_links(collected: Collected) -> None:
 
 
 @virtual_time
-async def test_a_request_is_sent_as_it_was_built(collected: Collected) -> None:
-    """What an instrumentation adds is true of one sending: once it is gone, requests carry no trace and get no link."""
+async def test_trace_headers_are_not_reused(collected: Collected) -> None:
+    """Trace headers apply to one request: later requests without instrumentation carry none and get no link."""
     server = ScriptedServer()
     inner = httpx.MockTransport(server._handle)
     instrumentation = AsyncOpenTelemetryTransport(inner, tracer_provider=collected.tracers)
@@ -123,8 +123,8 @@ async def test_a_request_is_sent_as_it_was_built(collected: Collected) -> None:
 
 
 @virtual_time
-async def test_what_is_not_recorded_is_not_linked(collected: Collected) -> None:
-    """Neither a request that was not sampled nor headers that tell of no trace make a link."""
+async def test_unsampled_requests_are_not_linked(collected: Collected) -> None:
+    """Neither an unsampled request nor headers without a trace make a link."""
     server = ScriptedServer()
     unsampled = traced(server, TracerProvider(sampler=ALWAYS_OFF))
 

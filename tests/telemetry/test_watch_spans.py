@@ -1,4 +1,4 @@
-"""Each watch is a span."""
+"""Spans of watches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 @virtual_time
 async def test_a_watch_is_a_span(collected: Collected) -> None:
-    """A watch's span tells what was watched and how it ended, with an event for each state, but none for progress."""
+    """A watch's span holds its reference and outcome, with an event for each state but none for mere progress."""
     server = ScriptedServer()
     server.version(9012, QUEUED, QUEUED, RUNNING, RUNNING | {"jobprogress": 70}, COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
@@ -51,8 +51,8 @@ async def test_a_watch_is_a_span(collected: Collected) -> None:
 
 
 @virtual_time
-async def test_a_watch_belongs_to_the_span_in_which_it_was_begun(collected: Collected) -> None:
-    """Whichever way somebody waits, and whoever else does, the watch's span is a child of their own."""
+async def test_a_span_of_a_watch_is_a_child_of_the_callers_span(collected: Collected) -> None:
+    """In every method a watch's span is a child of its own caller's span."""
     server = ScriptedServer()
     server.version(9012, RUNNING, COMPLETED)
     server.version(9013, wire(9013, JobState.COMPLETED))
@@ -81,10 +81,8 @@ ENDS: list[Any] = [
 
 @pytest.mark.parametrize(("answer", "outcome", "error"), ENDS)
 @virtual_time
-async def test_a_watch_without_success_is_a_span_in_error(
-    answer: Any, outcome: str, error: str, collected: Collected
-) -> None:
-    """What ended a watch is named by its class, in the span and in the count, and nothing more is said of it."""
+async def test_a_failed_watch_is_a_span_in_error(answer: Any, outcome: str, error: str, collected: Collected) -> None:
+    """The span and the count name an error by its class only."""
     server = ScriptedServer()
     server.version(9012, answer)
     await JobWatcher(server.client(), interval=5, timeout=60).wait_all([REF])
@@ -97,8 +95,8 @@ async def test_a_watch_without_success_is_a_span_in_error(
 
 
 @virtual_time
-async def test_a_watch_that_is_given_up_is_a_span_too(collected: Collected) -> None:
-    """Cancelled, a watch is no error, even where it saw an earlier run's end; closed with its watcher, it is one."""
+async def test_a_cancelled_or_closed_watch_has_a_span(collected: Collected) -> None:
+    """A cancelled watch is no error, even after a stale terminal status; a closed one is."""
     server = ScriptedServer()
     server.diff(5, wire(5, JobState.COMPLETED))
     stale = JobRef.image_diff(5, newer_than=datetime.fromisoformat("2026-01-01T00:00:00Z"))
@@ -111,18 +109,18 @@ async def test_a_watch_that_is_given_up_is_a_span_too(collected: Collected) -> N
     ends = [(attributes(span)["clanforge.outcome"], span.status.description) for span in collected.spans()]
     assert ends == [("cancelled", None), ("error", "WatchClosedError")]
     assert not collected.spans()[0].events
-    assert "clanforge.notice_delay" not in collected.figures()
+    assert "clanforge.notice_delay" not in collected.metrics()
 
 
 @virtual_time
-async def test_what_a_listener_does_is_no_part_of_a_poll(collected: Collected) -> None:
-    """``on_update`` runs in the context of whoever waits, as it does without OpenTelemetry."""
+async def test_on_update_runs_in_the_callers_span(collected: Collected) -> None:
+    """``on_update`` runs in its caller's span."""
     server, seen = ScriptedServer(), list[trace.Span]()
     server.on("imageversion/status", 9012, in_turn(RUNNING, COMPLETED))
 
-    def listen(_: Job) -> None:
+    def on_update(_: Job) -> None:
         seen.append(trace.get_current_span())
 
     with collected.tracers.get_tracer("service").start_as_current_span("waiting") as waiting:
-        await JobWatcher(server.client(), interval=5).wait(REF, on_update=listen)
+        await JobWatcher(server.client(), interval=5).wait(REF, on_update=on_update)
     assert seen == [waiting, waiting]

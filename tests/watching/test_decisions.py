@@ -1,4 +1,4 @@
-"""The rules of a watch, driven by hand: no loop, no network and no clock but the numbers that a test passes in."""
+"""`decide`: the decisions of a watch, result by result."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from clanforge_async._watching.decisions import (
     WatchPolicy,
     WatchState,
     decide,
-    failure_of,
 )
+from clanforge_async.jobs import job_failure
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 BEGAN = 100.0
 RETRIED = JobRef.image_diff(5678, newer_than=NOW)
 
-PASSING = [
+TRANSIENT = [
     pytest.param(TransportError("connection lost", request_sent=True), id="transport"),
     pytest.param(RequestTimeoutError("no response in time", request_sent=True), id="timeout"),
     pytest.param(RateLimitError("too many", status_code=429), id="429"),
@@ -61,7 +61,7 @@ PASSING = [
     pytest.param(ServerError("gateway timeout", status_code=504), id="504"),
     pytest.param(InvalidResponseError("not JSON"), id="unreadable"),
 ]
-FINAL = [
+PERMANENT = [
     pytest.param(BadRequestError("missing parameter", status_code=400), id="400"),
     pytest.param(AuthenticationError("wrong keys", status_code=401), id="401"),
     pytest.param(PermissionDeniedError("forbidden", status_code=403), id="403"),
@@ -83,60 +83,60 @@ def diff(state: JobState | None = JobState.RUNNING, updated: float = 0.0, **fiel
     return ImageDiffJob(id=5678, state=state, created_at=NOW, updated_at=updated_at, **fields)
 
 
-def beginning(ref: JobRef | None = None, **known: Any) -> WatchState:
+def initial_state(ref: JobRef | None = None, **known: Any) -> WatchState:
     return WatchState(ref=ref or JobRef.image_version(9012), began=BEGAN, **known)
 
 
-def seen(what: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
-    return PollResult(seen=what, at=at, server_time=NOW)
+def seen(result: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
+    return PollResult(seen=result, at=at, server_time=NOW)
 
 
 def every(interval: Interval, **options: float) -> WatchPolicy:
     return WatchPolicy(retrying=strategy(interval), **options)
 
 
-def followed(
-    observations: Iterable[Job | ClanforgeError],
-    rules: WatchPolicy,
+def run_watch(
+    results: Iterable[Job | ClanforgeError],
+    policy: WatchPolicy,
     ref: JobRef | None = None,
 ) -> tuple[list[float], Finished]:
-    """Make each observation as soon as the rules allow it; return when each was made and how the watch ended."""
-    state, at, times = beginning(ref), BEGAN, list[float]()
-    for what in observations:
+    """Pass each result to `decide` when the policy wants it; return the times, and the end."""
+    state, at, times = initial_state(ref), BEGAN, list[float]()
+    for result in results:
         times.append(at)
-        outcome = decide(state, seen(what, at), rules)
+        outcome = decide(state, seen(result, at), policy)
         if isinstance(outcome, Finished):
             return times, outcome
         state, at = outcome.state, at + outcome.after
     pytest.fail("the watch did not end")
 
 
-def for_ever(what: Job | ClanforgeError) -> Iterable[Job | ClanforgeError]:
+def repeat(result: Job | ClanforgeError) -> Iterable[Job | ClanforgeError]:
     while True:
-        yield what
+        yield result
 
 
 @pytest.mark.parametrize("state", [JobState.CREATED, JobState.PENDING, JobState.QUEUED, JobState.RUNNING, None])
-def test_a_job_that_has_not_ended_is_polled_again(state: JobState | None) -> None:
-    """A job before its end, or in a state that nobody knows, is news and is polled again after the interval."""
+def test_an_unfinished_job_is_polled_again(state: JobState | None) -> None:
+    """A job that has not ended, or is in an unknown state, is an update and is polled again after the interval."""
     job = version(state)
-    outcome = decide(beginning(), seen(job), every(7))
+    outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.news) == (7.0, 0.0, job)
+    assert (outcome.after, outcome.at_least, outcome.update) == (7.0, 0.0, job)
     assert outcome.state.last_job is job
-    assert (outcome.state.polls, outcome.state.idle_for, outcome.state.fruitless) == (1, 7.0, 0)
+    assert (outcome.state.polls, outcome.state.idle_for, outcome.state.polls_without_news) == (1, 7.0, 0)
 
 
-def test_failures_of_a_running_job_are_no_end() -> None:
-    """``jobfailed`` counts failures; above 0 on a running job, with a message even, it ends no watch."""
+def test_failures_of_a_running_job_do_not_end_the_watch() -> None:
+    """``jobfailed`` counts failures; above 0 on a running job, even with a message, it ends no watch."""
     job = version(failure_count=3, error="the machine was lost", progress=100)
-    assert isinstance(decide(beginning(), seen(job), every(7)), PollAgain)
+    assert isinstance(decide(initial_state(), seen(job), every(7)), PollAgain)
 
 
 def test_a_completed_job_ends_the_watch() -> None:
-    """Completed is the end, and no error."""
+    """Completed ends the watch without an error."""
     job = version(JobState.COMPLETED)
-    outcome = decide(beginning(), seen(job), every(7))
+    outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, Finished)
     assert (outcome.job, outcome.error) == (job, None)
     assert (outcome.state.polls, outcome.state.last_job) == (1, job)
@@ -147,9 +147,9 @@ def test_a_completed_job_ends_the_watch() -> None:
     [(JobState.FAILED, JobFailedError), (JobState.SQUASHED, JobSquashedError)],
 )
 def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[JobFailedError]) -> None:
-    """Failed and Squashed are ends too, each with its error, which carries the job."""
+    """Failed and Squashed end the watch, each with its error, which holds the job."""
     job = version(state)
-    outcome = decide(beginning(), seen(job), every(7))
+    outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, Finished)
     assert type(outcome.error) is error
     assert outcome.job is job
@@ -157,87 +157,89 @@ def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[Jo
     assert outcome.error.job is job
 
 
-def test_the_end_of_a_job_is_the_end_of_an_outage() -> None:
-    """Whoever is shown the state in which a watch has ended sees no failure that goes on."""
-    outcome = decide(beginning(failing_since=BEGAN, fruitless=2), seen(version(JobState.COMPLETED), 120.0), every(60))
+def test_the_end_of_a_job_ends_an_outage() -> None:
+    """The state of a watch that ended with its job shows no ongoing failure."""
+    outcome = decide(
+        initial_state(failing_since=BEGAN, polls_without_news=2), seen(version(JobState.COMPLETED), 120.0), every(60)
+    )
     assert isinstance(outcome, Finished)
     assert outcome.state.failing_since is None
 
 
-@pytest.mark.parametrize("error", PASSING)
-def test_what_can_pass_is_waited_out(error: ClanforgeError) -> None:
-    """A failure that can pass makes no news, takes nothing back, and is followed by another poll a second later."""
+@pytest.mark.parametrize("error", TRANSIENT)
+def test_a_transient_failure_is_retried(error: ClanforgeError) -> None:
+    """A transient failure seen no update, keeps the last job, and is followed by a poll a second later."""
     job = version()
-    outcome = decide(beginning(last_job=job), seen(error, 130.0), every(7))
+    outcome = decide(initial_state(last_job=job), seen(error, 130.0), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.news) == (1.0, 0.0, None)
+    assert (outcome.after, outcome.at_least, outcome.update) == (1.0, 0.0, None)
     assert outcome.state.last_job is job
-    assert (outcome.state.failing_since, outcome.state.fruitless, outcome.state.polls) == (130.0, 1, 1)
+    assert (outcome.state.failing_since, outcome.state.polls_without_news, outcome.state.polls) == (130.0, 1, 1)
 
 
-@pytest.mark.parametrize("error", FINAL)
-def test_what_cannot_pass_ends_the_watch_at_once(error: ClanforgeError) -> None:
-    """A refusal ends the watch with itself; the job has not ended with it."""
-    outcome = decide(beginning(last_job=version()), seen(error), every(7))
+@pytest.mark.parametrize("error", PERMANENT)
+def test_a_permanent_failure_ends_the_watch_at_once(error: ClanforgeError) -> None:
+    """A refusal ends the watch with its error, and without a job."""
+    outcome = decide(initial_state(last_job=version()), seen(error), every(7))
     assert isinstance(outcome, Finished)
     assert outcome.error is error
     assert outcome.job is None
     assert outcome.state.last_job == version()
 
 
-@pytest.mark.parametrize("error", PASSING)
-def test_an_outage_is_given_up_after_the_tolerance(error: ClanforgeError) -> None:
-    """Failed polls are repeated after 1, 2, 4, 8 and then every 15 s, the last exactly when the tolerance is over."""
-    times, end = followed(for_ever(error), every(60, outage_tolerance=50))
+@pytest.mark.parametrize("error", TRANSIENT)
+def test_an_outage_ends_the_watch_after_the_tolerance(error: ClanforgeError) -> None:
+    """Failed polls are repeated after 1, 2, 4, 8 and then every 15 s, the last exactly at the end of the tolerance."""
+    times, end = run_watch(repeat(error), every(60, outage_tolerance=50))
     assert times == [100, 101, 103, 107, 115, 130, 145, 150]
     assert end.error is error
     assert end.state.polls == len(times)
 
 
-def test_patience_lasts_to_its_last_moment() -> None:
-    """However little of it is left, failures and stale answers are borne until the tolerance is over."""
-    rules, old = every(60, outage_tolerance=15.5, stale_after=15.5), diff(JobState.COMPLETED, updated=-1)
+def test_the_last_poll_is_at_the_end_of_the_tolerance() -> None:
+    """The last poll of a series of failures or stale statuses is made exactly at the end of the tolerance."""
+    policy, old = every(60, outage_tolerance=15.5, stale_after=15.5), diff(JobState.COMPLETED, updated=-1)
     for answer in (ServerError("broken", status_code=500), old):
-        times, _ = followed(for_ever(answer), rules, RETRIED)
+        times, _ = run_watch(repeat(answer), policy, RETRIED)
         assert times == [100, 101, 103, 107, 115, 115.5]
 
 
-def test_failed_polls_are_no_rarer_than_good_ones() -> None:
-    """An interval shorter than the pauses after failures holds for failed polls too."""
-    times, _ = followed(for_ever(ServerError("broken", status_code=500)), every(3, outage_tolerance=10))
+def test_a_shorter_interval_applies_to_failed_polls_too() -> None:
+    """An interval shorter than the pauses after failures applies to failed polls too."""
+    times, _ = run_watch(repeat(ServerError("broken", status_code=500)), every(3, outage_tolerance=10))
     assert times == [100, 101, 103, 106, 109, 110]
 
 
-def test_without_any_tolerance_the_first_failure_is_the_end() -> None:
+def test_a_tolerance_of_zero_ends_at_the_first_failure() -> None:
     """``outage_tolerance=0`` gives up at the first failed poll."""
     error = ServerError("broken", status_code=500)
-    outcome = decide(beginning(), seen(error), every(7, outage_tolerance=0))
+    outcome = decide(initial_state(), seen(error), every(7, outage_tolerance=0))
     assert isinstance(outcome, Finished)
     assert outcome.error is error
 
 
-def test_a_good_answer_ends_the_outage() -> None:
-    """The tolerance is for an unbroken series: it starts anew after a good answer, and so do the growing pauses."""
+def test_a_good_poll_ends_the_outage() -> None:
+    """A good poll resets the tolerance and the growing pauses."""
     broken = ServerError("broken", status_code=500)
-    times, end = followed([broken] * 5 + [version()] + [broken] * 9, every(10, outage_tolerance=20))
+    times, end = run_watch([broken] * 5 + [version()] + [broken] * 9, every(10, outage_tolerance=20))
     assert times[:6] == [100, 101, 103, 107, 115, 120]
     assert times[6:] == [130, 131, 133, 137, 145, 150]
     assert end.error is broken
 
 
-def test_the_outage_ends_with_the_last_error() -> None:
-    """Of several failures in a row it is the last that is raised."""
+def test_an_outage_raises_the_last_error() -> None:
+    """Of several failures in a row the last one is raised."""
     last = TransportError("connection lost", request_sent=True)
     errors = [ServerError("broken", status_code=500), InvalidResponseError("not JSON"), last]
-    _, end = followed(errors, every(60, outage_tolerance=3))
+    _, end = run_watch(errors, every(60, outage_tolerance=3))
     assert end.error is last
 
 
 @pytest.mark.parametrize("error_class", [RateLimitError, ServerError])
-def test_the_time_that_the_server_names_is_kept(error_class: type[APIError]) -> None:
-    """``Retry-After`` is waited out whatever the tolerance, and is told apart from what the rules would like."""
+def test_retry_after_is_respected(error_class: type[APIError]) -> None:
+    """``Retry-After`` is kept whatever the tolerance, and is returned apart from the policy's pause."""
     error = error_class("later", status_code=429, retry_after=600.0)
-    outcome = decide(beginning(), seen(error), every(5, outage_tolerance=30))
+    outcome = decide(initial_state(), seen(error), every(5, outage_tolerance=30))
     assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least) == (600.0, 600.0)
     assert outcome.state.idle_for == 600.0
@@ -245,145 +247,152 @@ def test_the_time_that_the_server_names_is_kept(error_class: type[APIError]) -> 
     assert isinstance(decide(outcome.state, seen(error, 700.0), every(5)), Finished)
 
 
-def test_a_short_time_that_the_server_names_shortens_nothing() -> None:
-    """``Retry-After`` is a least: the pause of the rules holds where it is longer."""
+def test_a_short_retry_after_shortens_no_pause() -> None:
+    """``Retry-After`` is a minimum: a longer pause of the policy stays."""
     error = RateLimitError("later", status_code=429, retry_after=0.5)
-    outcome = decide(beginning(), seen(error), every(5))
+    outcome = decide(initial_state(), seen(error), every(5))
     assert isinstance(outcome, PollAgain)
     assert (outcome.after, outcome.at_least) == (1.0, 0.5)
 
 
 @pytest.mark.parametrize("state", list(JobState))
-def test_a_stale_status_is_no_news(state: JobState) -> None:
-    """A status from before ``newer_than`` neither ends the watch nor is told to anybody, terminal or not."""
+def test_a_stale_status_is_no_update(state: JobState) -> None:
+    """A status from before ``newer_than`` neither ends the watch nor is an update, terminal or not."""
     old = diff(state, updated=-1)
-    outcome = decide(beginning(RETRIED), seen(old), every(60))
+    outcome = decide(initial_state(RETRIED), seen(old), every(60))
     assert isinstance(outcome, PollAgain)
-    assert outcome.news is None
-    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.memory) == (BEGAN, old, ForecastState())
-    assert (outcome.state.polls, outcome.state.fruitless) == (1, 1)
+    assert outcome.update is None
+    assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.forecast_state) == (
+        BEGAN,
+        old,
+        ForecastState(),
+    )
+    assert (outcome.state.polls, outcome.state.polls_without_news) == (1, 1)
 
 
 @pytest.mark.parametrize("updated", [0, 1])
-def test_a_status_of_that_very_second_is_news(updated: float) -> None:
+def test_a_status_of_the_same_second_counts(updated: float) -> None:
     """A status updated at ``newer_than`` or later counts."""
-    outcome = decide(beginning(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
+    outcome = decide(initial_state(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
     assert isinstance(outcome, Finished)
     assert outcome.error is None
 
 
-def test_stale_for_too_long_is_an_error() -> None:
-    """Nothing but stale answers within ``stale_after`` ends in `StaleJobError`, on time, with what was seen last."""
+def test_stale_for_too_long_raises() -> None:
+    """Only stale statuses within ``stale_after`` end in `StaleJobError`, on time, with the last snapshot."""
     old = diff(JobState.COMPLETED, updated=-1)
-    times, end = followed(for_ever(old), every(60, stale_after=40), RETRIED)
+    times, end = run_watch(repeat(old), every(60, stale_after=40), RETRIED)
     assert times == [100, 101, 103, 107, 115, 130, 140]
     assert isinstance(end.error, StaleJobError)
     assert (end.error.ref, end.error.last_job, end.job) == (RETRIED, old, None)
 
 
-def test_news_ends_the_staleness() -> None:
-    """Once news has come, only a new series of stale answers counts, from its own beginning."""
+def test_an_update_ends_a_stale_series() -> None:
+    """After an update a new series of stale statuses counts from its own start."""
     old, new = diff(JobState.FAILED, updated=-1), diff(updated=0)
-    rules = every(60, stale_after=40)
-    state = beginning(RETRIED, stale_since=BEGAN, fruitless=3)
-    good = decide(state, seen(new, 139.0), rules)
+    policy = every(60, stale_after=40)
+    state = initial_state(RETRIED, stale_since=BEGAN, polls_without_news=3)
+    good = decide(state, seen(new, 139.0), policy)
     assert isinstance(good, PollAgain)
-    assert (good.state.stale_since, good.state.fruitless, good.news) == (None, 0, new)
-    again = decide(good.state, seen(old, 150.0), rules)
+    assert (good.state.stale_since, good.state.polls_without_news, good.update) == (None, 0, new)
+    again = decide(good.state, seen(old, 150.0), policy)
     assert isinstance(again, PollAgain)
     assert (again.state.stale_since, again.after) == (150.0, 1.0)
 
 
-def test_failed_polls_do_not_end_the_staleness() -> None:
-    """A failure in between proves nothing new: the staleness goes on counting from where it began."""
+def test_failed_polls_do_not_end_a_stale_series() -> None:
+    """Failed polls do not reset the start of a series of stale statuses."""
     old, broken = diff(JobState.FAILED, updated=-1), ServerError("broken", status_code=500)
     polled: list[Job | ClanforgeError] = [old, broken, old, broken, old, old]
-    times, end = followed(polled, every(60, stale_after=15, outage_tolerance=2), RETRIED)
+    times, end = run_watch(polled, every(60, stale_after=15, outage_tolerance=2), RETRIED)
     assert times == [100, 101, 103, 107, 109, 115]
     assert isinstance(end.error, StaleJobError)
 
 
-def test_a_stale_answer_is_an_answer() -> None:
-    """A stale status ends an outage: the server could be reached."""
-    state = beginning(RETRIED, failing_since=BEGAN, fruitless=2)
+def test_a_stale_status_ends_an_outage() -> None:
+    """A stale status ends an outage: the server has answered."""
+    state = initial_state(RETRIED, failing_since=BEGAN, polls_without_news=2)
     outcome = decide(state, seen(diff(JobState.FAILED, updated=-1), 120.0), every(60))
     assert isinstance(outcome, PollAgain)
     assert (outcome.state.failing_since, outcome.state.stale_since) == (None, 120.0)
 
 
-def test_the_latest_sighting_is_remembered() -> None:
-    """A strategy may ask what was seen last, and what has been foretold up to then."""
-    state = beginning()
+def test_the_forecast_keeps_the_last_sample() -> None:
+    """The forecast's state holds the last sample seen."""
+    state = initial_state()
     for progress in range(20):
         outcome = decide(state, seen(version(started_at=NOW, progress=progress)), every(1))
         assert isinstance(outcome, PollAgain)
         state = outcome.state
-    assert state.memory.last is not None
-    assert state.memory.last.progress == 19
+    assert state.forecast_state.last is not None
+    assert state.forecast_state.last.progress == 19
 
 
 @pytest.mark.parametrize("pause", [0.0, -3.0])
-def test_a_strategy_that_asks_for_no_pause_gets_none(pause: float) -> None:
+def test_a_negative_pause_becomes_zero(pause: float) -> None:
     """A pause is never negative."""
-    outcome = decide(beginning(), seen(version()), every(lambda _: pause))
+    outcome = decide(initial_state(), seen(version()), every(lambda _: pause))
     assert isinstance(outcome, PollAgain)
     assert outcome.after == 0.0
 
 
-def test_a_strategy_that_names_no_number_is_at_fault() -> None:
-    """A strategy that answers with NaN is refused: no pause can be made of it, and no clock would ever reach it."""
+def test_a_strategy_that_returns_nan_raises() -> None:
+    """A strategy that returns NaN raises `ValueError`."""
     with pytest.raises(ValueError, match=r"(?i)nan|number"):
-        decide(beginning(), seen(version()), every(lambda _: float("nan")))
+        decide(initial_state(), seen(version()), every(lambda _: float("nan")))
 
 
-def test_a_strategy_that_raises_is_heard() -> None:
-    """What a strategy raises comes out of the step."""
+def test_an_error_of_a_strategy_propagates() -> None:
+    """An error of a strategy propagates out of `decide`."""
 
     def broken(_: RetryCallState) -> float:
         msg = "no idea"
         raise LookupError(msg)
 
     with pytest.raises(LookupError, match="no idea"):
-        decide(beginning(), seen(version()), every(broken))
+        decide(initial_state(), seen(version()), every(broken))
 
 
-def test_a_strategy_is_told_what_tenacity_promises() -> None:
-    """A strategy sees the attempt, its outcome, the seconds since the start, those spent idle, and its controller."""
-    told: list[tuple[int, Any, float | None, float]] = []
+def test_a_strategy_gets_the_state_of_tenacity() -> None:
+    """A strategy gets the attempt's number and outcome, the seconds elapsed and idle, and the controller."""
+    received: list[tuple[int, Any, float | None, float]] = []
 
     def strategy_under_test(state: RetryCallState) -> float:
-        assert state.retry_object is rules.retrying
+        assert state.retry_object is policy.retrying
         assert (state.args, state.kwargs) == ((), {})
         assert state.outcome is not None
         outcome = state.outcome.exception() if state.outcome.failed else state.outcome.result()
-        told.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
+        received.append((state.attempt_number, outcome, state.seconds_since_start, state.idle_for))
         return 5.0
 
-    job, broken, rules = version(), ServerError("broken", status_code=500), every(strategy_under_test)
-    followed([job, broken, job, version(JobState.COMPLETED)], rules)
-    assert told == [(1, job, 0.0, 0.0), (2, broken, 5.0, 5.0), (3, job, 6.0, 6.0)]
+    job, broken, policy = version(), ServerError("broken", status_code=500), every(strategy_under_test)
+    run_watch([job, broken, job, version(JobState.COMPLETED)], policy)
+    assert received == [(1, job, 0.0, 0.0), (2, broken, 5.0, 5.0), (3, job, 6.0, 6.0)]
 
 
-def test_a_step_is_pure() -> None:
-    """The same state and observation give the same outcome, and the state that went in is as it was."""
-    for what in (version(), version(JobState.COMPLETED), ServerError("broken", status_code=500)):
-        state = beginning(polls=4, idle_for=9.5)
+def test_decide_is_pure() -> None:
+    """The same state and result give the same decision, and the state stays unchanged."""
+    for result in (version(), version(JobState.COMPLETED), ServerError("broken", status_code=500)):
+        state = initial_state(polls=4, idle_for=9.5)
         before = state.to_dict()
-        first, second = decide(state, seen(what), every(7)), decide(state, seen(what), every(7))
+        first, second = decide(state, seen(result), every(7)), decide(state, seen(result), every(7))
         assert first == second
         assert first.state is not state
         assert state.to_dict() == before
 
 
 STATES = [
-    pytest.param(beginning(), id="begun"),
+    pytest.param(initial_state(), id="begun"),
     pytest.param(
-        beginning(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
+        initial_state(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
         id="stale",
     ),
-    pytest.param(beginning(last_job=version(), failing_since=0.25, fruitless=3, polls=7, idle_for=12.5), id="failing"),
     pytest.param(
-        beginning(
+        initial_state(last_job=version(), failing_since=0.25, polls_without_news=3, polls=7, idle_for=12.5),
+        id="failing",
+    ),
+    pytest.param(
+        initial_state(
             JobRef.image_diff(5678),
             last_job=job_from_dict(
                 JobKind.IMAGE_DIFF,
@@ -406,21 +415,21 @@ STATES = [
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_state_is_plain_data(state: WatchState) -> None:
-    """A state is written as JSON and read back equal, job, listings, details and all."""
+def test_a_state_survives_json(state: WatchState) -> None:
+    """A state written as JSON is read back equal, with its job, listings and details."""
     assert WatchState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
 
 
-def test_a_state_with_a_memory_is_plain_data() -> None:
-    """What the strategy remembers is written and read with the rest."""
+def test_a_state_with_a_forecast_survives_json() -> None:
+    """The forecast's state is written and read with the rest."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
-    outcome = decide(beginning(), seen(job), WatchPolicy())
-    assert outcome.state.memory.eta is not None
-    assert outcome.state.memory.progress is not None
+    outcome = decide(initial_state(), seen(job), WatchPolicy())
+    assert outcome.state.forecast_state.eta is not None
+    assert outcome.state.forecast_state.progress is not None
     assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
 
 
-NO_MEMORY = ForecastState().to_dict()
+EMPTY_FORECAST = ForecastState().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -430,29 +439,29 @@ NO_MEMORY = ForecastState().to_dict()
         {"ref": 5678},
         {"last_job": {"diffid": 5678}},
         {"last_job": "image-diff/5678"},
-        {"memory": None},
-        {"memory": {}},
-        {"memory": NO_MEMORY | {"last": {"colour": "red"}}},
-        {"memory": NO_MEMORY | {"last": 5}},
-        {"memory": NO_MEMORY | {"eta": {"colour": "red"}}},
-        {"memory": NO_MEMORY | {"progress": {"latest": None, "reference": None, "successor": None}}},
+        {"forecast_state": None},
+        {"forecast_state": {}},
+        {"forecast_state": EMPTY_FORECAST | {"last": {"colour": "red"}}},
+        {"forecast_state": EMPTY_FORECAST | {"last": 5}},
+        {"forecast_state": EMPTY_FORECAST | {"eta": {"colour": "red"}}},
+        {"forecast_state": EMPTY_FORECAST | {"progress": {"latest": None, "reference": None, "successor": None}}},
     ],
 )
-def test_what_is_no_state_is_refused(fault: dict[str, Any]) -> None:
-    """Plain data that was never a state raises one of the errors that the documentation names."""
+def test_invalid_state_data_raises(fault: dict[str, Any]) -> None:
+    """Invalid data raises one of the documented errors."""
     with pytest.raises((KeyError, TypeError, ValueError, InvalidResponseError)):
-        WatchState.from_dict(beginning().to_dict() | fault)
+        WatchState.from_dict(initial_state().to_dict() | fault)
 
 
-def test_a_state_with_something_missing_is_refused() -> None:
-    """A state that lacks a field is not read."""
-    for name in (plain := beginning().to_dict()):
+def test_an_incomplete_state_raises() -> None:
+    """Data that lacks a field raises `KeyError`."""
+    for name in (plain := initial_state().to_dict()):
         with pytest.raises(KeyError, match=name):
             WatchState.from_dict({key: value for key, value in plain.items() if key != name})
 
 
-def test_a_watch_can_be_driven_from_process_to_process() -> None:
-    """A watch whose state is written and read between every two steps takes the same steps as one that is not."""
+def test_a_watch_can_move_between_processes() -> None:
+    """A watch whose state is written and read between all polls makes the same decisions."""
     broken = RateLimitError("later", status_code=429, retry_after=30.0)
     eta = NOW + timedelta(seconds=300)
     sequence: list[Job | ClanforgeError] = [
@@ -464,12 +473,12 @@ def test_a_watch_can_be_driven_from_process_to_process() -> None:
         diff(None, updated=4, state_id=8, state_name="Musing"),
         diff(JobState.FAILED, updated=5, failure_count=1, error="no space left"),
     ]
-    here = there = beginning(RETRIED)
-    for turn, what in enumerate(sequence):
-        observation = seen(what, BEGAN + 10 * turn)
-        in_one = decide(here, observation, WatchPolicy())
+    here = there = initial_state(RETRIED)
+    for number, answer in enumerate(sequence):
+        result = seen(answer, BEGAN + 10 * number)
+        in_one = decide(here, result, WatchPolicy())
         resumed = WatchState.from_dict(json.loads(json.dumps(there.to_dict())))
-        in_many = decide(resumed, observation, WatchPolicy())
+        in_many = decide(resumed, result, WatchPolicy())
         assert type(in_one) is type(in_many)
         here, there = in_one.state, in_many.state
         assert here == there
@@ -481,15 +490,15 @@ def test_a_watch_can_be_driven_from_process_to_process() -> None:
     assert str(in_one.error) == str(in_many.error) == "image-diff/5678 failed: no space left"
 
 
-def test_an_observation_without_a_server_time_has_the_local_one() -> None:
-    """Where the server does not say when it answered, this machine's clock is the best guess."""
+def test_a_result_without_a_server_time_has_the_local_one() -> None:
+    """Without a server time, a result has the local time."""
     before = datetime.now(UTC)
     assert before <= PollResult(seen=version(), at=0.0).server_time <= datetime.now(UTC)
 
 
-def test_the_failure_of_a_job() -> None:
-    """`failure_of` is the error that waiting ends with, and None for whatever has not failed."""
-    assert failure_of(version()) is None
-    assert failure_of(version(JobState.COMPLETED)) is None
-    assert type(failure_of(version(JobState.FAILED))) is JobFailedError
-    assert type(failure_of(version(JobState.SQUASHED))) is JobSquashedError
+def test_failure_of_a_job() -> None:
+    """`job_failure` returns the error of a failed or squashed job, and None for any other."""
+    assert job_failure(version()) is None
+    assert job_failure(version(JobState.COMPLETED)) is None
+    assert type(job_failure(version(JobState.FAILED))) is JobFailedError
+    assert type(job_failure(version(JobState.SQUASHED))) is JobSquashedError

@@ -1,4 +1,4 @@
-"""The main job over real sockets: many jobs, a network that fails in every way, and the right end for each."""
+"""Many watches over real sockets while requests fail in every way: each gets the right result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ENDS = {"completed": JobState.COMPLETED, "failed": JobState.FAILED, "squashed": 
 ERRORS = {"completed": type(None), "failed": JobFailedError, "squashed": JobSquashedError}
 
 
-def break_everything(simulator: Simulator) -> None:
-    """Have about one request in twenty fail, several times in each of the ways there are."""
+def add_faults(simulator: Simulator) -> None:
+    """Make about one request in twenty fail, several times in each possible way."""
     ways: list[Fault] = [
         Drop(),
         Drop(after_acting=True),
@@ -41,25 +41,25 @@ def break_everything(simulator: Simulator) -> None:
     ]
     for fault in ways:
         simulator.faults.add(fault, probability=0.03, times=3)
-    simulator.faults.add(GatewayError(429), probability=0.03, times=1)  # it slows the whole client for a second
+    simulator.faults.add(GatewayError(429), probability=0.03, times=1)  # it pauses the whole client for a second
     simulator.faults.add(Latency(0.02), probability=0.05)
     simulator.faults.add(Stale(0.2), route="image-diff status")
 
 
 def add_running_jobs(simulator: Simulator, count: int) -> dict[JobRef, Outcome]:
-    """Have some jobs run for two seconds to seven, and return how each of them is to end."""
-    chance = random.Random(5)
+    """Add jobs that run for two to seven seconds, and return the outcome of each."""
+    rng = random.Random(5)
     outcomes: dict[JobRef, Outcome] = {}
     for number in range(1, count + 1):
         add = simulator.add_image_version if number % 2 else simulator.add_image_diff
-        outcome = chance.choice(OUTCOMES)
-        ref = add(number, duration=chance.uniform(30, 90), queued_for=chance.uniform(0, 40), outcome=outcome)
+        outcome = rng.choice(OUTCOMES)
+        ref = add(number, duration=rng.uniform(30, 90), queued_for=rng.uniform(0, 40), outcome=outcome)
         outcomes[ref] = outcome
     return outcomes
 
 
-async def test_two_hundred_watches_end_right_while_one_request_in_twenty_fails() -> None:
-    """Every job ends with its own outcome, and with its true last run, whatever happens to the requests."""
+async def test_two_hundred_watches_end_correctly_despite_faults() -> None:
+    """Every watch ends with its job's own outcome and last run, although one request in twenty fails."""
     simulator = Simulator(speed=30, seed=5, quirks=True)
     to_retry = [simulator.add_image_diff(number, duration=0.001, outcome="failed") for number in range(1000, 1040)]
     async with (
@@ -75,7 +75,7 @@ async def test_two_hundred_watches_end_right_while_one_request_in_twenty_fails()
     ):
         retried = [await client.image_diffs.retry(ref.id) for ref in to_retry]
         outcomes = add_running_jobs(simulator, 160)
-        break_everything(simulator)
+        add_faults(simulator)
         results = await watcher.wait_all([*outcomes, *retried])
 
     failed = [request for request in simulator.requests if request.status is None or request.status >= 429]

@@ -1,4 +1,4 @@
-"""Closing a watcher, or what is under it, while somebody waits: nobody hangs, and nothing is left."""
+"""Closing a watcher or its client during watches: every waiter gets an error, and no task is left."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ async def outcome_of(waiting: Awaitable[Any]) -> Any:
 
 
 @virtual_time
-async def test_whoever_waits_when_the_watcher_closes_is_told() -> None:
-    """A waiter gets a `WatchClosedError` with its reference and the last snapshot, and nothing is polled any more."""
+async def test_closing_the_watcher_ends_its_watches() -> None:
+    """A waiter gets a `WatchClosedError` with its reference and the last snapshot, and polling stops."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=10)
     waiting = asyncio.create_task(watcher.wait(REF))
@@ -65,7 +65,7 @@ async def test_whoever_waits_when_the_watcher_closes_is_told() -> None:
 
 @virtual_time
 async def test_no_task_outlives_aclose() -> None:
-    """When `aclose` returns, requests in flight have ended and no task of the watcher's is left."""
+    """When `aclose` returns, requests in flight have ended and the watcher has no task left."""
     server = server_with(hang)
     for job_id in range(1, 21):
         server.on("imageversion/status", job_id, hang)
@@ -84,7 +84,7 @@ async def test_no_task_outlives_aclose() -> None:
 
 @virtual_time
 async def test_leaving_the_context_closes_the_watcher() -> None:
-    """``async with`` closes the watcher, by whichever way it is left; the client stays open."""
+    """``async with`` closes the watcher, even on an error; the client stays open."""
     server = server_with(lambda: RUNNING)
     client = server.client()
 
@@ -102,8 +102,8 @@ async def test_leaving_the_context_closes_the_watcher() -> None:
 
 
 @virtual_time
-async def test_a_closed_watcher_watches_nothing() -> None:
-    """Every way of waiting on a closed watcher raises a `WatchClosedError`, without a request."""
+async def test_a_closed_watcher_raises() -> None:
+    """Every method of a closed watcher raises `WatchClosedError`, without a request."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client())
     await watcher.aclose()
@@ -124,7 +124,7 @@ async def test_a_closed_watcher_watches_nothing() -> None:
 
 @virtual_time
 async def test_a_watcher_can_be_closed_twice() -> None:
-    """Closing again does nothing, and neither does closing one that never watched."""
+    """Closing twice, or closing an unused watcher, is harmless."""
     watcher = JobWatcher(server_with(hang).client(timeout=600))
     await watcher.aclose()
     await watcher.aclose()
@@ -136,17 +136,17 @@ async def test_a_watcher_can_be_closed_twice() -> None:
 
 
 @virtual_time
-async def test_whoever_closes_second_is_not_back_before_the_tasks_are() -> None:
-    """Of two who close at a time, neither is told that it is done while a request is still in flight."""
+async def test_concurrent_closing_waits_for_the_tasks() -> None:
+    """Of two concurrent `aclose` calls neither returns while a request is in flight."""
     server = server_with(hang)
 
-    async def linger() -> Answer:
+    async def end_slowly() -> Answer:
         try:
             return await hang()
         finally:
             await asyncio.sleep(3)
 
-    server.on("imageversion/status", 9012, linger)
+    server.on("imageversion/status", 9012, end_slowly)
     watcher = JobWatcher(server.client(timeout=600))
     waiting = asyncio.create_task(watcher.wait(REF))
     await asyncio.sleep(5)
@@ -160,8 +160,8 @@ async def test_whoever_closes_second_is_not_back_before_the_tasks_are() -> None:
 
 
 @virtual_time
-async def test_results_tell_of_the_closing() -> None:
-    """`wait_all` and `as_completed` report a closed watcher as they report everything else; `updates` raises it."""
+async def test_results_report_the_closing() -> None:
+    """`wait_all` and `as_completed` report a closed watcher in their results; `updates` raises."""
     server = server_with(lambda: RUNNING)
     server.version(1, wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(), interval=10)
@@ -191,8 +191,8 @@ async def test_results_tell_of_the_closing() -> None:
 
 
 @virtual_time
-async def test_updates_that_came_before_the_closing_are_still_yielded() -> None:
-    """A consumer that was busy when the watcher closed gets what had come by then, and then the error."""
+async def test_earlier_updates_are_yielded_after_closing() -> None:
+    """A slow consumer gets the updates from before the closing, and then the error."""
     server = server_with(lambda: wire(9012, jobprogress=int(now())))
     watcher = JobWatcher(server.client(), interval=10)
     updates = watcher.updates(REF)
@@ -206,8 +206,8 @@ async def test_updates_that_came_before_the_closing_are_still_yielded() -> None:
 
 
 @virtual_time
-async def test_a_listener_may_close_the_watcher() -> None:
-    """`aclose` from inside an ``on_update`` ends every watch, the one that it listens to included."""
+async def test_on_update_may_close_the_watcher() -> None:
+    """`aclose` inside ``on_update`` ends every watch, its own included."""
     server = server_with(lambda: wire(9012, jobprogress=int(now())))
     server.on("imageversion/status", 1, hang)
     watcher = JobWatcher(server.client(timeout=600), interval=10)
@@ -219,12 +219,12 @@ async def test_a_listener_may_close_the_watcher() -> None:
     results = await watcher.wait_all([REF, JobRef.image_version(1), REF], on_update=close)
     assert {type(result.error) for result in results} == {WatchClosedError}
     assert (now(), server.in_flight) == (20, 0)
-    gc.collect()  # a listener that was never awaited would be heard of now
+    gc.collect()  # a coroutine that was never awaited would warn now
 
 
 @virtual_time
-async def test_a_listener_that_closes_the_watcher_at_the_end_of_the_job() -> None:
-    """A job that has ended has ended: whoever closes the watcher upon that news takes nothing from it."""
+async def test_closing_in_the_last_on_update_keeps_the_result() -> None:
+    """If ``on_update`` closes the watcher upon a terminal snapshot, the watch still ends with the job."""
     watcher = JobWatcher(server_with(lambda: COMPLETED if now() >= 20 else RUNNING).client(), interval=10)
 
     closed: list[float] = []
@@ -241,18 +241,18 @@ async def test_a_listener_that_closes_the_watcher_at_the_end_of_the_job() -> Non
 
 
 @virtual_time
-async def test_closing_ends_a_listener(caplog: pytest.LogCaptureFixture) -> None:
-    """A busy ``on_update`` is cancelled with its watch, which is no fault, and has ended when `aclose` returns."""
+async def test_closing_cancels_on_update(caplog: pytest.LogCaptureFixture) -> None:
+    """A running ``on_update`` is cancelled, without a log record, and has ended when `aclose` returns."""
     ended: list[float] = []
 
-    async def dawdle(_: Job) -> None:
+    async def sleep_long(_: Job) -> None:
         try:
             await asyncio.sleep(1000)
         finally:
             ended.append(now())
 
     watcher = JobWatcher(server_with(lambda: RUNNING).client(), interval=10)
-    waiting = asyncio.create_task(watcher.wait(REF, on_update=dawdle))
+    waiting = asyncio.create_task(watcher.wait(REF, on_update=sleep_long))
     await asyncio.sleep(15)
     await watcher.aclose()
     assert ended == [15]
@@ -263,7 +263,7 @@ async def test_closing_ends_a_listener(caplog: pytest.LogCaptureFixture) -> None
 @pytest.mark.parametrize("script", [pytest.param(lambda: RUNNING, id="between"), pytest.param(hang, id="during")])
 @virtual_time
 async def test_closing_the_client_ends_its_watches(script: Callable[[], Answer | Awaitable[Answer]]) -> None:
-    """A watch whose client is closed under it gets the client's `ConfigurationError` with its next poll."""
+    """If its client is closed, a watch gets the client's `ConfigurationError` with the next poll."""
     server = server_with(script)
     client = server.client(timeout=30)
     watcher = JobWatcher(client, interval=10)
@@ -279,8 +279,8 @@ async def test_closing_the_client_ends_its_watches(script: Callable[[], Answer |
 
 
 @virtual_time
-async def test_closing_the_client_while_it_cools_down() -> None:
-    """A poll that waits for the client to cool down meets the closed client afterwards, and sends nothing."""
+async def test_closing_the_client_during_a_cooldown() -> None:
+    """A poll that waits for the client's cooldown raises after the client is closed, and sends nothing."""
     server = server_with(lambda: httpx.Response(429, headers={"Retry-After": "100"}))
     client = server.client()
     waiting = asyncio.create_task(JobWatcher(client).wait(REF))
@@ -292,17 +292,17 @@ async def test_closing_the_client_while_it_cools_down() -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 @virtual_time
-async def test_somebody_cancels_every_task_but_the_waiters(turns: int) -> None:
-    """Whatever of the watcher's is cancelled from outside, at whichever moment, the waiter does not hang for it."""
+async def test_cancelling_the_workers_ends_the_watch(turns: int) -> None:
+    """If other code cancels the watcher's tasks at any moment, the waiter does not hang."""
     watcher = JobWatcher(server_with(hang).client(timeout=600))
     waiting = asyncio.create_task(watcher.wait(REF, timeout=5000))
     for _ in range(turns):
         await asyncio.sleep(0)
-    strangers = asyncio.all_tasks() - {asyncio.current_task(), waiting}
-    for task in strangers:
+    workers = asyncio.all_tasks() - {asyncio.current_task(), waiting}
+    for task in workers:
         task.cancel()
     await asyncio.sleep(100)
-    if strangers:
+    if workers:
         assert waiting.done()
         assert isinstance(await outcome_of(waiting), WatchClosedError)
     await watcher.aclose()
@@ -311,8 +311,8 @@ async def test_somebody_cancels_every_task_but_the_waiters(turns: int) -> None:
 
 
 @virtual_time
-async def test_somebody_cancels_a_task_that_has_polled_for_others_before() -> None:
-    """Where one task makes the polls of several jobs in turn, whoever waits for the last of them does not hang."""
+async def test_cancelling_a_worker_that_polled_other_jobs_before() -> None:
+    """If a worker is cancelled, the watch of the job that it polls at that moment ends."""
     server = server_with(hang)
     server.version(1, wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(timeout=600, max_concurrency=1))
@@ -327,8 +327,8 @@ async def test_somebody_cancels_a_task_that_has_polled_for_others_before() -> No
 
 
 @virtual_time
-async def test_somebody_cancels_every_task() -> None:
-    """As at the end of `asyncio.run`: every waiter is cancelled, and nothing is left."""
+async def test_cancelling_every_task() -> None:
+    """If every task is cancelled, as at the end of `asyncio.run`, every waiter ends and nothing is left."""
     server = server_with(hang)
     server.version(1, wire(1))
     watcher = JobWatcher(server.client(timeout=600), interval=10)
@@ -348,8 +348,8 @@ async def test_somebody_cancels_every_task() -> None:
 
 
 @virtual_time
-async def test_an_iterator_that_nobody_reads_is_closed_too() -> None:
-    """A watch behind an iterator that is held but not read ends with its watcher."""
+async def test_an_unread_iterator_is_closed_too() -> None:
+    """The watch of an iterator that nobody reads ends with its watcher."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=10)
     updates, results = watcher.updates(REF), watcher.as_completed([JobRef.image_version(9012)])
@@ -366,7 +366,7 @@ async def test_an_iterator_that_nobody_reads_is_closed_too() -> None:
 
 @virtual_time
 async def test_closing_at_any_moment_leaves_nothing() -> None:
-    """Closed at any turn of the loop, before, during and after a poll, a watcher leaves neither task nor waiter."""
+    """A watcher closed at any turn of the loop leaves neither a task nor a waiter."""
     for turns in range(25):
         server = server_with(lambda: RUNNING)
         watcher = JobWatcher(server.client(), interval=10)

@@ -1,4 +1,4 @@
-"""A watch's timeout: always kept, and never the reason to miss an end that came in time."""
+"""Timeouts of watches: always kept, with a last poll just before the deadline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 
 def ends_at(moment: float, *, takes: Callable[[float], float] = lambda _: 0.0) -> Callable[[], Awaitable[Answer]]:
-    """Return the script of a job that completes at a moment; each answer shows the job as it is when it is sent."""
+    """Return the script of a job that completes at a given time; a response shows the job as it is when sent."""
 
     async def script() -> Answer:
         await asyncio.sleep(takes(now()))
@@ -51,8 +51,8 @@ async def hang() -> Answer:
 
 
 @virtual_time
-async def test_the_watchers_timeout_holds_for_each_watch() -> None:
-    """A watcher's ``timeout`` ends each of its watches so many seconds after that watch began."""
+async def test_the_watchers_timeout_applies_to_each_watch() -> None:
+    """The watcher's ``timeout`` ends each watch that many seconds after its start."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=7, timeout=60)
     for _ in range(3):
@@ -75,8 +75,8 @@ async def test_a_timeout_is_a_timeout_error() -> None:
 
 
 @virtual_time
-async def test_a_calls_own_timeout_goes_first() -> None:
-    """What a call says holds instead of what the watcher says, in either direction."""
+async def test_a_calls_timeout_overrides_the_watchers() -> None:
+    """A call's ``timeout`` overrides the watcher's, whether shorter or longer."""
     server = server_with(ends_at(100))
     watcher = JobWatcher(server.client(), interval=7, timeout=60)
     with pytest.raises(WatchTimeoutError):
@@ -87,16 +87,16 @@ async def test_a_calls_own_timeout_goes_first() -> None:
 
 @pytest.mark.parametrize("unlimited", [None, math.inf])
 @virtual_time
-async def test_none_lifts_the_watchers_timeout(unlimited: float | None) -> None:
-    """``timeout=None`` on a call means no limit, whatever the watcher's own is."""
+async def test_none_removes_the_watchers_timeout(unlimited: float | None) -> None:
+    """``timeout=None`` on a call means no limit."""
     server = server_with(ends_at(5000))
     assert (await JobWatcher(server.client(), timeout=60).wait(REF, timeout=unlimited)).is_completed
     assert now() >= 5000
 
 
 @virtual_time
-async def test_every_way_of_waiting_takes_a_timeout() -> None:
-    """`updates`, `wait_all` and `as_completed` keep to the watcher's timeout and to their own, as `wait` does."""
+async def test_every_method_has_a_timeout() -> None:
+    """`updates`, `wait_all` and `as_completed` keep to the watcher's timeout and to their own, like `wait`."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=7, timeout=60)
     ways: list[tuple[dict[str, Any], float]] = [({}, 60.0), ({"timeout": 30}, 30.0)]
@@ -114,8 +114,8 @@ async def test_every_way_of_waiting_takes_a_timeout() -> None:
 
 
 @virtual_time
-async def test_a_timeout_ends_a_request_in_flight() -> None:
-    """A request that hangs does not hold up the deadline: it is cancelled at that moment."""
+async def test_a_timeout_cancels_a_request_in_flight() -> None:
+    """A request that hangs is cancelled at the deadline."""
     server = server_with(hang)
     with pytest.raises(WatchTimeoutError) as caught:
         await JobWatcher(server.client(timeout=600), timeout=45.5).wait(REF)
@@ -125,8 +125,8 @@ async def test_a_timeout_ends_a_request_in_flight() -> None:
 
 
 @virtual_time
-async def test_a_timeout_ends_the_wait_for_a_client_that_cools_down() -> None:
-    """A watch whose poll waits in front of the client, because the server asked for it, ends on time too."""
+async def test_a_timeout_ends_the_wait_for_a_cooldown() -> None:
+    """A watch whose poll waits for the client's cooldown ends on time too."""
     server = server_with(lambda: httpx.Response(429, headers={"Retry-After": "600"}))
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), timeout=30).wait(REF)
@@ -141,7 +141,7 @@ async def test_a_timeout_ends_the_wait_for_a_client_that_cools_down() -> None:
 @pytest.mark.parametrize("end", [0.5, 15, 29.5, 29.94])
 @virtual_time
 async def test_a_job_that_ended_in_time_is_not_timed_out(interval: Any, end: float) -> None:
-    """A sleep is cut short for one last poll just before the deadline, so an end just before that is still seen."""
+    """A pause is shortened for one last poll just before the deadline, so an end shortly before is seen."""
     server = server_with(ends_at(end))
     job = await JobWatcher(server.client(), interval=interval, timeout=30).wait(REF)
     assert job.is_completed
@@ -150,7 +150,7 @@ async def test_a_job_that_ended_in_time_is_not_timed_out(interval: Any, end: flo
 
 @virtual_time
 async def test_there_is_one_last_poll() -> None:
-    """Just before the deadline is polled once, not again and again."""
+    """The last poll before the deadline is made once."""
     server = server_with(lambda: RUNNING)
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), interval=20, timeout=30).wait(REF)
@@ -159,8 +159,8 @@ async def test_there_is_one_last_poll() -> None:
 
 
 @virtual_time
-async def test_the_last_poll_leaves_time_for_its_answer() -> None:
-    """The slower the server, the earlier the last poll: twice the time that it takes to answer before the deadline."""
+async def test_the_last_poll_leaves_time_for_its_response() -> None:
+    """The last poll is made twice the duration of a poll before the deadline."""
     server = server_with(ends_at(25, takes=lambda _: 2.0))
     assert (await JobWatcher(server.client(), interval=100, timeout=30).wait(REF)).is_completed
     assert server.polls(9012) == [0, 26]
@@ -169,15 +169,15 @@ async def test_the_last_poll_leaves_time_for_its_answer() -> None:
 @pytest.mark.parametrize("interval", [1.0, 1000.0])
 @pytest.mark.parametrize("seconds", [12.0, 20.0, 29.0])
 @virtual_time
-async def test_one_slow_answer_does_not_stop_the_polls(seconds: float, interval: float) -> None:
-    """After a poll that took most of the timeout the watch polls on, its last poll included: the end may be in time."""
+async def test_one_slow_poll_does_not_stop_polling(seconds: float, interval: float) -> None:
+    """After a poll that took most of the timeout, polling goes on until the last poll."""
     server = server_with(ends_at(39, takes=lambda at: 0.0 if at else seconds))
     assert (await JobWatcher(server.client(timeout=600), interval=interval, timeout=40).wait(REF)).is_completed
 
 
 @virtual_time
-async def test_after_a_slow_answer_half_of_what_remains_must_do() -> None:
-    """Where twice the time of a poll is more than what remains, the next one has half of that to be answered in."""
+async def test_after_a_slow_poll_the_margin_is_half_of_the_remaining_time() -> None:
+    """If twice the duration of a poll exceeds the remaining time, the next poll is due after half of that."""
     server = server_with(ends_at(39, takes=lambda at: 0.0 if at else 20.0))
     await JobWatcher(server.client(timeout=600), interval=1000, timeout=40).wait(REF)
     assert server.polls(9012) == [0, 30, 39.95]
@@ -185,8 +185,8 @@ async def test_after_a_slow_answer_half_of_what_remains_must_do() -> None:
 
 @pytest.mark.parametrize("interval", [10.0, 1000.0])
 @virtual_time
-async def test_a_poll_that_waited_for_the_client_does_not_stop_the_polls(interval: float) -> None:
-    """Time that a poll spends waiting because the whole client cools down says nothing of how slow the server is."""
+async def test_a_poll_delayed_by_a_cooldown_does_not_stop_polling(interval: float) -> None:
+    """Time that a poll waits for the client's cooldown does not stop the later polls."""
     server = server_with(ends_at(400))
     server.version(1, httpx.Response(429, headers={"Retry-After": "300"}), wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(max_concurrency=1), interval=interval, timeout=500)
@@ -196,8 +196,8 @@ async def test_a_poll_that_waited_for_the_client_does_not_stop_the_polls(interva
 
 
 @virtual_time
-async def test_the_interval_holds_up_to_the_deadline() -> None:
-    """A watch whose timeout is no longer than the margin of its last poll still polls as its interval says."""
+async def test_the_interval_applies_until_the_deadline() -> None:
+    """A watch with a timeout shorter than the last poll's margin polls by its interval."""
     server = server_with(ends_at(0.03))
     assert (await JobWatcher(server.client(), interval=0.01).wait(REF, timeout=0.05)).is_completed
 
@@ -205,7 +205,7 @@ async def test_the_interval_holds_up_to_the_deadline() -> None:
 @pytest.mark.parametrize("interval", [60.0, 1000.0])
 @virtual_time
 async def test_many_jobs_with_one_deadline_have_a_last_poll_each(interval: float) -> None:
-    """However many watches end at one moment, and however few polls fit into the last second, no end is missed."""
+    """If many watches end at once, each has a last poll in time, however few polls fit into a second."""
     server = ScriptedServer()
     for job_id in range(1, 101):
 
@@ -221,8 +221,8 @@ async def test_many_jobs_with_one_deadline_have_a_last_poll_each(interval: float
 
 
 @pytest.mark.parametrize(("rate", "last"), [(10.0, 58.95), (None, 59.95)])
-def test_last_polls_begin_no_earlier_than_all_of_them_take(rate: float | None, last: float) -> None:
-    """Eleven jobs with one deadline are polled for the last time a second earlier where a second takes ten of them."""
+def test_last_polls_start_no_earlier_than_needed(rate: float | None, last: float) -> None:
+    """Last polls are brought forward by the time that all of them take together."""
 
     @virtual_time
     async def run() -> None:
@@ -238,8 +238,8 @@ def test_last_polls_begin_no_earlier_than_all_of_them_take(rate: float | None, l
 
 
 @virtual_time
-async def test_a_failure_just_before_the_deadline_is_waited_out_up_to_it() -> None:
-    """A job whose last poll fails is reported as timed out, not as failed."""
+async def test_a_failed_last_poll_is_a_timeout() -> None:
+    """A watch whose last poll fails ends with a timeout at the deadline."""
     server = server_with(lambda: httpx.Response(500) if now() > 25 else RUNNING)
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), interval=10, timeout=30).wait(REF)
@@ -247,8 +247,8 @@ async def test_a_failure_just_before_the_deadline_is_waited_out_up_to_it() -> No
 
 
 @virtual_time
-async def test_the_last_poll_is_not_sent_before_the_server_allows_it() -> None:
-    """A deadline is no reason to ask before the time that the server has named."""
+async def test_the_last_poll_respects_retry_after() -> None:
+    """The last poll is not sent before ``Retry-After`` has passed."""
     server = server_with(lambda: httpx.Response(500, headers={"Retry-After": "28"}) if now() < 5 else COMPLETED)
     assert (await JobWatcher(server.client(), interval=10, timeout=30).wait(REF)).is_completed
     assert server.polls(9012) == [0, 28]
@@ -261,8 +261,8 @@ async def test_the_last_poll_is_not_sent_before_the_server_allows_it() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, -math.inf])
 @virtual_time
-async def test_no_time_is_no_time(seconds: float) -> None:
-    """A timeout of 0 or less ends a watch as soon as it has begun, and leaves nothing behind."""
+async def test_a_timeout_of_zero_ends_at_once(seconds: float) -> None:
+    """A timeout of 0 or less ends a watch at once, and leaves nothing behind."""
     server = server_with(hang)
     with pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client()).wait(REF, timeout=seconds)
@@ -273,8 +273,8 @@ async def test_no_time_is_no_time(seconds: float) -> None:
 
 @pytest.mark.parametrize("wrong", ["60", math.nan, True, object()])
 @virtual_time
-async def test_what_is_no_timeout_is_refused(wrong: Any) -> None:
-    """A timeout is a number of seconds or None, for the watcher and for a call, and is checked before any request."""
+async def test_an_invalid_timeout_raises(wrong: Any) -> None:
+    """A timeout, of a watcher or a call, must be a number of seconds or None; it is checked before any request."""
     server = server_with(lambda: RUNNING)
     client = server.client()
     with pytest.raises(ConfigurationError, match="timeout must be"):
@@ -289,12 +289,12 @@ async def test_what_is_no_timeout_is_refused(wrong: Any) -> None:
 
 
 @virtual_time
-async def test_a_slow_listener_does_not_outlast_the_deadline() -> None:
-    """An ``on_update`` that takes longer than the watch has is cancelled at the deadline."""
+async def test_a_slow_on_update_is_cancelled_at_the_deadline() -> None:
+    """An ``on_update`` that is still running at the deadline is cancelled."""
     server = server_with(lambda: RUNNING)
     cancelled: list[float] = []
 
-    async def dawdle(_: Job) -> None:
+    async def sleep_long(_: Job) -> None:
         try:
             await asyncio.sleep(1000)
         except asyncio.CancelledError:
@@ -302,22 +302,22 @@ async def test_a_slow_listener_does_not_outlast_the_deadline() -> None:
             raise
 
     with pytest.raises(WatchTimeoutError):
-        await JobWatcher(server.client(), interval=5).wait(REF, timeout=30, on_update=dawdle)
+        await JobWatcher(server.client(), interval=5).wait(REF, timeout=30, on_update=sleep_long)
     assert now() == 30
     assert cancelled == [30]
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED])
 @virtual_time
-async def test_a_listener_that_dawdles_does_not_make_a_job_late(state: JobState) -> None:
-    """A job that ended in time has ended, even if the listener is still busy with the news at the deadline."""
+async def test_a_slow_on_update_does_not_turn_an_end_into_a_timeout(state: JobState) -> None:
+    """A job that ended in time keeps its result, even if ``on_update`` is still running at the deadline."""
     server = server_with(lambda: wire(9012, state) if now() >= 10 else RUNNING)
 
-    async def dawdle(job: Job) -> None:
+    async def sleep_long(job: Job) -> None:
         if job.is_terminal:
             await asyncio.sleep(1000)
 
-    (result,) = await JobWatcher(server.client(), interval=5).wait_all([REF], timeout=30, on_update=dawdle)
+    (result,) = await JobWatcher(server.client(), interval=5).wait_all([REF], timeout=30, on_update=sleep_long)
     assert result.job is not None
     assert result.job.state is state
     assert result.ok is (state is JobState.COMPLETED)
@@ -327,8 +327,8 @@ async def test_a_listener_that_dawdles_does_not_make_a_job_late(state: JobState)
 
 
 @virtual_time
-async def test_a_deadline_around_a_wait_works_too() -> None:
-    """`asyncio.timeout` around a wait ends it like any other cancellation, and leaves nothing behind."""
+async def test_asyncio_timeout_works_too() -> None:
+    """`asyncio.timeout` around a wait cancels it, and leaves nothing behind."""
     server = server_with(hang)
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(12):
@@ -350,7 +350,7 @@ def test_a_watch_ends_at_its_deadline_or_with_its_job(
     latency: float,
     end: float,
 ) -> None:
-    """Whatever the interval and the server's pace, no watch outlasts its deadline, nor misses an early enough end."""
+    """For any interval and latency, no watch exceeds its deadline or misses an end before its last poll."""
 
     async def watch() -> None:
         server = server_with(ends_at(end, takes=lambda _: latency))
@@ -361,7 +361,7 @@ def test_a_watch_ends_at_its_deadline_or_with_its_job(
         assert now() <= timeout + 1e-6
         if isinstance(result.error, WatchTimeoutError):
             assert now() == pytest.approx(timeout)
-            # The last poll is made early enough to be answered; what ends later than that cannot be known in time.
+            # The last poll leaves time for its response; a later end cannot be seen before the deadline.
             assert end > timeout - max(0.05, 2 * latency) - 1e-6
         else:
             assert result.ok

@@ -1,4 +1,4 @@
-"""How a watch ends, and what whoever waits gets to see of it."""
+"""The ends of watches, as `wait` returns and raises them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def test_a_completed_job_is_returned() -> None:
 
 
 @virtual_time
-async def test_an_image_diff_is_watched_likewise() -> None:
-    """A reference to an image diff is polled at the diff's own address."""
+async def test_an_image_diff_is_watched_too() -> None:
+    """A reference to an image diff is polled at the diff's own path."""
     server = ScriptedServer()
     server.diff(5678, wire(5678), wire(5678, JobState.COMPLETED, added={"maps/tundra.pak": {}}))
     job = await JobWatcher(server.client(), interval=5).wait(JobRef.image_diff(5678))
@@ -69,7 +69,7 @@ async def test_an_image_diff_is_watched_likewise() -> None:
     ],
 )
 @virtual_time
-async def test_a_job_that_ended_without_success_raises(state: JobState, error: type[JobFailedError], text: str) -> None:
+async def test_an_unsuccessful_job_raises(state: JobState, error: type[JobFailedError], text: str) -> None:
     """A failed job raises `JobFailedError` and a squashed one `JobSquashedError`, each with the job."""
     server = ScriptedServer()
     server.version(9012, RUNNING, wire(9012, state, joberror="no space left"))
@@ -81,16 +81,16 @@ async def test_a_job_that_ended_without_success_raises(state: JobState, error: t
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED])
 @virtual_time
-async def test_unchecked_every_end_is_returned(state: JobState) -> None:
-    """With ``check=False`` the job is returned, however it has ended."""
+async def test_unchecked_every_terminal_job_is_returned(state: JobState) -> None:
+    """With ``check=False`` a terminal job is returned in any state."""
     server = ScriptedServer()
     server.version(9012, RUNNING, wire(9012, state))
     assert await JobWatcher(server.client(), interval=5).wait(REF, check=False) == ended(state)
 
 
 @virtual_time
-async def test_unchecked_a_watch_that_did_not_see_the_end_raises_all_the_same() -> None:
-    """``check=False`` is about the job's end; a timeout is no end of a job."""
+async def test_unchecked_a_timeout_still_raises() -> None:
+    """``check=False`` applies to the job's end only: a timeout still raises."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     with pytest.raises(WatchTimeoutError):
@@ -99,24 +99,24 @@ async def test_unchecked_a_watch_that_did_not_see_the_end_raises_all_the_same() 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED])
 @virtual_time
-async def test_a_job_that_has_ended_is_not_polled(state: JobState) -> None:
-    """A terminal job whose ref has no ``newer_than`` ends its watch as it is, without a poll or a pause."""
+async def test_a_terminal_job_is_not_polled(state: JobState) -> None:
+    """A terminal job without ``newer_than`` ends its watch as it is, without a poll or a pause."""
     server = ScriptedServer()
     job = ended(state)
-    heard: list[Job] = []
+    received: list[Job] = []
     watcher = JobWatcher(server.client())
-    assert await watcher.wait(job, check=False, on_update=heard.append) is job
+    assert await watcher.wait(job, check=False, on_update=received.append) is job
     if state is not JobState.COMPLETED:
         with pytest.raises(JobFailedError):
             await watcher.wait(job, timeout=0)
-    assert heard == [job]
+    assert received == [job]
     assert not server.requests
     assert now() == 0
 
 
 @virtual_time
-async def test_a_job_that_may_have_ended_in_an_earlier_run_is_polled() -> None:
-    """A terminal job that came from a retry is polled: its ref says that it may speak of the run before."""
+async def test_a_terminal_job_from_a_retry_is_polled() -> None:
+    """A terminal job returned by a retry is polled: its ``newer_than`` says that it may show the previous run."""
     server = ScriptedServer()
     server.diff(5678, wire(5678, jobupdated=START + 3), wire(5678, JobState.COMPLETED, jobupdated=START + 5))
     server.retry(5678, wire(5678, JobState.FAILED, jobupdated=START - 1000))
@@ -128,8 +128,8 @@ async def test_a_job_that_may_have_ended_in_an_earlier_run_is_polled() -> None:
 
 
 @virtual_time
-async def test_a_job_that_runs_is_polled() -> None:
-    """A job is as good a target as a reference to it; one that runs is polled at once."""
+async def test_a_running_job_is_polled() -> None:
+    """A job can be a target instead of a reference; a running one is polled at once."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED))
     running = job_from_dict(JobKind.IMAGE_VERSION, RUNNING)
@@ -138,8 +138,8 @@ async def test_a_job_that_runs_is_polled() -> None:
 
 
 @virtual_time
-async def test_a_terminal_reference_is_polled() -> None:
-    """A reference alone says nothing of how its job is: it is polled at least once."""
+async def test_a_reference_is_polled() -> None:
+    """A reference holds no state, so it is polled at least once."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED))
     await JobWatcher(server.client()).wait(ended(JobState.COMPLETED).ref)
@@ -147,8 +147,8 @@ async def test_a_terminal_reference_is_polled() -> None:
 
 
 @virtual_time
-async def test_a_token_resumes_a_watch() -> None:
-    """The text of a reference, kept over a restart, is all that it takes to watch on."""
+async def test_the_text_of_a_reference_resumes_a_watch() -> None:
+    """The text of a reference is enough to resume a watch after a restart."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED, jobupdated=START - 11), wire(9012, JobState.FAILED))
     with pytest.raises(JobFailedError):
@@ -158,8 +158,8 @@ async def test_a_token_resumes_a_watch() -> None:
 
 @pytest.mark.parametrize("target", ["image-version/9012", 9012, None, ("image-version", 9012), JobRef])
 @virtual_time
-async def test_what_is_no_target_is_refused(target: Any) -> None:
-    """Anything but a reference or a job is a `TypeError`, before any request, wherever it is passed."""
+async def test_an_invalid_target_raises(target: Any) -> None:
+    """Anything but a reference or a job raises `TypeError` before any request, in every method."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher = JobWatcher(server.client())
@@ -178,18 +178,18 @@ async def test_what_is_no_target_is_refused(target: Any) -> None:
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "300", None, True])
 @pytest.mark.parametrize("name", ["outage_tolerance", "stale_after"])
 @virtual_time
-async def test_tolerances_that_cannot_hold_are_refused(name: str, seconds: Any) -> None:
-    """A tolerance is a number of seconds, and not negative."""
+async def test_an_invalid_tolerance_raises(name: str, seconds: Any) -> None:
+    """A tolerance must be a number of seconds, and not negative."""
     with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds"):
         JobWatcher(ScriptedServer().client(), **{name: seconds})
 
 
 @virtual_time
-async def test_an_unknown_state_is_no_end_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A state that this release does not know is watched on, told like any other, and logged once, not once a poll."""
+async def test_an_unknown_state_does_not_end_a_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown state is published like any other and logged once, not once a poll."""
     server = ScriptedServer()
-    musing = wire(9012, None, jobstateid=8, jobstatename="Musing")
-    server.version(9012, RUNNING, *[musing | {"jobprogress": progress} for progress in range(50, 80)], RUNNING)
+    unknown = wire(9012, None, jobstateid=8, jobstatename="Musing")
+    server.version(9012, RUNNING, *[unknown | {"jobprogress": progress} for progress in range(50, 80)], RUNNING)
     states: list[JobState | None] = []
     with caplog.at_level(logging.WARNING), pytest.raises(WatchTimeoutError):
         await JobWatcher(server.client(), interval=1).wait(
@@ -198,14 +198,14 @@ async def test_an_unknown_state_is_no_end_and_is_logged_once(caplog: pytest.LogC
             on_update=lambda job: states.append(job.state),
         )
     assert [record.getMessage() for record in caplog.records] == [
-        "image-version/9012 is in a state that is not known: 8 ('Musing')",
+        "image-version/9012: unknown state 8 ('Musing')",
     ]
     assert states == [JobState.RUNNING, *[None] * 30, JobState.RUNNING]
 
 
 @virtual_time
-async def test_a_job_that_is_first_seen_in_an_unknown_state_is_watched_on(caplog: pytest.LogCaptureFixture) -> None:
-    """A state that is not known is no end and is logged, also where nothing was seen before."""
+async def test_an_unknown_first_state_does_not_end_a_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown state is logged and does not end a watch, even as the first state seen."""
     server = ScriptedServer()
     server.version(9012, wire(9012, None, jobstateid=8, jobstatename="Musing"), wire(9012, JobState.COMPLETED))
     assert (await JobWatcher(server.client()).wait(REF)).is_completed
@@ -213,8 +213,8 @@ async def test_a_job_that_is_first_seen_in_an_unknown_state_is_watched_on(caplog
 
 
 @virtual_time
-async def test_a_watch_logs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    """However long a watch and however often its polls fail, nothing is logged that somebody has to look into."""
+async def test_failed_polls_log_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A long watch with many failed polls logs nothing at WARNING."""
     server = ScriptedServer()
     failing: list[Any] = [TimeoutError(), RUNNING] * 50
     server.version(9012, *failing, wire(9012, JobState.FAILED))
@@ -224,8 +224,8 @@ async def test_a_watch_logs_nothing_else(caplog: pytest.LogCaptureFixture) -> No
 
 
 @virtual_time
-async def test_a_result_tells_how_a_watch_ended() -> None:
-    """A result holds the reference, the last snapshot, the error, and how many polls and seconds it took."""
+async def test_a_result_describes_the_end_of_a_watch() -> None:
+    """A result holds the reference, the last snapshot, the error, the number of polls and the elapsed seconds."""
     server = ScriptedServer()
     server.version(1, *[wire(1)] * 2, wire(1, JobState.COMPLETED))
     server.version(2, wire(2), wire(2, JobState.FAILED))
@@ -246,8 +246,8 @@ async def test_a_result_tells_how_a_watch_ended() -> None:
 
 
 @virtual_time
-async def test_unwrapping_again_and_again_does_not_grow_the_traceback() -> None:
-    """The error of a result can be raised by any number of readers: each sees its own way to it and no other's."""
+async def test_repeated_unwrap_does_not_grow_the_traceback() -> None:
+    """Each `unwrap` raises the error with a fresh traceback."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.FAILED))
     (result,) = await JobWatcher(server.client()).wait_all([REF])
@@ -263,24 +263,24 @@ async def test_unwrapping_again_and_again_does_not_grow_the_traceback() -> None:
 if sys.version_info >= (3, 12):
 
     @virtual_time
-    async def test_a_loop_may_start_its_tasks_eagerly() -> None:
-        """Where the loop runs a new task at once up to its first pause, a watch works as on any other loop."""
+    async def test_an_eager_task_factory_works() -> None:
+        """A watch works as usual on a loop that starts tasks eagerly."""
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         server = ScriptedServer()
         server.version(9012, RUNNING, RUNNING, wire(9012, JobState.COMPLETED))
-        heard: list[str] = []
+        received: list[str] = []
 
-        async def listen(job: Job) -> None:
-            heard.append(job.state_name)
+        async def on_update(job: Job) -> None:
+            received.append(job.state_name)
 
         watcher = JobWatcher(server.client(), interval=5)
-        assert (await watcher.wait(REF, timeout=60, on_update=listen)).is_completed
+        assert (await watcher.wait(REF, timeout=60, on_update=on_update)).is_completed
         assert server.polls(9012) == [0, 5, 10]
-        assert heard == ["Running", "Completed"]
+        assert received == ["Running", "Completed"]
 
 
 def test_a_result_is_frozen() -> None:
-    """A result is a value: it cannot be changed, is equal to one that says the same, and survives pickling."""
+    """A result is frozen, keyword-only, equal by value and picklable."""
     job = ended(JobState.COMPLETED)
     result = WatchResult(ref=REF, job=job, error=None, polls=3, elapsed=12.5)
     with pytest.raises(FrozenInstanceError):
@@ -291,15 +291,15 @@ def test_a_result_is_frozen() -> None:
         WatchResult(REF, job, None, 3, 12.5)  # type: ignore[call-arg]  # keyword-only
 
 
-def test_a_result_without_job_and_error_unwraps_to_an_error() -> None:
-    """`unwrap` returns a job or raises; a result made by hand that holds neither raises."""
+def test_unwrap_of_an_empty_result_raises() -> None:
+    """`unwrap` of a result without a job and an error raises."""
     with pytest.raises(ClanforgeError, match="image-version/9012 has no job"):
         WatchResult(ref=REF, job=None, error=None, polls=0, elapsed=0.0).unwrap()
 
 
 @virtual_time
-async def test_an_error_remembers_the_last_snapshot() -> None:
-    """A watch that gave up carries its reference and the last snapshot seen, both for the reader and in the text."""
+async def test_an_error_holds_the_last_snapshot() -> None:
+    """The error of a timed-out watch holds its reference and last snapshot, as attributes and in its text."""
     server = ScriptedServer()
     server.version(9012, RUNNING, wire(9012, jobprogress=75))
     with pytest.raises(WatchTimeoutError, match=r"image-version/9012 .*Running at 75 %") as caught:
@@ -311,7 +311,7 @@ async def test_an_error_remembers_the_last_snapshot() -> None:
 
 @virtual_time
 async def test_a_job_target_is_the_first_snapshot() -> None:
-    """Where no poll succeeds, the job that was passed as the target is the last snapshot that anybody saw."""
+    """If no poll succeeds, a job given as target is the last snapshot."""
     server = ScriptedServer()
     server.version(9012, ConnectionResetError())
     job = job_from_dict(JobKind.IMAGE_VERSION, RUNNING)

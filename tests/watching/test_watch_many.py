@@ -1,4 +1,4 @@
-"""Waiting for many jobs: `wait_all` and `as_completed`."""
+"""Watches of many jobs: `wait_all` and `as_completed`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ref(job_id: int) -> JobRef:
 
 
 def server_of(**ends: tuple[float, JobState]) -> ScriptedServer:
-    """Return a server of jobs ``job_1``, ``job_2``, ...: when each ends, and how."""
+    """Return a server of the jobs ``job_1``, ``job_2``, ..., each with the time and state of its end."""
     server = ScriptedServer()
     for name, (at, state) in ends.items():
         job_id = int(name.removeprefix("job_"))
@@ -56,7 +56,7 @@ THREE: dict[str, tuple[float, JobState]] = {
 
 @virtual_time
 async def test_wait_all_returns_the_results_in_the_targets_order() -> None:
-    """One result for each target, in the targets' order, when all have ended; a failed job raises nothing."""
+    """`wait_all` returns one result a target, in order, when all jobs have ended; a failed job raises nothing."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     results = await watcher.wait_all([ref(1), ref(2), ref(3)])
     assert [result.ref for result in results] == [ref(1), ref(2), ref(3)]
@@ -67,24 +67,24 @@ async def test_wait_all_returns_the_results_in_the_targets_order() -> None:
 
 @virtual_time
 async def test_the_first_polls_are_made_in_the_targets_order() -> None:
-    """Where only one poll fits at a time, who was named first is polled first."""
+    """With one poll at a time, jobs are first polled in the targets' order."""
     order = [5, 3, 9, 1, 7, 2, 8]
     server = ScriptedServer()
     for job_id in order:
 
-        async def slowly(job_id: int = job_id) -> Answer:
+        async def answer_later(job_id: int = job_id) -> Answer:
             await asyncio.sleep(2)
             return wire(job_id, JobState.COMPLETED)
 
-        server.on("imageversion/status", job_id, slowly)
+        server.on("imageversion/status", job_id, answer_later)
     results = await JobWatcher(server.client(max_concurrency=1)).wait_all([ref(job_id) for job_id in order])
     assert [result.elapsed for result in results] == [2, 4, 6, 8, 10, 12, 14]
     assert [int(request.url.path.split("/")[-2]) for request in server.requests] == order
 
 
 @virtual_time
-async def test_as_completed_yields_the_results_as_they_come() -> None:
-    """Each result is yielded when its job ends."""
+async def test_as_completed_yields_each_result_at_its_end() -> None:
+    """`as_completed` yields each result when its job ends."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     assert [(now(), result.ref.id) async for result in watcher.as_completed([ref(1), ref(2), ref(3)])] == [
         (10, 2),
@@ -94,8 +94,8 @@ async def test_as_completed_yields_the_results_as_they_come() -> None:
 
 
 @virtual_time
-async def test_of_nothing_comes_nothing() -> None:
-    """No targets, no results, no request."""
+async def test_no_targets_give_no_results() -> None:
+    """No targets give no results, without a request."""
     server = ScriptedServer()
     watcher = JobWatcher(server.client())
     assert await watcher.wait_all([]) == []
@@ -105,7 +105,7 @@ async def test_of_nothing_comes_nothing() -> None:
 
 @virtual_time
 async def test_targets_may_come_from_a_generator() -> None:
-    """Targets may be any iterable, read once."""
+    """Targets may be any iterable; it is read once."""
 
     def targets() -> Iterator[JobRef | Job]:
         yield ref(1)
@@ -118,7 +118,7 @@ async def test_targets_may_come_from_a_generator() -> None:
 
 @virtual_time
 async def test_the_same_job_twice_has_two_results() -> None:
-    """Duplicates are watched like any other, with a result each, and share their polls."""
+    """Duplicate targets share their polls and get a result each."""
     server = server_of(**THREE)
     watcher = JobWatcher(server.client(), interval=5)
     first, second, other, third = await watcher.wait_all([ref(2), ref(2), ref(1), ref(2)])
@@ -131,7 +131,7 @@ async def test_the_same_job_twice_has_two_results() -> None:
 
 @virtual_time
 async def test_every_kind_of_end_is_a_result() -> None:
-    """Completed, failed, refused, unreachable, timed out: each is a result, and none keeps the others from theirs."""
+    """Completed, failed, refused, unreachable, timed out: each is a result, and does not affect the others."""
     server = server_of(**THREE)
     server.version(4, httpx.Response(404))
     server.version(5, httpx.ReadError("reset"))
@@ -160,8 +160,8 @@ async def test_every_kind_of_end_is_a_result() -> None:
 
 
 @virtual_time
-async def test_each_watch_has_the_timeout_to_itself() -> None:
-    """The timeout is each watch's own: what ended before it is reported as it ended."""
+async def test_the_timeout_applies_to_each_watch() -> None:
+    """The timeout applies to each watch: a job that ended before is reported as it ended."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     results = [result async for result in watcher.as_completed([ref(1), ref(2), ref(3)], timeout=25)]
     assert [(result.ref.id, result.elapsed) for result in results] == [(2, 10), (3, 20), (1, 25)]
@@ -170,38 +170,38 @@ async def test_each_watch_has_the_timeout_to_itself() -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
-async def test_one_listener_hears_of_all(is_async: bool) -> None:
-    """``on_update`` is told the changes of every job, whether it is plain or async."""
-    heard: list[tuple[int, str]] = []
+async def test_on_update_gets_the_changes_of_every_job(is_async: bool) -> None:
+    """``on_update``, plain or async, gets the changes of every job."""
+    received: list[tuple[int, str]] = []
 
-    def listen(job: Job) -> None:
-        heard.append((job.id, job.state_name))
+    def note(job: Job) -> None:
+        received.append((job.id, job.state_name))
 
-    async def listen_later(job: Job) -> None:
+    async def note_later(job: Job) -> None:
         await asyncio.sleep(1)
-        listen(job)
+        note(job)
 
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
-    on_update = listen_later if is_async else listen
+    on_update = note_later if is_async else note
     await watcher.wait_all([ref(1), ref(2), ref(3)], on_update=on_update)
     expected = [(1, "Running"), (2, "Running"), (3, "Running"), (2, "Failed"), (3, "Squashed"), (1, "Completed")]
-    assert heard == expected
-    heard.clear()
+    assert received == expected
+    received.clear()
     async for _ in watcher.as_completed([ref(1), ref(2), ref(3)], on_update=on_update):
         pass
-    assert sorted(heard) == [(1, "Completed"), (2, "Failed"), (3, "Squashed")]
+    assert sorted(received) == [(1, "Completed"), (2, "Failed"), (3, "Squashed")]
 
 
 @virtual_time
-async def test_a_listener_that_raises_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """A faulty ``on_update`` is logged for each job that it failed for, and every job gets its result."""
+async def test_an_on_update_that_raises_ends_no_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """A failing ``on_update`` is logged for each job, and every job gets its result."""
 
-    def complain(_: Job) -> None:
+    def fail(_: Job) -> None:
         raise LookupError
 
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     with caplog.at_level(logging.ERROR):
-        results = await watcher.wait_all([ref(1), ref(2), ref(3)], on_update=complain)
+        results = await watcher.wait_all([ref(1), ref(2), ref(3)], on_update=fail)
     assert [result.job is not None and result.job.is_terminal for result in results] == [True] * 3
     assert {record.getMessage() for record in caplog.records} == {
         f"on_update failed for image-version/{job_id}" for job_id in (1, 2, 3)
@@ -209,31 +209,33 @@ async def test_a_listener_that_raises_ends_nothing(caplog: pytest.LogCaptureFixt
 
 
 @virtual_time
-async def test_a_busy_listener_of_one_job_holds_up_no_other() -> None:
-    """While ``on_update`` is busy with one job's news, the others' results come as they would."""
+async def test_a_slow_on_update_delays_no_other_job() -> None:
+    """While ``on_update`` handles one job, the results of the others arrive on time."""
 
-    async def listen(job: Job) -> None:
+    async def on_update(job: Job) -> None:
         if job.id == 1:
             await asyncio.sleep(500)
 
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
-    seen = [(now(), result.ref.id) async for result in watcher.as_completed([ref(1), ref(2), ref(3)], on_update=listen)]
+    seen = [
+        (now(), result.ref.id) async for result in watcher.as_completed([ref(1), ref(2), ref(3)], on_update=on_update)
+    ]
     assert seen == [(10, 2), (20, 3), (1000, 1)]
 
 
 @virtual_time
-async def test_a_listener_hears_in_the_callers_context() -> None:
-    """``on_update`` sees the context variables of whoever called `wait_all`."""
+async def test_on_update_runs_in_the_callers_context() -> None:
+    """``on_update`` sees the context variables of the caller of `wait_all`."""
     request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id")
-    heard: set[str] = set()
+    received: set[str] = set()
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
 
     async def wait(name: str) -> None:
         request_id.set(name)
-        await watcher.wait_all([ref(1), ref(2)], on_update=lambda _: heard.add(request_id.get()))
+        await watcher.wait_all([ref(1), ref(2)], on_update=lambda _: received.add(request_id.get()))
 
     await asyncio.gather(wait("red"), wait("blue"))
-    assert heard == {"red", "blue"}
+    assert received == {"red", "blue"}
 
 
 async def some_turns() -> None:
@@ -243,7 +245,7 @@ async def some_turns() -> None:
 
 @virtual_time
 async def test_leaving_as_completed_stops_the_polls() -> None:
-    """An iterator that is left before its end watches no further, whether it is closed, dropped or merely left."""
+    """An iterator that is left early, closed or dropped stops polling."""
     server = server_of(**THREE)
     watcher = JobWatcher(server.client(), interval=5)
     async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
@@ -267,7 +269,7 @@ async def test_leaving_as_completed_stops_the_polls() -> None:
 
 @virtual_time
 async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
-    """Results wait for their consumer, and tell when their jobs ended, not when they were consumed."""
+    """Results wait for a slow consumer, and hold the time of their job's end."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     seen: list[WatchResult] = []
     async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
@@ -278,7 +280,7 @@ async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
 
 @virtual_time
 async def test_cancelling_wait_all_stops_every_poll() -> None:
-    """A cancelled `wait_all` has cancelled every request in flight when it comes back, and asks for no more."""
+    """A cancelled `wait_all` returns after its requests in flight are cancelled, and polls no more."""
     server = ScriptedServer()
 
     async def hang() -> Answer:
@@ -301,8 +303,8 @@ async def test_cancelling_wait_all_stops_every_poll() -> None:
 
 
 @virtual_time
-async def test_cancelling_whoever_iterates_as_completed() -> None:
-    """So does a consumer of `as_completed` that is cancelled while it waits for the next result."""
+async def test_cancelling_a_consumer_of_as_completed() -> None:
+    """A consumer of `as_completed` that is cancelled leaves neither a task nor a poll."""
     server = server_of(**THREE)
     watcher = JobWatcher(server.client(), interval=5)
     seen: list[int] = []
@@ -323,8 +325,8 @@ async def test_cancelling_whoever_iterates_as_completed() -> None:
 
 
 @virtual_time
-async def test_a_bad_timeout_leaves_nothing_behind() -> None:
-    """Where the call itself is wrong nothing is watched at all, not even the targets before."""
+async def test_an_invalid_timeout_starts_no_watch() -> None:
+    """An invalid argument raises before any watch starts."""
     server = server_of(**THREE)
     watcher = JobWatcher(server.client())
     wrong: Any = "soon"

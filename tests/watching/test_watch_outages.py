@@ -1,4 +1,4 @@
-"""What a watch does when its polls fail."""
+"""Failed polls: transient failures are retried until ``outage_tolerance``, others end the watch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HTML = "<html><body><h1>Bad Gateway</h1></body></html>"
 
 Failure = Callable[[], Answer]
 
-PASSING: list[Any] = [
+TRANSIENT: list[Any] = [
     pytest.param(lambda: httpx.ConnectError("refused"), TransportError, id="connect"),
     pytest.param(lambda: httpx.ReadError("reset"), TransportError, id="reset"),
     pytest.param(lambda: httpx.RemoteProtocolError("not HTTP"), TransportError, id="protocol"),
@@ -53,7 +53,7 @@ PASSING: list[Any] = [
     pytest.param(lambda: httpx.Response(200, json={"imageversionid": 9012}), InvalidResponseError, id="no-job"),
     pytest.param(lambda: httpx.Response(200, content=b'{"imagevers'), InvalidResponseError, id="truncated"),
 ]
-FINAL: list[Any] = [
+PERMANENT: list[Any] = [
     pytest.param(lambda: httpx.Response(400, json=envelope("no accountserviceid")), BadRequestError, id="400"),
     pytest.param(lambda: httpx.Response(401), AuthenticationError, id="401"),
     pytest.param(lambda: httpx.Response(403, json=envelope("forbidden")), PermissionDeniedError, id="403"),
@@ -69,10 +69,10 @@ FINAL: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("failure", "error"), PASSING)
+@pytest.mark.parametrize(("failure", "error"), TRANSIENT)
 @virtual_time
-async def test_what_can_pass_is_waited_out(failure: Failure, error: type[ClanforgeError]) -> None:
-    """A transient failure, of whichever kind and however often within the tolerance, costs a watch nothing but time."""
+async def test_transient_failures_do_not_end_a_watch(failure: Failure, error: type[ClanforgeError]) -> None:
+    """Transient failures of every kind, within the tolerance, only delay a watch."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -85,22 +85,22 @@ async def test_what_can_pass_is_waited_out(failure: Failure, error: type[Clanfor
     assert any(10 <= at < 200 for at in server.polls(9012))
 
 
-@pytest.mark.parametrize(("failure", "error"), PASSING)
+@pytest.mark.parametrize(("failure", "error"), TRANSIENT)
 @virtual_time
-async def test_an_outage_without_end_is_raised(failure: Failure, error: type[ClanforgeError]) -> None:
-    """After ``outage_tolerance`` seconds of nothing else, the failure is raised as it last was."""
+async def test_an_outage_beyond_the_tolerance_raises(failure: Failure, error: type[ClanforgeError]) -> None:
+    """After ``outage_tolerance`` seconds of unbroken failure the last error is raised."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, lambda: RUNNING if now() < 50 else failure())
     with pytest.raises(error) as caught:
         await JobWatcher(server.client(), interval=10, outage_tolerance=100).wait(REF)
     assert type(caught.value) is error
-    # A 429 makes the whole client cool down for up to 32 s, so that the last try may come that much later.
+    # A 429 makes the whole client cool down for up to 32 s, so the last poll may be that much later.
     assert 150 <= now() <= (182 if error is RateLimitError else 150)
 
 
 @virtual_time
-async def test_a_request_that_hangs_is_a_failure_that_can_pass() -> None:
-    """A request that takes longer than the client's timeout is given up, and the next one may be answered."""
+async def test_a_request_that_times_out_is_a_transient_failure() -> None:
+    """A request that exceeds the client's timeout is cancelled, and the next poll may succeed."""
     server = ScriptedServer()
 
     async def script() -> Answer:
@@ -114,8 +114,8 @@ async def test_a_request_that_hangs_is_a_failure_that_can_pass() -> None:
 
 
 @virtual_time
-async def test_the_tolerance_has_a_default_of_five_minutes() -> None:
-    """Unless told otherwise, a watch lives through an outage of a little less than 300 s, and no longer."""
+async def test_the_default_tolerance_is_five_minutes() -> None:
+    """By default a watch gives up after 300 s of unbroken failure."""
     server = ScriptedServer()
     server.version(9012, httpx.ReadError("reset"))
     with pytest.raises(TransportError):
@@ -125,8 +125,8 @@ async def test_the_tolerance_has_a_default_of_five_minutes() -> None:
 
 
 @virtual_time
-async def test_a_good_answer_in_between_begins_the_tolerance_anew() -> None:
-    """Only an unbroken series of failures counts: one good answer now and then keeps a watch alive for ever."""
+async def test_a_good_poll_resets_the_tolerance() -> None:
+    """Only an unbroken series of failures counts: an occasional good poll keeps a watch alive."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -137,8 +137,8 @@ async def test_a_good_answer_in_between_begins_the_tolerance_anew() -> None:
 
 
 @virtual_time
-async def test_the_last_of_several_failures_is_raised() -> None:
-    """Of a series of different failures it is the last that the waiter gets."""
+async def test_the_last_failure_is_raised() -> None:
+    """After a series of different failures the last one is raised."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -152,17 +152,17 @@ async def test_the_last_of_several_failures_is_raised() -> None:
 
 @virtual_time
 async def test_an_infinite_tolerance_never_gives_up() -> None:
-    """``outage_tolerance=inf`` waits out an outage of hours."""
+    """With ``outage_tolerance=inf`` a watch survives an outage of hours."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, lambda: COMPLETED if now() > 20_000 else httpx.ReadError("reset"))
     watcher = JobWatcher(server.client(), outage_tolerance=float("inf"))
     assert (await watcher.wait(REF)).is_completed
 
 
-@pytest.mark.parametrize(("failure", "error"), FINAL)
+@pytest.mark.parametrize(("failure", "error"), PERMANENT)
 @virtual_time
-async def test_what_cannot_pass_ends_the_watch_at_once(failure: Failure, error: type[ClanforgeError]) -> None:
-    """A refusal is final: it is raised at the poll that met it, and nothing is polled afterwards."""
+async def test_a_permanent_failure_ends_the_watch_at_once(failure: Failure, error: type[ClanforgeError]) -> None:
+    """A refusal is raised at once, and nothing is polled afterwards."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, lambda: failure() if server.polls(9012)[1:] else RUNNING)
     with pytest.raises(error) as caught:
@@ -172,10 +172,10 @@ async def test_what_cannot_pass_ends_the_watch_at_once(failure: Failure, error: 
     assert server.polls(9012) == [0, 5]
 
 
-@pytest.mark.parametrize(("failure", "error"), FINAL)
+@pytest.mark.parametrize(("failure", "error"), PERMANENT)
 @virtual_time
 async def test_every_watch_of_the_job_gets_the_same_error(failure: Failure, error: type[ClanforgeError]) -> None:
-    """Watches that share a poll share its failure, each as an error of its own kind and with the same words."""
+    """Watches that share a poll share its failure: each gets an error of the same type and text."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, failure)
     results = await JobWatcher(server.client()).wait_all([REF] * 3)
@@ -187,8 +187,8 @@ async def test_every_watch_of_the_job_gets_the_same_error(failure: Failure, erro
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("asked_for", [90, 600, 3600])
 @virtual_time
-async def test_the_time_that_the_server_names_is_waited_out(status: int, asked_for: int) -> None:
-    """However long a ``Retry-After``, it ends no watch, and nothing is asked before that time is over."""
+async def test_retry_after_is_respected(status: int, asked_for: int) -> None:
+    """A ``Retry-After`` of any length ends no watch, and nothing is sent before it has passed."""
     server = ScriptedServer()
     server.version(9012, RUNNING, httpx.Response(status, headers={"Retry-After": str(asked_for)}), COMPLETED)
     server.version(1, wire(1))
@@ -203,8 +203,8 @@ async def test_the_time_that_the_server_names_is_waited_out(status: int, asked_f
 
 
 @virtual_time
-async def test_the_time_that_the_server_names_may_be_a_date() -> None:
-    """A ``Retry-After`` in the form of a date is counted by the server's own clock."""
+async def test_retry_after_may_be_a_date() -> None:
+    """A ``Retry-After`` date is read by the server's own clock."""
     server = ScriptedServer()
     refusal = answer({}, 503, **{"Retry-After": "Sat, 22 Nov 2025 00:20:00 GMT"})
     server.version(9012, refusal, COMPLETED)
@@ -214,8 +214,8 @@ async def test_the_time_that_the_server_names_may_be_a_date() -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 @virtual_time
-async def test_any_failure_may_name_a_time(status: int) -> None:
-    """Where another failure carries a ``Retry-After``, this job at least is not asked for before then."""
+async def test_any_failure_may_have_a_retry_after(status: int) -> None:
+    """A ``Retry-After`` on any other failure delays at least this job's polls."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(status, headers={"Retry-After": "100"}), COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
@@ -223,8 +223,8 @@ async def test_any_failure_may_name_a_time(status: int) -> None:
 
 
 @virtual_time
-async def test_whoever_joins_keeps_to_the_time_that_the_server_named() -> None:
-    """A watch that joins while the job must not be asked for waits like the others."""
+async def test_a_joining_watch_respects_retry_after() -> None:
+    """A watch that joins before ``Retry-After`` has passed waits like the others."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(500, headers={"Retry-After": "100"}), COMPLETED)
     watcher = JobWatcher(server.client(), interval=5)
@@ -236,8 +236,8 @@ async def test_whoever_joins_keeps_to_the_time_that_the_server_named() -> None:
 
 
 @virtual_time
-async def test_a_refusal_after_the_named_time_counts_against_the_tolerance() -> None:
-    """Once the server's own time is over, what is longer than the tolerance is: the next failure is raised."""
+async def test_a_failure_after_retry_after_counts_against_the_tolerance() -> None:
+    """If ``Retry-After`` exceeds the tolerance, the next failure after it is raised."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(429, headers={"Retry-After": "600"}))
     with pytest.raises(RateLimitError) as caught:
@@ -248,7 +248,7 @@ async def test_a_refusal_after_the_named_time_counts_against_the_tolerance() -> 
 
 @virtual_time
 async def test_a_failing_job_does_not_disturb_the_others() -> None:
-    """Each job's outage is its own: the others are polled as if nothing was."""
+    """An outage of one job does not affect the polls of the others."""
     server = ScriptedServer()
     server.version(1, httpx.ReadError("reset"))
     server.version(2, *[wire(2)] * 9, wire(2, JobState.COMPLETED))
@@ -262,8 +262,8 @@ async def test_a_failing_job_does_not_disturb_the_others() -> None:
 
 
 @virtual_time
-async def test_what_no_rule_knows_ends_the_watch() -> None:
-    """An error that is none of the network's, such as a fault in a transport, reaches everybody who waits."""
+async def test_an_unexpected_error_ends_the_watch() -> None:
+    """An error of another kind, such as a bug in a transport, is raised to every waiter."""
 
     class Broken(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

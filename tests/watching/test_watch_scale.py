@@ -1,4 +1,4 @@
-"""Thousands of watches, hours of watching: fair, bounded, and cheap."""
+"""Thousands of watches, and watches of hours: fair, bounded and cheap."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def refs(count: int) -> list[JobRef]:
 
 
 def server_of(count: int, script: Callable[[int], Callable[[], Answer]], takes: float = 0.0) -> ScriptedServer:
-    """Return a server of so many jobs, each of which takes so many seconds to answer by its script."""
+    """Return a server of jobs, each answered by its script after the given seconds."""
     server = ScriptedServer()
     for job_id in range(1, count + 1):
         show = script(job_id)
 
-        async def slowly(show: Callable[[], Answer] = show) -> Answer:
+        async def answer_later(show: Callable[[], Answer] = show) -> Answer:
             await asyncio.sleep(takes)
             return show()
 
-        server.on("imageversion/status", job_id, slowly if takes else show)
+        server.on("imageversion/status", job_id, answer_later if takes else show)
     return server
 
 
@@ -56,8 +56,8 @@ def completing_at(moment: Callable[[int], float]) -> Callable[[int], Callable[[]
 
 @pytest.mark.parametrize("capacity", [1, 3, 10])
 @virtual_time
-async def test_no_more_polls_than_the_client_allows(capacity: int) -> None:
-    """However many jobs are due, never more are polled at a time than the client's ``max_concurrency``."""
+async def test_polls_are_limited_to_max_concurrency(capacity: int) -> None:
+    """However many jobs are due, no more polls than the client's ``max_concurrency`` are in flight."""
     server = server_of(40, completing_at(lambda _: 30), takes=0.5)
     watcher = JobWatcher(server.client(max_concurrency=capacity), interval=5)
     results = await watcher.wait_all(refs(40))
@@ -67,7 +67,7 @@ async def test_no_more_polls_than_the_client_allows(capacity: int) -> None:
 
 @virtual_time
 async def test_the_watchers_of_a_client_share_its_limit() -> None:
-    """The limit is the client's: two watchers together keep to it as well."""
+    """Two watchers of one client together keep to its limit."""
     server = server_of(40, completing_at(lambda _: 20), takes=0.5)
     client = server.client(max_concurrency=4)
     await asyncio.gather(*(JobWatcher(client, interval=5).wait_all(refs(40)) for _ in range(2)))
@@ -75,8 +75,8 @@ async def test_the_watchers_of_a_client_share_its_limit() -> None:
 
 
 @virtual_time
-async def test_when_capacity_is_short_the_most_overdue_goes_first() -> None:
-    """With more jobs than can be polled in time each gets its turn: none is polled twice while another waits."""
+async def test_the_most_overdue_job_is_polled_first() -> None:
+    """If there are more jobs than can be polled in time, none is polled twice while another waits."""
     server = server_of(10, completing_at(lambda _: 200), takes=2)
     await JobWatcher(server.client(max_concurrency=1), interval=1).wait_all(refs(10))
     order = [int(request.url.path.split("/")[-2]) for request in server.requests]
@@ -90,8 +90,8 @@ async def test_when_capacity_is_short_the_most_overdue_goes_first() -> None:
 
 
 @virtual_time
-async def test_who_was_due_earlier_goes_earlier() -> None:
-    """It is when a job was due that counts, not when it was last polled: the impatient do not crowd out the patient."""
+async def test_jobs_are_polled_in_the_order_in_which_they_were_due() -> None:
+    """The order depends on when a job was due, not on when it was last polled."""
     server = server_of(3, completing_at(lambda _: 100), takes=10)
     client = server.client(max_concurrency=1)
     watcher = JobWatcher(client, interval=lambda state: state.outcome.result().id * 12.0 if state.outcome else 1.0)
@@ -102,8 +102,8 @@ async def test_who_was_due_earlier_goes_earlier() -> None:
 
 
 @virtual_time
-async def test_a_job_that_hangs_takes_one_place_only() -> None:
-    """A request that hangs occupies its own place until it times out; the other places serve the other jobs."""
+async def test_a_hanging_request_takes_one_slot_only() -> None:
+    """A request that hangs occupies one slot until it times out; the other slots serve the other jobs."""
     server = server_of(20, completing_at(lambda _: 100))
 
     async def hang() -> Answer:
@@ -118,8 +118,8 @@ async def test_a_job_that_hangs_takes_one_place_only() -> None:
 
 
 @virtual_time
-async def test_places_of_the_cancelled_are_taken_by_others() -> None:
-    """Cancelled polls leave their places: whoever waited behind them is polled at once."""
+async def test_the_slot_of_a_cancelled_poll_is_reused() -> None:
+    """When a poll is cancelled, the next waiting job is polled at once."""
     server = server_of(4, completing_at(lambda _: 0))
 
     async def hang() -> Answer:
@@ -152,19 +152,19 @@ FAULTS: list[Callable[[], Answer]] = [
 
 
 @virtual_time
-async def test_thousands_of_watches_end_right() -> None:
-    """2,000 watches of jobs with random lengths, ends and estimates, and of answers that often fail, all end right."""
-    chance = random.Random(20251122)
+async def test_thousands_of_watches_end_correctly() -> None:
+    """2,000 watches of jobs with random durations, outcomes, estimates and failures all end correctly."""
+    rng = random.Random(20251122)
     ends: dict[int, tuple[float, JobState]] = {}
     outcomes = [JobState.COMPLETED] * 8 + [JobState.FAILED, JobState.SQUASHED]
 
     def script(job_id: int) -> Callable[[], Answer]:
-        end, state = ends[job_id] = chance.uniform(1, 400), chance.choice(outcomes)
+        end, state = ends[job_id] = rng.uniform(1, 400), rng.choice(outcomes)
 
         def show() -> Answer:
-            if chance.random() < 0.05:
-                return chance.choice(FAULTS)()
-            moved = chance.uniform(0.9, 1.1)
+            if rng.random() < 0.05:
+                return rng.choice(FAULTS)()
+            moved = rng.uniform(0.9, 1.1)
             estimates = {"jobeta": int(START + end * moved), "jobprogress": min(int(100 * now() / (end * moved)), 99)}
             over = now() >= end
             return wire(job_id, state if over else JobState.RUNNING, jobstart=str(START), **({} if over else estimates))
@@ -189,26 +189,26 @@ async def test_thousands_of_watches_end_right() -> None:
 
 
 @virtual_time
-async def test_watches_that_come_and_go_at_random_leave_nothing() -> None:
-    """Of watches begun and cancelled at random, 400 over 50 jobs, those that stay end right, and nothing is left."""
-    chance = random.Random(7)
+async def test_random_starts_and_cancellations_leave_nothing() -> None:
+    """Of 400 watches started and cancelled at random, the remaining ones end correctly, and nothing is left."""
+    rng = random.Random(7)
     server = server_of(50, completing_at(lambda job_id: job_id * 10), takes=0.3)
     watcher = JobWatcher(server.client(max_concurrency=5), interval=25)
     cancelled = 0
 
-    async def come_and_go(ref: JobRef) -> Job | None:
+    async def watch_briefly(ref: JobRef) -> Job | None:
         nonlocal cancelled
-        await asyncio.sleep(chance.uniform(0, 500))
-        if chance.random() < 0.5:
+        await asyncio.sleep(rng.uniform(0, 500))
+        if rng.random() < 0.5:
             return await watcher.wait(ref)
         try:
-            async with asyncio.timeout(chance.uniform(0, 50)):
+            async with asyncio.timeout(rng.uniform(0, 50)):
                 return await watcher.wait(ref)
         except TimeoutError:
             cancelled += 1
             return None
 
-    jobs = await asyncio.gather(*(come_and_go(ref) for ref in refs(50) * 8))
+    jobs = await asyncio.gather(*(watch_briefly(ref) for ref in refs(50) * 8))
     assert cancelled > 50
     assert all(job is None or (job.is_completed and now() >= job.id * 10) for job in jobs)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -219,7 +219,7 @@ async def test_watches_that_come_and_go_at_random_leave_nothing() -> None:
 
 @virtual_time
 async def test_memory_stays_flat_over_a_long_watch() -> None:
-    """1,000 polls of one job, a third of them failed and each of the others a change, leave no more than 200 did."""
+    """1,000 polls of one job leave no more objects than 200 did."""
     server = ScriptedServer()
     objects: list[int] = []
 
@@ -234,21 +234,21 @@ async def test_memory_stays_flat_over_a_long_watch() -> None:
         return wire(9012, JobState.COMPLETED if polled > 1000 else JobState.RUNNING, jobupdated=int(server_now()))
 
     server.on("imageversion/status", 9012, show)
-    heard = 0
+    received = 0
 
-    async def listen(_: Job) -> None:
-        nonlocal heard
-        heard += 1
+    async def on_update(_: Job) -> None:
+        nonlocal received
+        received += 1
 
-    await JobWatcher(server.client(), interval=10).wait(REF, on_update=listen)
+    await JobWatcher(server.client(), interval=10).wait(REF, on_update=on_update)
     before, after = objects
-    assert heard > 600
+    assert received > 600
     assert after - before < 50
 
 
 @virtual_time
 async def test_watches_leave_nothing_in_the_watcher() -> None:
-    """A watcher that has served hundreds of waits holds on to none of them, nor to their jobs."""
+    """A watcher keeps no object of the hundreds of watches that have ended."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED))
     watcher = JobWatcher(server.client())
@@ -268,8 +268,8 @@ async def test_watches_leave_nothing_in_the_watcher() -> None:
 
 
 @virtual_time
-async def test_hours_of_watching_take_no_time() -> None:
-    """Ten hours of watching on a virtual clock take a moment, and by `until_eta` few polls."""
+async def test_hours_of_watching_run_in_seconds() -> None:
+    """Ten hours of watching on a virtual clock take under two seconds, and few polls."""
     hours = 10 * 3600
 
     def show() -> Answer:
@@ -288,8 +288,8 @@ async def test_hours_of_watching_take_no_time() -> None:
 
 
 @virtual_time
-async def test_a_watch_without_an_end_ends_with_its_timeout() -> None:
-    """A state that nobody knows, for a day: the timeout bounds it, and ``max`` bounds the pauses until then."""
+async def test_an_endless_watch_ends_at_its_timeout() -> None:
+    """A job in an unknown state for a day: the timeout ends the watch, and ``max`` bounds its pauses."""
     server = ScriptedServer()
     server.version(9012, wire(9012, None, jobstateid=8))
     with pytest.raises(WatchTimeoutError):
@@ -302,7 +302,7 @@ async def test_a_watch_without_an_end_ends_with_its_timeout() -> None:
 
 @virtual_time
 async def test_a_refused_job_among_thousands_costs_one_poll() -> None:
-    """Jobs that the server refuses are asked for once each, whatever the others do."""
+    """Each job that the server refuses is polled once."""
     server = server_of(1000, lambda job_id: lambda: httpx.Response(404) if job_id % 2 else wire(job_id, JobState(5)))
     results = await JobWatcher(server.client()).wait_all(refs(1000))
     assert [isinstance(result.error, NotFoundError) for result in results] == [True, False] * 500

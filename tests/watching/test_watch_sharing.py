@@ -1,4 +1,4 @@
-"""Watches of one job share its polls, and each of them comes and goes without disturbing the others."""
+"""Watches of one job: they share its polls, and start and end independently."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def newer_than(seconds: float) -> JobRef:
 
 
 @virtual_time
-async def test_two_watches_of_one_job_share_its_polls() -> None:
-    """However many wait for a job, it is polled as if one did."""
+async def test_watches_of_one_job_share_its_polls() -> None:
+    """A job is polled as often for many watches as for one."""
     server = completing_at(30)
     watcher = JobWatcher(server.client(), interval=5)
     jobs = await asyncio.gather(*(watcher.wait(REF) for _ in range(50)))
@@ -52,8 +52,8 @@ async def test_two_watches_of_one_job_share_its_polls() -> None:
 
 
 @virtual_time
-async def test_every_kind_of_watch_takes_part() -> None:
-    """`wait`, `updates`, `wait_all` and `as_completed` of one job are all told by the same polls."""
+async def test_every_method_shares_the_polls() -> None:
+    """`wait`, `updates`, `wait_all` and `as_completed` of one job share its polls."""
     server = completing_at(10)
     watcher = JobWatcher(server.client(), interval=5)
 
@@ -75,7 +75,7 @@ async def test_every_kind_of_watch_takes_part() -> None:
 
 @virtual_time
 async def test_watchers_share_nothing() -> None:
-    """Polls are shared on one watcher, not across watchers."""
+    """Polls are shared within one watcher, not between watchers."""
     server = completing_at(10)
     client = server.client()
     await asyncio.gather(*(JobWatcher(client, interval=5).wait(REF) for _ in range(2)))
@@ -84,7 +84,7 @@ async def test_watchers_share_nothing() -> None:
 
 @virtual_time
 async def test_a_diff_and_a_version_of_one_id_are_two_jobs() -> None:
-    """Jobs of different kinds share nothing but a number."""
+    """Jobs of different kinds with the same id are polled separately."""
     server = ScriptedServer()
     server.version(7, wire(7), wire(7, JobState.COMPLETED))
     server.diff(7, wire(7, JobState.FAILED))
@@ -96,8 +96,8 @@ async def test_a_diff_and_a_version_of_one_id_are_two_jobs() -> None:
 
 
 @virtual_time
-async def test_one_answer_is_news_to_one_and_stale_to_another() -> None:
-    """Watches of one job with different ``newer_than`` share polls, and each judges the answer by its own."""
+async def test_one_status_may_be_stale_for_some_watches_only() -> None:
+    """Watches of one job with different ``newer_than`` share polls, and each checks the status against its own."""
     server = ScriptedServer()
     server.on(
         "imagediff/status",
@@ -124,7 +124,7 @@ async def test_one_answer_is_news_to_one_and_stale_to_another() -> None:
 
 @virtual_time
 async def test_each_watch_has_its_own_deadline() -> None:
-    """The timeout of one watch neither ends nor prolongs another of the same job."""
+    """The timeout of one watch neither ends nor extends another watch of the job."""
     server = completing_at(100)
     watcher = JobWatcher(server.client(), interval=10)
 
@@ -143,29 +143,29 @@ async def test_each_watch_has_its_own_deadline() -> None:
 
 
 @virtual_time
-async def test_a_joining_watch_is_polled_for_at_once() -> None:
-    """Whoever joins does not wait for the next poll of those before: it is polled at once, for all of them."""
+async def test_a_joining_watch_is_polled_at_once() -> None:
+    """A watch that joins triggers a poll at once, for all watches of the job."""
     server = completing_at(1000)
     watcher = JobWatcher(server.client(), interval=300)
-    heard: list[float] = []
+    received: list[float] = []
     first = asyncio.create_task(watcher.wait(REF))
     await asyncio.sleep(100)
-    second = asyncio.create_task(watcher.wait(REF, on_update=lambda _: heard.append(now())))
+    second = asyncio.create_task(watcher.wait(REF, on_update=lambda _: received.append(now())))
     await asyncio.gather(first, second)
     assert server.polls(9012) == [0, 100, 400, 700, 1000]
-    assert heard[0] == 100
+    assert received[0] == 100
 
 
 @virtual_time
-async def test_a_watch_that_joins_during_a_poll_shares_its_answer() -> None:
-    """A poll that is under way is waited for instead of sending a second one."""
+async def test_a_watch_that_joins_during_a_poll_shares_its_result() -> None:
+    """A watch that joins during a poll uses that poll instead of sending a second one."""
     server = ScriptedServer()
 
-    async def slowly() -> Answer:
+    async def answer_later() -> Answer:
         await asyncio.sleep(20)
         return COMPLETED
 
-    server.on("imageversion/status", 9012, slowly)
+    server.on("imageversion/status", 9012, answer_later)
     watcher = JobWatcher(server.client())
     first = asyncio.create_task(watcher.wait(REF))
     await asyncio.sleep(10)
@@ -176,16 +176,16 @@ async def test_a_watch_that_joins_during_a_poll_shares_its_answer() -> None:
 @pytest.mark.parametrize("cancelled", [0, 1, 2])
 @virtual_time
 async def test_cancelling_one_leaves_the_others(cancelled: int) -> None:
-    """A cancelled wait takes nothing from the others, whichever of them it is, be a poll under way or not."""
+    """A cancelled wait does not affect the others, during a poll or between polls."""
     for moment in (7, 11):
         server = ScriptedServer()
         began = now()
 
-        async def slowly(began: float = began) -> Answer:
+        async def answer_later(began: float = began) -> Answer:
             await asyncio.sleep(2)
             return COMPLETED if now() - began > 20 else RUNNING
 
-        server.on("imageversion/status", 9012, slowly)
+        server.on("imageversion/status", 9012, answer_later)
         watcher = JobWatcher(server.client(), interval=8)
         waits = [asyncio.create_task(watcher.wait(REF)) for _ in range(3)]
         await asyncio.sleep(moment)
@@ -197,8 +197,8 @@ async def test_cancelling_one_leaves_the_others(cancelled: int) -> None:
 
 
 @virtual_time
-async def test_when_the_last_goes_polling_stops_at_once() -> None:
-    """With the last of its watches a job is asked for no more, not even once."""
+async def test_polling_stops_with_the_last_watch() -> None:
+    """When the last watch of a job ends, the job is not polled again."""
     server = completing_at(200_000)
     watcher = JobWatcher(server.client(), interval=10)
     waits = [asyncio.create_task(watcher.wait(REF)) for _ in range(2)]
@@ -212,8 +212,8 @@ async def test_when_the_last_goes_polling_stops_at_once() -> None:
 
 
 @virtual_time
-async def test_the_last_to_go_takes_the_request_in_flight_with_it() -> None:
-    """A request in flight is cancelled with the last watch, and has ended when the cancelled wait comes back."""
+async def test_the_request_in_flight_ends_with_the_last_watch() -> None:
+    """A request in flight is cancelled with the last watch, and has ended when the cancelled wait returns."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, hang)
     watcher = JobWatcher(server.client(timeout=600))
@@ -233,7 +233,7 @@ async def test_the_last_to_go_takes_the_request_in_flight_with_it() -> None:
 
 @virtual_time
 async def test_a_job_can_be_watched_again() -> None:
-    """A job that everybody has left is polled afresh when somebody comes back, while the old poll still winds down."""
+    """A job can be watched again while the cancelled poll of an earlier watch still ends."""
     for turns in range(1, 12):
         server = ScriptedServer()
         server.on("imageversion/status", 9012, hang)
@@ -251,8 +251,8 @@ async def test_a_job_can_be_watched_again() -> None:
 
 
 @virtual_time
-async def test_a_wait_cancelled_before_its_first_poll_asks_nothing() -> None:
-    """Cancelled at any turn of the loop in the beginning, a wait leaves nothing behind and can be made again."""
+async def test_a_wait_cancelled_at_its_start_leaves_nothing() -> None:
+    """A wait cancelled at any turn of the loop at its start leaves nothing, and can be repeated."""
     for turns in range(15):
         server = ScriptedServer()
         server.on("imageversion/status", 9012, hang)
@@ -273,8 +273,8 @@ async def test_a_wait_cancelled_before_its_first_poll_asks_nothing() -> None:
 
 
 @virtual_time
-async def test_cancelling_a_wait_whose_poll_waits_for_the_client() -> None:
-    """A poll that waits in front of the client, because it cools down, is given up with its watch."""
+async def test_cancelling_a_wait_during_a_cooldown() -> None:
+    """A poll that waits for the client's cooldown is cancelled with its watch."""
     server = ScriptedServer()
     server.version(1, httpx.Response(429, headers={"Retry-After": "600"}))
     server.version(9012, COMPLETED)
@@ -293,8 +293,8 @@ async def test_cancelling_a_wait_whose_poll_waits_for_the_client() -> None:
 
 
 @virtual_time
-async def test_the_news_of_one_is_the_news_of_all() -> None:
-    """Each watch is told each change once, the one that joined late included."""
+async def test_each_watch_gets_each_change_once() -> None:
+    """Each watch gets each change once, including a watch that joined late."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -312,8 +312,8 @@ async def test_the_news_of_one_is_the_news_of_all() -> None:
 
 
 @virtual_time
-async def test_the_end_of_one_watch_holds_up_no_other() -> None:
-    """Where one watch has its end and another of the same job waits for a later run, the polls go on as they were."""
+async def test_the_end_of_one_watch_delays_no_other() -> None:
+    """If one watch ends and another of the same job waits for a later run, polling goes on as before."""
     server = ScriptedServer()
 
     def run() -> Answer:
@@ -326,8 +326,8 @@ async def test_the_end_of_one_watch_holds_up_no_other() -> None:
 
 
 @virtual_time
-async def test_a_poll_that_follows_another_stops_with_its_last_watch_too() -> None:
-    """Where one task makes the polls of several jobs in turn, each of them is cancelled with the watch of its job."""
+async def test_a_workers_later_poll_ends_with_its_watch() -> None:
+    """If one worker polls several jobs in turn, each poll is cancelled with the watch of its job."""
     server = ScriptedServer()
     server.version(1, wire(1, JobState.COMPLETED))
     server.on("imageversion/status", 9012, hang)
@@ -343,15 +343,15 @@ async def test_a_poll_that_follows_another_stops_with_its_last_watch_too() -> No
 
 
 @virtual_time
-async def test_who_joins_a_job_that_waits_for_its_turn_has_it_polled_once() -> None:
-    """A job in front of which others are polled is in line once, however many watches it has by then."""
+async def test_joining_a_queued_job_queues_it_once() -> None:
+    """A job that waits for a worker is queued once, however many watches join."""
     server = ScriptedServer()
 
-    async def slowly() -> Answer:
+    async def answer_later() -> Answer:
         await asyncio.sleep(10)
         return wire(1, JobState.COMPLETED)
 
-    server.on("imageversion/status", 1, slowly)
+    server.on("imageversion/status", 1, answer_later)
     server.version(9012, wire(9012), wire(9012, JobState.COMPLETED))
     watcher = JobWatcher(server.client(max_concurrency=1), interval=30)
     watches = [asyncio.create_task(watcher.wait(ref)) for ref in (JobRef.image_version(1), REF)]

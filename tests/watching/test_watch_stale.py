@@ -1,4 +1,4 @@
-"""After a retry: the end of the run before must not be taken for the end of the new one."""
+"""Watches after a retry: the end of the previous run must not end the watch of the new one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def polls(server: ScriptedServer) -> list[float]:
 
 
 @virtual_time
-async def test_the_end_of_the_run_before_is_skipped() -> None:
-    """Stale answers neither end the watch nor are told to anybody; the first news is."""
+async def test_the_end_of_the_previous_run_is_ignored() -> None:
+    """Stale statuses neither end the watch nor are published; the first status of the new run is."""
     server = ScriptedServer()
     server.diff(5678, OLD_END, OLD_END, NEW_RUN, NEW_END)
-    heard: list[str | None] = []
-    job = await JobWatcher(server.client(), interval=5).wait(REF, on_update=lambda job: heard.append(job.state_name))
+    received: list[str | None] = []
+    job = await JobWatcher(server.client(), interval=5).wait(REF, on_update=lambda job: received.append(job.state_name))
     assert job.is_completed
-    assert heard == ["Running", "Completed"]
+    assert received == ["Running", "Completed"]
     assert polls(server) == [0, 1, 3, 8]
 
 
 @virtual_time
-async def test_a_retried_diff_is_watched_through_its_own_ref() -> None:
-    """What `retry` returns is a target that knows its run, itself and by the text of its ref."""
+async def test_a_retried_diff_is_watched_by_its_own_ref() -> None:
+    """The job that `retry` returns, or the text of its ref, selects the new run."""
     for as_text in (False, True):
         server = ScriptedServer()
         server.retry(5678, wire(5678, JobState.QUEUED, jobupdated=START + int(now())))
@@ -48,8 +48,8 @@ async def test_a_retried_diff_is_watched_through_its_own_ref() -> None:
 
 
 @virtual_time
-async def test_a_retry_that_answers_with_the_old_run_is_watched_right() -> None:
-    """Where even the retry's own answer shows the old end, one updated at that same second is no news either."""
+async def test_a_retry_that_returns_the_old_run_is_watched_correctly() -> None:
+    """If the retry itself returns the old end, a status updated in that same second is stale too."""
     server = ScriptedServer()
     server.retry(5678, OLD_END)
     server.diff(5678, OLD_END, OLD_END, NEW_RUN, NEW_END)
@@ -61,8 +61,8 @@ async def test_a_retry_that_answers_with_the_old_run_is_watched_right() -> None:
 
 @pytest.mark.parametrize(("offset", "polled"), [(-1, 2), (0, 1), (1, 1)])
 @virtual_time
-async def test_the_same_second_is_news(offset: int, polled: int) -> None:
-    """A status updated in the very second of ``newer_than``, or later, ends the watch; a second before it does not."""
+async def test_a_status_of_the_same_second_counts(offset: int, polled: int) -> None:
+    """A status updated in the second of ``newer_than``, or later, ends the watch; one a second earlier does not."""
     server = ScriptedServer()
     server.diff(5678, wire(5678, JobState.COMPLETED, jobupdated=START + offset), NEW_END)
     await JobWatcher(server.client()).wait(REF)
@@ -70,8 +70,8 @@ async def test_the_same_second_is_news(offset: int, polled: int) -> None:
 
 
 @virtual_time
-async def test_a_new_run_can_fail_too() -> None:
-    """A failure of the new run is the end, with the new run's message."""
+async def test_the_new_run_can_fail() -> None:
+    """A failure of the new run ends the watch, with the new run's message."""
     server = ScriptedServer()
     server.diff(5678, OLD_END, wire(5678, JobState.FAILED, jobupdated=START + 3, joberror="again"))
     with pytest.raises(JobFailedError, match="failed: again"):
@@ -80,8 +80,8 @@ async def test_a_new_run_can_fail_too() -> None:
 
 @pytest.mark.parametrize("stale_after", [0, 10, 120, 1000])
 @virtual_time
-async def test_stale_for_too_long_is_an_error(stale_after: float) -> None:
-    """Nothing new within ``stale_after`` is a `StaleJobError` at that moment, with what was watched and seen."""
+async def test_stale_for_too_long_raises(stale_after: float) -> None:
+    """Nothing new within ``stale_after`` raises `StaleJobError` on time, with the reference and the last snapshot."""
     server = ScriptedServer()
     server.diff(5678, OLD_END)
     with pytest.raises(StaleJobError, match=r"image-diff/5678@1763769600 .*Failed") as caught:
@@ -93,8 +93,8 @@ async def test_stale_for_too_long_is_an_error(stale_after: float) -> None:
 
 
 @virtual_time
-async def test_two_minutes_of_nothing_new_are_borne() -> None:
-    """A watcher that is told nothing else gives up after 120 s of stale answers."""
+async def test_the_default_stale_after_is_two_minutes() -> None:
+    """By default a watch gives up after 120 s of stale statuses."""
     server = ScriptedServer()
     server.diff(5678, OLD_END)
     with pytest.raises(StaleJobError):
@@ -103,8 +103,8 @@ async def test_two_minutes_of_nothing_new_are_borne() -> None:
 
 
 @virtual_time
-async def test_a_stale_job_that_runs_is_stale_too() -> None:
-    """It is the time of the status that counts, not its state."""
+async def test_a_running_job_can_be_stale() -> None:
+    """Staleness depends on the status's time, not on its state."""
     server = ScriptedServer()
     server.diff(5678, wire(5678, JobState.RUNNING, jobupdated=START - 1))
     with pytest.raises(StaleJobError):
@@ -112,8 +112,8 @@ async def test_a_stale_job_that_runs_is_stale_too() -> None:
 
 
 @virtual_time
-async def test_stale_answers_are_reported_in_results() -> None:
-    """`wait_all` reports a stale watch with the stale snapshot as the last one seen."""
+async def test_wait_all_reports_a_stale_watch() -> None:
+    """`wait_all` reports a stale watch, with the stale snapshot as the last one seen."""
     server = ScriptedServer()
     server.diff(5678, OLD_END)
     (result,) = await JobWatcher(server.client(), stale_after=30).wait_all([REF])
@@ -123,8 +123,8 @@ async def test_stale_answers_are_reported_in_results() -> None:
 
 
 @virtual_time
-async def test_updates_say_nothing_of_the_run_before() -> None:
-    """`updates` yields snapshots of the new run alone, and raises if there are none."""
+async def test_updates_skip_the_previous_run() -> None:
+    """`updates` yields snapshots of the new run only, and raises if there are none."""
     server = ScriptedServer()
     server.diff(5678, OLD_END, NEW_RUN, OLD_END, NEW_END)
     watcher = JobWatcher(server.client(), stale_after=30)
@@ -136,7 +136,7 @@ async def test_updates_say_nothing_of_the_run_before() -> None:
 
 @virtual_time
 async def test_without_newer_than_nothing_is_stale() -> None:
-    """A reference that names no moment takes whatever status comes."""
+    """A reference without ``newer_than`` accepts every status."""
     server = ScriptedServer()
     server.diff(5678, OLD_END)
     with pytest.raises(JobFailedError, match="the run before"):
@@ -145,8 +145,8 @@ async def test_without_newer_than_nothing_is_stale() -> None:
 
 
 @virtual_time
-async def test_staleness_is_counted_from_the_first_stale_answer() -> None:
-    """An outage before the first answer takes nothing from the patience with stale ones."""
+async def test_stale_after_counts_from_the_first_stale_status() -> None:
+    """An outage before the first status does not count towards ``stale_after``."""
     server = ScriptedServer()
     server.on(
         "imagediff/status",

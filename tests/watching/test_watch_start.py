@@ -1,4 +1,4 @@
-"""How many watches begin, and who is polled first when not all can be: spread out, in turn, nobody forgotten."""
+"""The first polls of watches: spread out at the start, shared, and fair if the rate is short."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refs(count: int) -> list[JobRef]:
 
 
 def server_of(count: int, *, until: float = 0.0) -> ScriptedServer:
-    """Return a server of so many jobs, all of which run until a moment."""
+    """Return a server of jobs that run until a given time."""
     server = ScriptedServer()
     for ref in refs(count):
 
@@ -37,7 +37,7 @@ def polled(server: ScriptedServer) -> list[float]:
 
 @pytest.mark.parametrize(("rate", "capacity", "head_start"), [(10.0, 3, 3), (10.0, 100, 5), (0.5, 10, 1)])
 def test_first_polls_are_spread(rate: float, capacity: int, head_start: int) -> None:
-    """A few jobs are polled at once, the others one by one at the client's rate, though it would allow a burst."""
+    """The first few jobs are polled at once, the others one by one at the client's rate."""
 
     @virtual_time
     async def run() -> None:
@@ -55,7 +55,7 @@ def test_first_polls_are_spread(rate: float, capacity: int, head_start: int) -> 
 
 @virtual_time
 async def test_a_watch_that_begins_later_is_polled_at_once() -> None:
-    """The spread is for those that begin together: whoever comes when they are through does not wait."""
+    """A watch that starts after the initial burst is polled at once."""
     server = server_of(20)
     async with JobWatcher(server.client(max_rate=10.0)) as watcher:
         await watcher.wait_all(refs(20))
@@ -66,8 +66,8 @@ async def test_a_watch_that_begins_later_is_polled_at_once() -> None:
 
 
 @virtual_time
-async def test_whoever_joins_before_the_first_poll_shares_it() -> None:
-    """A second watch of a job that waits for its first poll has it made no sooner."""
+async def test_a_watch_that_joins_before_the_first_poll_shares_it() -> None:
+    """A second watch of a job that waits for its first poll does not bring that poll forward."""
     server = server_of(40)
     async with JobWatcher(server.client(max_rate=10.0, max_concurrency=1)) as watcher:
         results = await watcher.wait_all(refs(40) * 2)
@@ -77,8 +77,8 @@ async def test_whoever_joins_before_the_first_poll_shares_it() -> None:
 
 
 @virtual_time
-async def test_a_deadline_comes_before_the_turn() -> None:
-    """A watch that would end before its turn for the first poll has it just before its deadline."""
+async def test_a_deadline_brings_the_first_poll_forward() -> None:
+    """A watch whose deadline is before its first slot is polled just before the deadline."""
     server = server_of(8)
     async with JobWatcher(server.client(max_rate=10.0, max_concurrency=1)) as watcher:
         results = await watcher.wait_all(refs(8), timeout=0.4)
@@ -87,8 +87,8 @@ async def test_a_deadline_comes_before_the_turn() -> None:
 
 
 @virtual_time
-async def test_under_a_rate_limit_each_gets_its_turn() -> None:
-    """With polls due ten times as fast as the rate allows, no job waits longer than a full round of all the others."""
+async def test_each_job_gets_its_turn_under_a_rate_limit() -> None:
+    """If ten times as many polls are due as the rate allows, no job waits longer than one round of all jobs."""
     server = server_of(30, until=200)
     async with JobWatcher(server.client(max_rate=3.0), interval=1.0) as watcher:
         await watcher.wait_all(refs(30))
@@ -99,8 +99,8 @@ async def test_under_a_rate_limit_each_gets_its_turn() -> None:
     assert max(counts) - min(counts) <= 4
 
 
-class Recorder(httpx.AsyncBaseTransport):
-    """Passes requests on, and remembers them and their headers as they were."""
+class RecordingTransport(httpx.AsyncBaseTransport):
+    """Forwards requests, and records each with its URL and signature."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
@@ -113,8 +113,8 @@ class Recorder(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-class Numbered(httpx.Auth):
-    """Signs each request differently, in a header and in the address."""
+class NumberedAuth(httpx.Auth):
+    """Signs each request differently, in a header and in the URL."""
 
     def __init__(self) -> None:
         self.signatures = 0
@@ -128,9 +128,9 @@ class Numbered(httpx.Auth):
 
 @virtual_time
 async def test_a_watch_builds_its_request_once() -> None:
-    """All polls of a watch send the very same request."""
+    """All polls of a watch send the same request object."""
     server = server_of(2, until=100)
-    recorder = Recorder(httpx.MockTransport(server._handle))
+    recorder = RecordingTransport(httpx.MockTransport(server._handle))
     async with JobWatcher(server.client(transport=recorder), interval=10) as watcher:
         await watcher.wait_all(refs(2))
     assert len(recorder.requests) > 20
@@ -139,11 +139,11 @@ async def test_a_watch_builds_its_request_once() -> None:
 
 
 @virtual_time
-async def test_each_poll_is_signed_anew_where_the_auth_needs_it() -> None:
-    """Credentials that sign each request differently sign each poll, and see it as it was before they did."""
+async def test_each_poll_is_signed_again() -> None:
+    """An auth that signs each request differently signs each poll, starting from the unsigned request."""
     server = server_of(1, until=50)
-    recorder = Recorder(httpx.MockTransport(server._handle))
-    client = ClanforgeClient(Numbered(), account_service_id=7, transport=recorder)
+    recorder = RecordingTransport(httpx.MockTransport(server._handle))
+    client = ClanforgeClient(NumberedAuth(), account_service_id=7, transport=recorder)
     async with client, JobWatcher(client, interval=10) as watcher:
         await watcher.wait(JobRef.image_version(1))
     address = "https://api.multiplay.co.uk/cfp/v1/imageversion/1/status?accountserviceid=7"
@@ -151,11 +151,11 @@ async def test_each_poll_is_signed_anew_where_the_auth_needs_it() -> None:
 
 
 @virtual_time
-async def test_a_transport_that_never_waits_holds_up_nobody() -> None:
-    """Polls that are answered without a turn of the loop leave the loop its turns."""
+async def test_a_transport_that_never_waits_does_not_block_the_loop() -> None:
+    """A worker yields to the loop even if every poll returns without waiting."""
     server = server_of(3, until=10)
 
-    class Instant(httpx.AsyncBaseTransport):
+    class NoWait(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             ref = int(request.url.path.split("/")[-2])
             return httpx.Response(200, json=wire(ref, JobState.RUNNING))
@@ -169,7 +169,7 @@ async def test_a_transport_that_never_waits_holds_up_nobody() -> None:
             turns += 1
             yield
 
-    async with JobWatcher(server.client(transport=Instant(), max_concurrency=1), interval=lambda _: 0.0) as watcher:
+    async with JobWatcher(server.client(transport=NoWait(), max_concurrency=1), interval=lambda _: 0.0) as watcher:
         watches = [asyncio.create_task(watcher.wait(ref)) for ref in refs(3)]
         counting = count_turns()
         for _ in range(100):

@@ -1,4 +1,4 @@
-"""What a watch tells while it lasts: `updates`, and ``on_update``."""
+"""Updates of a watch: `updates` and ``on_update``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ REF = JobRef.image_version(9012)
 RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 
-def by_percents() -> Answer:
-    """Show a job that gets on by a percent a second."""
+def status_after_seconds() -> Answer:
+    """Return the status of a job that advances by one percent a second."""
     return COMPLETED if now() >= 100 else wire(9012, jobprogress=int(now()))
 
 
@@ -49,7 +49,7 @@ async def consume(updates: AsyncGenerator[Job, None], seen: list[int], seconds_e
 
 @virtual_time
 async def test_updates_yields_each_change_and_the_end_last() -> None:
-    """Each snapshot that differs from the one before is yielded once; the terminal one comes last, and that is all."""
+    """`updates` yields each changed snapshot once, and ends with the terminal one."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.QUEUED), RUNNING, RUNNING, wire(9012, jobprogress=60), RUNNING, COMPLETED)
     watcher = JobWatcher(server.client(), interval=5)
@@ -66,7 +66,7 @@ async def test_updates_yields_each_change_and_the_end_last() -> None:
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.SQUASHED])
 @virtual_time
 async def test_updates_of_a_failed_job_end_without_an_error(state: JobState) -> None:
-    """A job that failed or was squashed is yielded last like any other; it is no error of the iteration."""
+    """`updates` yields a failed or squashed job last, and does not raise."""
     server = ScriptedServer()
     server.version(9012, RUNNING, wire(9012, state))
     states = [job.state async for job in JobWatcher(server.client(), interval=5).updates(REF)]
@@ -74,8 +74,8 @@ async def test_updates_of_a_failed_job_end_without_an_error(state: JobState) -> 
 
 
 @virtual_time
-async def test_updates_of_a_job_that_has_ended() -> None:
-    """A terminal job as the target is yielded as it is, without a poll."""
+async def test_updates_of_a_terminal_job() -> None:
+    """`updates` yields a terminal target as it is, without a poll."""
     server = ScriptedServer()
     job = job_from_dict(JobKind.IMAGE_VERSION, wire(9012, JobState.FAILED))
     assert [update async for update in JobWatcher(server.client()).updates(job)] == [job]
@@ -83,9 +83,9 @@ async def test_updates_of_a_job_that_has_ended() -> None:
 
 
 @virtual_time
-async def test_updates_raise_what_is_no_end_of_a_job() -> None:
-    """After the last snapshot in time, a timeout is raised; so is a refusal, and there may be no snapshot at all."""
-    server = server_with(by_percents)
+async def test_updates_raise_errors_of_the_watch() -> None:
+    """`updates` raises a timeout after the last snapshot, and a refusal even before the first."""
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=20)
     seen: list[int] = []
     with pytest.raises(WatchTimeoutError):
@@ -98,8 +98,8 @@ async def test_updates_raise_what_is_no_end_of_a_job() -> None:
 
 @virtual_time
 async def test_a_slow_consumer_gets_every_update() -> None:
-    """Snapshots that come while the consumer is busy wait for it, in their order, and so does the end."""
-    watcher = JobWatcher(server_with(by_percents).client(), interval=10)
+    """Snapshots and the end wait for a slow consumer, in order."""
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     seen: list[int] = []
     async for job in watcher.updates(REF, timeout=500):
         await asyncio.sleep(200)
@@ -109,9 +109,9 @@ async def test_a_slow_consumer_gets_every_update() -> None:
 
 
 @virtual_time
-async def test_a_slow_consumer_hears_of_a_timeout_after_the_updates() -> None:
-    """What was seen in time is yielded although the time is up by then."""
-    watcher = JobWatcher(server_with(by_percents).client(), interval=10)
+async def test_a_slow_consumer_gets_the_updates_before_a_timeout() -> None:
+    """Snapshots from before the timeout are yielded, although it has expired by then."""
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     seen: list[int] = []
     with pytest.raises(WatchTimeoutError):
         await consume(watcher.updates(REF, timeout=25), seen, seconds_each=200)
@@ -125,8 +125,8 @@ async def some_turns() -> None:
 
 @virtual_time
 async def test_leaving_the_iteration_stops_the_polls() -> None:
-    """A ``break`` without ``aclose`` leaves neither a task nor a poll behind."""
-    server = server_with(by_percents)
+    """A ``break`` without ``aclose`` leaves neither a task nor a poll."""
+    server = server_with(status_after_seconds)
     async for _ in JobWatcher(server.client(), interval=10).updates(REF):
         break
     await some_turns()
@@ -137,8 +137,8 @@ async def test_leaving_the_iteration_stops_the_polls() -> None:
 
 @virtual_time
 async def test_closing_the_iterator_stops_the_polls_at_once() -> None:
-    """`aclose` of an iterator comes back when the request in flight has ended."""
-    server = server_with(by_percents)
+    """`aclose` of an iterator returns when the request in flight has ended."""
+    server = server_with(status_after_seconds)
     updates = JobWatcher(server.client(), interval=10).updates(REF)
     await anext(updates)
 
@@ -157,8 +157,8 @@ async def test_closing_the_iterator_stops_the_polls_at_once() -> None:
 @pytest.mark.parametrize("started", [False, True])
 @virtual_time
 async def test_dropping_the_iterator_stops_the_polls(started: bool) -> None:
-    """An iterator whose last reference is dropped cleans up behind itself, begun or not."""
-    server = server_with(by_percents)
+    """An iterator cleans up when its last reference is dropped, started or not."""
+    server = server_with(status_after_seconds)
     updates: AsyncGenerator[Job, None] | None = JobWatcher(server.client(), interval=10).updates(REF)
     assert updates is not None
     if started:
@@ -172,9 +172,9 @@ async def test_dropping_the_iterator_stops_the_polls(started: bool) -> None:
 
 
 @virtual_time
-async def test_cancelling_whoever_iterates() -> None:
-    """A consumer cancelled while it waits for the next update leaves nothing behind."""
-    server = server_with(by_percents)
+async def test_cancelling_the_consumer_stops_the_polls() -> None:
+    """A consumer cancelled while it waits leaves neither a task nor a poll."""
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=10)
 
     async def consume() -> None:
@@ -193,8 +193,8 @@ async def test_cancelling_whoever_iterates() -> None:
 
 @virtual_time
 async def test_an_error_in_the_consumer_stops_the_polls() -> None:
-    """What the loop's body raises passes, and the watch ends with it."""
-    server = server_with(by_percents)
+    """An error in the loop's body propagates and ends the watch."""
+    server = server_with(status_after_seconds)
 
     async def consume() -> None:
         async for job in JobWatcher(server.client(), interval=10).updates(REF):
@@ -210,46 +210,46 @@ async def test_an_error_in_the_consumer_stops_the_polls() -> None:
 
 
 @virtual_time
-async def test_a_listener_is_told_what_updates_would_yield() -> None:
+async def test_on_update_gets_each_changed_snapshot() -> None:
     """``on_update`` gets each changed snapshot, the terminal one included, before `wait` returns it."""
     server = ScriptedServer()
     server.version(9012, RUNNING, RUNNING, wire(9012, jobprogress=60), wire(9012, JobState.FAILED))
-    heard: list[tuple[float, Job]] = []
+    received: list[tuple[float, Job]] = []
     job = await JobWatcher(server.client(), interval=5).wait(
         REF,
         check=False,
-        on_update=lambda job: heard.append((now(), job)),
+        on_update=lambda job: received.append((now(), job)),
     )
-    assert [(at, told.state_name, told.progress) for at, told in heard] == [
+    assert [(at, told.state_name, told.progress) for at, told in received] == [
         (0, "Running", 50),
         (10, "Running", 60),
         (15, "Failed", 50),
     ]
-    assert heard[-1][1] is job
+    assert received[-1][1] is job
 
 
 @virtual_time
-async def test_a_listener_may_await() -> None:
-    """An async ``on_update`` is awaited, one update at a time, in their order, the last before `wait` returns."""
-    heard: list[tuple[float, int]] = []
+async def test_on_update_may_be_async() -> None:
+    """An async ``on_update`` is awaited, one call at a time and in order; the last ends before `wait` returns."""
+    received: list[tuple[float, int]] = []
 
-    async def listen(job: Job) -> None:
+    async def on_update(job: Job) -> None:
         began = now()
         await asyncio.sleep(25)
-        heard.append((began, job.progress))
+        received.append((began, job.progress))
 
-    server = server_with(by_percents)
-    await JobWatcher(server.client(), interval=10).wait(REF, on_update=listen)
-    assert heard == [(25 * n, progress) for n, progress in enumerate([*range(0, 100, 10), 100])]
+    server = server_with(status_after_seconds)
+    await JobWatcher(server.client(), interval=10).wait(REF, on_update=on_update)
+    assert received == [(25 * n, progress) for n, progress in enumerate([*range(0, 100, 10), 100])]
     assert now() == 25 * 11
-    assert server.polls(9012) == [*range(0, 101, 10)], "a slow listener holds up no poll"
+    assert server.polls(9012) == [*range(0, 101, 10)], "a slow on_update delayed a poll"
 
 
 @virtual_time
-async def test_a_listener_may_return_any_awaitable() -> None:
-    """What ``on_update`` returns is awaited if it can be, and ignored otherwise."""
-    heard: list[str] = []
-    server = server_with(by_percents)
+async def test_on_update_may_return_any_awaitable() -> None:
+    """Any awaitable that ``on_update`` returns is awaited; other values are ignored."""
+    received: list[str] = []
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=50)
 
     def start(job: Job) -> asyncio.Future[None]:
@@ -257,34 +257,34 @@ async def test_a_listener_may_return_any_awaitable() -> None:
 
     async def note(job: Job) -> None:
         await asyncio.sleep(1)
-        heard.append(job.state_name)
+        received.append(job.state_name)
 
     await watcher.wait(REF, on_update=start)
-    assert heard == ["Running", "Running", "Completed"]
+    assert received == ["Running", "Running", "Completed"]
     await watcher.wait(REF, on_update=lambda job: job.state_name)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
-async def test_a_listener_that_raises_is_logged(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """An ``on_update`` that raises is logged with its traceback, is told the next update too, and ends nothing."""
-    heard: list[int] = []
+async def test_an_on_update_that_raises_is_logged(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """An error in ``on_update`` is logged with its traceback; later updates are delivered and the watch goes on."""
+    received: list[int] = []
 
-    def complain(job: Job) -> None:
-        heard.append(job.progress)
+    def fail(job: Job) -> None:
+        received.append(job.progress)
         msg = f"cannot bear {job.progress}"
         raise LookupError(msg)
 
-    async def complain_later(job: Job) -> None:
+    async def fail_later(job: Job) -> None:
         await asyncio.sleep(1)
-        complain(job)
+        fail(job)
 
-    server = server_with(by_percents)
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=50)
     with caplog.at_level(logging.ERROR, "clanforge_async"):
-        job = await watcher.wait(REF, on_update=complain_later if is_async else complain)
+        job = await watcher.wait(REF, on_update=fail_later if is_async else fail)
     assert job.is_completed
-    assert heard == [0, 50, 100]
+    assert received == [0, 50, 100]
     assert [record.getMessage() for record in caplog.records] == ["on_update failed for image-version/9012"] * 3
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         "cannot bear 0",
@@ -295,117 +295,117 @@ async def test_a_listener_that_raises_is_logged(is_async: bool, caplog: pytest.L
 
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
-async def test_a_listener_that_meets_a_cancellation_does_not_hang_the_watch(
+async def test_a_cancelled_error_from_on_update_does_not_hang_the_watch(
     is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A `CancelledError` that an ``on_update`` lets out, such as that of a future it looked at, is but logged."""
+    """A `CancelledError` raised by ``on_update`` itself, such as that of a cancelled future, is only logged."""
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     cancelled.cancel()
 
     def look(_: Job) -> None:
         cancelled.result()
 
-    async def look_later(_: Job) -> None:
+    async def await_cancelled(_: Job) -> None:
         await cancelled
 
-    watcher = JobWatcher(server_with(by_percents).client(), interval=50)
-    job = await watcher.wait(REF, on_update=look_later if is_async else look, timeout=1000)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
+    job = await watcher.wait(REF, on_update=await_cancelled if is_async else look, timeout=1000)
     assert job.is_completed
     assert now() == 100
     assert [record.getMessage() for record in caplog.records] == ["on_update failed for image-version/9012"] * 3
 
 
 @virtual_time
-async def test_a_listener_that_raises_when_it_has_been_busy_hears_the_rest() -> None:
-    """Of the updates that came while an ``on_update`` was busy, one that it cannot bear takes no other away."""
-    heard: list[int] = []
+async def test_a_pending_update_that_fails_does_not_drop_the_others() -> None:
+    """If ``on_update`` raises for one of several pending updates, the others are delivered."""
+    received: list[int] = []
 
-    def listen(job: Job) -> Any:
-        heard.append(job.progress)
+    def on_update(job: Job) -> Any:
+        received.append(job.progress)
         if job.progress == 50:
             raise LookupError
         return asyncio.sleep(500)
 
-    await JobWatcher(server_with(by_percents).client(), interval=50).wait(REF, on_update=listen)
-    assert heard == [0, 50, 100]
+    await JobWatcher(server_with(status_after_seconds).client(), interval=50).wait(REF, on_update=on_update)
+    assert received == [0, 50, 100]
     assert now() == 1000
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
-async def test_a_listener_hears_in_the_context_of_whoever_waits(is_async: bool) -> None:
-    """``on_update`` runs in a copy of the waiter's context, the same for all of a watch's updates."""
+async def test_on_update_runs_in_a_copy_of_the_callers_context(is_async: bool) -> None:
+    """All calls of ``on_update`` of one watch share one copy of the caller's context."""
     request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
-    heard: list[str] = []
+    received: list[str] = []
 
-    def listen(job: Job) -> None:
-        heard.append(f"{request_id.get()}: {job.progress}")
+    def on_update(job: Job) -> None:
+        received.append(f"{request_id.get()}: {job.progress}")
         request_id.set(f"{request_id.get()}!")
 
-    async def listen_later(job: Job) -> None:
+    async def on_update_later(job: Job) -> None:
         await asyncio.sleep(1)
-        listen(job)
+        on_update(job)
 
-    watcher = JobWatcher(server_with(by_percents).client(), interval=50)
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
     request_id.set("mine")
-    waiting = asyncio.create_task(watcher.wait(REF, on_update=listen_later if is_async else listen))
+    waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update_later if is_async else on_update))
     request_id.set("other")
     await waiting
-    assert heard == ["mine: 0", "mine!: 50", "mine!!: 100"]
+    assert received == ["mine: 0", "mine!: 50", "mine!!: 100"]
     assert request_id.get() == "other"
 
 
 @virtual_time
-async def test_a_listener_may_wait_itself() -> None:
-    """An ``on_update`` may watch another job, or the same one, with the watcher that called it."""
-    server = server_with(by_percents)
+async def test_on_update_may_use_the_watcher() -> None:
+    """``on_update`` may watch another job, or the same one, with its own watcher."""
+    server = server_with(status_after_seconds)
     server.version(1, wire(1), wire(1, JobState.COMPLETED))
     watcher = JobWatcher(server.client(), interval=10)
-    heard: list[str] = []
+    received: list[str] = []
 
-    async def listen(job: Job) -> None:
+    async def on_update(job: Job) -> None:
         if job.progress == 0:
             other, same = await asyncio.gather(watcher.wait(JobRef.image_version(1)), watcher.wait(REF))
-            heard.append(f"{other.state_name}, {same.state_name}")
+            received.append(f"{other.state_name}, {same.state_name}")
 
-    assert (await watcher.wait(REF, on_update=listen)).is_completed
-    assert heard == ["Completed, Completed"]
+    assert (await watcher.wait(REF, on_update=on_update)).is_completed
+    assert received == ["Completed, Completed"]
     assert now() == 100
 
 
 @virtual_time
-async def test_a_listener_may_cancel_the_wait() -> None:
-    """An ``on_update`` that cancels the task that waits ends the watch, cleanly."""
-    server = server_with(by_percents)
+async def test_on_update_may_cancel_the_wait() -> None:
+    """An ``on_update`` that cancels the waiting task ends the watch cleanly."""
+    server = server_with(status_after_seconds)
     watcher = JobWatcher(server.client(), interval=10)
-    heard: list[int] = []
+    received: list[int] = []
 
-    def listen(job: Job) -> None:
-        heard.append(job.progress)
+    def on_update(job: Job) -> None:
+        received.append(job.progress)
         if job.progress == 20:
             waiting.cancel()
 
-    waiting = asyncio.create_task(watcher.wait(REF, on_update=listen))
+    waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await asyncio.sleep(1000)
-    assert heard == [0, 10, 20]
+    assert received == [0, 10, 20]
     assert server.polls(9012) == [0, 10, 20]
 
 
 @virtual_time
-async def test_a_cancelled_wait_cancels_its_listener() -> None:
-    """A listener that is still busy is cancelled with its watch, and has ended when the cancelled wait comes back."""
-    watcher = JobWatcher(server_with(by_percents).client(), interval=10)
+async def test_a_cancelled_wait_cancels_on_update() -> None:
+    """A running ``on_update`` is cancelled with its watch, and has ended when the cancelled wait returns."""
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     ended: list[float] = []
 
-    async def listen(_: Job) -> None:
+    async def on_update(_: Job) -> None:
         try:
             await asyncio.sleep(1000)
         finally:
             ended.append(now())
 
-    waiting = asyncio.create_task(watcher.wait(REF, on_update=listen))
+    waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
     await asyncio.sleep(35)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -415,53 +415,53 @@ async def test_a_cancelled_wait_cancels_its_listener() -> None:
 
 
 @virtual_time
-async def test_a_listener_that_somebody_cancels_misses_one_update() -> None:
-    """Cancelled from outside, the listener is told the next update all the same, and the watch goes on."""
-    heard: list[int] = []
+async def test_cancelling_on_update_does_not_end_the_watch() -> None:
+    """If other code cancels a running ``on_update``, the next update is delivered and the watch goes on."""
+    received: list[int] = []
 
-    async def listen(job: Job) -> None:
-        heard.append(job.progress)
+    async def on_update(job: Job) -> None:
+        received.append(job.progress)
         await asyncio.sleep(5)
 
-    watcher = JobWatcher(server_with(by_percents).client(), interval=50)
-    waiting = asyncio.create_task(watcher.wait(REF, on_update=listen))
+    watcher = JobWatcher(server_with(status_after_seconds).client(), interval=50)
+    waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
     await asyncio.sleep(52)
     for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
         task.cancel()
     assert (await waiting).is_completed
-    assert heard == [0, 50, 100]
+    assert received == [0, 50, 100]
 
 
 @virtual_time
-async def test_no_listener_is_left_unawaited() -> None:
-    """A watch that ends in the very moment of an update leaves no coroutine that nobody has awaited."""
+async def test_every_coroutine_of_on_update_is_awaited_or_closed() -> None:
+    """A watch closed at any moment leaves no coroutine that was never awaited."""
     for turns in range(25):
         server = server_with(lambda: RUNNING)
         watcher = JobWatcher(server.client(), interval=10)
 
-        async def listen(_: Job) -> None:
+        async def on_update(_: Job) -> None:
             await asyncio.sleep(1)
 
-        waiting = asyncio.create_task(watcher.wait(REF, on_update=listen))
+        waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
         for _ in range(turns):
             await asyncio.sleep(0)
         await watcher.aclose()
         (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(outcome, Exception)
-    gc.collect()  # a listener that was never awaited would be heard of now
+    gc.collect()  # a coroutine that was never awaited would warn now
 
 
 @virtual_time
-async def test_the_end_is_told_before_it_is_raised() -> None:
-    """A listener hears of a failure before the waiter does."""
+async def test_on_update_gets_the_failure_before_wait_raises() -> None:
+    """``on_update`` gets a failed job before `wait` raises."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.FAILED))
-    heard: list[str] = []
+    received: list[str] = []
 
-    async def listen(job: Job) -> None:
+    async def on_update(job: Job) -> None:
         await asyncio.sleep(1)
-        heard.append(job.state_name)
+        received.append(job.state_name)
 
     with pytest.raises(JobFailedError):
-        await JobWatcher(server.client()).wait(REF, on_update=listen)
-    assert heard == ["Failed"]
+        await JobWatcher(server.client()).wait(REF, on_update=on_update)
+    assert received == ["Failed"]

@@ -1,8 +1,9 @@
-"""A network between client and simulator that keeps a log, and whose server goes on when the client has left."""
+"""A transport that logs requests and forwards them to a simulator, which finishes them even if the client cancels."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import httpx
@@ -12,21 +13,21 @@ from support.virtual_time import now
 from clanforge_async.simulator import Simulator
 
 SENDER: ContextVar[object] = ContextVar("SENDER", default=None)
-"""On whose behalf requests are sent, for whoever wants to tell theirs from others."""
+"""The object on whose behalf the present context sends requests."""
 
 
 @define(eq=False)
-class Passage:
-    """One request on its way.
+class LoggedRequest:
+    """One request, with its progress.
 
     Attributes:
-        path: The path that it asks for.
+        path: The path of its URL.
         sent: When the client sent it, by the loop's clock.
-        answered: When the client had its answer; None: not yet, or never.
-        status: The status of that answer.
-        arrived: Whether it has reached the server.
-        served: Whether the server is done with it.
-        sender: On whose behalf it was sent.
+        answered: When the client got the response; None: not yet, or never.
+        status: Status code of that response.
+        arrived: Whether it reached the server.
+        served: Whether the server has finished it.
+        sender: The object on whose behalf it was sent.
     """
 
     path: str
@@ -39,71 +40,78 @@ class Passage:
 
 
 class Network(httpx.AsyncBaseTransport):
-    """Carries requests to a simulator in this process.
+    """Forwards requests to a simulator in this process.
+
+    Args:
+        simulator: The server.
+        on_served: Called before and after the server handles a request.
 
     Attributes:
-        log: Every request, in the order in which they were sent.
-        in_flight: How many requests the client waits for now.
-        most_in_flight: The most that it ever waited for at a time.
-        refusing: How many connections more are refused.
-        barrier: Where set, the next requests wait there for each other before they are carried on.
-        times_closed: How often the client has closed its transport.
+        log: Every request, in the order of sending.
+        in_flight: Number of requests that the client waits for.
+        most_in_flight: Maximum of that number so far.
+        connections_to_refuse: Number of further connections to refuse.
+        barrier: If set, the next requests wait for each other there.
+        times_closed: How often the client closed its transport.
     """
 
-    def __init__(self, simulator: Simulator) -> None:
-        self.log: list[Passage] = []
+    def __init__(self, simulator: Simulator, on_served: Callable[[], None]) -> None:
+        self.log: list[LoggedRequest] = []
         self.in_flight = 0
         self.most_in_flight = 0
-        self.refusing = 0
+        self.connections_to_refuse = 0
         self.barrier: asyncio.Barrier | None = None
         self.times_closed = 0
+        self._on_served = on_served
         self._server = httpx.ASGITransport(app=simulator.app)
         self._serving: set[asyncio.Task[httpx.Response]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry a request to the server, unless its connection is refused."""
-        passage = Passage(request.url.path, now())
-        self.log.append(passage)
+        """Forward a request to the server, unless its connection is refused."""
+        logged = LoggedRequest(request.url.path, now())
+        self.log.append(logged)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._carried(request, passage)
+            return await self._forward(request, logged)
         finally:
             self.in_flight -= 1
 
     async def aclose(self) -> None:
-        """Count how often this is done."""
+        """Count the call."""
         self.times_closed += 1
 
     async def drain(self) -> None:
-        """Wait until the server is done with the requests of clients that have left."""
+        """Wait until the server has finished the requests that the client cancelled."""
         while self._serving:
             await asyncio.wait(self._serving)
 
-    async def _carried(self, request: httpx.Request, passage: Passage) -> httpx.Response:
+    async def _forward(self, request: httpx.Request, logged: LoggedRequest) -> httpx.Response:
         if self.barrier is not None:
             await self.barrier.wait()
             self.barrier = None
-        if self.refusing:
-            self.refusing -= 1
+        if self.connections_to_refuse:
+            self.connections_to_refuse -= 1
             msg = "connection refused"
             raise httpx.ConnectError(msg)
-        passage.arrived = True
-        # In a task of its own, for a real server does not notice that its client has left.
-        serving = asyncio.create_task(self._served(request, passage))
+        logged.arrived = True
+        # In a task of its own: a real server does not notice that its client has gone.
+        serving = asyncio.create_task(self._serve(request, logged))
         self._serving.add(serving)
-        serving.add_done_callback(self._over)
+        serving.add_done_callback(self._serving_done)
         response = await asyncio.shield(serving)
-        passage.answered, passage.status = now(), response.status_code
+        logged.answered, logged.status = now(), response.status_code
         return response
 
-    async def _served(self, request: httpx.Request, passage: Passage) -> httpx.Response:
+    async def _serve(self, request: httpx.Request, logged: LoggedRequest) -> httpx.Response:
+        self._on_served()  # an earlier request may have been acted upon already, although its response is delayed
         try:
             return await self._server.handle_async_request(request)
         finally:
-            passage.served = True
+            logged.served = True
+            self._on_served()
 
-    def _over(self, serving: asyncio.Task[httpx.Response]) -> None:
+    def _serving_done(self, serving: asyncio.Task[httpx.Response]) -> None:
         self._serving.discard(serving)
         if not serving.cancelled():
-            serving.exception()  # seen, also where no client is left to see it
+            serving.exception()  # retrieved, in case the client has gone

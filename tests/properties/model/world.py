@@ -1,4 +1,4 @@
-"""Client, watcher, network and simulator on one virtual clock, driven from outside a little at a time."""
+"""Client, watcher, network and simulator on one virtual clock, driven step by step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from attrs import define
-from properties.model.attempts import Attempt, assert_acted_well
-from properties.model.endings import Circumstances, assert_ended_well
+from properties.model.job_runs import TrackedJob
 from properties.model.network import Network
-from properties.model.truth import Subject
-from properties.model.watches import Form, Party, Watch, glance
+from properties.model.retry_calls import RetryCall, assert_retry_count
+from properties.model.watch_groups import Watch, WatchGroup, WatchMethod, take_first_update
+from properties.model.watch_results import Conditions, assert_correct_end
 from support.scripted_server import START
 
 from clanforge_async import ClanforgeClient, Job, JobRef, JobWatcher
@@ -23,12 +23,12 @@ from clanforge_async.testing import VirtualTimeLoop
 T = TypeVar("T")
 
 _TURNS = 20
-"""Turns of the loop in which all that a moment brings has come to those who wait for it."""
+"""Turns of the loop after which everything that is due has run."""
 
 
 @define(kw_only=True)
 class Settings:
-    """What a client and its watchers are told, and what kind of server they meet."""
+    """Settings of the client, its watchers and the server."""
 
     max_rate: float | None
     max_concurrency: int
@@ -41,125 +41,132 @@ class Settings:
 
 
 class World:
-    """Everything there is: what the machine's rules act upon and its invariants look at."""
+    """The system under test: the machine's rules act on it, its invariants check it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.loop = VirtualTimeLoop()
-        self.complaints: list[dict[str, Any]] = []
-        self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+        self.loop_errors: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda _, context: self.loop_errors.append(context))
         self.simulator = Simulator(clock=lambda: START + settings.skew + self.loop.time(), quirks=settings.quirks)
-        self.network = Network(self.simulator)
-        self.subjects: list[Subject] = []
-        self.attempts: list[Attempt] = []
-        self.parties: list[Party] = []
-        self.circumstances = Circumstances(
+        self.jobs: list[TrackedJob] = []
+        self.network = Network(self.simulator, self._record_runs)
+        self.retry_calls: list[RetryCall] = []
+        self.watch_groups: list[WatchGroup] = []
+        self.conditions = Conditions(
             faults=set(),
             server_ahead=START + settings.skew,
-            calm_since=-math.inf,
+            no_faults_since=-math.inf,
             seconds_per_request=1 / settings.max_rate if settings.max_rate else 0.0,
-            crowd=0,
+            max_waiting=0,
             outage_tolerance=settings.outage_tolerance,
             stale_after=settings.stale_after,
             closed_at={},
         )
-        self.seen: list[tuple[Subject, Job, int]] = []
-        self.client = self.do(self._open_client())
-        self.watcher = self.do(self._open_watcher())
+        self.snapshots: list[tuple[TrackedJob, Job, int]] = []
+        self.client = self.run(self._open_client())
+        self.watcher = self.run(self._open_watcher())
 
-    def do(self, action: Coroutine[Any, Any, T]) -> T:
-        """Let a coroutine run to its end, and everything else meanwhile."""
+    def run(self, action: Coroutine[Any, Any, T]) -> T:
+        """Run the loop until a coroutine ends."""
         return self.loop.run_until_complete(action)
 
     def pass_time(self, seconds: float) -> None:
-        """Let so many seconds pass, and see what has ended."""
-        self.do(asyncio.sleep(seconds))
+        """Let time pass, then check everything that has ended."""
+        self.run(asyncio.sleep(seconds))
         for _ in range(_TURNS):
-            self.do(asyncio.sleep(0))
-        self.see()
+            self.run(asyncio.sleep(0))
+        self.check()
 
-    def see(self) -> None:
-        """Hold of everything that is over by now what has to hold of it."""
-        self.circumstances.crowd = max(self.circumstances.crowd, len(self.subjects) + len(self.attempts))
-        for subject in self.subjects:
-            subject.take_note(self.loop.time())
-        for attempts in [self._attempts_on(subject) for subject in self.subjects]:
-            if attempts and all(each.is_settled(self.network) for each in attempts):
-                assert_acted_well(attempts, self.network)
-                self.attempts = [each for each in self.attempts if each not in attempts]
-        for party in [each for each in self.parties if each.task.done()]:
-            assert_ended_well(party, self.network, self.circumstances)
-            self._remember(party)
-            self.parties.remove(party)
+    def check(self) -> None:
+        """Check everything that has ended since the last call."""
+        self.conditions.max_waiting = max(self.conditions.max_waiting, len(self.jobs) + len(self.retry_calls))
+        self._record_runs()
+        for calls in [self._retry_calls_of(tracked) for tracked in self.jobs]:
+            if calls and all(each.is_done(self.network) for each in calls):
+                assert_retry_count(calls, self.network)
+                self.retry_calls = [each for each in self.retry_calls if each not in calls]
+        for group in [each for each in self.watch_groups if each.task.done()]:
+            assert_correct_end(group, self.network, self.conditions)
+            self._record_snapshots(group)
+            self.watch_groups.remove(group)
 
-    def break_down(self, fault: Fault, **when: Any) -> None:
-        """Switch a fault on."""
-        self.circumstances.faults.add(type(fault).__name__)
-        self.circumstances.calm_since = None
+    def add_fault(self, fault: Fault, **when: Any) -> None:
+        """Add a fault to the simulator."""
+        self.conditions.faults.add(type(fault).__name__)
+        self.conditions.no_faults_since = None
         self.simulator.faults.add(fault, **when)
 
-    def refuse(self, connections: int) -> None:
+    def refuse_connections(self, connections: int) -> None:
         """Refuse the next connections."""
         if connections:
-            self.circumstances.faults.add("refused")
-            self.circumstances.calm_since = None
-            self.network.refusing = connections
+            self.conditions.faults.add("refused")
+            self.conditions.no_faults_since = None
+            self.network.connections_to_refuse = connections
 
-    def mend(self) -> None:
-        """Switch all faults off."""
+    def clear_faults(self) -> None:
+        """Clear all faults."""
         self.simulator.faults.clear()
-        self.network.refusing = 0
-        if self.circumstances.calm_since is None:
-            self.circumstances.calm_since = self.loop.time()
+        self.network.connections_to_refuse = 0
+        if self.conditions.no_faults_since is None:
+            self.conditions.no_faults_since = self.loop.time()
 
-    def outlast(self, subject: Subject) -> None:
-        """Let time pass until a job's last run is over."""
-        if not subject.has_ended():
-            self.pass_time(self.simulator.ended_at(subject.ref) - self.simulator.clock() + 0.01)
+    def wait_for_end(self, tracked: TrackedJob) -> None:
+        """Let time pass until a job's last run has ended."""
+        if not tracked.has_ended():
+            self.pass_time(self.simulator.ended_at(tracked.ref) - self.simulator.clock() + 0.01)
 
-    def retry(self, subject: Subject) -> Attempt:
-        """Have somebody retry a diff."""
-        others = self._attempts_on(subject)
-        attempt = Attempt(subject, others=len(others))
+    def retry(self, tracked: TrackedJob) -> RetryCall:
+        """Start a call that retries a diff."""
+        others = self._retry_calls_of(tracked)
+        call = RetryCall(tracked, others=len(others))
         for other in others:
             other.others += 1
-        attempt.task = self.loop.create_task(attempt.make(self.client, self.network))
-        self.attempts.append(attempt)
+        call.task = self.loop.create_task(call.run_call(self.client, self.network))
+        self.retry_calls.append(call)
         self.pass_time(0)
-        return attempt
+        return call
 
-    def watch(self, form: Form, targets: Iterable[tuple[Subject, JobRef | Job, int]], seconds: float | None) -> None:
-        """Have somebody watch jobs, each by a target that lets the watch end with a run of at least that number."""
+    def watch(
+        self, method: WatchMethod, targets: Iterable[tuple[TrackedJob, JobRef | Job, int]], seconds: float | None
+    ) -> None:
+        """Start watches; each target comes with the number of the earliest run whose end may end its watch."""
         watches = [Watch(*target, timeout=seconds, began=self.loop.time()) for target in targets]
-        task = self.loop.create_task(_waiting(form, self.watcher, watches))
-        self.parties.append(Party(watches, self.watcher, task, leaves=form is glance))
+        task = self.loop.create_task(_run_method(method, self.watcher, watches))
+        self.watch_groups.append(WatchGroup(watches, self.watcher, task, stops_early=method is take_first_update))
         self.pass_time(0)
 
     def close_watcher(self) -> list[Watch]:
-        """Close the watcher, open another, and return the watches that were under way."""
+        """Close the watcher, open another, and return the unfinished watches."""
         closing = self.watcher
-        abandoned = [watch for party in self.parties for watch in party.watches if not watch.endings]
-        self.circumstances.closed_at[closing] = self.loop.time()
-        self.do(closing.aclose())
-        self.watcher = self.do(self._open_watcher())
+        unfinished = [watch for group in self.watch_groups for watch in group.watches if not watch.ends]
+        self.conditions.closed_at[closing] = self.loop.time()
+        self.run(closing.aclose())
+        self.watcher = self.run(self._open_watcher())
         self.pass_time(0)
-        assert not any(party.watcher is closing for party in self.parties), "somebody waits on a closed watcher"
-        return abandoned
+        assert not any(group.watcher is closing for group in self.watch_groups), (
+            "a watch of the closed watcher is still waiting"
+        )
+        return unfinished
 
     def close(self) -> None:
-        """Cancel what is left, and close the loop."""
+        """Cancel all tasks, and close the loop."""
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
-    def _remember(self, party: Party) -> None:
-        for watch in party.watches:
-            self.seen += [(watch.subject, job, watch.first_run) for job in watch.updates[-1:]]
+    def _record_runs(self) -> None:
+        for tracked in self.jobs:
+            tracked.record_run(self.loop.time())
 
-    def _attempts_on(self, subject: Subject) -> list[Attempt]:
-        return [attempt for attempt in self.attempts if attempt.subject is subject]
+    def _record_snapshots(self, group: WatchGroup) -> None:
+        for watch in group.watches:
+            self.snapshots += [(watch.tracked, job, watch.first_run) for job in watch.updates[-1:]]
+
+    def _retry_calls_of(self, tracked: TrackedJob) -> list[RetryCall]:
+        return [call for call in self.retry_calls if call.tracked is tracked]
 
     async def _open_client(self) -> ClanforgeClient:
         return ClanforgeClient(
@@ -180,5 +187,5 @@ class World:
         )
 
 
-async def _waiting(form: Form, watcher: JobWatcher, watches: list[Watch]) -> None:
-    await form(watcher, watches)
+async def _run_method(method: WatchMethod, watcher: JobWatcher, watches: list[Watch]) -> None:
+    await method(watcher, watches)

@@ -1,4 +1,4 @@
-"""What is reported to OpenTelemetry, collected in memory, by an SDK that is not the process's."""
+"""Collects the reported spans and metrics in memory, with an SDK apart from the global one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clanforge_async._watching.opentelemetry import Telemetry
 
 
 class Collected:
-    """All that watchers report that are made from now on in a test.
+    """The spans and metrics of the watchers that a test makes from now on.
 
     Attributes:
-        tracers: Where further spans can be made.
+        tracers: A provider with which a test can make further spans.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,16 +30,16 @@ class Collected:
         monkeypatch.setattr(observers, "_telemetry", lambda: telemetry)
 
     def spans(self, name: str = "clanforge.watch") -> list[ReadableSpan]:
-        """Return the spans of a name, in the order in which they ended."""
+        """Return the spans of a name, in the order of their ends."""
         return [span for span in self._exporter.get_finished_spans() if span.name == name]
 
-    def figures(self) -> dict[str, Any]:
-        """Return what was measured by now, by name."""
+    def metrics(self) -> dict[str, Any]:
+        """Return the metrics so far, by name."""
         data: Any = self._reader.get_metrics_data()
         resources = [] if data is None else data.resource_metrics
-        return {figure.name: figure for each in resources for scope in each.scope_metrics for figure in scope.metrics}
+        return {metric.name: metric for each in resources for scope in each.scope_metrics for metric in scope.metrics}
 
     def counted(self, name: str) -> dict[tuple[str, ...], int]:
-        """Return what a counter says, by the values of its attributes."""
-        points = self.figures()[name].data.data_points
+        """Return a counter's values, by the values of its attributes."""
+        points = self.metrics()[name].data.data_points
         return {tuple(str(value) for _, value in sorted(point.attributes.items())): point.value for point in points}

@@ -1,4 +1,4 @@
-"""What is counted and measured of polls and watches."""
+"""Metrics of polls and watches."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 
 @virtual_time
-async def test_polls_are_counted_once_and_watches_each(collected: Collected) -> None:
-    """A poll counts once, whoever shares it, by whether it was answered and else by its error; each watch counts."""
+async def test_polls_and_watches_are_counted(collected: Collected) -> None:
+    """A shared poll counts once, by its outcome and error; each watch counts."""
     server = ScriptedServer()
     failures = httpx.Response(502), httpx.ReadTimeout("slow"), httpx.Response(500)
     server.version(9012, RUNNING, *failures, RUNNING, COMPLETED)
@@ -27,13 +27,13 @@ async def test_polls_are_counted_once_and_watches_each(collected: Collected) -> 
         ("image-version", "failed", "RequestTimeoutError"): 1,
     }
     assert collected.counted("clanforge.watches") == {("image-version", "completed"): 2}
-    units = {name: figure.unit for name, figure in collected.figures().items()}
+    units = {name: metric.unit for name, metric in collected.metrics().items()}
     assert units == {"clanforge.polls": "{poll}", "clanforge.watches": "{watch}", "clanforge.notice_delay": "s"}
 
 
 @virtual_time
-async def test_notice_delay_is_by_the_servers_clock(collected: Collected) -> None:
-    """It runs from the job's last update to the ``Date`` of the answer, in seconds, whatever the local clock says."""
+async def test_notice_delay_uses_the_servers_clock(collected: Collected) -> None:
+    """The delay runs from the job's last update to the response's ``Date``, whatever the local clock."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -41,7 +41,7 @@ async def test_notice_delay_is_by_the_servers_clock(collected: Collected) -> Non
         lambda: wire(9012, JobState.COMPLETED, jobupdated=START + 8) if server_now() >= START + 8 else RUNNING,
     )
     await JobWatcher(server.client(), interval=6).wait(REF)
-    [point] = collected.figures()["clanforge.notice_delay"].data.data_points
+    [point] = collected.metrics()["clanforge.notice_delay"].data.data_points
     assert (point.count, point.sum) == (1, 4)
     assert dict(point.attributes) == {"clanforge.kind": "image-version"}
     assert point.explicit_bounds[:4] == (0, 1, 2, 3)
@@ -49,8 +49,8 @@ async def test_notice_delay_is_by_the_servers_clock(collected: Collected) -> Non
 
 @virtual_time
 async def test_an_end_before_the_watch_has_no_notice_delay(collected: Collected) -> None:
-    """A job that was over when the first poll was answered says nothing about how late an end is noticed."""
+    """A job that had ended at the first poll records no delay."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(502), COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
-    assert "clanforge.notice_delay" not in collected.figures()
+    assert "clanforge.notice_delay" not in collected.metrics()
