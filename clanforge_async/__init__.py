@@ -8,6 +8,7 @@ if typing.TYPE_CHECKING:
     from clanforge_async._codec import job_from_dict, job_to_dict
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
     from clanforge_async._polling.strategy import until_eta
+    from clanforge_async._version import __version__
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
     from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async.client import ClanforgeClient
@@ -27,7 +28,15 @@ if typing.TYPE_CHECKING:
         ServerError,
         TransportError,
     )
-    from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError, JobSquashedError, JobState
+    from clanforge_async.jobs import (
+        ImageDiffDetails,
+        ImageDiffJob,
+        ImageVersionJob,
+        Job,
+        JobFailedError,
+        JobSquashedError,
+        JobState,
+    )
     from clanforge_async.refs import JobKind, JobRef
     from clanforge_async.watcher import JobWatcher
 else:
@@ -55,6 +64,7 @@ __all__ = [
     "ClanforgeClient",
     "ClanforgeError",
     "ConfigurationError",
+    "ImageDiffDetails",
     "ImageDiffJob",
     "ImageLockedError",
     "ImageVersionJob",
@@ -77,6 +87,7 @@ __all__ = [
     "WatchClosedError",
     "WatchResult",
     "WatchTimeoutError",
+    "__version__",
     "job_from_dict",
     "job_to_dict",
     "until_eta",
@@ -93,6 +104,7 @@ _HOMES = {
     "ClanforgeClient": "client",
     "ClanforgeError": "errors",
     "ConfigurationError": "errors",
+    "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
     "ImageLockedError": "errors",
     "ImageVersionJob": "jobs",
@@ -115,6 +127,7 @@ _HOMES = {
     "WatchClosedError": "_watching.results",
     "WatchResult": "_watching.results",
     "WatchTimeoutError": "_watching.results",
+    "__version__": "_version",
     "job_from_dict": "_codec",
     "job_to_dict": "_codec",
     "until_eta": "_polling.strategy",

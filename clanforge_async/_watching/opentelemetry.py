@@ -27,6 +27,7 @@ from opentelemetry import context, metrics, propagate, trace
 
 from clanforge_async._http.tracing import TRACE_HEADERS
 from clanforge_async._logging import state_label
+from clanforge_async._version import __version__
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH, JobKind, JobRef
@@ -62,9 +63,8 @@ class Telemetry:
     def __init__(
         self, tracers: trace.TracerProvider | None = None, meters: metrics.MeterProvider | None = None
     ) -> None:
-        version = metadata.version("clanforge-async")
-        self.tracer = trace.get_tracer(_NAME, version, tracers)
-        meter = metrics.get_meter(_NAME, version, meters)
+        self.tracer = trace.get_tracer(_NAME, __version__, tracers)
+        meter = metrics.get_meter(_NAME, __version__, meters)
         self.polls = meter.create_counter("clanforge.polls", "{poll}", "Polls of watched jobs.")
         self.watches = meter.create_counter("clanforge.watches", "{watch}", "Watches that have ended.")
         self.notice_delay = meter.create_histogram(

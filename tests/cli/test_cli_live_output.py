@@ -156,6 +156,6 @@ def test_the_log_is_printed_above_the_live_table(simulator: Simulator) -> None:
     assert process.wait(20) == 0
     terminal.close()
     lines = strip_control_codes(terminal.shown)
-    warning = next(index for index, line in enumerate(lines) if "warning: image-version/1 is in a state" in line)
+    warning = next(index for index, line in enumerate(lines) if "warning: image-version/1: unknown state" in line)
     assert lines[warning + 1].startswith("image-version/1  ")
     assert lines[-2].startswith("1 job, ")

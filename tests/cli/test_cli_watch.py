@@ -153,7 +153,7 @@ def test_a_watch_continues_in_an_unknown_state(simulator: Simulator, clanforge: 
     finished = clanforge("watch", "image-version/1", *QUICK)
     assert finished.status == 0
     assert finished.lines[0].startswith("image-version/1  Frobnicating  100 %")
-    assert finished.err.startswith("warning: image-version/1 ")
+    assert finished.err.startswith("warning: image-version/1: unknown state 99")
 
 
 def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:

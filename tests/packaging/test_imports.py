@@ -12,7 +12,7 @@ import pytest
 import clanforge_async
 
 LAYERS = (
-    {"_validation"},
+    {"_validation", "_version"},
     {"refs"},
     {"errors"},
     {"jobs", "auth"},

@@ -19,7 +19,9 @@ NAMES = {
     "AccessKeyAuth",
     "BearerTokenAuth",
     "ClanforgeClient",
+    "__version__",
     # jobs
+    "ImageDiffDetails",
     "ImageDiffJob",
     "ImageVersionJob",
     "Job",
