@@ -38,7 +38,7 @@ class Retries:
         raise self.failure
 
 
-class ThirdParty(httpx.AsyncBaseTransport):
+class OtherTransport(httpx.AsyncBaseTransport):
     def __init__(self, server: Retries) -> None:
         self.server = server
 
@@ -69,7 +69,7 @@ class SubclassOfAiohttps(httpx_aiohttp.AiohttpTransport):
 
 
 UNTRUSTED: list[Callable[[Retries], httpx.AsyncBaseTransport]] = [
-    ThirdParty,
+    OtherTransport,
     Subclass,
     SubclassOfTheRealOne,
     SubclassOfAiohttps,
