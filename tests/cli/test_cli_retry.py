@@ -62,18 +62,18 @@ def test_an_unknown_outcome_is_reported_with_a_hint(simulator: Simulator, clanfo
     failed_diff(simulator)
     simulator.faults.add(GatewayError(502), route="image-diff retry")
     finished = clanforge(*RETRY, "--wait")
-    assert finished.status == 5
+    assert finished.status == 7
     [line] = finished.err.splitlines()
     assert line.startswith("error: the retry of image diff 5 may or may not have happened (Bad Gateway (HTTP 502")
     assert line.endswith("; see `clanforge image-diff status 5` before asking again")
     assert simulator.requests.count("image-diff retry") == 1
 
 
-def test_a_rejected_retry_is_status_5(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A retry of a running diff is rejected with status 5."""
+def test_a_rejected_retry_is_status_6(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A retry of a running diff is rejected with status 6."""
     simulator.add_image_diff(5, duration=1000)
     finished = clanforge(*RETRY, "--wait")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.out == ""
 
 

@@ -107,10 +107,10 @@ def test_a_job_of_another_account_is_status_4(clanforge: Clanforge) -> None:
 
 
 @pytest.mark.usefixtures("simulator")
-def test_an_unknown_job_is_status_5(clanforge: Clanforge) -> None:
-    """An unknown job, like any other error of the API, is status 5."""
+def test_an_unknown_job_is_status_6(clanforge: Clanforge) -> None:
+    """An unknown job is refused for good: status 6."""
     finished = clanforge("watch", "image-diff/5")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.lines[0].startswith("image-diff/5  error  ")
     assert finished.err.startswith("error: not found (HTTP 404")
     assert "check the ID" in finished.err
@@ -128,7 +128,7 @@ def test_the_highest_status_of_several_jobs_is_returned(simulator: Simulator, cl
         "error: of 3 jobs 1 failed, 1 timeout, 1 completed",
         "unfinished; to watch on: clanforge watch image-version/3",
     ]
-    assert clanforge("watch", *refs[:2], "image-version/4").status == 5
+    assert clanforge("watch", *refs[:2], "image-version/4").status == 6
 
 
 def test_a_reference_given_twice_is_watched_once(simulator: Simulator, clanforge: Clanforge) -> None:
@@ -161,7 +161,7 @@ def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge:
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")
-    assert finished.status == 5
+    assert finished.status == 6
     assert "accept or reject image diff 218595 first" in finished.err
 
 
