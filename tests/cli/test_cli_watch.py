@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from support.cli.harness import Clanforge, OverrideFields
 
+from clanforge_async import JobRef, ServerError, TransportError, WatchResult, WatchTimeoutError
+from clanforge_async.cli.output.jsonl import JsonLinesOutput
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 
 QUICK = ("--interval", "0.05")
@@ -85,6 +88,23 @@ def test_a_timeout_without_a_response_is_status_3(simulator: Simulator, clanforg
     assert finished.status == 3
     [result] = finished.records
     assert "state" not in result
+
+
+@pytest.mark.parametrize(
+    ("last_error", "expected"), [(None, None), (ServerError("down", status_code=502), "down (HTTP 502: GET )")]
+)
+def test_json_has_the_last_error(
+    capsys: pytest.CaptureFixture[str], last_error: Exception | None, expected: str | None
+) -> None:
+    """With --json a result has the error of the watch's last poll, or null."""
+    error = WatchTimeoutError(JobRef.image_diff(5))
+    error.__dict__["last_error"] = last_error
+    output = JsonLinesOutput()
+    for result_error in (error, TransportError("broken", request_sent=True), None):
+        output.result(WatchResult(ref=JobRef.image_diff(5), job=None, error=result_error, polls=3, elapsed=1.0))
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["last_error"] for record in records] == [expected, None, None]
+    assert [record["error_type"] for record in records] == ["WatchTimeoutError", "TransportError", None]
 
 
 @pytest.mark.usefixtures("simulator")
