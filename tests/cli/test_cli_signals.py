@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import errno
+import gc
 import io
 import os
 import pty
@@ -19,6 +22,7 @@ from support.cli.harness import CallAndHang, CallFirst, Clanforge, Spawn
 from support.cli.terminal import RUN_IN_NEW_SESSION
 
 from clanforge_async.cli import main
+from clanforge_async.cli.event_loop import run_command
 from clanforge_async.simulator import Latency, Run, Simulator
 
 STATUSES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -153,6 +157,55 @@ def test_a_second_signal_changes_nothing(simulator: Simulator, spawn: Spawn, gap
     assert (process.returncode, err) == (129, INTERRUPTED)
 
 
+@pytest.mark.usefixtures("capsys")
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_signals_end_a_command_that_does_not_return(count: int) -> None:
+    """A command that ignores its cancellation is left at a further signal, with the status of the first."""
+
+    async def stubborn() -> int:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)[:count]:
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+                time.sleep(0.15)  # noqa: ASYNC251 - blocks the event loop, as a full pipe does
+        await asyncio.sleep(20)
+        return 0
+
+    assert run_command(stubborn()) == 129
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_second_signal_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A second signal may end any task; asyncio reports none of them."""
+
+    async def blocked() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.15)  # noqa: ASYNC251 - as above
+
+    async def command() -> int:
+        tasks = {asyncio.create_task(blocked())}
+        await asyncio.sleep(20)
+        return len(tasks)
+
+    assert run_command(command()) == 143
+    gc.collect()
+    assert caplog.records == []
+
+
+def test_signals_at_exit_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a signal a process ignores further ones, which would change its exit status; others keep their handlers."""
+    monkeypatch.setattr("clanforge_async.cli.run.execute", lambda _argv: 143)
+    before = {number: signal.getsignal(number) for number in STATUSES}
+    assert main(["watch", "image-diff/5"]) == 143
+    assert {number: signal.getsignal(number) for number in STATUSES} == before
+    try:
+        assert main() == 143
+        assert {signal.getsignal(number) for number in STATUSES} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def full_pipe() -> tuple[int, int]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -264,7 +317,7 @@ def test_both_streams_may_be_broken_pipes(
     simulator.add_image_diff(5, duration=1000)
 
     def break_pipe() -> None:
-        raise BrokenPipeError
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr(sys, "stderr", CallbackStream("", break_pipe))
     assert clanforge("watch", "nonsense").status == 2
@@ -293,6 +346,7 @@ def test_an_interruption_during_startup_prints_nothing(clanforge: Clanforge, mon
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("clanforge_async.cli.run.execute", interrupt)
-    finished = clanforge("watch", "image-diff/5")
-    assert (finished.status, finished.err) == (130, "")
+    for step in ("parse", "execute"):
+        monkeypatch.setattr(f"clanforge_async.cli.run.{step}", interrupt)
+        finished = clanforge("watch", "image-diff/5")
+        assert (finished.status, finished.err) == (130, "")
