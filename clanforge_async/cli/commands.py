@@ -31,12 +31,18 @@ async def retry(
     """Request a retry of an image diff once and, given watch options, watch the run that it starts."""
     async with connection.client() as client:
         job = await _request_retry(client, diff_id)
-        if watch_options is None:  # first of all: stdout may be a full disk, and asking again starts another run
+        try:
+            with output_options.select() as output:
+                output.snapshot("retry", job.ref, job)
+        except (
+            OSError,
+            KeyboardInterrupt,
+        ):  # stdout is a full disk or pipe, for example; asking again starts a new run
             print_resume_command("asked for", [job.ref])
-        with output_options.select() as output:
-            output.snapshot("retry", job.ref, job)
+            raise
         if watch_options is not None:
             return await _watch(client, [job.ref], watch_options, output_options)
+        print_resume_command("asked for", [job.ref])
     return COMPLETED
 
 

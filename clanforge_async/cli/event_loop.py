@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
@@ -40,19 +40,21 @@ def run_command(command: Coroutine[Any, Any, int]) -> int:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal last
+        if (now := time.monotonic()) < last + _BURST:
+            return
+        last = now
         received.append(number)
-        is_of_a_burst, last = time.monotonic() < last + _BURST, time.monotonic()
-        if len(received) == 1 and not task.done():
-            loop.call_soon_threadsafe(task.cancel)
-        elif len(received) > 1 and not is_of_a_burst:
+        if len(received) > 1:
             loop.set_exception_handler(_ignore)  # else asyncio reports the task that is running now
             discard(sys.stdout)
             if len(received) > _MOST_SIGNALS:
                 discard(sys.stderr)
             raise KeyboardInterrupt
+        if not task.done():
+            loop.call_soon_threadsafe(task.cancel)
 
     try:
-        with _handling_signals(handle), runner:
+        with _handling_signals(handle, loop), runner:
             return loop.run_until_complete(task)
     except BaseException:
         # The signal's status is the result, even if an OSError follows: a terminal that hung up can't be written to.
@@ -68,9 +70,14 @@ def ignore_signals() -> None:
 
 
 @contextmanager
-def _handling_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handling_signals(
+    handler: Callable[[int, FrameType | None], None], loop: asyncio.AbstractEventLoop
+) -> Generator[None]:
     previous = _handled_signals()
     for number in previous:
+        # Wakes the loop if the system delivers a signal to another thread. Windows' loop needs no such call.
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, lambda: None)
         signal.signal(number, handler)
     try:
         yield

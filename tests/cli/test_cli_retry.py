@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 from support.cli.harness import Clanforge
 
@@ -23,6 +25,29 @@ def test_retry_prints_the_reference_of_the_new_run(simulator: Simulator, clanfor
     assert token.startswith("image-diff/5@")
     assert state == "Created"
     assert finished.err == f"asked for; to watch on: clanforge watch {token}\n"
+    assert simulator.retries_of(ref) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--wait",)])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError()], ids=repr)
+def test_a_reference_that_stdout_does_not_take_is_printed_to_stderr(
+    simulator: Simulator,
+    clanforge: Clanforge,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    options: tuple[str, ...],
+) -> None:
+    """If stdout fails after a retry, the reference of the new run is not lost: asking again would start another."""
+    ref = failed_diff(simulator, duration=1000)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clanforge_async.cli.output.plain.print_line", fail)
+        finished = clanforge(*RETRY, *options)
+    assert finished.status == (141 if isinstance(error, BrokenPipeError) else 5)
+    assert finished.err.startswith("asked for; to watch on: clanforge watch image-diff/5@")
     assert simulator.retries_of(ref) == 1
 
 

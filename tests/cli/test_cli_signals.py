@@ -173,6 +173,24 @@ def test_signals_end_a_command_that_does_not_return(count: int) -> None:
     assert run_command(stubborn()) == 129
 
 
+def test_a_signal_may_be_delivered_to_any_thread() -> None:
+    """A signal that the system delivers to another thread, such as one that looks up a name, ends the command."""
+
+    def interrupt() -> None:
+        time.sleep(0.2)  # until the event loop waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    async def command() -> int:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        await asyncio.sleep(20)
+        return 0
+
+    began = time.monotonic()
+    assert run_command(command()) == 143
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.usefixtures("capsys")
 def test_a_second_signal_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """A second signal may end any task; asyncio reports none of them."""
