@@ -160,17 +160,35 @@ def test_a_second_signal_changes_nothing(simulator: Simulator, spawn: Spawn, gap
 @pytest.mark.usefixtures("capsys")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_signals_end_a_command_that_does_not_return(count: int) -> None:
-    """A command that ignores its cancellation is left at a further signal, with the status of the first."""
+    """A command that ignores its cancellation is left at a further signal; two at once count as one."""
 
     async def stubborn() -> int:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)[:count]:
+            time.sleep(0.15)  # noqa: ASYNC251 - blocks the event loop, as a full pipe does
             with suppress(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
-                time.sleep(0.15)  # noqa: ASYNC251 - blocks the event loop, as a full pipe does
+            os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(20)
         return 0
 
     assert run_command(stubborn()) == 129
+
+
+def test_a_signal_after_the_end_changes_nothing() -> None:
+    """A command that has ended keeps its status if a signal arrives while the event loop is closed."""
+
+    async def linger() -> None:
+        try:
+            await asyncio.sleep(20)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def command() -> int:
+        tasks = {asyncio.create_task(linger())}
+        await asyncio.sleep(0)
+        return len(tasks)
+
+    assert run_command(command()) == 1
 
 
 def test_a_signal_may_be_delivered_to_any_thread() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -177,5 +178,9 @@ def test_a_wrong_setting_is_reported_with_its_option(
 
 
 def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command lists the exit statuses."""
-    assert "Exit status: 0 all completed, 1 failed" in " ".join(clanforge("watch", "--help").out.split())
+    """The help of a command that reads or watches jobs lists the exit statuses."""
+    for command in COMMANDS:
+        text = " ".join(clanforge(*command, "--help").out.split())
+        assert "Exit status: 0 all completed, 1 failed" in text
+        numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
+        assert numbers == [*"01234567", "129", "130", "143"]
