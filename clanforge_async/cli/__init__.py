@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 _EXTRAS = {"typer": "cli", "rich": "cli", "starlette": "cli,simulator", "uvicorn": "cli,simulator"}
-_USAGE_ERROR, _INTERRUPTED = 2, 130
+_USAGE_ERROR, _SIGNALLED, _INTERRUPTED = 2, 128, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,10 +18,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; None: those of this process.
     """
+    status = _execute(sys.argv[1:] if argv is None else argv)
+    if argv is None and status > _SIGNALLED:
+        from clanforge_async.cli.event_loop import ignore_signals  # noqa: PLC0415 - loads asyncio
+
+        ignore_signals()
+    return status
+
+
+def _execute(argv: Sequence[str]) -> int:
     try:
         from clanforge_async.cli.run import execute  # noqa: PLC0415 - needs the extra
 
-        return execute(sys.argv[1:] if argv is None else argv)
+        return execute(argv)
     except ImportError as error:
         # The simulator raises its own ImportError, worded for programs that import it.
         missing = next((e.name for e in (error, error.__cause__) if isinstance(e, ModuleNotFoundError)), None) or ""

@@ -38,19 +38,26 @@ def parse(argv: Sequence[str]) -> Command | int:
 
     Raises:
         UsageError: Wrong arguments.
+        BrokenPipeError: No one reads the help.
     """
     if not argv:
         parse(["--help"])
         return USAGE_ERROR
     command = typer.main.get_command(app)
-    return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
+    try:
+        return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
+    except (SystemExit, typer.Abort) as error:
+        # How typer reports a broken pipe, and older versions Ctrl-C. Their exit status would be 1.
+        if isinstance(error.__context__, BrokenPipeError | KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib import metadata  # noqa: PLC0415 - slow to import
+        from clanforge_async._version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
 
-        print_line(f"clanforge {metadata.version('clanforge-async')}")
+        print_line(f"clanforge {__version__}")
         raise typer.Exit
 
 

@@ -31,11 +31,18 @@ async def retry(
     """Request a retry of an image diff once and, given watch options, watch the run that it starts."""
     async with connection.client() as client:
         job = await _request_retry(client, diff_id)
-        with output_options.select() as output:
-            output.snapshot("retry", job.ref, job)
+        try:
+            with output_options.select() as output:
+                output.snapshot("retry", job.ref, job)
+        except (
+            OSError,
+            KeyboardInterrupt,
+        ):  # stdout is a full disk or pipe, for example; asking again starts a new run
+            print_resume_command("asked for", [job.ref])
+            raise
         if watch_options is not None:
             return await _watch(client, [job.ref], watch_options, output_options)
-    print_resume_command("asked for", [job.ref])
+        print_resume_command("asked for", [job.ref])
     return COMPLETED
 
 
@@ -94,17 +101,24 @@ async def _watch(
                 results.append(result)
                 if watch_options.fail_fast and isinstance(result.error, JobFailedError):
                     break
-    except asyncio.CancelledError:
-        print_resume_command("interrupted", unfinished)
+    except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
+        # An OSError comes from stdout. If that is a terminal that hangs up, it may replace the cancellation.
+        if not isinstance(error, OSError) or _is_cancelled():
+            print_resume_command("interrupted", unfinished)
         raise
     print_errors(results, unfinished=unfinished)
     return highest_exit_status(results)
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _request_retry(client: ClanforgeClient, diff_id: int) -> ImageDiffJob:
     try:
         return await client.image_diffs.retry(diff_id)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         print_err(
             f"the retry may or may not have happened: see `clanforge image-diff status {diff_id}` before asking again"
         )

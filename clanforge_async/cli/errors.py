@@ -6,18 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from clanforge_async import (
+    APIError,
     AuthenticationError,
     BadRequestError,
     ClanforgeError,
     ConfigurationError,
     ImageLockedError,
+    InvalidResponseError,
     JobFailedError,
     JobRef,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     RetryOutcomeUnknownError,
+    ServerError,
+    StaleJobError,
     TransportError,
+    WatchClosedError,
     WatchResult,
     WatchTimeoutError,
 )
@@ -27,20 +32,42 @@ from clanforge_async.cli.formatting import escape_and_truncate, format_counts, f
 T = TypeVar("T")
 
 COMPLETED = 0
+JOB_FAILED = 1
 USAGE_ERROR = 2
-INTERRUPTED = 130
-"""Shells report a program ended by a signal as 128 and the signal's number: here SIGINT, below SIGPIPE and SIGTERM."""
-BROKEN_PIPE = 141
-TERMINATED = 143
+TIMED_OUT = 3
+ACCESS_DENIED = 4
+TRY_AGAIN = 5
+REFUSED = 6
+OUTCOME_UNKNOWN = 7
+SIGNALLED = 128
+"""Added to a signal's number, as shells report a program that a signal ended."""
+INTERRUPTED = SIGNALLED + 2
+BROKEN_PIPE = SIGNALLED + 13
 
 _EXIT_STATUSES: dict[type[Exception], int] = {
-    JobFailedError: 1,
+    JobFailedError: JOB_FAILED,
     ConfigurationError: USAGE_ERROR,
-    WatchTimeoutError: 3,
-    AuthenticationError: 4,
-    PermissionDeniedError: 4,
-    Exception: 5,
+    WatchTimeoutError: TIMED_OUT,
+    StaleJobError: TIMED_OUT,
+    AuthenticationError: ACCESS_DENIED,
+    PermissionDeniedError: ACCESS_DENIED,
+    TransportError: TRY_AGAIN,
+    RateLimitError: TRY_AGAIN,
+    ServerError: TRY_AGAIN,
+    InvalidResponseError: TRY_AGAIN,
+    WatchClosedError: TRY_AGAIN,
+    BrokenPipeError: BROKEN_PIPE,
+    OSError: TRY_AGAIN,
+    APIError: REFUSED,
+    BadRequestError: REFUSED,
+    NotFoundError: REFUSED,
+    ImageLockedError: REFUSED,
+    RetryOutcomeUnknownError: OUTCOME_UNKNOWN,
+    Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
 }
+_TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
+"""HTTP statuses of a plain `APIError` that are worth another try: Request Timeout and Too Early."""
+_OUTCOMES = frozenset({"completed", "failed", "squashed", "timeout"})
 _HINTS: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
     ImageLockedError: "accept or reject image diff {error.diff_id} first",
@@ -56,12 +83,14 @@ _SETTING_HINTS = {
     "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
 }
 """Option and environment variable for each argument of the client that a `ConfigurationError` names."""
-_NOT_RESUMABLE = JobFailedError | BadRequestError | NotFoundError
+_NOT_RESUMABLE = JobFailedError | ConfigurationError | BadRequestError | NotFoundError
 """Errors after which watching the same job again is pointless."""
 
 
 def exit_status(error: Exception) -> int:
     """Return the exit status for an error."""
+    if type(error) is APIError and error.status_code in _TRANSIENT_CLIENT_ERRORS:
+        return TRY_AGAIN
     return _find_by_class(_EXIT_STATUSES, error)
 
 
@@ -72,7 +101,8 @@ def highest_exit_status(results: Iterable[WatchResult]) -> int:
 
 def outcome(error: Exception | None) -> str:
     """Return the outcome of a watch that ended with this error, or without one."""
-    return outcome_of(error).value
+    name = outcome_of(error).value
+    return name if name in _OUTCOMES else "error"
 
 
 def format_error(error: Exception) -> str:

@@ -1,48 +1,102 @@
-"""Runs one command in an event loop: handles SIGTERM and exits without waiting for threads."""
+"""Runs one command in an event loop: handles signals and exits without waiting for threads."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
+import sys
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from clanforge_async.cli.errors import TERMINATED
+from clanforge_async.cli.errors import SIGNALLED
+from clanforge_async.cli.formatting import discard
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_SIGNAL_NAMES = ("SIGHUP", "SIGINT", "SIGTERM")
+_BURST = 0.1
+"""Seconds within which signals count as one: a terminal that closes and its shell send a SIGHUP each, for example."""
+
+_MOST_SIGNALS = 3
+"""Signals after which the references to resume with are no longer waited for: stderr may be a full pipe too."""
+
 
 def run_command(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command until it ends, and return its exit status.
+    """Run a command until it ends or a signal cancels it, and return its exit status.
 
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the command was cancelled.
+    A second signal stops waiting for the cancelled command, which may be blocked by a full pipe.
     """
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(_DaemonThreadExecutor())
-        return runner.run(_run_until_sigterm(command))
+    runner, received, last = asyncio.Runner(), list[int](), -math.inf
+    loop = runner.get_loop()
+    loop.set_default_executor(_DaemonThreadExecutor())
+    task = loop.create_task(command)
 
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal last
+        if (now := time.monotonic()) < last + _BURST:
+            return
+        last = now
+        received.append(number)
+        if len(received) > 1:
+            loop.set_exception_handler(_ignore)  # else asyncio reports the task that is running now
+            discard(sys.stdout)
+            if len(received) > _MOST_SIGNALS:
+                discard(sys.stderr)
+            raise KeyboardInterrupt
+        if not task.done():
+            loop.call_soon_threadsafe(task.cancel)
 
-async def _run_until_sigterm(command: Coroutine[Any, Any, int]) -> int:
-    task = asyncio.ensure_future(command)
-    is_terminated = asyncio.Event()
-
-    def terminate() -> None:
-        is_terminated.set()
-        task.cancel()
-
-    with suppress(NotImplementedError):  # Windows has no signal handlers: SIGTERM ends the process there
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
-        return await task
-    except asyncio.CancelledError:
-        if is_terminated.is_set():
-            return TERMINATED
-        raise
+        with _handling_signals(handle, loop), runner:
+            return loop.run_until_complete(task)
+    except BaseException:
+        # The signal's status is the result, even if an OSError follows: a terminal that hung up can't be written to.
+        if not received:
+            raise
+        return SIGNALLED + received[0]
+
+
+def ignore_signals() -> None:
+    """Ignore further signals: one that arrives while the interpreter shuts down would change the exit status."""
+    for number in _handled_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _handling_signals(
+    handler: Callable[[int, FrameType | None], None], loop: asyncio.AbstractEventLoop
+) -> Generator[None]:
+    previous = _handled_signals()
+    for number in previous:
+        # Wakes the loop if the system delivers a signal to another thread. Windows' loop needs no such call.
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, lambda: None)
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def _handled_signals() -> dict[int, Any]:
+    """Return the signals that end a program, each with its handler; not those ignored, as ``nohup`` makes it."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in no other
+        return {}
+    known = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]  # Windows has no SIGHUP
+    handlers = {number: signal.getsignal(number) for number in known}
+    return {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+
+
+def _ignore(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    pass
 
 
 class _DaemonThreadExecutor(ThreadPoolExecutor):

@@ -7,11 +7,12 @@ import math
 import os
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 SEVERITY_ORDER: tuple[str, ...] = (
     "failed",
@@ -47,14 +48,28 @@ _STYLES = {
 
 def print_err(line: str) -> None:
     """Print a message to stderr, escaped."""
-    # A closed stderr means that no one reads messages; the command continues.
-    with suppress(BrokenPipeError):
-        print(escape(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+    # If stderr can't be written to, no one reads messages; the command continues.
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(escape(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print an exception's traceback to stderr, escaped."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        print_err(line)
 
 
 def print_line(line: str) -> None:
     """Print a line of results to stdout and flush it."""
     print(line, flush=True)  # noqa: T201 - the one place that prints to stdout
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what is written to stdout or stderr from now on, and what has been but is still buffered."""
+    # Python would try to write buffered output again at exit: it would wait for a full pipe, or print a warning.
+    with suppress(OSError), open(os.devnull, "wb") as devnull:  # noqa: PTH123 - a device, not a path
+        os.dup2(devnull.fileno(), stream.fileno())
 
 
 def escape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import inspect
 import math
 import os
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 EXIT_STATUS_HELP = (
     "Exit status: 0 all completed, 1 failed or squashed, 2 wrong usage or configuration, 3 timeout, "
-    "4 authentication or permission, 5 any other error, 130 interrupted; of several jobs, the highest."
+    "4 authentication or permission, 5 worth another try, 6 refused, 7 outcome unknown, 129, 130 or 143 interrupted; "
+    "of several jobs, the highest."
 )
 """Last paragraph of the help of each command that reads or watches jobs."""
 STDIN = "-"
 """Argument that stands for the references on stdin."""
+_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def parse_refs(argument: str) -> list[JobRef]:
@@ -75,9 +78,25 @@ def check_writable(text: str) -> Path:
 
 
 def _read_stdin() -> Iterator[JobRef]:
-    for number, line in enumerate(sys.stdin or (), start=1):
-        if text := line.partition("#")[0].strip():
-            yield _parse_ref(text, f"line {number} of stdin is ")
+    for number, line in enumerate(_stdin_lines(), start=1):
+        source = f"line {number} of stdin is "
+        if line.startswith(_UTF16_BOMS) or b"\0" in line:
+            msg = f"{source}not a job reference: it is not UTF-8, but looks like UTF-16"
+            raise typer.BadParameter(msg)
+        text = line.removeprefix(codecs.BOM_UTF8).decode(errors="backslashreplace")
+        if ref := text.partition("#")[0].strip():
+            yield _parse_ref(ref, source)
+
+
+def _stdin_lines() -> Iterator[bytes]:
+    """Return the lines as bytes: the encoding of `sys.stdin` is the locale's, on Windows a code page."""
+    try:
+        for line in getattr(sys.stdin, "buffer", sys.stdin) or ():
+            # A program that calls main() may have replaced stdin by a stream of text.
+            yield from (line if isinstance(line, bytes) else line.encode(errors="backslashreplace")).splitlines()
+    except OSError as error:
+        msg = f"cannot read stdin: {error}"
+        raise typer.BadParameter(msg) from None
 
 
 def _parse_ref(text: str, source: str = "") -> JobRef:

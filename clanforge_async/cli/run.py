@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from clanforge_async.cli.app import Command, UsageError, parse
-from clanforge_async.cli.errors import BROKEN_PIPE, INTERRUPTED, USAGE_ERROR, exit_status, format_error
-from clanforge_async.cli.formatting import print_err
+from clanforge_async.cli.errors import INTERRUPTED, USAGE_ERROR, exit_status, format_error
+from clanforge_async.cli.formatting import discard, print_err, print_traceback
 from clanforge_async.errors import ClanforgeError
 
 
@@ -21,20 +19,28 @@ def execute(argv: Sequence[str]) -> int:
     try:
         command = parse(argv)
         return command if isinstance(command, int) else _run(command)
-    except UsageError as error:
+    except KeyboardInterrupt:  # before the command runs, while stdin is read
+        return INTERRUPTED
+    except ImportError:  # the caller reports missing extras
+        raise
+    except Exception as error:  # noqa: BLE001 - Python exits with 1 for it, which means a failed job
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, UsageError):
         print_err(f"error: {_usage_message(error)}")
         return USAGE_ERROR
-    except ClanforgeError as error:
+    if isinstance(error, ClanforgeError):
         print_err(format_error(error))
-        return exit_status(error)
-    except OSError as error:
-        _discard_stdout()
-        if isinstance(error, BrokenPipeError):
-            return BROKEN_PIPE
-        print_err(f"error: {error}")
-        return exit_status(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    elif isinstance(error, OSError):
+        discard(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            print_err(f"error: {error}")
+    else:
+        print_err(f"error: unexpected {type(error).__name__}, a bug in clanforge-async:")
+        print_traceback(error)
+    return exit_status(error)
 
 
 def _run(command: Command) -> int:
@@ -49,12 +55,6 @@ def _usage_message(error: Any) -> str:
 
 
 def _escape_unencodable_characters() -> None:
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    # Unwritten output is still buffered: Python would try to write it again at exit, and print a warning.
-    with suppress(OSError), open(os.devnull, "wb") as devnull:  # noqa: PTH123 - a device, not a path
-        os.dup2(devnull.fileno(), sys.stdout.fileno())

@@ -26,6 +26,8 @@ case $status in
     3) echo "gate: not done in time; run this step again to continue waiting for the same run" >&2 ;;
     4) echo "gate: access denied; check the secrets" >&2 ;;
     5) echo "gate: the API failed again; run this step again once it responds" >&2 ;;
+    6) echo "gate: the API refused the request, see above; another try will not help" >&2 ;;
+    7) echo "gate: nobody knows what happened, see above; look before you run this step again" >&2 ;;
     *) echo "gate: stopped" >&2 ;;
 esac
 exit "$status"

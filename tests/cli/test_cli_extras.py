@@ -43,11 +43,12 @@ def test_a_missing_extra_is_reported(spawn: Spawn) -> None:
     ]
 
 
-def test_any_other_missing_module_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", ["run", "commands"])
+def test_any_other_missing_module_raises(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     """A missing module that belongs to no extra raises an ImportError."""
-    monkeypatch.setitem(sys.modules, "clanforge_async.cli.run", None)
+    monkeypatch.setitem(sys.modules, f"clanforge_async.cli.{module}", None)
     with pytest.raises(ModuleNotFoundError):
-        main(["--help"])
+        main(["watch", "image-diff/5"])
 
 
 def test_help_loads_only_typer(spawn: Spawn) -> None:

@@ -50,7 +50,7 @@ def test_a_terminal_shows_a_live_table(simulator: Simulator, clanforge: Clanforg
     simulator.add_image_diff(5, duration=0, outcome="failed", error="\x1b[2Jdisk [red]full")
     finished = clanforge("watch", "image-version/1", "image-diff/5", "image-diff/6", "--interval", "0.5")
     terminal.wait_for("image-diff/6  error")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.err.startswith("error: of 3 jobs ")
     for text in ("Running", " 40%", "ago", "Completed", "100%", "Failed", " polls", "error", "3 jobs, "):
         assert text in terminal.shown
@@ -129,7 +129,7 @@ def test_json_and_dumb_terminals_have_no_live_table(
 def test_quiet_prints_nothing_on_a_terminal(clanforge: Clanforge, terminal: Terminal) -> None:
     """With --quiet a terminal shows nothing; errors are printed to stderr."""
     finished = clanforge("watch", "image-version/1", "--quiet")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.err.startswith("error: not found")
     assert terminal.shown == ""
 

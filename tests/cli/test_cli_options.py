@@ -35,7 +35,7 @@ def test_fail_fast_stops_at_the_first_failure(mixed: tuple[str, ...], clanforge:
 def test_fail_fast_ignores_any_other_error(mixed: tuple[str, ...], clanforge: Clanforge) -> None:
     """With --fail-fast an error that is not a job's failure, such as an unknown ID, does not stop the other watches."""
     finished = clanforge("watch", mixed[0], "image-version/9", mixed[1], "--fail-fast", *QUICK)
-    assert finished.status == 5
+    assert finished.status == 6
     assert "1 failed, 1 error, 1 completed" in finished.err
 
 

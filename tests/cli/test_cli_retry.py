@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 from support.cli.harness import Clanforge
 
@@ -23,6 +25,29 @@ def test_retry_prints_the_reference_of_the_new_run(simulator: Simulator, clanfor
     assert token.startswith("image-diff/5@")
     assert state == "Created"
     assert finished.err == f"asked for; to watch on: clanforge watch {token}\n"
+    assert simulator.retries_of(ref) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--wait",)])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError()], ids=repr)
+def test_a_reference_that_stdout_does_not_take_is_printed_to_stderr(
+    simulator: Simulator,
+    clanforge: Clanforge,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    options: tuple[str, ...],
+) -> None:
+    """If stdout fails after a retry, the reference of the new run is not lost: asking again would start another."""
+    ref = failed_diff(simulator, duration=1000)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clanforge_async.cli.output.plain.print_line", fail)
+        finished = clanforge(*RETRY, *options)
+    assert finished.status == (141 if isinstance(error, BrokenPipeError) else 5)
+    assert finished.err.startswith("asked for; to watch on: clanforge watch image-diff/5@")
     assert simulator.retries_of(ref) == 1
 
 
@@ -62,18 +87,18 @@ def test_an_unknown_outcome_is_reported_with_a_hint(simulator: Simulator, clanfo
     failed_diff(simulator)
     simulator.faults.add(GatewayError(502), route="image-diff retry")
     finished = clanforge(*RETRY, "--wait")
-    assert finished.status == 5
+    assert finished.status == 7
     [line] = finished.err.splitlines()
     assert line.startswith("error: the retry of image diff 5 may or may not have happened (Bad Gateway (HTTP 502")
     assert line.endswith("; see `clanforge image-diff status 5` before asking again")
     assert simulator.requests.count("image-diff retry") == 1
 
 
-def test_a_rejected_retry_is_status_5(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A retry of a running diff is rejected with status 5."""
+def test_a_rejected_retry_is_status_6(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A retry of a running diff is rejected with status 6."""
     simulator.add_image_diff(5, duration=1000)
     finished = clanforge(*RETRY, "--wait")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.out == ""
 
 

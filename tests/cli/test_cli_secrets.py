@@ -19,7 +19,7 @@ KEYS = {"CLANFORGE_ACCESS_KEY": ACCESS_KEY, "CLANFORGE_SECRET_KEY": SECRET_KEY}
 COMMANDS = [
     ("image-version status 1", 0),
     ("image-diff status 5", 1),
-    ("image-diff status 7", 5),
+    ("image-diff status 7", 6),
     ("image-diff retry 5 --wait", 0),
     ("watch image-version/1 image-diff/5", 1),
     ("watch image-version/2 --timeout 0.1", 3),

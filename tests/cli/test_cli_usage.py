@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
 from support.cli.harness import Clanforge, Spawn
+
+from clanforge_async.cli import main
 
 COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
 
@@ -12,6 +18,67 @@ def test_version_is_printed(clanforge: Clanforge) -> None:
     """--version prints the name and the version."""
     finished = clanforge("--version")
     assert (finished.status, finished.out) == (0, f"clanforge {metadata.version('clanforge-async')}\n")
+
+
+VENDORED = """
+import sys
+from importlib import metadata
+
+def find(name):
+    raise metadata.PackageNotFoundError(name)
+
+metadata.version = find
+from clanforge_async.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("option", "line"), [("--version", "clanforge 0+unknown"), ("--help", "Commands:")])
+def test_a_vendored_copy_needs_no_metadata(spawn: Spawn, option: str, line: str) -> None:
+    """Without installed metadata the version is unknown, and all else works."""
+    process = spawn(option, code=VENDORED)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert line in out.splitlines()
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["watch", "--help"], []])
+def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
+    """Help and version for a closed pipe exit with status 141 and without a message."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "clanforge_async", *argv], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=20
+    )
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (141, b"")
+
+
+def test_an_unexpected_exception_is_status_7_with_a_traceback(
+    clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug is reported with a traceback, and not with Python's status 1: that would mean a failed job."""
+
+    def fail(_argument: object) -> None:
+        msg = "unforeseen \x1b[2J"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("clanforge_async.cli.run.parse", fail)
+    finished = clanforge("watch", "image-diff/5")
+    assert finished.status == 7
+    first, *_, last = finished.err.splitlines()
+    assert first == "error: unexpected RuntimeError, a bug in clanforge-async:"
+    assert last == r"RuntimeError: unforeseen \x1b[2J"
+
+
+def test_a_process_without_stderr_prints_no_messages_to_stdout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages are dropped if stderr is closed, so that stdout has results alone."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        status = main(["watch", "nonsense"])
+    assert (status, capsys.readouterr().out) == (2, "")
 
 
 def test_the_package_is_executable(spawn: Spawn) -> None:
@@ -111,5 +178,9 @@ def test_a_wrong_setting_is_reported_with_its_option(
 
 
 def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command lists the exit statuses."""
-    assert "Exit status: 0 all completed, 1 failed" in " ".join(clanforge("watch", "--help").out.split())
+    """The help of a command that reads or watches jobs lists the exit statuses."""
+    for command in COMMANDS:
+        text = " ".join(clanforge(*command, "--help").out.split())
+        assert "Exit status: 0 all completed, 1 failed" in text
+        numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
+        assert numbers == [*"01234567", "129", "130", "143"]

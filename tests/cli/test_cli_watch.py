@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from support.cli.harness import Clanforge, OverrideFields
 
+from clanforge_async import JobRef, ServerError, TransportError, WatchResult, WatchTimeoutError
+from clanforge_async.cli.output.jsonl import JsonLinesOutput
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 
 QUICK = ("--interval", "0.05")
@@ -87,6 +90,23 @@ def test_a_timeout_without_a_response_is_status_3(simulator: Simulator, clanforg
     assert "state" not in result
 
 
+@pytest.mark.parametrize(
+    ("last_error", "expected"), [(None, None), (ServerError("down", status_code=502), "down (HTTP 502: GET )")]
+)
+def test_json_has_the_last_error(
+    capsys: pytest.CaptureFixture[str], last_error: Exception | None, expected: str | None
+) -> None:
+    """With --json a result has the error of the watch's last poll, or null."""
+    error = WatchTimeoutError(JobRef.image_diff(5))
+    error.__dict__["last_error"] = last_error
+    output = JsonLinesOutput()
+    for result_error in (error, TransportError("broken", request_sent=True), None):
+        output.result(WatchResult(ref=JobRef.image_diff(5), job=None, error=result_error, polls=3, elapsed=1.0))
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["last_error"] for record in records] == [expected, None, None]
+    assert [record["error_type"] for record in records] == ["WatchTimeoutError", "TransportError", None]
+
+
 @pytest.mark.usefixtures("simulator")
 def test_wrong_keys_are_status_4(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong keys end a watch at once, with status 4 and a hint."""
@@ -107,10 +127,10 @@ def test_a_job_of_another_account_is_status_4(clanforge: Clanforge) -> None:
 
 
 @pytest.mark.usefixtures("simulator")
-def test_an_unknown_job_is_status_5(clanforge: Clanforge) -> None:
-    """An unknown job, like any other error of the API, is status 5."""
+def test_an_unknown_job_is_status_6(clanforge: Clanforge) -> None:
+    """An unknown job is refused for good: status 6."""
     finished = clanforge("watch", "image-diff/5")
-    assert finished.status == 5
+    assert finished.status == 6
     assert finished.lines[0].startswith("image-diff/5  error  ")
     assert finished.err.startswith("error: not found (HTTP 404")
     assert "check the ID" in finished.err
@@ -128,7 +148,7 @@ def test_the_highest_status_of_several_jobs_is_returned(simulator: Simulator, cl
         "error: of 3 jobs 1 failed, 1 timeout, 1 completed",
         "unfinished; to watch on: clanforge watch image-version/3",
     ]
-    assert clanforge("watch", *refs[:2], "image-version/4").status == 5
+    assert clanforge("watch", *refs[:2], "image-version/4").status == 6
 
 
 def test_a_reference_given_twice_is_watched_once(simulator: Simulator, clanforge: Clanforge) -> None:
@@ -161,7 +181,7 @@ def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge:
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")
-    assert finished.status == 5
+    assert finished.status == 6
     assert "accept or reject image diff 218595 first" in finished.err
 
 

@@ -68,10 +68,20 @@ async def test_a_timeout_has_its_own_status(env: dict[str, str], tmp_path: Path)
     assert (status, message.partition(";")[0]) == (3, "not done in time")
 
 
-async def test_an_api_error_is_tried_again(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
-    """An API error that says nothing about the job is tried again once."""
-    simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
+async def test_a_failure_of_the_api_is_tried_once_more(env: dict[str, str], tmp_path: Path) -> None:
+    """A watch that ends with status 5 is started once more."""
+    program = tmp_path / "bin" / "clanforge"
+    first = f"if mkdir '{tmp_path}/tried'; then exit 5; fi"
+    program.write_text(f"#!/bin/sh\n{first} 2>/dev/null\n{PROGRAMS['clanforge']}\n", "utf-8")
     assert await run_gate("image-version/9012", env=env, checkout=tmp_path) == (0, "all jobs have completed")
+    assert (tmp_path / "tried").exists()
+
+
+async def test_a_refusal_is_not_tried_again(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
+    """A request that the API refuses for good stops the pipeline at once."""
+    simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
+    status, said = await run_gate("image-version/9012", env=env, checkout=tmp_path)
+    assert (status, said.partition(",")[0]) == (6, "the API refused the request")
 
 
 async def run_shell(lines: str, env: Mapping[str, str], checkout: Path) -> None:

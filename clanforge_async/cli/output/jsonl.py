@@ -34,6 +34,7 @@ class JsonLinesOutput:
     def result(self, result: WatchResult) -> None:
         """Print the result of a watch, with the last snapshot of the job."""
         error = result.error
+        last_error = getattr(error, "last_error", None)
         _print_json(
             {
                 "event": "result",
@@ -41,6 +42,7 @@ class JsonLinesOutput:
                 "outcome": outcome(error),
                 "error": None if error is None else str(error),
                 "error_type": None if error is None else type(error).__name__,
+                "last_error": None if last_error is None else str(last_error),
                 "polls": result.polls,
                 "elapsed": round(result.elapsed, 3),
                 **({} if result.job is None else _job_fields(result.job)),

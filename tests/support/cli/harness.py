@@ -89,6 +89,18 @@ class OverrideFields(Fault):
 
 
 @frozen
+class CallFirst(Fault):
+    """Calls a function before the request is carried out."""
+
+    callback: Callable[[], object]
+    conclusive = False
+
+    async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
+        self.callback()
+        return await handler()
+
+
+@frozen
 class CallAndHang(Fault):
     """Calls a function while a request is in flight, and never responds."""
 
