@@ -145,10 +145,10 @@ def _converter(*, detailed_validation: bool) -> Converter:
     converter = Converter(detailed_validation=detailed_validation)
     converter.register_structure_hook(int, lambda value, _type: _integer(value))
     converter.register_structure_hook(str, lambda value, _type: _text(value))
-    converter.register_structure_hook(datetime, lambda value, _type: _moment(value))
+    converter.register_structure_hook(type(EPOCH), lambda value, _type: _moment(value))
     parts: dict[str, Any] = {name: _read(name, _mapping) for name in _DETAILS}
     converter.register_structure_hook(ImageDiffDetails, make_dict_structure_fn(ImageDiffDetails, converter, **parts))
-    converter.register_unstructure_hook(datetime, lambda moment: (moment - EPOCH) // timedelta(seconds=1))
+    converter.register_unstructure_hook(type(EPOCH), lambda moment: (moment - EPOCH) // timedelta(seconds=1))
     for cls, fields in _FIELDS.items():
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **fields))
         converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, **(fields | _UNWRITTEN)))
