@@ -64,6 +64,11 @@ def _parse_time(value: object) -> datetime:
     return EPOCH + timedelta(seconds=_parse_int(value))
 
 
+def _parse_optional_time(value: object) -> datetime | None:
+    is_absent = value is None or (isinstance(value, str) and not value.strip())
+    return None if is_absent else _parse_time(value)
+
+
 def _parse_text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -116,8 +121,8 @@ _JOB_FIELDS = {
     "state_name": _field("jobstatename"),
     "created_at": _field("jobcreated"),
     "updated_at": _field("jobupdated"),
-    "started_at": _field("jobstart"),
-    "eta": _field("jobeta"),
+    "started_at": _field("jobstart", _parse_optional_time),
+    "eta": _field("jobeta", _parse_optional_time),
     "progress": _field("jobprogress", _parse_percentage),
     "failure_count": _field("jobfailed", _parse_count),
     "error": _field("joberror"),
@@ -149,10 +154,10 @@ def _make_converter(*, detailed_validation: bool) -> Converter:
     converter = Converter(detailed_validation=detailed_validation)
     converter.register_structure_hook(int, lambda value, _type: _parse_int(value))
     converter.register_structure_hook(str, lambda value, _type: _parse_text(value))
-    converter.register_structure_hook(datetime, lambda value, _type: _parse_time(value))
+    converter.register_structure_hook(type(EPOCH), lambda value, _type: _parse_time(value))
     parts: dict[str, Any] = {name: _field(name, _parse_mapping) for name in _DETAILS}
     converter.register_structure_hook(ImageDiffDetails, make_dict_structure_fn(ImageDiffDetails, converter, **parts))
-    converter.register_unstructure_hook(datetime, lambda moment: (moment - EPOCH) // timedelta(seconds=1))
+    converter.register_unstructure_hook(type(EPOCH), lambda moment: (moment - EPOCH) // timedelta(seconds=1))
     for cls, fields in _FIELDS.items():
         converter.register_structure_hook(cls, make_dict_structure_fn(cls, converter, **fields))
         converter.register_unstructure_hook(cls, make_dict_unstructure_fn(cls, converter, **(fields | _NOT_DUMPED)))

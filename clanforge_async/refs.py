@@ -11,7 +11,9 @@ from attrs import Attribute, field, frozen
 
 from clanforge_async._validation import positive_id
 
-EPOCH = datetime.fromtimestamp(0, UTC)
+# freezegun puts a subclass in the place of `datetime`, also in modules that are imported while the clock is frozen. The
+# class of a sum is that of its first term, so a fake EPOCH would give every job fake times for good.
+EPOCH: datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
 
@@ -30,11 +32,11 @@ def _round_up_to_second(moment: datetime | None) -> datetime | None:
     # The API counts whole seconds, so "at 10.5 s or later" and "at 11 s or later" allow the same statuses.
     if moment is None:
         return None
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         msg = "newer_than must be an aware datetime"
         raise ValueError(msg)
     try:
-        moment = moment.astimezone(UTC)
+        moment = EPOCH + (moment - EPOCH)  # in UTC, and of the real class
         return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
     except OverflowError:
         msg = "newer_than is too close to datetime.max"

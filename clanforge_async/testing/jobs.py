@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, JobState
+from clanforge_async.refs import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 State: TypeAlias = JobState | Literal["created", "pending", "queued", "running", "completed", "failed", "squashed"]
 
-_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+_CREATED = EPOCH + timedelta(seconds=1_767_225_600)  # the start of 2026
 _PROGRESS = {JobState.RUNNING: 50, JobState.COMPLETED: 100, JobState.FAILED: 50, JobState.SQUASHED: 50}
 
 

@@ -34,8 +34,9 @@ _DEADLOCK_TIMEOUT = 10.0
 class _VirtualTimeSelector:
     """A selector that moves the clock instead of waiting."""
 
-    def __init__(self, selector: selectors.BaseSelector, clock: VirtualClock, patience: float) -> None:
+    def __init__(self, selector: selectors.BaseSelector, loop: Any, clock: VirtualClock, patience: float) -> None:
         self._selector = selector
+        self._loop = loop
         self._patience = patience
         self.clock = clock
 
@@ -44,23 +45,38 @@ class _VirtualTimeSelector:
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._selector.select(0)
-        if not ready and (wait := self._real_wait(timeout)):
-            ready = self._selector.select(wait)
-        if not ready:
-            self._advance(timeout)
+        if not ready and timeout != 0:
+            pause = self._seconds_to_next_timer(timeout)
+            if wait := self._real_wait(pause):
+                ready = self._selector.select(wait)
+            if not ready:
+                self._advance(pause)
+        # The loop runs the timers that are due before its time plus this. asyncio's value adds nothing to a time of
+        # half a year, so that a timer that is due now would never run.
+        self._loop._clock_resolution = math.ulp(self._loop.time())  # noqa: SLF001
         return ready
 
-    def _real_wait(self, timeout: float | None) -> float:
+    def _seconds_to_next_timer(self, timeout: float | None) -> float | None:
         if timeout is None:
+            return None
+        # asyncio's timeout is a day at most. A timer at infinity, as a sleep for ever sets it, never runs.
+        seconds: float = self._loop._scheduled[0]._when - self._loop.time()  # noqa: SLF001
+        return seconds if seconds < math.inf else None
+
+    def _real_wait(self, pause: float | None) -> float:
+        if pause is None:
             return _DEADLOCK_TIMEOUT
         # One entry is the loop's own, for wake-ups from other threads.
-        return self._patience if timeout and len(self._selector.get_map()) > 1 else 0
+        return self._patience if len(self._selector.get_map()) > 1 else 0
 
-    def _advance(self, timeout: float | None) -> None:
-        if timeout is None:
+    def _advance(self, pause: float | None) -> None:
+        if pause is None:
             msg = "deadlock: nothing is runnable and no timer is pending"
             raise RuntimeError(msg)
-        self.clock.advance(timeout)
+        before = self.clock.elapsed
+        self.clock.advance(pause)
+        if self.clock.elapsed == before:  # the pause is too short to add anything
+            self.clock.advance(math.ulp(before))
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -73,12 +89,19 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock: VirtualClock | None = None, *, patience: float = PATIENCE) -> None:
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
-        selector = _VirtualTimeSelector(selectors.DefaultSelector(), self.clock, patience)
+        selector = _VirtualTimeSelector(selectors.DefaultSelector(), self, self.clock, patience)
         super().__init__(cast("selectors.BaseSelector", selector))
+        self.clock._attach()  # noqa: SLF001
 
     def time(self) -> float:
         """Return the clock's elapsed seconds."""
         return self.clock.elapsed
+
+    def close(self) -> None:
+        """Close the loop."""
+        if not self.is_closed():
+            self.clock._detach()  # noqa: SLF001
+        super().close()
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncio's
         """Wait for the executor's threads, without asyncio's timeout: that would be virtual, but threads are not."""
@@ -113,12 +136,17 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
     Raises:
         RuntimeError: The loop is not one of asyncio's own, or its time is virtual by another clock.
     """
-    running = asyncio.get_running_loop()
-    loop: Any = running
+    with make_virtual(asyncio.get_running_loop(), clock, patience) as clock_in_use:
+        yield clock_in_use
+
+
+@contextmanager
+def make_virtual(loop: Any, clock: VirtualClock | None, patience: float = PATIENCE) -> Generator[VirtualClock]:
+    """Do the same as `virtual_time` to a loop that need not run yet."""
     selector = getattr(loop, "_selector", None)
     if isinstance(selector, _VirtualTimeSelector):
         if clock not in (None, selector.clock):
-            msg = "the time of this loop is virtual already, by another clock"
+            msg = "the time of this loop is virtual already, by another clock: give both the same one"
             raise RuntimeError(msg)
         yield selector.clock
         return
@@ -126,15 +154,19 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
         msg = f"time cannot be virtual in {loop!r}: it is none of asyncio's own loops"
         raise RuntimeError(msg)
     clock = VirtualClock() if clock is None else clock
+    clock._attach()  # noqa: SLF001
     # Start at a whole second: sums of whole seconds are exact.
     since = math.ceil(loop.time()) - clock.elapsed
     loop.time = lambda: since + clock.elapsed
-    # There is no public way to replace the selector of a running loop, and no other way to keep it from blocking.
-    loop._selector = _VirtualTimeSelector(selector, clock, patience)  # noqa: SLF001
+    resolution = loop._clock_resolution  # noqa: SLF001
+    # There is no public way to replace the selector of a loop, and no other way to keep it from blocking.
+    loop._selector = _VirtualTimeSelector(selector, loop, clock, patience)  # noqa: SLF001
     try:
         yield clock
     finally:
         loop._selector = selector  # noqa: SLF001
-        real_time = partial(type(running).time, running)
-        ahead = max(running.time() - real_time(), 0)
+        loop._clock_resolution = resolution  # noqa: SLF001
+        real_time = partial(cast("Any", type(loop)).time, loop)
+        ahead = max(loop.time() - real_time(), 0)
         loop.time = lambda: real_time() + ahead
+        clock._detach()  # noqa: SLF001

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from clanforge_async.testing import VirtualClock, VirtualTimeLoop, run, virtual_time
 
@@ -70,6 +76,118 @@ def test_run_is_asyncio_run_in_virtual_time() -> None:
     assert repr(clock) == "<VirtualClock after 7200 s>"
 
 
+DAY = 86400.0
+UPTIMES = [194 * DAY, 195 * DAY, 10_000 * DAY, 2.0**40 + 0.3]
+
+
+@pytest.mark.parametrize("uptime", UPTIMES)
+def test_time_passes_on_a_host_that_is_up_for_long(uptime: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sleeps end in a block of virtual time whatever the host's uptime is, which is a loop's time on Linux."""
+    since = time.monotonic()
+    real_time = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: uptime + real_time() - since)
+
+    async def main() -> None:
+        for _ in range(2):
+            with virtual_time() as clock:
+                async with asyncio.timeout(61):
+                    await asyncio.sleep(60)
+                await asyncio.sleep(1e-9)
+                assert clock.elapsed == pytest.approx(60, abs=0.001)
+            await asyncio.sleep(1e-6)  # in real time
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e15, 1e300])
+def test_time_passes_after_years(seconds: float) -> None:
+    """A sleep of any length takes no real time, and short ones after it end too."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        await asyncio.sleep(seconds)
+        for pause in (5, 0.01, 1e-9):
+            await asyncio.sleep(pause)
+
+    began = time.monotonic()
+    run(main(), clock=clock)
+    assert clock.elapsed == pytest.approx(seconds + 5)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("pause", [1e-9, 1e-10, 5e-324])
+def test_short_sleeps_add_up(pause: float) -> None:
+    """Sleeps shorter than the resolution of the system's clock take their time."""
+    clock = VirtualClock()
+
+    async def main() -> None:
+        for _ in range(100):
+            await asyncio.sleep(pause)
+
+    run(main(), clock=clock)
+    assert clock.elapsed == pytest.approx(100 * pause)
+
+
+def test_timers_of_one_moment_all_run_at_it() -> None:
+    """Thousands of timers that are due at once run without a further jump."""
+    clock = VirtualClock()
+
+    async def main() -> set[float]:
+        async def sleep() -> float:
+            await asyncio.sleep(0.1)
+            return clock.elapsed
+
+        return set(await asyncio.gather(*(sleep() for _ in range(5000))))
+
+    assert run(main(), clock=clock) == {0.1}
+
+
+@pytest.mark.parametrize("start", [0.0, -1e9, 1e18, 253402300799.0])
+def test_a_clock_starts_at_any_moment(start: float) -> None:
+    """The loop's time does not depend on the date at which its clock starts."""
+    clock = VirtualClock(start)
+    run(asyncio.sleep(3600.5), clock=clock)
+    assert clock.elapsed == 3600.5
+    assert clock() == start + 3600.5
+
+
+async def test_a_used_clock_times_another_loop() -> None:
+    """A block whose clock has elapsed for ages lasts as long as with a new one, to the clock's precision."""
+    clock = VirtualClock()
+    clock.advance(1e12)
+    with virtual_time(clock):
+        async with asyncio.timeout(10):
+            for pause in (1e-9, 2, 1e-5):
+                await asyncio.sleep(pause)
+    assert clock.elapsed - 1e12 == pytest.approx(2, abs=0.01)
+
+
+@given(
+    pauses=st.lists(st.lists(st.floats(1e-6, 1e9), max_size=5), max_size=5),
+    before=st.floats(0, 1e12),
+)
+@example(pauses=[[5.0]], before=2.0**24)
+def test_sleeps_end_in_order_and_in_time(pauses: list[list[float]], before: float) -> None:
+    """Tasks that sleep repeatedly end in the order of their total times, and the longest sets the time of all."""
+    clock = VirtualClock()
+    clock.advance(before)
+    ends = dict[int, float]()
+
+    async def sleep(task: int) -> None:
+        for pause in pauses[task]:
+            await asyncio.sleep(pause)
+        ends[task] = asyncio.get_running_loop().time()
+
+    async def main() -> None:
+        await asyncio.gather(*map(sleep, range(len(pauses))))
+
+    run(main(), clock=clock)
+    precision = 10 * math.ulp(clock.elapsed)
+    assert ends == pytest.approx({task: before + sum(own) for task, own in enumerate(pauses)}, abs=precision)
+    assert list(ends.values()) == sorted(ends.values())
+    assert clock.elapsed == max([before, *ends.values()])
+
+
 def test_a_clock_starts_at_a_whole_second() -> None:
     """A clock starts at the current second, so that results do not depend on its fraction."""
     clock = VirtualClock()
@@ -113,11 +231,14 @@ def test_a_loop_waits_for_threads_at_its_end() -> None:
     run(start_thread())
 
 
-def test_a_deadlock_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that would wait for ever fails."""
+@pytest.mark.parametrize(
+    "wait", [lambda: asyncio.Event().wait(), lambda: asyncio.sleep(math.inf)], ids=["event", "sleep"]
+)
+def test_a_deadlock_raises(wait: Callable[[], Coroutine[Any, Any, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that would wait for ever fails, also if it sleeps for ever."""
     monkeypatch.setattr("clanforge_async.testing.loops._DEADLOCK_TIMEOUT", 0.001)
     with pytest.raises(RuntimeError, match="deadlock: nothing is runnable and no timer is pending"):
-        run(asyncio.Event().wait())
+        run(wait())
 
 
 async def test_open_sockets_are_awaited() -> None:

@@ -19,4 +19,5 @@ def run_tests(pytester: pytest.Pytester, *sources: str, options: tuple[str, ...]
     plugin = "-p", "no:clanforge", "-p", "clanforge_async.pytest_plugin"
     slow = "-p", "no:hypothesispytest"  # it would import hypothesis in each run
     loaded = "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
-    return pytester.runpytest_inprocess(*plugin, *slow, *loaded, *options)
+    test_client = "-W", "ignore:Using `httpx` with `starlette.testclient` is deprecated"
+    return pytester.runpytest_inprocess(*plugin, *slow, *loaded, *test_client, *options)
