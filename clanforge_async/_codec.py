@@ -53,7 +53,10 @@ def _parse_id(value: object) -> int:
 
 def _parse_count(value: object) -> int:
     # One page documents `jobfailed` as a flag, another as the number of failures.
-    return int(value) if isinstance(value, bool) else _parse_int(value)
+    try:
+        return _parse_int(value)
+    except ValueError:
+        return int(_parse_bool(value))
 
 
 def _parse_percentage(value: object) -> int:

@@ -162,7 +162,26 @@ def test_an_invalid_flag_is_reported(said: object) -> None:
     assert invalid_fields(JobKind.IMAGE_VERSION, wire(5, success=said)) == {"success"}
 
 
-@pytest.mark.parametrize(("said", "meant"), [(True, 1), (False, 0), (0, 0), (1, 1), (3, 3), ("2", 2), (2.0, 2)])
+@pytest.mark.parametrize("field", ["jobstart", "jobeta"])
+@pytest.mark.parametrize("blank", ["", "  ", None])
+def test_a_blank_time_is_absent(field: str, blank: str | None) -> None:
+    """An optional time that is sent as blank text is absent; a required one is invalid."""
+    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5) | {field: blank})
+    assert (job.started_at if field == "jobstart" else job.eta) is None
+    with pytest.raises(InvalidResponseError) as raised:
+        job_from_dict(JobKind.IMAGE_DIFF, wire(5) | {"jobupdated": blank})
+    assert raised.value.fields == ("jobupdated",)
+
+
+@pytest.mark.parametrize("field", ["diffid", "jobcreated", "jobupdated", "jobprogress", "jobfailed", "jobstateid"])
+def test_any_other_blank_number_is_reported(field: str) -> None:
+    """Blank text is no number."""
+    assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: ""}) == {field}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [(True, 1), (False, 0), (0, 0), (3, 3), ("2", 2), (2.0, 2), ("true", 1), ("False", 0)]
+)
 def test_jobfailed_is_a_flag_or_a_count(said: object, meant: int) -> None:
     """``jobfailed``, documented as a flag on one page and as a count on another, is parsed as a count."""
     assert job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobfailed=said)).failure_count == meant
@@ -265,7 +284,7 @@ def test_a_malformed_field_is_reported(kind: JobKind, field: str, value: object)
 @pytest.mark.parametrize(
     "value",
     [
-        *[1.5, "1.5", "1e3", "0x10", "1_000", "", "soon", math.nan, math.inf, -math.inf, "nan", "9" * 5000],
+        *[1.5, "1.5", "1e3", "0x10", "1_000", "soon", math.nan, math.inf, -math.inf, "nan", "9" * 5000],
         pytest.param("٤", id="arabic"),  # pytest would escape it, differently in each process
     ],
     ids=lambda value: repr(value)[:10],
