@@ -60,7 +60,8 @@ class RequestLimiter:
             CooldownError: The cooldown is longer.
         """
         while True:
-            await self._wait_for_cooldown(max_cooldown)
+            if self._cooldown_left() > 0:
+                await self._wait_for_cooldown(max_cooldown)
             await self._slots.acquire()
             try:
                 if self._rate_limiter is not None:
