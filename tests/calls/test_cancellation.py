@@ -12,6 +12,7 @@ import anyio
 import httpx
 import httpx_aiohttp
 import pytest
+from support.concurrency import assert_full_concurrency
 from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import ScriptedServer, wire
 from support.virtual_time import now, virtual_time
@@ -61,24 +62,6 @@ async def churn(client: ClanforgeClient, rng: random.Random, rounds: int) -> int
     return cancelled
 
 
-async def assert_full_concurrency(client: ClanforgeClient, server: LoopbackServer) -> None:
-    """Assert that ``max_concurrency`` requests can run at once: the server responds only when all have arrived."""
-    arrived = 0
-    together = asyncio.Event()
-
-    async def wait_for_the_others(_head: str) -> bytes:
-        nonlocal arrived
-        arrived += 1
-        if arrived == SLOTS:
-            together.set()
-        await together.wait()
-        return RESPONSE
-
-    server.answer = wait_for_the_others
-    await asyncio.gather(*(client.image_diffs.status(5) for _ in range(SLOTS)))
-    assert arrived == SLOTS
-
-
 def assert_no_lost_connection(transport: httpx.AsyncBaseTransport | None) -> None:
     """Assert that every connection of an httpx pool is idle or closed."""
     pools = transport.connections if isinstance(transport, ConnectionPool) else [transport]
@@ -108,7 +91,7 @@ async def test_cancelled_calls_lose_no_capacity(name: str, seed: int) -> None:
         ) as client:
             cancelled = await churn(client, rng, rounds=15)
             assert cancelled > 40
-            await assert_full_concurrency(client, server)
+            await assert_full_concurrency(client, server, RESPONSE)
             server.answer = lambda _: RESPONSE
             opened = server.connections
             await asyncio.gather(*(client.image_diffs.status(5) for _ in range(10 * SLOTS)))

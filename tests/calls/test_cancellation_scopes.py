@@ -17,6 +17,7 @@ import httpx
 import httpx_aiohttp
 import pytest
 import uvloop
+from support.concurrency import assert_full_concurrency
 from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import wire
 from support.virtual_time import now, virtual_time
@@ -146,18 +147,7 @@ async def churn(name: str, cancel: Callable[[Call, float], Awaitable[str]]) -> N
                     outcomes[outcome] += 1
             assert outcomes.keys() <= {"answered", "cancelled"}
             assert outcomes.total() == 8 * 3 * SLOTS
-            arrived, together = 0, asyncio.Event()
-
-            async def wait_for_the_others(_head: str) -> bytes:
-                nonlocal arrived
-                arrived += 1
-                if arrived == SLOTS:
-                    together.set()
-                await together.wait()
-                return JOB
-
-            server.answer = wait_for_the_others
-            await asyncio.gather(*(client.image_diffs.status(5) for _ in range(SLOTS)))
+            await assert_full_concurrency(client, server, JOB)
         assert asyncio.all_tasks() - {asyncio.current_task()} <= server._serving
     gc.collect()
     assert reported == []
