@@ -16,6 +16,10 @@ _MAX_BACKOFF = 32.0
 """Longest cooldown in seconds if the server asks for one without ``Retry-After``."""
 
 
+_ROUNDING = 1e-9
+"""Seconds that may be left of a wait by rounding."""
+
+
 class CooldownError(Exception):
     """The server's cooldown lasts longer than the caller waits.
 
@@ -153,10 +157,11 @@ class _RateLimiter:
         """Wait until another request may be sent. A cancelled wait takes nothing from those behind it."""
         async with self._queue:
             now = asyncio.get_running_loop().time()
-            allowed_at = max(self._next_due - self._burst, now)
-            if allowed_at > now:
-                await asyncio.sleep(allowed_at - now)
-            self._count(allowed_at)
+            wait = self._next_due - self._burst - now
+            if wait > _ROUNDING:
+                await asyncio.sleep(wait)
+                now += wait
+            self._count(now)
 
     def count(self) -> None:
         """Count a request that is sent without waiting."""

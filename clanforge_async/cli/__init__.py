@@ -21,8 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = _execute(sys.argv[1:] if argv is None else argv)
     if argv is None and status > _SIGNALLED:
         from clanforge_async.cli.event_loop import ignore_signals  # noqa: PLC0415 - loads asyncio
+        from clanforge_async.cli.formatting import flush_or_discard  # noqa: PLC0415 - as above
 
         ignore_signals()
+        # At exit, Python flushes stdout once more, and turns an error into a status of its own.
+        flush_or_discard(sys.stdout)
     return status
 
 

@@ -72,6 +72,15 @@ def discard(stream: TextIO) -> None:
         os.dup2(devnull.fileno(), stream.fileno())
 
 
+def flush_or_discard(stream: TextIO | None) -> None:
+    """Write what is buffered, or discard it if it can't be written: a terminal may be gone."""
+    if stream is not None:
+        try:
+            stream.flush()
+        except OSError:
+            discard(stream)
+
+
 def escape(text: str) -> str:
     r"""Return a text with each unprintable character escaped, as in ``\x1b``.
 

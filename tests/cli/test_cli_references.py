@@ -109,7 +109,7 @@ def test_utf_16_is_refused(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
         (b"image-version/1\r9012\r", "line 2 of stdin is not a job reference: '9012'"),
         (b"image-version/1 \xef\xbb\xbf\n", r"line 1 of stdin is not a job reference: 'image-version/1 \ufeff'"),
         (b"image-version/" + b"9" * 5000, "line 1 of stdin is "),
-        (b"image-version/1@" + b"9" * 12, "line 1 of stdin is not a moment"),
+        (b"image-version/1@" + b"9" * 12, "line 1 of stdin is not a time"),
         (codecs.BOM_UTF8, "there is nothing to watch: stdin holds no reference"),
         (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin holds no reference"),
         (b"\r\r\n\n", "there is nothing to watch: stdin holds no reference"),

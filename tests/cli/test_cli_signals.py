@@ -271,6 +271,12 @@ def test_a_second_signal_ends_a_command_that_waits_for_a_full_pipe(
         for _ in range(signals):
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
+
+        def ends_by_a_signal() -> bool:
+            process.send_signal(signal.SIGTERM)  # a busy machine may have taken the others for one
+            return process.poll() is not None
+
+        wait_until(ends_by_a_signal)
         _, err = process.communicate(timeout=20)
     finally:
         process.kill()
@@ -386,3 +392,29 @@ def test_an_interruption_during_startup_prints_nothing(clanforge: Clanforge, mon
         monkeypatch.setattr(f"clanforge_async.cli.run.{step}", interrupt)
         finished = clanforge("watch", "image-diff/5")
         assert (finished.status, finished.err) == (130, "")
+
+
+def test_output_that_cannot_be_written_changes_no_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If a signal ended the command, output that is still buffered for a terminal that is gone is discarded."""
+
+    class Gone(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.discarded = False
+
+        def flush(self) -> None:
+            raise OSError
+
+        def fileno(self) -> int:
+            self.discarded = True
+            return file.fileno()
+
+    stdout = Gone()
+    monkeypatch.setattr(sys, "argv", ["clanforge", "--version"])
+    monkeypatch.setattr("clanforge_async.cli._execute", lambda _argv: 129)
+    monkeypatch.setattr("clanforge_async.cli.event_loop.ignore_signals", lambda: None)
+    with (tmp_path / "stdout").open("w") as file:
+        for stream in (stdout, None):
+            monkeypatch.setattr(sys, "stdout", stream)
+            assert main() == 129
+    assert stdout.discarded

@@ -16,14 +16,15 @@ from support.virtual_time import virtual_time_on_loopback
 from clanforge_async import JobKind, JobRef, JobState, JobWatcher
 
 ABSENT: Any = object()
-NOT_A_NUMBER: list[Any] = [{}, [], "soon", 1.5, "1.5", ""]
+NOT_A_TIME: list[Any] = [{}, [], "soon", 1.5, "1.5"]
+NOT_A_NUMBER: list[Any] = [*NOT_A_TIME, ""]
 NOT_A_STRING: list[Any] = [{}, [], True]
 REQUIRED = [ABSENT, None]
 INVALID_VALUES: dict[str, list[Any]] = {
     "jobcreated": [*NOT_A_NUMBER, *REQUIRED, True, 10**18],
     "jobupdated": [*NOT_A_NUMBER, *REQUIRED, True, "9" * 30],
-    "jobstart": [*NOT_A_NUMBER, True, 10**18],
-    "jobeta": [*NOT_A_NUMBER, True, 10**18],
+    "jobstart": [*NOT_A_TIME, True, 10**18],
+    "jobeta": [*NOT_A_TIME, True, 10**18],
     "jobprogress": [*NOT_A_NUMBER, *REQUIRED, True],
     "jobfailed": [*NOT_A_NUMBER, *REQUIRED],
     "jobstateid": [*NOT_A_NUMBER, True],
