@@ -207,7 +207,7 @@ async def test_the_fields_are_documented(caplog: pytest.LogCaptureFixture) -> No
     """Each event, with its level and fields, is listed in the documentation of `_logging`."""
     server, documented = ScriptedServer(), _documented()
     server.version(9012, QUEUED, httpx.Response(429), httpx.Response(500), wire(9012, None, jobstateid=8), COMPLETED)
-    server.version(1, httpx.ReadError("reset"), COMPLETED)
+    server.version(1, httpx.ReadError("reset"), wire(1, JobState.COMPLETED))
 
     def fail(_: object) -> None:
         raise LookupError

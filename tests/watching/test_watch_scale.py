@@ -173,7 +173,7 @@ async def test_thousands_of_watches_end_correctly() -> None:
 
     server = server_of(100, script)
     watcher = JobWatcher(server.client(max_concurrency=32), interval=until_eta(60, 900))
-    results = [result async for result in watcher.as_completed(refs(100) * 20)]
+    results = [result async for result in watcher.as_completed(sorted(refs(100) * 20, key=str))]
     assert len(results) == 2000
     errors = {JobState.COMPLETED: type(None), JobState.FAILED: JobFailedError, JobState.SQUASHED: JobSquashedError}
     for result in results:
