@@ -57,6 +57,7 @@ class PolledJob:
 
     __slots__ = (
         "_lag",
+        "_last_update",
         "first_due",
         "has_lost_watches",
         "is_asking",
@@ -84,7 +85,8 @@ class PolledJob:
         self.is_queued = False
         self.timer: asyncio.TimerHandle | None = None
         self.has_lost_watches = False
-        self._lag = 0.0
+        self._lag = 0.0  # of the local wall clock behind the server's
+        self._last_update: tuple[float, float | None] = 0.0, None  # and when the poll that showed it last began
 
     @property
     def is_watched(self) -> bool:
@@ -117,16 +119,27 @@ class PolledJob:
         for watch in self.watches:
             watch.due = min(watch.due, now)
 
-    def server_time(self, response: ApiResponse[Job], at: float, clock: WallClock) -> datetime:
+    def server_time(self, response: ApiResponse[Job], began: float, at: float, clock: WallClock) -> datetime:
         """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
 
-        A cache can freeze ``Date``, and the local clock can be slow: then the latest update sets it right.
+        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is over,
+        and one that is new has come since the poll before.
+
+        Args:
+            response: The response.
+            began: When the poll began, by the event loop's clock.
+            at: When it ended.
+            clock: The local wall clock.
         """
         updated = response.value.updated_at
         if response.server_time is not None:
             return max(response.server_time, updated)
-        guess = clock.at(at)
-        self._lag = max(self._lag, updated.timestamp() - guess)
+        latest, guess = updated.timestamp(), clock.at(at)
+        previous, since = self._last_update
+        if latest != previous and since is not None:
+            self._lag = min(self._lag, latest + 1.0 + at - since - guess)  # updates are in whole seconds
+        self._lag = max(self._lag, latest - guess)
+        self._last_update = latest, began
         return datetime.fromtimestamp(min(guess + self._lag, _LATEST), UTC)
 
     def publish(self, result: PollResult, latency: float, backlog: float) -> None:
@@ -146,10 +159,13 @@ class PolledJob:
         for watch in self._end_poll(error, at, datetime.now(UTC)):
             watch.fail(copy_error(error))
 
-    def close(self) -> None:
-        """End every watch because the job's polls have stopped."""
+    def close(self, error: BaseException | None = None) -> None:
+        """End every watch because the job's polls have stopped: with the error that stopped them, if there is one."""
         for watch in (*self.watches, *self.newcomers):
-            watch.close()
+            if isinstance(error, Exception):
+                watch.fail(copy_error(error))
+            else:
+                watch.close()
 
     def _end_poll(self, seen: Job | Exception, at: float, server_time: datetime) -> tuple[Watch, ...]:
         watches = tuple(self.watches)

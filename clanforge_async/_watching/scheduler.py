@@ -149,9 +149,7 @@ class PollScheduler:
         error = None if worker.cancelled() else worker.exception()
         if (worker.cancelled() or error is not None) and not self._is_polled(job) and job.timer is None:
             # It died in the middle of a poll, maybe cancelled from outside before its first step: no watch may hang.
-            if isinstance(error, Exception):
-                job.fail(error, asyncio.get_running_loop().time())
-            job.close()
+            job.close(error)
         self._start_workers()
 
     async def _poll(self, job: PolledJob) -> None:
@@ -170,7 +168,7 @@ class PollScheduler:
             job.fail(error, clock())
         else:
             at = clock()
-            server_time = job.server_time(response, at, self._wall_clock)
+            server_time = job.server_time(response, began, at, self._wall_clock)
             result = PollResult(seen=response.value, at=at, server_time=server_time)
         if job in self._in_flight:
             del self._in_flight[job]
