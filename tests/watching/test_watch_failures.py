@@ -145,6 +145,15 @@ async def test_on_error_is_not_told_of_the_end(answers: list[Answer]) -> None:
     assert (listener.told, result.ok) == ([], False)
 
 
+async def start(watcher: JobWatcher, use: str, callbacks: dict[str, Any]) -> None:
+    if use == "wait":
+        await watcher.wait(PLAIN, **callbacks)
+    elif use == "wait_all":
+        await watcher.wait_all([PLAIN], **callbacks)
+    else:
+        await anext(watcher.as_completed([PLAIN], **callbacks))
+
+
 @pytest.mark.parametrize("name", ["on_update", "on_error"])
 @pytest.mark.parametrize("value", ["notify", 5, [print]])
 @pytest.mark.parametrize("use", ["wait", "wait_all", "as_completed"])
@@ -157,14 +166,8 @@ def test_a_callback_that_is_not_callable(name: str, value: object, use: str) -> 
         watcher = JobWatcher(server.client())
         coroutine = asyncio.sleep(0)
         for callback in (value, coroutine):
-            callbacks: dict[str, Any] = {name: callback}
-            waiting: dict[str, Callable[[], Awaitable[Any]]] = {
-                "wait": lambda callbacks=callbacks: watcher.wait(PLAIN, **callbacks),
-                "wait_all": lambda callbacks=callbacks: watcher.wait_all([PLAIN], **callbacks),
-                "as_completed": lambda callbacks=callbacks: anext(watcher.as_completed([PLAIN], **callbacks)),
-            }
             with pytest.raises(TypeError, match=f"{name} must be callable, not "):
-                await waiting[use]()
+                await start(watcher, use, {name: callback})
         coroutine.close()
         assert not server.requests
 
