@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterable
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import Self, overload
+from typing import Self, TypeVar, overload
 
 from attrs import frozen
 
@@ -25,6 +25,8 @@ from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError
 from clanforge_async.refs import JobRef
+
+J = TypeVar("J", bound=ImageDiffJob | ImageVersionJob)
 
 _UNTIL_ETA = until_eta()
 
@@ -82,24 +84,13 @@ class JobWatcher:
     @overload
     async def wait(
         self,
-        target: ImageDiffJob,
+        target: J,
         *,
         timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see below
         check: bool = True,
         on_update: OnUpdate | None = None,
         on_error: OnError | None = None,
-    ) -> ImageDiffJob: ...
-
-    @overload
-    async def wait(
-        self,
-        target: ImageVersionJob,
-        *,
-        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see below
-        check: bool = True,
-        on_update: OnUpdate | None = None,
-        on_error: OnError | None = None,
-    ) -> ImageVersionJob: ...
+    ) -> J: ...
 
     @overload
     async def wait(

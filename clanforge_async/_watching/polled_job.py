@@ -122,8 +122,8 @@ class PolledJob:
     def server_time(self, response: ApiResponse[Job], began: float, at: float, clock: WallClock) -> datetime:
         """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
 
-        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is over,
-        and one that is new has come since the poll before.
+        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is in
+        the past, and a new one has come since the poll before.
 
         Args:
             response: The response.

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import cast
 
+from clanforge_async._http.request import ApiResponse
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
 from clanforge_async._watching.polled_job import PolledJob, ReadStatus, WallClock
@@ -20,6 +21,7 @@ from clanforge_async._watching.results import copy_error
 from clanforge_async._watching.start_queue import StartQueue
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
+from clanforge_async.jobs import Job
 from clanforge_async.refs import JobKind, JobRef
 
 _POLLS_IN_A_ROW = 16
@@ -159,23 +161,25 @@ class PollScheduler:
         if not job.was_polled:
             job.was_polled = True
             self._start_queue.polled(job, began)
+        answer: ApiResponse[Job] | Exception
         try:
-            response = await job.read_status()
-        except ClanforgeError as error:
-            result = PollResult(seen=copy_error(error), at=clock())
+            answer = await job.read_status()
         except Exception as error:  # noqa: BLE001 - a transport can raise anything, and no waiter may hang for it
-            del self._in_flight[job]
-            job.fail(error, clock())
+            answer = copy_error(error)
+        at = clock()
+        del self._in_flight[job]
+        if isinstance(answer, ApiResponse):
+            server_time = job.server_time(answer, began, at, self._wall_clock)
+            self._publish(job, PollResult(seen=answer.value, at=at, server_time=server_time), at - began)
+        elif isinstance(answer, ClanforgeError):
+            self._publish(job, PollResult(seen=answer, at=at), at - began)
         else:
-            at = clock()
-            server_time = job.server_time(response, began, at, self._wall_clock)
-            result = PollResult(seen=response.value, at=at, server_time=server_time)
-        if job in self._in_flight:
-            del self._in_flight[job]
-            latency = result.at - began
-            job.publish(result, latency, self._backlog(latency))
+            job.fail(answer, at)
         if job.is_watched and not self._is_polled(job):
             self._set_timer(job, job.next_due())
+
+    def _publish(self, job: PolledJob, result: PollResult, latency: float) -> None:
+        job.publish(result, latency, self._backlog(latency))
 
     def _backlog(self, latency: float) -> float:
         """Return the seconds that the polls of all other jobs take if they come at once."""

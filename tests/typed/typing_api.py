@@ -171,15 +171,7 @@ def references(moment: datetime) -> None:
     assert_type({ref: str(ref)}, dict[JobRef, str])
 
 
-async def watching(
-    client: ClanforgeClient,
-    target: JobRef,
-    job: Job,
-    diff: ImageDiffJob,
-    version: ImageVersionJob,
-    either: ImageDiffJob | ImageVersionJob,
-    anything: JobRef | Job,
-) -> None:
+async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
     """Watch jobs in every supported way."""
 
     def on_update(snapshot: Job) -> None:
@@ -200,12 +192,7 @@ async def watching(
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
         assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=on_update), Job)
-        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async), Job)
-        assert_type(await watcher.wait(diff), ImageDiffJob)
-        assert_type(await watcher.wait(version, check=False, on_error=on_error), ImageVersionJob)
-        assert_type(await watcher.wait(either), ImageDiffJob | ImageVersionJob)
-        assert_type(await watcher.wait(anything, on_error=on_error_async), Job)
-        assert_type((await watcher.wait(await client.image_diffs.retry(5))).diff_id, int)
+        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async, on_error=on_error_async), Job)
         async for snapshot in watcher.updates(target, timeout=60):
             assert_type(snapshot, Job)
         results = await watcher.wait_all([target, job], timeout=60, on_update=on_update, on_error=on_error)
@@ -213,6 +200,21 @@ async def watching(
         async for result in watcher.as_completed({target}, on_update=on_update_async, on_error=on_error_async):
             assert_type(result, WatchResult)
     assert_type(await watcher.aclose(), None)
+
+
+async def kinds(
+    watcher: JobWatcher,
+    diff: ImageDiffJob,
+    version: ImageVersionJob,
+    either: ImageDiffJob | ImageVersionJob,
+    anything: JobRef | Job,
+) -> None:
+    """Wait for jobs of known kinds."""
+    assert_type(await watcher.wait(diff), ImageDiffJob)
+    assert_type((await watcher.wait(diff, timeout=60)).diff_id, int)
+    assert_type(await watcher.wait(version, check=False), ImageVersionJob)
+    assert_type(await watcher.wait(either), ImageDiffJob | ImageVersionJob)
+    assert_type(await watcher.wait(anything), Job)
 
 
 def results(result: WatchResult) -> None:

@@ -322,10 +322,8 @@ def calls_of_sharing(count: int, *, polled: bool) -> tuple[int, int]:
     async def run() -> None:
         nonlocal phase
         server = server_of(50, completing_at(lambda _: 1e9))
-        async with (
-            server.client(max_rate=1.0, max_concurrency=1) as client,
-            JobWatcher(client, interval=900) as watcher,
-        ):
+        client = server.client(max_rate=1.0, max_concurrency=1)
+        async with client, JobWatcher(client, interval=900) as watcher:
             others = asyncio.create_task(watcher.wait_all(reversed(refs(50))))  # the first job is polled last
             await asyncio.sleep(100 if polled else 0)
             sharing = asyncio.create_task(watcher.wait_all(refs(1) * count))
