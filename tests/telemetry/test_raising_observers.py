@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import httpx
@@ -144,14 +145,18 @@ async def test_an_instrument_that_raises(
     assert (span.attributes or {})["clanforge.outcome"] == "completed"
 
 
-def test_telemetry_that_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@virtual_time
+async def test_telemetry_that_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a provider raises as the first watcher is made, watches do without telemetry."""
 
     def fail(_: object) -> None:
         raise LookupError
 
     monkeypatch.setattr(Telemetry, "__init__", fail)
-    assert observers._telemetry.__wrapped__() is None
+    reports = reported()
+    monkeypatch.setattr(observers, "_telemetry", cache(observers._telemetry.__wrapped__))
+    assert (await watch_through_an_outage()).ok
+    assert [report["message"] for report in reports] == ["setting up OpenTelemetry failed"]
 
 
 @pytest.mark.parametrize("error", [LookupError, asyncio.CancelledError])

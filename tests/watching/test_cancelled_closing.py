@@ -391,3 +391,25 @@ async def test_cancelling_a_wait_whose_callback_closes() -> None:
     await asyncio.gather(waiting, other, return_exceptions=True)
     assert told == ["cancelled"]
     assert not other_tasks()
+
+
+@virtual_time
+async def test_a_plain_callback_that_ends_another_watch_of_the_job() -> None:
+    """A watch that ends while another gets the same answer is not told of that answer."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING)
+    watcher, told = JobWatcher(server.client()), list[str]()
+
+    def close_at_once(_: Job) -> None:
+        told.append("first")
+        with pytest.raises(StopIteration):
+            watcher.aclose().send(None)  # as a task factory that starts tasks eagerly does
+
+    waits = [
+        watcher.wait_all([REF], on_update=close_at_once),
+        watcher.wait_all([REF], on_update=lambda _: told.append("second")),
+    ]
+    [[first], [second]] = await asyncio.gather(*waits)
+    assert told == ["first"]
+    assert (first.polls, second.polls) == (1, 0)
+    assert isinstance(second.error, WatchClosedError)
