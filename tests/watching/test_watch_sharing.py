@@ -407,3 +407,17 @@ async def test_joining_a_queued_job_queues_it_once() -> None:
     await asyncio.sleep(5)
     await asyncio.gather(*watches, watcher.wait(REF))
     assert server.polls(9012) == [10, 40]
+
+
+@virtual_time
+async def test_a_watch_that_leaves_takes_its_wish_for_an_early_poll_along() -> None:
+    """A job is not polled for the deadline of a watch that was cancelled, and the others are polled on time."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING, COMPLETED)
+    watcher = JobWatcher(server.client(), interval=100)
+    leaving = asyncio.create_task(watcher.wait(REF, timeout=50))
+    staying = asyncio.create_task(watcher.wait(REF))
+    await asyncio.sleep(20)
+    leaving.cancel()
+    assert (await staying).is_completed
+    assert server.polls(9012) == [0, 100]
