@@ -18,10 +18,15 @@ Each record carries its values as attributes whose names begin with ``clanforge_
 
 WARNING is for problems that no caller learns of otherwise: the outcome of a call or watch goes to its caller. Times
 are in seconds. Text from the server is in messages only, escaped and cut short.
+
+A filter, handler or formatter that raises fails no call and no watch: the event loop's exception handler gets its
+error.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 
 from clanforge_async.errors import LONGEST_MESSAGE, APIError, ClanforgeError
@@ -45,7 +50,7 @@ def log_event(
     exc_info: bool = False,
     **fields: Field,
 ) -> None:
-    """Log an event.
+    """Log an event. If the logger raises, report its error to the event loop's exception handler.
 
     Args:
         level: The record's level.
@@ -59,12 +64,22 @@ def log_event(
         exc_info: Whether to add the exception being handled.
         **fields: Further fields.
     """
-    if logger.isEnabledFor(level):
-        fields |= _of_ref(ref) | _of_job(job) | _of_error(error)
-        extra = {f"clanforge_{name}": value for name, value in fields.items() if value is not None}
-        extra["clanforge_event"] = event
-        values = fields | {"said": _server_text(error, said)}
-        logger.log(level, message, values, exc_info=exc_info, extra=extra, stacklevel=2)
+    try:
+        if logger.isEnabledFor(level):
+            fields |= _of_ref(ref) | _of_job(job) | _of_error(error)
+            extra = {f"clanforge_{name}": value for name, value in fields.items() if value is not None}
+            extra["clanforge_event"] = event
+            values = fields | {"said": _server_text(error, said)}
+            logger.log(level, message, values, exc_info=exc_info, extra=extra, stacklevel=2)
+    except (Exception, asyncio.CancelledError) as failure:  # noqa: BLE001 - filters and handlers can raise anything
+        report_observer_failure(f"logging the event {event} failed", failure)
+
+
+def report_observer_failure(message: str, error: BaseException) -> None:
+    """Report an observer's error to the event loop's exception handler; never raise, never log to our own logger."""
+    # Without a running loop there is nobody to tell, and a handler can raise as well.
+    with contextlib.suppress(Exception):
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def _server_text(error: BaseException | None, said: str | None) -> str:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncGenerator, Iterable
+from functools import partial
 from types import EllipsisType, TracebackType
-from typing import Self
+from typing import Self, TypeVar, overload
+
+from attrs import frozen
 
 from clanforge_async._polling.strategy import Interval, strategy, until_eta
 from clanforge_async._validation import is_number
 from clanforge_async._watching.decisions import WatchPolicy, WatchState
-from clanforge_async._watching.notifier import OnUpdate
+from clanforge_async._watching.notifier import Notifier, OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import WatchClosedError, WatchResult
 from clanforge_async._watching.scheduler import PollScheduler
+from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import Job, JobFailedError
+from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError
 from clanforge_async.refs import JobRef
+
+J = TypeVar("J", bound=ImageDiffJob | ImageVersionJob)
 
 _UNTIL_ETA = until_eta()
 
@@ -27,13 +34,13 @@ _UNTIL_ETA = until_eta()
 class JobWatcher:
     """Waits for jobs, thousands at a time.
 
-    A watch ends at Completed, Failed or Squashed. Transient failures (the network, timeouts, 429, 5xx, unreadable
-    responses) do not end it: it polls again after 1, 2, 4, 8 and then every 15 seconds, or sooner if the interval is
-    shorter, and likewise after a stale status. Every wait and every deadline uses the event loop's clock.
+    A watch ends at Completed, Failed or Squashed. Transient failures (the network, timeouts, 408, 425, 429, 5xx,
+    unreadable responses) do not end it: it polls again after 1, 2, 4, 8 and then every 15 seconds, or sooner if the
+    interval is shorter, and likewise after a stale status. Every wait and every deadline uses the event loop's clock.
 
     Watches of one job share its polls. The first polls of many watches are spread at the client's ``max_rate``; if
     more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
-    close it with `aclose`; the client stays open.
+    close it with `aclose`; the client stays open. It serves the event loop in which it was first used, and no other.
 
     The logger ``clanforge_async`` logs new states, outages and the ends of watches at INFO. If ``opentelemetry-api``
     is installed, each watch is a span as well.
@@ -69,6 +76,32 @@ class JobWatcher:
         self._scheduler = PollScheduler(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._spared: set[asyncio.Task[None]] = set()  # callbacks that have called aclose: they finish
+        self._in_aclose: set[asyncio.Task[None]] = set()  # those of them that aclose hasn't returned to
+
+    @overload
+    async def wait(
+        self,
+        target: J,
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see below
+        check: bool = True,
+        on_update: OnUpdate | None = None,
+        on_error: OnError | None = None,
+    ) -> J: ...
+
+    @overload
+    async def wait(
+        self,
+        target: JobRef | Job,
+        *,
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see below
+        check: bool = True,
+        on_update: OnUpdate | None = None,
+        on_error: OnError | None = None,
+    ) -> Job: ...
 
     async def wait(
         self,
@@ -77,6 +110,7 @@ class JobWatcher:
         timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - a watch's deadline, with a result of its own
         check: bool = True,
         on_update: OnUpdate | None = None,
+        on_error: OnError | None = None,
     ) -> Job:
         """Wait until a job has ended, and return it.
 
@@ -87,8 +121,11 @@ class JobWatcher:
             check: Raise if the job failed or was squashed. If False, return it like a completed one.
             on_update: Called with each changed snapshot, the last included; if it returns an awaitable, that is
                 awaited. If it raises, the error is logged and the watch goes on.
+            on_error: Called likewise with the reference and the error of each failed poll that the watch waits out.
 
         Raises:
+            TypeError: The target is neither a job nor a reference, or a callback is not callable.
+            ConfigurationError: The watcher serves another event loop, or ``timeout`` is invalid.
             JobFailedError: The job failed.
             JobSquashedError: A newer job replaced it.
             WatchTimeoutError: The timeout expired. A request in flight is cancelled.
@@ -97,11 +134,9 @@ class JobWatcher:
             ClanforgeError: A poll failed for good (400, 401, 403, 404), or polls failed for longer than
                 ``outage_tolerance``.
         """
-        watch = self._watch(target, timeout, on_update)
-        try:
-            result = await watch.future
-        finally:
-            await self._stop([watch])
+        options = self._checked_options(timeout, on_update, on_error)
+        async with self._group() as watches:
+            result = await self._start(target, options, watches).future
         if isinstance(result.error, JobFailedError) and not check:
             return result.error.job
         return result.unwrap()
@@ -122,13 +157,13 @@ class JobWatcher:
             ClanforgeError: As in `wait`, except that a failed or squashed job is no error here.
         """
         events: asyncio.Queue[Job | WatchResult] = asyncio.Queue()
-        watch = self._watch(target, timeout, events.put_nowait)
-        watch.future.add_done_callback(lambda future: events.put_nowait(future.result()))
-        try:
+        options = self._checked_options(timeout, events.put_nowait, None)
+        async with self._group() as watches:
+            watch = self._start(target, options, watches)
+            watch.future.add_done_callback(lambda future: events.put_nowait(future.result()))
             while isinstance(event := await events.get(), Job):
                 yield event
-        finally:
-            await self._stop([watch])
+                self._check_loop()
         if not isinstance(event.error, JobFailedError):
             event.unwrap()
 
@@ -138,6 +173,7 @@ class JobWatcher:
         *,
         timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
         on_update: OnUpdate | None = None,
+        on_error: OnError | None = None,
     ) -> list[WatchResult]:
         """Wait until every job has ended, and return the results in the targets' order. Never raises for a job.
 
@@ -145,12 +181,17 @@ class JobWatcher:
             targets: As in `wait`.
             timeout: As in `wait`, for each target.
             on_update: As in `wait`.
+            on_error: As in `wait`.
+
+        Raises:
+            TypeError, ConfigurationError: As in `wait`.
+            WatchClosedError: The watcher is closed.
         """
-        watches = self._watch_all(targets, timeout, on_update)
-        try:
+        options = self._checked_options(timeout, on_update, on_error)
+        async with self._group() as watches:
+            async for _ in self._start_all(targets, options, watches):
+                pass
             return [await watch.future for watch in watches]
-        finally:
-            await self._stop(watches)
 
     async def as_completed(
         self,
@@ -158,6 +199,7 @@ class JobWatcher:
         *,
         timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
         on_update: OnUpdate | None = None,
+        on_error: OnError | None = None,
     ) -> AsyncGenerator[WatchResult, None]:
         """Iterate over the results of watches in the order in which they end. Never raises for a job.
 
@@ -165,21 +207,41 @@ class JobWatcher:
             targets: As in `wait`.
             timeout: As in `wait`, for each target.
             on_update: As in `wait`.
+            on_error: As in `wait`.
+
+        Raises:
+            TypeError, ConfigurationError: As in `wait`.
+            WatchClosedError: The watcher is closed.
         """
         ended: asyncio.Queue[WatchResult] = asyncio.Queue()
-        watches = self._watch_all(targets, timeout, on_update)
-        try:
-            for watch in watches:
+        options = self._checked_options(timeout, on_update, on_error)
+        async with self._group() as watches:
+            async for watch in self._start_all(targets, options, watches):
                 watch.future.add_done_callback(lambda future: ended.put_nowait(future.result()))
             for _ in watches:
+                self._check_loop()
                 yield await ended.get()
-        finally:
-            await self._stop(watches)
 
     async def aclose(self) -> None:
-        """Stop polling, and end unfinished watches with a `WatchClosedError`. No task is left when this returns."""
+        """Stop polling, and end unfinished watches with a `WatchClosedError`. No task is left when this returns.
+
+        If it is cancelled, it still waits until the tasks have ended, and then raises the cancellation. A callback that
+        calls it is not cancelled. From another event loop it closes the watcher without waiting.
+        """
         self._closed = True
-        await _wait_for(task for watch in tuple(self._watches) for task in watch.close())
+        if self._loop is None:
+            return
+        if not is_running_loop(self._loop):
+            call_in_loop(self._loop, self._close_watches)
+            return
+        callback = current_callback()
+        if callback is not None:
+            self._spare(callback)
+        try:
+            close = partial(Watch.close, spared=self._spared)
+            await stop_watches(tuple(self._watches), close, ignored=self._in_aclose)
+        finally:
+            self._in_aclose.discard(callback)
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,35 +254,78 @@ class JobWatcher:
     ) -> None:
         await self.aclose()
 
-    def _watch_all(
-        self,
-        targets: Iterable[JobRef | Job],
-        timeout: float | EllipsisType | None,
-        on_update: OnUpdate | None,
-    ) -> list[Watch]:
+    def _spare(self, callback: asyncio.Task[None]) -> None:
+        self._in_aclose.add(callback)
+        self._spared.add(callback)
+        callback.add_done_callback(self._spared.discard)
+
+    def _close_watches(self) -> None:
+        for watch in tuple(self._watches):
+            watch.close(self._spared)
+
+    def _check_loop(self) -> None:
+        with self._lock:
+            loop = asyncio.get_running_loop()
+            if self._loop is None:
+                self._loop = loop
+        if self._loop is not loop:
+            msg = "a watcher serves the event loop in which it was first used, and no other"
+            raise ConfigurationError(msg)
+
+    def _checked_options(
+        self, timeout: float | EllipsisType | None, on_update: OnUpdate | None, on_error: OnError | None
+    ) -> _Options:
+        self._check_loop()
+        for name, callback in (("on_update", on_update), ("on_error", on_error)):
+            if callback is not None and not callable(callback):
+                msg = f"{name} must be callable, not {type(callback).__name__}"
+                raise TypeError(msg)
+        return _Options(self._timeout if timeout is ... else _checked_timeout(timeout), on_update, on_error)
+
+    def _group(self) -> WatchGroup:
+        return WatchGroup(self._watches, asyncio.get_running_loop())
+
+    async def _start_all(
+        self, targets: Iterable[JobRef | Job], options: _Options, watches: WatchGroup
+    ) -> AsyncGenerator[Watch, None]:
         checked = list(targets)
         for target in checked:
             _ref(target)  # before the first watch starts
-        return [self._watch(target, timeout, on_update) for target in checked]
+        for count, target in enumerate(checked, 1):
+            yield self._start(target, options, watches)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
 
-    def _watch(self, target: JobRef | Job, timeout: float | EllipsisType | None, on_update: OnUpdate | None) -> Watch:
+    def _start(self, target: JobRef | Job, options: _Options, watches: WatchGroup) -> Watch:
         ref = _ref(target)
         job = target if isinstance(target, Job) else None
-        if self._closed:
+        if self._closed and not watches:
             raise WatchClosedError(ref, job)
-        seconds = self._timeout if timeout is ... else _checked_timeout(timeout)
         state = WatchState(ref=ref, began=asyncio.get_running_loop().time(), last_job=job)
-        watch = Watch(state, self._policy, seconds, on_update)
+        watch = Watch(state, self._policy, options.timeout, options.notifier(ref))
         self._watches.add(watch)
-        if job is not None and job.is_terminal and ref.newer_than is None:
+        watches.append(watch)
+        if self._closed:  # after others of the group have started
+            watch.close()
+        elif job is not None and job.is_terminal and ref.newer_than is None:
             watch.start(make_observers(ref))
         else:
             self._scheduler.join(watch)
         return watch
 
-    async def _stop(self, watches: list[Watch]) -> None:
-        self._watches.difference_update(watches)
-        await _wait_for(task for watch in watches for task in watch.detach())
+
+@frozen
+class _Options:
+    """The checked arguments of a call, for each of its watches."""
+
+    timeout: float | None
+    on_update: OnUpdate | None
+    on_error: OnError | None
+
+    def notifier(self, ref: JobRef) -> Notifier | None:
+        if self.on_update is None and self.on_error is None:
+            return None
+        return Notifier(ref, self.on_update, self.on_error)
 
 
 def _ref(target: JobRef | Job) -> JobRef:
@@ -237,8 +342,3 @@ def _checked_timeout(timeout: float | None) -> float | None:
         return None if timeout == math.inf else timeout
     msg = "timeout must be a number of seconds, or None"
     raise ConfigurationError(msg)
-
-
-async def _wait_for(tasks: Iterable[asyncio.Task[None]]) -> None:
-    if unfinished := {task for task in tasks if not task.done()}:
-        await asyncio.wait(unfinished)

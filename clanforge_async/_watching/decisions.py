@@ -28,6 +28,10 @@ _PAUSES_WITHOUT_NEWS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Maximum pause in seconds after the first, second, ... poll in a row without news; then the last of these."""
 
 
+_NO_TIME = 1e-6
+"""Remaining seconds that count as none: rounding may leave some, and a clock may be too coarse to pass them."""
+
+
 @frozen(kw_only=True)
 class WatchPolicy:
     """How a watch reacts to poll results.
@@ -50,7 +54,7 @@ class WatchState:
     Attributes:
         ref: The reference of the watched job.
         began: When the watch began: seconds on its driver's clock, whose zero has no meaning.
-        last_job: The last snapshot seen.
+        last_job: The last snapshot seen, with the reference's ``newer_than``.
         polls: Number of polls made.
         idle_for: Sum of the pauses between them, in seconds.
         polls_without_news: Number of polls in a row that failed or showed an earlier run.
@@ -89,7 +93,7 @@ class WatchState:
         ref, job = JobRef.parse(plain["ref"]), plain["last_job"]
         return cls(
             ref=ref,
-            last_job=None if job is None else job_from_dict(ref.kind, job),
+            last_job=None if job is None else job_with_ref(job_from_dict(ref.kind, job), ref),
             forecast_state=ForecastState.from_dict(plain["forecast_state"]),
             **{name: plain[name] for name in _PLAIN},
         )
@@ -145,11 +149,17 @@ class Finished:
     error: ClanforgeError | None = None
 
 
+def job_with_ref(job: Job, ref: JobRef) -> Job:
+    """Return the snapshot with the reference's ``newer_than``, so that `Job.ref` is the reference."""
+    return job if job.newer_than == ref.newer_than else evolve(job, newer_than=ref.newer_than)
+
+
 def decide(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
     """Return the next action after a poll, with the new state."""
     seen, polls = result.seen, state.polls + 1
     if isinstance(seen, ClanforgeError):
         return _after_failure(evolve(state, polls=polls), result, seen, policy)
+    seen = job_with_ref(seen, state.ref)
     if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
         state = evolve(state, polls=polls, last_job=seen, failing_since=None)
         return _after_stale_status(state, result, policy)
@@ -173,7 +183,7 @@ def _after_failure(
 ) -> PollAgain | Finished:
     since = result.at if state.failing_since is None else state.failing_since
     left = since + policy.outage_tolerance - result.at
-    if not is_transient(error) or left <= 0:
+    if not is_transient(error) or left < _NO_TIME:
         return Finished(state, error=error)
     state = evolve(state, failing_since=since, polls_without_news=state.polls_without_news + 1)
     retry_after = (error.retry_after if isinstance(error, APIError) else None) or 0.0
@@ -183,7 +193,7 @@ def _after_failure(
 def _after_stale_status(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
     since = result.at if state.stale_since is None else state.stale_since
     left = since + policy.stale_after - result.at
-    if left <= 0:
+    if left < _NO_TIME:
         return Finished(state, error=StaleJobError(state.ref, state.last_job))
     state = evolve(state, stale_since=since, polls_without_news=state.polls_without_news + 1)
     return _poll_again(state, min(_growing_pause(state, result, policy), left))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from datetime import datetime
 from types import EllipsisType
 
@@ -29,7 +29,7 @@ class JobLog:
         """Log the watch's start, with the reference with which to resume it."""
         log_event(logging.DEBUG, "watch_begun", "watching %(ref)s", ref=ref)
 
-    def polled(self, seen: Job | Exception, at: float, _server_time: datetime) -> None:
+    def polled(self, _watches: Iterable[Hashable], seen: Job | Exception, at: float, _server_time: datetime) -> None:
         """Log a failed poll, and the first good one after it."""
         if isinstance(seen, Exception):
             self._failing_since = self._failing_since if self._failures else at
@@ -59,13 +59,14 @@ class JobLog:
     def ended(self, _watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
         """Log the watch's end."""
         message = "%(ref)s: %(outcome)s after %(elapsed).1f s (polls: %(polls)d)"
+        error = None if outcome is Outcome.CLOSED else result.error
         log_event(
             logging.INFO,
             "watch_ended",
-            message if result.error is None else f"{message}: %(said)s",
+            message if error is None else f"{message}: %(said)s",
             ref=result.ref,
             job=result.job,
-            error=result.error,
+            error=error,
             outcome=outcome.value,
             polls=result.polls,
             elapsed=result.elapsed,

@@ -1,4 +1,4 @@
-"""Calls a watch's ``on_update`` callback: one call at a time, in order, in the caller's context."""
+"""Calls a watch's callbacks: one call at a time, in order, in the caller's context."""
 
 from __future__ import annotations
 
@@ -7,85 +7,119 @@ import contextvars
 import functools
 import inspect
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from clanforge_async._logging import log_event
+from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
 
 OnUpdate = Callable[[Job], Awaitable[object] | object]
+OnError = Callable[[JobRef, ClanforgeError], Awaitable[object] | object]
+
+_CALLBACK: contextvars.ContextVar[asyncio.Task[None] | None] = contextvars.ContextVar(
+    "clanforge_callback", default=None
+)
+
+
+def current_callback() -> asyncio.Task[None] | None:
+    """Return the task of the async callback that this code runs in, or in a task of; None if there is none."""
+    callback = _CALLBACK.get()
+    return None if callback is None or callback.done() else callback
 
 
 class Notifier:
-    """Delivers snapshots to a callback that may be plain or async.
+    """Delivers snapshots and failures to callbacks, each of which may be plain or async.
 
-    A plain callback runs at once. If it returns an awaitable, a task awaits that, and later snapshots queue behind it.
-    A call that raises is logged; the next snapshot is delivered all the same.
+    A plain callback runs at once. If it returns an awaitable, a task awaits that, and later calls queue behind it. A
+    call that raises is logged; the next one is made all the same.
 
     Args:
-        ref: The watched job, for the log.
-        callback: Called with each snapshot, in a copy of the present context.
+        ref: The watched job, as its watch refers to it.
+        on_update: Called with each snapshot, in a copy of the present context.
+        on_error: Called with the reference and each error, in the same copy.
+
+    Attributes:
+        task: The task of the call in progress, if that is async.
     """
 
-    __slots__ = ("_callback", "_context", "_on_idle", "_pending", "_ref", "_task")
+    __slots__ = ("_context", "_on_error", "_on_idle", "_on_update", "_pending", "_ref", "task")
 
-    def __init__(self, ref: JobRef, callback: OnUpdate) -> None:
+    def __init__(self, ref: JobRef, on_update: OnUpdate | None, on_error: OnError | None) -> None:
         self._ref = ref
-        self._callback = callback
+        self._on_update = on_update
+        self._on_error = on_error
         self._context = contextvars.copy_context()
-        self._pending: list[Job] = []
-        self._task: asyncio.Task[None] | None = None
+        self._pending: deque[tuple[str, Callable[..., object], tuple[Any, ...]]] = deque()
+        self.task: asyncio.Task[None] | None = None
         self._on_idle: Callable[[], object] | None = None
 
     def push(self, job: Job) -> None:
-        """Deliver a snapshot after those that are pending."""
-        self._pending.append(job)
-        self._drain()
+        """Deliver a snapshot after the calls that are pending."""
+        if self._on_update is not None:
+            self._pending.append(("on_update", self._on_update, (job,)))
+            self._drain()
+
+    def push_error(self, copy: Callable[[], ClanforgeError]) -> None:
+        """Deliver a copy of a failure after the calls that are pending."""
+        if self._on_error is not None:
+            self._pending.append(("on_error", self._on_error, (self._ref, copy())))
+            self._drain()
 
     def when_idle(self, callback: Callable[[], object]) -> None:
-        """Call back once, as soon as every snapshot is delivered: now if none is pending."""
-        if self._task is None:
+        """Call back once, as soon as every call is done: now if none is pending."""
+        if self.task is None:
             callback()
         else:
             self._on_idle = callback
 
+    def drop_pending(self) -> None:
+        """Make no further call after the one in progress."""
+        self._pending.clear()
+
     def cancel(self) -> asyncio.Task[None] | None:
         """Drop what is pending, cancel the call in progress, and return its task."""
-        self._pending.clear()
-        if self._task is not None:
-            self._task.cancel()
-        return self._task
+        self.drop_pending()
+        if self.task is not None:
+            self.task.cancel()
+        return self.task
 
     def _drain(self) -> None:
-        while self._pending and self._task is None:
+        while self._pending and self.task is None:
+            name, callback, args = self._pending.popleft()
             try:
-                returned = self._context.run(self._callback, self._pending.pop(0))
+                returned = self._context.run(callback, *args)
             except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a plain call can't be cancelled: it raised this itself
-                self._log_failure()
+                self._log_failure(name)
                 continue
             if inspect.isawaitable(returned):
-                self._task = asyncio.get_running_loop().create_task(self._wait_for(returned), context=self._context)
-                self._task.add_done_callback(functools.partial(self._done, returned))
+                # Not by the loop's task factory: an eager task would run before it is registered here.
+                waiting, loop = self._wait_for(name, returned), asyncio.get_running_loop()
+                self.task = asyncio.Task(waiting, loop=loop, context=self._context)
+                self.task.add_done_callback(functools.partial(self._done, returned))
 
-    async def _wait_for(self, returned: Awaitable[object]) -> None:
+    async def _wait_for(self, name: str, returned: Awaitable[object]) -> None:
+        task = self.task
+        _CALLBACK.set(task)
         try:
             await returned
         except Exception:  # noqa: BLE001 - a callback can raise anything, and the watch goes on
-            self._log_failure()
+            self._log_failure(name)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._log_failure()
+            self._log_failure(name)
 
     def _done(self, returned: Awaitable[object], _task: asyncio.Task[None]) -> None:
-        self._task = None
+        self.task = None
         if inspect.iscoroutine(returned):
             returned.close()  # a task that is cancelled before its first step never awaits it
         self._drain()
-        if self._task is None and self._on_idle is not None:
+        if self.task is None and self._on_idle is not None:
             on_idle, self._on_idle = self._on_idle, None
             on_idle()
 
-    def _log_failure(self) -> None:
-        log_event(logging.ERROR, "listener_failed", "on_update failed for %(ref)s", ref=self._ref, exc_info=True)
+    def _log_failure(self, name: str) -> None:
+        log_event(logging.ERROR, "listener_failed", f"{name} failed for %(ref)s", ref=self._ref, exc_info=True)

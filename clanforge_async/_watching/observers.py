@@ -1,13 +1,15 @@
-"""Observers of watches: logging, and OpenTelemetry if installed."""
+"""Observers of watches: logging, and OpenTelemetry if installed. One that raises neither ends a watch nor hangs it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
+from clanforge_async._logging import report_observer_failure
 from clanforge_async._watching.job_log import JobLog
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job
@@ -16,6 +18,8 @@ from clanforge_async.refs import JobRef
 if TYPE_CHECKING:
     from clanforge_async._watching.opentelemetry import Telemetry
 
+P = ParamSpec("P")
+
 
 class WatchObserver(Protocol):
     """Observes one job and its watches. A watch is identified by any hashable object."""
@@ -23,10 +27,11 @@ class WatchObserver(Protocol):
     def started(self, watch: Hashable, ref: JobRef, /) -> None:
         """Record that a watch has started, in its caller's context."""
 
-    def polled(self, seen: Job | Exception, at: float, server_time: datetime, /) -> None:
+    def polled(self, watches: Iterable[Hashable], seen: Job | Exception, at: float, server_time: datetime, /) -> None:
         """Record a poll's result: once for all watches, and before they get it.
 
         Args:
+            watches: The watches that take part in the poll.
             seen: The job, or the error that came instead.
             at: When, by the event loop's clock.
             server_time: When, by the server's clock or the best guess at it.
@@ -39,13 +44,46 @@ class WatchObserver(Protocol):
         """Record that a watch has ended. If it was cancelled, its result holds the last known values."""
 
 
-Observers = tuple[WatchObserver, ...]
+class Observers:
+    """The observers of one job, as one. An observer's error goes to the event loop's exception handler."""
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, *observers: WatchObserver) -> None:
+        self._observers = observers
+
+    def started(self, watch: Hashable, ref: JobRef) -> None:
+        """Tell each observer that a watch has started."""
+        for observer in self._observers:
+            _guard(observer.started, watch, ref)
+
+    def polled(self, watches: Iterable[Hashable], seen: Job | Exception, at: float, server_time: datetime) -> None:
+        """Tell each observer of a poll's result."""
+        for observer in self._observers:
+            _guard(observer.polled, watches, seen, at, server_time)
+
+    def changed(self, watch: Hashable, job: Job) -> None:
+        """Tell each observer of a changed snapshot."""
+        for observer in self._observers:
+            _guard(observer.changed, watch, job)
+
+    def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
+        """Tell each observer that a watch has ended."""
+        for observer in self._observers:
+            _guard(observer.ended, watch, result, outcome)
+
+
+def _guard(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        call(*args, **kwargs)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - processors and exporters can raise anything
+        report_observer_failure("observing a watch failed", error)
 
 
 def make_observers(ref: JobRef) -> Observers:
     """Return new observers for a job."""
     telemetry = _telemetry()
-    return (JobLog(ref),) if telemetry is None else (JobLog(ref), telemetry.job_observer(ref))
+    return Observers(JobLog(ref)) if telemetry is None else Observers(JobLog(ref), telemetry.job_observer(ref))
 
 
 def polling_context() -> contextvars.Context:
@@ -53,7 +91,7 @@ def polling_context() -> contextvars.Context:
     telemetry = _telemetry()
     context = contextvars.copy_context()
     if telemetry is not None:
-        context.run(telemetry.leave_spans)
+        context.run(_guard, telemetry.leave_spans)
     return context
 
 
@@ -61,6 +99,10 @@ def polling_context() -> contextvars.Context:
 def _telemetry() -> Telemetry | None:
     try:
         from clanforge_async._watching.opentelemetry import Telemetry  # noqa: PLC0415 - imports an optional dependency
+
+        return Telemetry()
     except ImportError:
         return None
-    return Telemetry()
+    except Exception as error:  # noqa: BLE001 - a provider of instruments can raise anything
+        report_observer_failure("setting up OpenTelemetry failed", error)
+        return None

@@ -5,8 +5,9 @@ the API discards everything at almost no cost. The module reports:
 
 - the span ``clanforge.watch``, a child of the caller's span, with ``clanforge.ref``, ``clanforge.kind``,
   ``clanforge.id``, ``clanforge.outcome``, ``clanforge.polls`` and, unless the job completed or the watch was
-  cancelled, ``error.type``. It has an event ``clanforge.state_changed`` for each state, with ``clanforge.state`` and
-  ``clanforge.progress``, and links to its last requests, if an instrumentation of httpx makes spans of them;
+  cancelled or closed, ``error.type``. It has an event ``clanforge.state_changed`` for each state, with
+  ``clanforge.state`` and ``clanforge.progress``, and links to its last requests, if an instrumentation of httpx makes
+  spans of them;
 - the counter ``clanforge.polls``, by ``clanforge.kind``, ``clanforge.outcome`` (ok, failed) and ``error.type``;
 - the counter ``clanforge.watches``, by ``clanforge.kind``, ``clanforge.outcome`` and ``error.type``;
 - the histogram ``clanforge.notice_delay`` in seconds, by ``clanforge.kind``: from a job's last update to the response
@@ -18,7 +19,7 @@ It reports errors by class only: their messages can contain anything.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from datetime import datetime
 from importlib import metadata
 from types import EllipsisType
@@ -99,29 +100,37 @@ class JobTelemetry:
         attributes: Attributes = _KINDS[ref.kind] | {"clanforge.ref": str(ref), "clanforge.id": ref.id}
         self._watches[watch] = _WatchSpan(self._telemetry.tracer.start_span("clanforge.watch", attributes=attributes))
 
-    def polled(self, seen: Job | Exception, _at: float, server_time: datetime) -> None:
+    def polled(self, watches: Iterable[Hashable], seen: Job | Exception, _at: float, server_time: datetime) -> None:
         """Count the poll, and link the watches to its request's span."""
         attributes = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
-        self._telemetry.polls.add(1, attributes)
         self._server_time = server_time
-        request = _pop_request_span()
-        for watch in self._watches.values():
-            watch.add_poll(seen, request)
+        try:
+            self._telemetry.polls.add(1, attributes)
+        finally:
+            request = _pop_request_span()
+            for watch in watches:
+                if (span := self._watches.get(watch)) is not None:
+                    span.add_poll(seen, request)
 
     def changed(self, watch: Hashable, job: Job) -> None:
         """Add a new state to the watch's span."""
-        self._watches[watch].add_state(job)
+        if (span := self._watches.get(watch)) is not None:
+            span.add_state(job)
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
         """End the watch's span, count the watch, and record the delay with which it noticed the job's end."""
+        error = None if outcome is Outcome.CLOSED else result.error
         attributes: Attributes = {"clanforge.outcome": outcome.value}
-        if result.error is not None:
-            attributes["error.type"] = type(result.error).__name__
-        self._telemetry.watches.add(1, _KINDS[self._kind] | attributes)
-        span = self._watches.pop(watch)
-        span.end(attributes | {"clanforge.polls": result.polls}, result.error)
+        if error is not None:
+            attributes["error.type"] = type(error).__name__
+        span = self._watches.pop(watch, None)
+        try:
+            self._telemetry.watches.add(1, _KINDS[self._kind] | attributes)
+        finally:
+            if span is not None:
+                span.end(attributes | {"clanforge.polls": result.polls}, error)
         # If the job had ended before the first poll, the delay says nothing about the timing of polls.
-        if span.statuses > 1 and outcome.job_ended and result.job is not None:
+        if span is not None and span.statuses > 1 and outcome.job_ended and result.job is not None:
             delay = (self._server_time - result.job.updated_at).total_seconds()
             self._telemetry.notice_delay.record(max(delay, 0.0), _KINDS[self._kind])
 

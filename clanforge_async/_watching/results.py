@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import enum
+from typing import TypeVar
 
 from attrs import frozen
 
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
 from clanforge_async.jobs import Job, JobFailedError, JobSquashedError
 from clanforge_async.refs import JobRef
+
+E = TypeVar("E", bound=BaseException)
+
+
+def copy_error(error: E) -> E:
+    """Return a copy of an error with its attributes, notes and cause, and without frames."""
+    try:
+        copied = copy.copy(error)
+    except Exception:  # noqa: BLE001 - copying calls the constructor, which can ask for other arguments
+        copied = type(error).__new__(type(error))
+        copied.__dict__.update(error.__dict__)
+    copied.args = error.args
+    if notes := getattr(error, "__notes__", ()):
+        copied.__notes__ = [*notes]
+    if error.__cause__ is not None:
+        copied.__cause__ = copy_error(error.__cause__)
+    return copied.with_traceback(None)
 
 
 class _UnfinishedWatchError(ClanforgeError):
@@ -17,17 +36,22 @@ class _UnfinishedWatchError(ClanforgeError):
     Attributes:
         ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
+        last_error: The last poll's failure, chained as the cause; None if the last poll did not fail.
     """
 
     _reason: str
 
-    def __init__(self, ref: JobRef, last_job: Job | None = None) -> None:
+    def __init__(self, ref: JobRef, last_job: Job | None = None, last_error: ClanforgeError | None = None) -> None:
         seen = "no status received"
         if last_job is not None:
             seen = f"last seen {last_job.state_name[:LONGEST_MESSAGE]} at {last_job.progress} %"
-        super().__init__(f"{self._reason}: {ref} ({seen})")
+        failure = "" if last_error is None else f"; last poll: {str(last_error)[:LONGEST_MESSAGE]}"
+        super().__init__(f"{self._reason}: {ref} ({seen}){failure}")
         self.ref = ref
         self.last_job = last_job
+        self.last_error = last_error
+        if last_error is not None:
+            self.__cause__ = last_error
 
 
 class StaleJobError(_UnfinishedWatchError):
@@ -36,6 +60,7 @@ class StaleJobError(_UnfinishedWatchError):
     Attributes:
         ref: The reference of the watched job. A status updated before its ``newer_than`` belongs to an earlier run.
         last_job: The last snapshot seen, if any.
+        last_error: The last poll's failure, chained as the cause; None if the last poll did not fail.
     """
 
     _reason = "the server still shows the previous run"
@@ -47,6 +72,7 @@ class WatchClosedError(_UnfinishedWatchError):
     Attributes:
         ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
+        last_error: The last poll's failure, chained as the cause; None if the last poll did not fail.
     """
 
     _reason = "the watcher was closed"
@@ -58,6 +84,7 @@ class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
     Attributes:
         ref: The reference of the watched job.
         last_job: The last snapshot seen, if any.
+        last_error: The last poll's failure, chained as the cause; None if the last poll did not fail.
     """
 
     _reason = "timed out"
@@ -109,6 +136,7 @@ class Outcome(enum.StrEnum):
     TIMEOUT = "timeout"
     ERROR = "error"
     CANCELLED = "cancelled"
+    CLOSED = "closed"
 
     @property
     def job_ended(self) -> bool:
@@ -120,6 +148,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Outcome], ...] = (
     (JobSquashedError, Outcome.SQUASHED),
     (JobFailedError, Outcome.FAILED),
     (WatchTimeoutError, Outcome.TIMEOUT),
+    (WatchClosedError, Outcome.CLOSED),
     (Exception, Outcome.ERROR),
 )
 

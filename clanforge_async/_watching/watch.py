@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, WatchPolicy, WatchState, decide
-from clanforge_async._watching.notifier import Notifier, OnUpdate
+from clanforge_async._watching.notifier import Notifier
 from clanforge_async._watching.observers import Observers
-from clanforge_async._watching.results import Outcome, WatchClosedError, WatchResult, WatchTimeoutError, outcome_of
+from clanforge_async._watching.results import (
+    Outcome,
+    WatchClosedError,
+    WatchResult,
+    WatchTimeoutError,
+    copy_error,
+    outcome_of,
+)
+from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import Job, job_failure
 from clanforge_async.refs import JobRef
 
 _LAST_POLL_BEFORE = 0.05
 """Minimum seconds between a watch's last poll and its deadline. The margin is twice a poll's duration if that is more,
 and grows if the polls of many jobs have to fit in."""
+
+_NO_OBSERVERS = Observers()
 
 
 class Watch:
@@ -28,7 +39,7 @@ class Watch:
         state: The initial state.
         policy: How the watch reacts to poll results.
         timeout: Seconds until it gives up; None: never.
-        on_update: Called with every changed snapshot, the terminal one included.
+        notifier: Delivers every changed snapshot, the terminal one included, and every failure that is waited out.
 
     Attributes:
         due: When it wants the next poll, by the loop's clock.
@@ -38,6 +49,7 @@ class Watch:
     __slots__ = (
         "_cancelled_tasks",
         "_deadline",
+        "_last_error",
         "_last_update",
         "_leave",
         "_notifier",
@@ -51,7 +63,7 @@ class Watch:
     )
 
     def __init__(
-        self, state: WatchState, policy: WatchPolicy, timeout: float | None, on_update: OnUpdate | None
+        self, state: WatchState, policy: WatchPolicy, timeout: float | None, notifier: Notifier | None
     ) -> None:
         loop = asyncio.get_running_loop()
         self.due = state.began
@@ -60,10 +72,11 @@ class Watch:
         self._policy = policy
         self._deadline = None if timeout is None else state.began + timeout
         self._timer = None if self._deadline is None else loop.call_at(self._deadline, self._expire)
-        self._notifier = None if on_update is None else Notifier(state.ref, on_update)
-        self._observers: Observers = ()
+        self._notifier = notifier
+        self._observers = _NO_OBSERVERS
         self._leave: Callable[[Watch], asyncio.Task[None] | None] | None = None
         self._last_update: Job | None = None
+        self._last_error: ClanforgeError | None = None
         self._result: WatchResult | None = None
         self._cancelled_tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -83,11 +96,11 @@ class Watch:
         Args:
             observers: Told of the watch's start, changes and end.
             leave: Takes the watch out of the polls; returns the poll in flight if that was cancelled with it.
-            first_due: When the job's first poll is due or was made. A deadline before that brings it forward.
+            first_due: When the job's first poll is due or was made; infinity if it waits for its turn. A deadline
+                before that brings it forward.
         """
         self._leave, self._observers = leave, observers
-        for observer in observers:
-            observer.started(self, self.ref)
+        observers.started(self, self.ref)
         latest = math.inf if self._deadline is None else self._deadline - _LAST_POLL_BEFORE
         self.due = max(self.due, min(first_due, latest))
         if leave is None and (job := self._state.last_job) is not None:
@@ -107,11 +120,15 @@ class Watch:
         """
         decision = decide(self._state, result, self._policy)
         self._state = decision.state
+        failure = self._last_error = result.seen if isinstance(result.seen, ClanforgeError) else None
         if isinstance(decision, Finished):
             if decision.job is not None:
                 self._publish(decision.job)
-            self._finish(decision.error)
+            # The failure is shared by all watches of the job.
+            self._finish(decision.error if failure is None else copy_error(failure))
             return 0.0
+        if failure is not None and self._notifier is not None:
+            self._notifier.push_error(partial(copy_error, failure))
         if decision.update is not None and decision.update != self._last_update:
             self._publish(decision.update)
         self.due = self._next_poll(decision, result.at, latency, backlog)
@@ -121,15 +138,22 @@ class Watch:
         """Finish with an error that `decide` doesn't know, such as one raised by a wait strategy."""
         self._finish(error)
 
-    def close(self) -> set[asyncio.Task[None]]:
-        """Finish because the watcher closes, and return the cancelled tasks that are still running."""
-        self._finish(WatchClosedError(self.ref, self._state.last_job))
-        return self.detach()
+    def close(self, spared: Collection[asyncio.Task[None]] = ()) -> set[asyncio.Task[None]]:
+        """Finish because the watcher closes, and return the tasks that are still running.
+
+        Args:
+            spared: Callbacks to let finish, because they close the watcher; `future` resolves after them.
+        """
+        self._finish(self._unfinished(WatchClosedError))
+        if self._notifier is None or (callback := self._notifier.task) is None or callback not in spared:
+            return self.detach()
+        self._notifier.drop_pending()
+        self._cancel_timer()
+        return {*self._cancelled_tasks, callback}
 
     def detach(self) -> set[asyncio.Task[None]]:
         """Cancel everything now, and return the tasks that are still running."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         self._leave_polls()
         if self._notifier is not None and (callback := self._notifier.cancel()) is not None:
             self._cancelled_tasks += (callback,)
@@ -152,8 +176,16 @@ class Watch:
         return last if last < due and last - at >= _LAST_POLL_BEFORE else due
 
     def _expire(self) -> None:
-        self._finish(WatchTimeoutError(self.ref, self._state.last_job))
+        self._finish(self._unfinished(WatchTimeoutError))
         self.detach()
+
+    def _unfinished(self, error: type[WatchClosedError | WatchTimeoutError]) -> WatchClosedError | WatchTimeoutError:
+        failure = self._last_error
+        return error(self.ref, self._state.last_job, None if failure is None else copy_error(failure))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _finish(self, error: Exception | None) -> None:
         if self._result is None:
@@ -175,9 +207,8 @@ class Watch:
         )
 
     def _report_end(self, result: WatchResult, outcome: Outcome) -> None:
-        observers, self._observers = self._observers, ()
-        for observer in observers:
-            observer.ended(self, result, outcome)
+        observers, self._observers = self._observers, _NO_OBSERVERS
+        observers.ended(self, result, outcome)
 
     def _leave_polls(self) -> None:
         leave, self._leave = self._leave, None
@@ -185,8 +216,7 @@ class Watch:
             self._cancelled_tasks += (poll,)
 
     def _publish(self, job: Job) -> None:
-        for observer in self._observers:
-            observer.changed(self, job)
+        self._observers.changed(self, job)
         self._last_update = job
         if self._notifier is not None:
             self._notifier.push(job)

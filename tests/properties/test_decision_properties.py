@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from clanforge_async import (
     APIError,
     ClanforgeError,
+    ImageDiffJob,
     ImageVersionJob,
     InvalidResponseError,
     Job,
@@ -133,7 +135,7 @@ def test_a_watch_ends_at_the_right_poll_with_the_right_error(sequence: list[Poll
         assert len(made) == len(sequence)
         return
     if outcome.job is not None:
-        assert outcome.job is last
+        assert outcome.job == last
         assert outcome.job.is_terminal
         assert outcome.job.updated_at >= NOW
         assert isinstance(outcome.error, JobFailedError) is (outcome.job.state is not JobState.COMPLETED)
@@ -209,13 +211,14 @@ def test_unknown_states_and_failure_counts_end_no_watch(sequence: list[Poll], po
 @no_deadline
 @given(sequences, policies)
 def test_only_the_watched_run_is_an_update(sequence: list[Poll], policy: WatchPolicy) -> None:
-    """An update is always the job just seen, of the watched run."""
+    """An update is always the job just seen, of the watched run, with the reference that is watched."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
     for poll in sequence:
         outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
         fresh = isinstance(poll.seen, Job) and poll.seen.updated_at >= NOW
         received = outcome.job if isinstance(outcome, Finished) else outcome.update
-        assert received is (poll.seen if fresh else None)
+        assert received == (poll.seen if fresh else None)
+        assert received is None or received.ref == REF
         if isinstance(outcome, Finished):
             return
         state, at = outcome.state, at + outcome.after
@@ -240,6 +243,35 @@ def test_a_watch_survives_json_between_polls(sequence: list[Poll], policy: Watch
         assert (moved.after, moved.at_least, moved.update) == (stayed.after, stayed.at_least, stayed.update)
         here, at = stayed.state, at + stayed.after
         there = WatchState.from_dict(json.loads(json.dumps(moved.state.to_dict(), allow_nan=False)))
+
+
+@no_deadline
+@given(
+    began=st.floats(0, 1e9),
+    interval=st.floats(0.001, 100),
+    steps=st.integers(0, 50),
+    excess=st.floats(0, 0.1),
+    stale=st.booleans(),
+)
+def test_no_watch_polls_for_ever_at_one_instant(
+    began: float, interval: float, steps: int, excess: float, stale: bool
+) -> None:
+    """On a clock that moves by sleeping only, a watch without news gives up in time, however its times are rounded."""
+    tolerance = interval * steps + excess
+    policy = WatchPolicy(retrying=strategy(interval), outage_tolerance=tolerance, stale_after=tolerance)
+    retried = JobRef.image_diff(5, newer_than=NOW)
+    old = ImageDiffJob(id=5, state=JobState.FAILED, created_at=NOW, updated_at=NOW - timedelta(1))
+    seen = old if stale else TransportError("reset", request_sent=True)
+    state, at = WatchState(ref=retried, began=began), began
+    for _ in range(int(tolerance / min(interval, 1)) + 5):
+        outcome = decide(state, PollResult(seen=seen, at=at), policy)
+        if isinstance(outcome, Finished):
+            break
+        assert at + outcome.after > at
+        state, at = outcome.state, at + outcome.after
+    else:
+        pytest.fail("the watch polls for ever")
+    assert at - began == pytest.approx(tolerance, abs=1e-5)
 
 
 @no_deadline

@@ -180,20 +180,41 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
     async def on_update_async(snapshot: Job) -> None:
         assert_type(snapshot, Job)
 
+    def on_error(ref: JobRef, error: ClanforgeError) -> None:
+        assert_type((ref, error), tuple[JobRef, ClanforgeError])
+
+    async def on_error_async(ref: JobRef, error: ClanforgeError) -> None:
+        assert_type((ref, error), tuple[JobRef, ClanforgeError])
+
     JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
     JobWatcher(client, interval=until_eta(min=2.0, max=30.0) + wait_random(0, 1), timeout=None)
     async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
         assert_type(await watcher.wait(job, timeout=60.0, check=False, on_update=on_update), Job)
-        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async), Job)
+        assert_type(await watcher.wait(job, timeout=None, on_update=on_update_async, on_error=on_error_async), Job)
         async for snapshot in watcher.updates(target, timeout=60):
             assert_type(snapshot, Job)
-        results = await watcher.wait_all([target, job], timeout=60, on_update=on_update)
+        results = await watcher.wait_all([target, job], timeout=60, on_update=on_update, on_error=on_error)
         assert_type(results, list[WatchResult])
-        async for result in watcher.as_completed({target}, on_update=on_update_async):
+        async for result in watcher.as_completed({target}, on_update=on_update_async, on_error=on_error_async):
             assert_type(result, WatchResult)
     assert_type(await watcher.aclose(), None)
+
+
+async def kinds(
+    watcher: JobWatcher,
+    diff: ImageDiffJob,
+    version: ImageVersionJob,
+    either: ImageDiffJob | ImageVersionJob,
+    anything: JobRef | Job,
+) -> None:
+    """Wait for jobs of known kinds."""
+    assert_type(await watcher.wait(diff), ImageDiffJob)
+    assert_type((await watcher.wait(diff, timeout=60)).diff_id, int)
+    assert_type(await watcher.wait(version, check=False), ImageVersionJob)
+    assert_type(await watcher.wait(either), ImageDiffJob | ImageVersionJob)
+    assert_type(await watcher.wait(anything), Job)
 
 
 def results(result: WatchResult) -> None:
@@ -243,10 +264,12 @@ async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
         assert_type(error.job, Job)
     except (StaleJobError, WatchClosedError) as error:
         assert_type((error.ref, error.last_job), tuple[JobRef, Job | None])
+        assert_type(error.last_error, ClanforgeError | None)
     except WatchTimeoutError as error:
         late: TimeoutError = error
         assert_type(late.args, tuple[Any, ...])
         assert_type((error.ref, error.last_job), tuple[JobRef, Job | None])
+        assert_type(error.last_error, ClanforgeError | None)
     except ConfigurationError as error:
         value_error: ValueError = error
         assert_type(value_error.args, tuple[Any, ...])

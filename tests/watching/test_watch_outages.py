@@ -275,3 +275,16 @@ async def test_an_unexpected_error_ends_the_watch() -> None:
     first, second = await watcher.wait_all([REF, REF])
     assert isinstance(first.error, LookupError)
     assert isinstance(second.error, LookupError)
+
+
+@pytest.mark.parametrize(("interval", "tolerance"), [(0.05, 0.5), (0.1, 0.3), (0.7, 2.1), (1 / 3, 1.0)])
+@virtual_time
+async def test_rounding_does_not_prolong_an_outage(interval: float, tolerance: float) -> None:
+    """A tolerance that is a multiple of the interval ends the watch on time, on a clock that sleeping alone moves."""
+    server = ScriptedServer()
+    server.version(9012, httpx.Response(500))
+    watcher = JobWatcher(server.client(), interval=interval, outage_tolerance=tolerance)
+    [result] = await watcher.wait_all([REF])
+    assert isinstance(result.error, ServerError)
+    assert result.elapsed == pytest.approx(tolerance)
+    assert result.polls <= round(tolerance / interval) + 2

@@ -6,8 +6,10 @@ import asyncio
 import gc
 import itertools
 import random
+import sys
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 import httpx
 import pytest
@@ -173,7 +175,7 @@ async def test_thousands_of_watches_end_correctly() -> None:
 
     server = server_of(100, script)
     watcher = JobWatcher(server.client(max_concurrency=32), interval=until_eta(60, 900))
-    results = [result async for result in watcher.as_completed(refs(100) * 20)]
+    results = [result async for result in watcher.as_completed(sorted(refs(100) * 20, key=str))]
     assert len(results) == 2000
     errors = {JobState.COMPLETED: type(None), JobState.FAILED: JobFailedError, JobState.SQUASHED: JobSquashedError}
     for result in results:
@@ -307,3 +309,71 @@ async def test_a_refused_job_among_thousands_costs_one_poll() -> None:
     results = await JobWatcher(server.client()).wait_all(refs(1000))
     assert [isinstance(result.error, NotFoundError) for result in results] == [True, False] * 500
     assert len(server.requests) == 1000
+
+
+def calls_of_sharing(count: int, *, polled: bool) -> tuple[int, int]:
+    """Return the number of Python calls in which that many watches of one job start, and in which they end."""
+    counts, phase = [0, 0, 0], 0
+
+    def count_call(*_: object) -> None:
+        counts[phase] += 1
+
+    @virtual_time
+    async def run() -> None:
+        nonlocal phase
+        server = server_of(50, completing_at(lambda _: 1e9))
+        client = server.client(max_rate=1.0, max_concurrency=1)
+        async with client, JobWatcher(client, interval=900) as watcher:
+            others = asyncio.create_task(watcher.wait_all(reversed(refs(50))))  # the first job is polled last
+            await asyncio.sleep(100 if polled else 0)
+            sharing = asyncio.create_task(watcher.wait_all(refs(1) * count))
+            sys.setprofile(count_call)
+            try:
+                await asyncio.sleep(0.5)
+                phase = 1
+                sharing.cancel()
+                await asyncio.wait([sharing])
+            finally:
+                sys.setprofile(None)
+            others.cancel()
+            await asyncio.wait([others])
+
+    run()
+    return counts[0], counts[1]
+
+
+@pytest.mark.parametrize("polled", [True, False], ids=["later", "before the first poll"])
+def test_watches_of_one_job_start_and_end_in_linear_time(polled: bool) -> None:
+    """Ten times as many watches of one job take about ten times as long to join its polls, and to leave them."""
+    few, many = calls_of_sharing(200, polled=polled), calls_of_sharing(2000, polled=polled)
+    assert many[0] < 15 * few[0]
+    assert many[1] < 15 * few[1]
+
+
+@pytest.mark.parametrize("use", ["wait_all", "as_completed"])
+def test_many_watches_start_and_stop_in_slices(use: str) -> None:
+    """The loop has its turns while many watches start, and while they stop."""
+
+    async def first_end(watcher: JobWatcher) -> None:
+        async with aclosing(watcher.as_completed(refs(5000))) as results:
+            await anext(results)
+
+    @virtual_time
+    async def run() -> None:
+        server = server_of(5000, completing_at(lambda _: 1e9))
+        async with server.client() as client, JobWatcher(client) as watcher:
+            task = asyncio.ensure_future(watcher.wait_all(refs(5000)) if use == "wait_all" else first_end(watcher))
+            began = [0]
+            while began[-1] < 5000:
+                await asyncio.sleep(0)
+                began.append(len(watcher._watches))
+            assert max(later - earlier for earlier, later in itertools.pairwise(began)) <= 500
+            task.cancel()
+            turns = 0
+            while not task.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns >= 10
+            assert not watcher._watches
+
+    run()

@@ -157,8 +157,54 @@ async def test_a_joining_watch_is_polled_at_once() -> None:
 
 
 @virtual_time
-async def test_a_watch_that_joins_during_a_poll_shares_its_result() -> None:
-    """A watch that joins during a poll uses that poll instead of sending a second one."""
+async def test_a_watch_that_joins_during_a_poll_gets_the_next_answer() -> None:
+    """An answer that was asked for before a watch began neither ends it nor counts; the next poll follows at once."""
+    server = ScriptedServer()
+
+    async def answer_later() -> Answer:
+        await asyncio.sleep(20)
+        return COMPLETED
+
+    server.on("imageversion/status", 9012, answer_later)
+    watcher = JobWatcher(server.client())
+    first = asyncio.create_task(watcher.wait_all([REF]))
+    await asyncio.sleep(10)
+    seen: list[float] = []
+    [later] = await watcher.wait_all([REF], on_update=lambda _: seen.append(now()))
+    assert server.polls(9012) == [0, 20]
+    assert (later.polls, later.elapsed, seen) == (1, 30, [40])
+    assert [(result.polls, result.elapsed) for result in await first] == [(1, 20)]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [httpx.Response(404), httpx.Response(500), LookupError("a transport's bug")],
+    ids=["end", "outage", "bug"],
+)
+@virtual_time
+async def test_a_watch_that_joins_during_a_failing_poll_ignores_the_failure(
+    response: httpx.Response | Exception,
+) -> None:
+    """A failure of a poll that was under way when the watch began neither ends it nor is told to it."""
+    server = ScriptedServer()
+
+    async def fail_then_complete() -> Answer:
+        await asyncio.sleep(5)
+        return response if now() < 6 else COMPLETED
+
+    server.on("imageversion/status", 9012, fail_then_complete)
+    watcher, failures = JobWatcher(server.client()), list[Exception]()
+    first = asyncio.create_task(watcher.wait_all([REF], timeout=5.5))
+    await asyncio.sleep(1)
+    job = await watcher.wait(REF, on_error=lambda _, error: failures.append(error))
+    assert job.is_completed
+    assert (now(), failures) == (10, [])
+    assert [result.polls for result in await first] == [0 if isinstance(response, LookupError) else 1]
+
+
+@virtual_time
+async def test_a_poll_that_nobody_waits_for_does_not_delay_a_later_watch_for_ever() -> None:
+    """If those that began before a poll leave, the watch that joined during it is polled next."""
     server = ScriptedServer()
 
     async def answer_later() -> Answer:
@@ -169,8 +215,11 @@ async def test_a_watch_that_joins_during_a_poll_shares_its_result() -> None:
     watcher = JobWatcher(server.client())
     first = asyncio.create_task(watcher.wait(REF))
     await asyncio.sleep(10)
-    assert await watcher.wait(REF) is await first
-    assert server.polls(9012) == [0]
+    second = asyncio.create_task(watcher.wait(REF))
+    await asyncio.sleep(1)
+    first.cancel()
+    assert (await second).is_completed
+    assert server.polls(9012) == [0, 20]
 
 
 @pytest.mark.parametrize("cancelled", [0, 1, 2])
@@ -358,3 +407,17 @@ async def test_joining_a_queued_job_queues_it_once() -> None:
     await asyncio.sleep(5)
     await asyncio.gather(*watches, watcher.wait(REF))
     assert server.polls(9012) == [10, 40]
+
+
+@virtual_time
+async def test_a_watch_that_leaves_takes_its_wish_for_an_early_poll_along() -> None:
+    """A job is not polled for the deadline of a watch that was cancelled, and the others are polled on time."""
+    server = ScriptedServer()
+    server.version(9012, RUNNING, COMPLETED)
+    watcher = JobWatcher(server.client(), interval=100)
+    leaving = asyncio.create_task(watcher.wait(REF, timeout=50))
+    staying = asyncio.create_task(watcher.wait(REF))
+    await asyncio.sleep(20)
+    leaving.cancel()
+    assert (await staying).is_completed
+    assert server.polls(9012) == [0, 100]

@@ -65,6 +65,68 @@ async def test_a_watch_that_begins_later_is_polled_at_once() -> None:
         assert now() == began
 
 
+@pytest.mark.parametrize("rate", [20.0, 1.0, 0.1])
+@pytest.mark.parametrize("moment", [0.0, 1.0, 25.0])
+def test_cancelled_watches_keep_no_place_in_the_queue(rate: float, moment: float) -> None:
+    """After a cancelled `wait_all` the next job is polled as soon as the rate allows after the polls that were made."""
+
+    @virtual_time
+    async def run() -> None:
+        server = server_of(1001, until=0)
+        async with JobWatcher(server.client(max_rate=rate)) as watcher:
+            waiting = asyncio.create_task(watcher.wait_all(refs(1000)))
+            await asyncio.sleep(moment)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            began, made = now(), len(server.requests)
+            await watcher.wait(JobRef.image_version(1001))
+        assert now() - began <= (1.05 / rate if made else 0.0)
+        assert made <= 1 + rate * (moment + 0.5)
+
+    run()
+
+
+@virtual_time
+async def test_timed_out_watches_keep_no_place_in_the_queue() -> None:
+    """After several groups that timed out, each with a last poll before its deadline, an idle watcher polls at once."""
+    server = server_of(1001, until=60)
+    async with JobWatcher(server.client(max_rate=20.0)) as watcher:
+        for _ in range(3):
+            await watcher.wait_all(refs(1000), timeout=5)
+        began = now()
+        [result] = await watcher.wait_all([JobRef.image_version(1001)], timeout=1)
+        assert result.polls > 0
+        assert now() - began <= 1.0
+
+
+@virtual_time
+async def test_those_that_still_wait_move_up_in_the_queue() -> None:
+    """If others leave the queue unpolled, a waiting job is polled as if they had never been there, and in order."""
+    server = server_of(220)
+    async with JobWatcher(server.client(max_rate=1.0, max_concurrency=1)) as watcher:
+        leaving = [asyncio.create_task(watcher.wait(ref)) for ref in refs(200)]
+        staying = [asyncio.create_task(watcher.wait(JobRef.image_version(job_id))) for job_id in range(201, 221)]
+        await asyncio.sleep(4.5)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*staying)
+    assert [server.polls(job_id) for job_id in range(1, 6)] == [[float(moment)] for moment in range(5)]
+    assert [server.polls(job_id)[0] for job_id in range(201, 221)] == pytest.approx(range(5, 25))
+    assert len(server.requests) == 25
+
+
+@virtual_time
+async def test_a_later_watch_queues_behind_those_that_wait() -> None:
+    """New jobs are polled in the order in which they were given, if the rate makes them wait."""
+    server = server_of(12)
+    async with JobWatcher(server.client(max_rate=1.0, max_concurrency=1)) as watcher:
+        first = asyncio.create_task(watcher.wait_all(refs(10)))
+        await asyncio.sleep(2.5)
+        await watcher.wait_all(refs(12)[10:])
+        await first
+    assert [server.polls(job_id) for job_id in range(1, 13)] == [[float(moment)] for moment in range(12)]
+
+
 @virtual_time
 async def test_a_watch_that_joins_before_the_first_poll_shares_it() -> None:
     """A second watch of a job that waits for its first poll does not bring that poll forward."""

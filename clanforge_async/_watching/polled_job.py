@@ -1,0 +1,177 @@
+"""A watched job, with the watches that share its polls."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from clanforge_async._http.request import ApiResponse
+from clanforge_async._watching.decisions import PollResult
+from clanforge_async._watching.observers import make_observers
+from clanforge_async._watching.results import copy_error
+from clanforge_async._watching.watch import Watch
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobRef
+
+ReadStatus = Callable[[], Awaitable[ApiResponse[Job]]]
+
+_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+
+
+class WallClock:
+    """The local wall clock, read once, and carried on by the event loop's clock."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def at(self, moment: float) -> float:
+        """Return the time stamp of a moment of the event loop's clock."""
+        if self._offset is None:
+            self._offset = time.time() - moment
+        return self._offset + moment
+
+
+class PolledJob:
+    """A watched job, with the watches that share its polls.
+
+    Attributes:
+        ref: The job, without a ``newer_than``: that is each watch's own.
+        read_status: Reads the job's status once.
+        first_due: When the job's first poll is due or was made; infinity while it waits for its turn.
+        was_polled: Whether the first poll has begun.
+        observers: The observers of the job's watches.
+        watches: The watches that have not ended, as the keys of a dict. They take part in the next poll or the one in
+            flight.
+        newcomers: The watches that began during the poll in flight, which is no answer to them.
+        not_before: When the server allows the next poll.
+        is_asking: Whether a poll has begun and its answer is not published yet.
+        is_queued: Whether the job waits in the heap for a worker.
+        timer: The timer of the next poll.
+        has_lost_watches: Whether a watch has left since the timer was set: the timer may then be early.
+    """
+
+    __slots__ = (
+        "_lag",
+        "_last_update",
+        "first_due",
+        "has_lost_watches",
+        "is_asking",
+        "is_queued",
+        "newcomers",
+        "not_before",
+        "observers",
+        "read_status",
+        "ref",
+        "timer",
+        "was_polled",
+        "watches",
+    )
+
+    def __init__(self, ref: JobRef, read_status: ReadStatus) -> None:
+        self.ref = ref
+        self.read_status = read_status
+        self.first_due = math.inf
+        self.was_polled = False
+        self.observers = make_observers(ref)
+        self.watches: dict[Watch, None] = {}
+        self.newcomers: dict[Watch, None] = {}
+        self.not_before = -math.inf
+        self.is_asking = False
+        self.is_queued = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.has_lost_watches = False
+        self._lag = 0.0  # of the local wall clock behind the server's
+        self._last_update: tuple[float, float | None] = 0.0, None  # and when the poll that showed it last began
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether any watch has not ended."""
+        return bool(self.watches or self.newcomers)
+
+    def add(self, watch: Watch) -> None:
+        """Add a watch. An answer that was asked for before it began doesn't count for it."""
+        (self.newcomers if self.is_asking else self.watches)[watch] = None
+
+    def remove(self, watch: Watch) -> None:
+        """Remove a watch."""
+        self.watches.pop(watch, None)
+        self.newcomers.pop(watch, None)
+        self.has_lost_watches = True
+
+    def next_due(self) -> float:
+        """Return when the first of the watches wants a poll, or later if the server allows none until then."""
+        self.has_lost_watches = False
+        return max(min(watch.due for watch in self.watches), self.not_before)
+
+    def cancel_timer(self) -> None:
+        """Cancel the timer of the next poll, if there is one."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def release(self, now: float) -> None:
+        """Let the first poll be due now."""
+        for watch in self.watches:
+            watch.due = min(watch.due, now)
+
+    def server_time(self, response: ApiResponse[Job], began: float, at: float, clock: WallClock) -> datetime:
+        """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
+
+        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is in
+        the past, and a new one has come since the poll before.
+
+        Args:
+            response: The response.
+            began: When the poll began, by the event loop's clock.
+            at: When it ended.
+            clock: The local wall clock.
+        """
+        updated = response.value.updated_at
+        if response.server_time is not None:
+            return max(response.server_time, updated)
+        latest, guess = updated.timestamp(), clock.at(at)
+        previous, since = self._last_update
+        if latest != previous and since is not None:
+            self._lag = min(self._lag, latest + 1.0 + at - since - guess)  # updates are in whole seconds
+        self._lag = max(self._lag, latest - guess)
+        self._last_update = latest, began
+        return datetime.fromtimestamp(min(guess + self._lag, _LATEST), UTC)
+
+    def publish(self, result: PollResult, latency: float, backlog: float) -> None:
+        """Pass a poll result to the observers, then to every watch that takes part."""
+        for watch in self._end_poll(result.seen, result.at, result.server_time):
+            if watch not in self.watches:
+                continue  # another's callback has ended it
+            try:
+                at_least = watch.handle_poll(result, latency, backlog)
+            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no waiter may hang for it
+                watch.fail(error)
+            else:
+                self.not_before = max(self.not_before, result.at + at_least)
+
+    def fail(self, error: Exception, at: float) -> None:
+        """End every watch that takes part, with an error that `decide` doesn't know."""
+        for watch in self._end_poll(error, at, datetime.now(UTC)):
+            watch.fail(copy_error(error))
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End every watch because the job's polls have stopped: with the error that stopped them, if there is one."""
+        for watch in (*self.watches, *self.newcomers):
+            if isinstance(error, Exception):
+                watch.fail(copy_error(error))
+            else:
+                watch.close()
+
+    def _end_poll(self, seen: Job | Exception, at: float, server_time: datetime) -> tuple[Watch, ...]:
+        watches = tuple(self.watches)
+        self.is_asking = False
+        if self.newcomers:
+            self.watches |= self.newcomers
+            self.newcomers.clear()
+        self.observers.polled(watches, seen, at, server_time)
+        return watches
