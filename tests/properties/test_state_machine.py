@@ -240,10 +240,12 @@ class WatchMachine(RuleBasedStateMachine):
     def use_client_from_another_loop(self) -> None:
         assert_refused_elsewhere(lambda: self.w.client.image_versions.status(1))
 
-    @precondition(lambda self: WATCHERS_FROM_OTHER_LOOPS and self.w.watch_groups)
-    @recorded_rule()
-    def use_watcher_from_another_loop(self) -> None:
-        assert_refused_elsewhere(lambda: self.w.watcher.wait(JobRef.image_version(1)))
+    if WATCHERS_FROM_OTHER_LOOPS:
+
+        @precondition(lambda self: self.w.watch_groups)
+        @recorded_rule()
+        def use_watcher_from_another_loop(self) -> None:
+            assert_refused_elsewhere(lambda: self.w.watcher.wait(JobRef.image_version(1)))
 
     @precondition(lambda self: self.w.watch_groups or self.w.retry_calls)
     @recorded_rule(index=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
