@@ -118,6 +118,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def worlds(session: nox.Session) -> None:
+    """Check the invariants in thousands of random worlds; `--seed` replays one, `--worlds` says how many."""
+    session.install(".[all]", *_group("tests"))
+    session.run("python", "-m", "properties", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Watch a public suite of long-running operations; it needs Node 18 or newer, and installs the suite with npm."""
     if not (shutil.which("node") and shutil.which("npm")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 MIN_STDDEV = 1.0
 """Seconds by which any estimate may be off, since the server counts whole seconds."""
@@ -24,6 +24,9 @@ _MIN_POWER, _MAX_POWER = 0.5, 2.0
 
 _RECEDING_BIAS = -0.8
 """Bias below which an ETA moves away nearly as fast as time passes, and says nothing."""
+
+_MAX_EXPLAINED_SPEED = 0.5
+"""Seconds per second to which a bias explains that an ETA moves away; beyond that it moves with the clock."""
 
 _MAX_SPEED = 1.5
 """Seconds per second; a bias can't move an ETA faster, so the server must have made a new one."""
@@ -93,6 +96,8 @@ class Estimate:
         latest: The latest observation.
         baseline: The earlier observation that the latest is compared with.
         is_receding: Whether the end moves away about as fast as time passes.
+        slip: Seconds by which an ETA has moved along with the clock, as of the latest observation.
+        observed_for: Seconds from the first observation to the latest.
     """
 
     end: float
@@ -101,19 +106,45 @@ class Estimate:
     latest: Observation
     baseline: Baseline
     is_receding: bool = False
+    slip: float = 0.0
+    observed_for: float = 0.0
 
     def remaining(self, now: float) -> RemainingTime:
-        """Return the time until the end; an end in the past is as uncertain as it is overdue."""
+        """Return the time until the end, as uncertain as the end is overdue and has slipped."""
         overdue = max(now - self.end, 0.0)
         drifted = self.drift * max(self.end - self.latest.at, 0.0)
-        return RemainingTime(max(self.end - now, 0.0), self.stddev + drifted + overdue)
+        return RemainingTime(max(self.end - now, 0.0), self.stddev + drifted + overdue + self.slip_at(now))
+
+    def slip_at(self, now: float, moved: float = 0.0) -> float:
+        """Return the slip at a time since the latest observation, if the ETA has moved by ``moved`` seconds since then.
+
+        An ETA that moves with the clock slips by a second per second. One that moves half as fast doesn't, since a bias
+        explains that, and one that stays regains trust. Old slip counts in inverse proportion to the time observed.
+        """
+        elapsed = max(now - self.latest.at, 0.0)
+        observed_for = self.observed_for + elapsed
+        if observed_for == 0:
+            return 0.0
+        kept = self.slip * self.observed_for / observed_for
+        return max(kept + moved / _MAX_EXPLAINED_SPEED - elapsed, 0.0)
 
 
 def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estimate:
     """Return the estimate after the server has made an ETA, or changed it."""
-    if previous is None or latest.at <= previous.latest.at:
+    if previous is None:
         return _new_eta_estimate(latest)
     before = previous.latest
+    return evolve(
+        _revise_eta_estimate(previous, latest),
+        slip=previous.slip_at(latest.at, latest.value - before.value),
+        observed_for=previous.observed_for + max(latest.at - before.at, 0.0),
+    )
+
+
+def _revise_eta_estimate(previous: Estimate, latest: Observation) -> Estimate:
+    before = previous.latest
+    if latest.at <= before.at:
+        return _new_eta_estimate(latest)
     if abs(latest.value - before.value) > _MAX_SPEED * (latest.at - before.at):
         return _new_eta_estimate(latest, _update_drift(previous, latest.value, latest.at))
     baseline = previous.baseline
@@ -125,8 +156,9 @@ def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estim
         bias, bias_stddev = _combine_with_prior(measured, MIN_STDDEV / elapsed, _PRIOR_BIAS, _PRIOR_BIAS_STDDEV)
     else:  # the previous end has passed without an end, so its distance measures no bias
         bias, bias_stddev = _PRIOR_BIAS, _PRIOR_BIAS_STDDEV
-    remaining = max(latest.value - latest.at, 0.0) / (1 + _clamp(bias, _MIN_BIAS, _MAX_BIAS))
-    end = latest.at + remaining
+    ahead = latest.value - latest.at
+    remaining = max(ahead, 0.0) / (1 + _clamp(bias, _MIN_BIAS, _MAX_BIAS))
+    end = latest.at + remaining if ahead > 0 else latest.value
     return Estimate(
         end=end,
         stddev=MIN_STDDEV + bias_stddev * remaining,

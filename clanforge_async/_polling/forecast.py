@@ -34,6 +34,9 @@ _COMPLETE = 100
 _MIN_COARSE_STEP = 5
 """Percent; a few samples may all be multiples of a smaller step by chance."""
 
+_MAX_CLOCK_JITTER = 60.0
+"""Seconds by which the clocks of a server's replicas may differ; one further back was set."""
+
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
 
@@ -126,10 +129,13 @@ def _read_estimate(plain: Mapping[str, Any] | None) -> Estimate | None:
 def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
     """Return the state after one more sample."""
     last = state.last
-    if last is not None and sample.now < last.now:  # the server's clock was set back, so nothing before it compares
-        state, last = ForecastState(), None
+    if last is not None and sample.now < last.now:
+        if sample.now < last.now - _MAX_CLOCK_JITTER:  # the server's clock was set, so nothing before it compares
+            state, last = ForecastState(), None
+        else:
+            sample = evolve(sample, now=last.now)
     if last is not None and _is_new_run(last, sample):
-        state = ForecastState(eta=state.eta)
+        state = ForecastState(eta=_eta_for_new_run(state.eta))
     elif last is not None and not sample.is_running:  # updates while a job waits don't make its wait any shorter
         sample = evolve(sample, since=min(last.since, sample.since))
 
@@ -148,6 +154,11 @@ def _is_new_run(last: Sample, sample: Sample) -> bool:
     return last.is_running != sample.is_running or (sample.is_running and last.since != sample.since)
 
 
+def _eta_for_new_run(eta: Estimate | None) -> Estimate | None:
+    """Return the estimate with which a run starts: that its ETA moved with the clock before says nothing about it."""
+    return None if eta is None or eta.is_receding else evolve(eta, slip=0.0)
+
+
 def _update_eta(previous: Estimate | None, last: Sample | None, sample: Sample) -> Estimate | None:
     if sample.eta is None or (previous is not None and previous.latest.value == sample.eta):
         return previous
@@ -158,10 +169,11 @@ def _update_eta(previous: Estimate | None, last: Sample | None, sample: Sample) 
 
 
 def _update_progress(previous: Estimate | None, last: Sample | None, sample: Sample, step: int) -> Estimate:
-    if previous is None or last is None or sample.now == last.now:
+    if previous is None or last is None:
         return update_progress_estimate(None, _observe_progress(last, sample, step), sample.since)
     if sample.progress != last.progress:
-        return update_progress_estimate(previous, _observe_progress(last, sample, step), sample.since)
+        comparable = None if sample.now == last.now else previous
+        return update_progress_estimate(comparable, _observe_progress(last, sample, step), sample.since)
     next_step = (sample.progress + step) / _COMPLETE
     if next_step < 1 and should_have_reached(previous, next_step, sample.since, sample.now):
         # The progress is late: at best it is just about to reach its next step.
@@ -202,10 +214,12 @@ class Forecast:
     Attributes:
         seconds: The distribution's mean; 0 if the end is overdue.
         scale: The distribution's scale.
+        slip: Seconds by which the ETA has moved along with the clock; 0 if it doesn't count.
     """
 
     seconds: float
     scale: float
+    slip: float = 0.0
 
 
 def forecast(state: ForecastState) -> Forecast | None:
@@ -213,14 +227,15 @@ def forecast(state: ForecastState) -> Forecast | None:
     last = state.last
     if last is None:
         return None
-    remaining = list[RemainingTime]()
+    remaining, slip = list[RemainingTime](), 0.0
     if state.eta is not None and last.eta is not None and not state.eta.is_receding:
         remaining.append(state.eta.remaining(last.now))
+        slip = state.eta.slip_at(last.now)
     if state.progress is not None:
         remaining.append(state.progress.remaining(last.now))
     elif state.complete_since is not None:
         remaining.append(RemainingTime(0.0, MIN_STDDEV + last.now - state.complete_since))
-    return _combine(*remaining) if remaining else None
+    return evolve(_combine(*remaining), slip=slip) if remaining else None
 
 
 def _combine(first: RemainingTime, second: RemainingTime | None = None) -> Forecast:

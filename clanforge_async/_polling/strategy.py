@@ -32,7 +32,7 @@ _TYPICAL_WAIT = 10.0
 """Seconds that a job is assumed to have waited when it is first seen waiting."""
 
 _DELAY_AFTER_FORECAST = 1.0
-"""Seconds after the forecast end by which a poll is made, however uncertain the forecast is."""
+"""Seconds after the forecast end by which a poll is made, however uncertain the forecast is, unless it has slipped."""
 
 _PAUSE_TOLERANCE = 0.02
 """Seconds to which a pause is computed."""
@@ -109,7 +109,7 @@ def _pause(state: ForecastState, last: Sample, lateness_per_poll: float, max_pau
         return _pause_without_forecast(last, lateness_per_poll)
     pause = _pause_by_hazard(expected, last.age, lateness_per_poll, max_pause)
     if expected.seconds > 0:
-        return min(pause, expected.seconds + _DELAY_AFTER_FORECAST)
+        return min(pause, expected.seconds + _DELAY_AFTER_FORECAST + expected.slip)
     return max(pause, _MIN_RELATIVE_PAUSE * 2 * expected.scale)  # an overdue forecast's scale is about half its delay
 
 

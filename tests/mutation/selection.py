@@ -19,7 +19,11 @@ from mutation.names import PACKAGE, module_of
 TESTS_OF: dict[str, tuple[str, ...]] = {
     "_codec": ("tests/codec", "tests/properties/test_codec_properties.py", "tests/calls/test_client_calls.py"),
     "_http": ("tests/calls", "tests/watching/test_watch_closing.py"),
-    "_polling": ("tests/polling/test_forecast.py", "tests/polling/test_strategy.py"),
+    "_polling": (
+        "tests/polling/test_forecast.py",
+        "tests/polling/test_receding_eta.py",
+        "tests/polling/test_strategy.py",
+    ),
     "_polling.strategy": ("tests/polling/test_strategy.py", "tests/watching/test_decisions.py"),
     "_watching": ("tests/watching",),
     "_watching.decisions": (

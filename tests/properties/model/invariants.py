@@ -37,6 +37,8 @@ class RateCheck:
 def assert_full_capacity(world: World) -> None:
     """Assert that an idle client sends as many requests at once as at the start: no slot is lost or gained."""
     world.pass_time(120)
+    if world.token_auth is not None:
+        world.token_auth.keep_token()
     tracked = world.simulator.add_image_version(10**6, duration=60)
     count = world.settings.max_concurrency
     world.network.barrier = asyncio.Barrier(count)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
+import httpx
 from attrs import define
 from properties.model.job_runs import TrackedJob
-from properties.model.network import Network
+from properties.model.network import Misbehaviour, Network
 from properties.model.retry_calls import RetryCall, assert_retry_count
+from properties.model.third_parties import RAISING_LOG_FILTERS, RaisingFilter, TokenAuth
 from properties.model.watch_groups import Watch, WatchGroup, WatchMethod, take_first_update
 from properties.model.watch_results import Conditions, assert_correct_end
 from support.scripted_server import START
@@ -38,6 +41,10 @@ class Settings:
     stale_after: float
     skew: float
     quirks: bool
+    is_third_party: bool
+    dates: bool
+    requests_per_token: float | None
+    raising_filter: bool
 
 
 class World:
@@ -50,7 +57,11 @@ class World:
         self.loop.set_exception_handler(lambda _, context: self.loop_errors.append(context))
         self.simulator = Simulator(clock=lambda: START + settings.skew + self.loop.time(), quirks=settings.quirks)
         self.jobs: list[TrackedJob] = []
-        self.network = Network(self.simulator, self._record_runs)
+        self.network = Network(self.simulator, self._record_runs, dates=settings.dates)
+        self.token_auth = None if settings.requests_per_token is None else TokenAuth(settings.requests_per_token)
+        self._log_filter = RaisingFilter()
+        if settings.raising_filter and RAISING_LOG_FILTERS:
+            logging.getLogger("clanforge_async").addFilter(self._log_filter)
         self.retry_calls: list[RetryCall] = []
         self.watch_groups: list[WatchGroup] = []
         self.conditions = Conditions(
@@ -104,10 +115,26 @@ class World:
             self.conditions.no_faults_since = None
             self.network.connections_to_refuse = connections
 
+    def misbehave(self, misbehaviours: list[Misbehaviour]) -> None:
+        """Let a third party's transport misbehave at its next requests; httpx's own doesn't."""
+        if self.settings.is_third_party and misbehaviours:
+            self.conditions.faults.add("misbehaviour")
+            self.conditions.no_faults_since = None
+            self.network.misbehaviours = list(misbehaviours)
+
+    def fail_tokens(self, failures: list[int | None]) -> None:
+        """Let the next requests for a token fail."""
+        if self.token_auth is not None and failures:
+            self.conditions.faults.add("token")
+            self.conditions.no_faults_since = None
+            self.network.token_failures = list(failures)
+
     def clear_faults(self) -> None:
         """Clear all faults."""
         self.simulator.faults.clear()
         self.network.connections_to_refuse = 0
+        self.network.misbehaviours.clear()
+        self.network.token_failures.clear()
         if self.conditions.no_faults_since is None:
             self.conditions.no_faults_since = self.loop.time()
 
@@ -151,6 +178,7 @@ class World:
 
     def close(self) -> None:
         """Cancel all tasks, and close the loop."""
+        logging.getLogger("clanforge_async").removeFilter(self._log_filter)
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.run_until_complete(asyncio.sleep(0))
@@ -170,12 +198,12 @@ class World:
 
     async def _open_client(self) -> ClanforgeClient:
         return ClanforgeClient(
-            (DEMO_ACCOUNT.access_key, DEMO_ACCOUNT.secret_key),
+            self.token_auth or (DEMO_ACCOUNT.access_key, DEMO_ACCOUNT.secret_key),
             account_service_id=DEMO_ACCOUNT.account_service_id,
             max_rate=self.settings.max_rate,
             max_concurrency=self.settings.max_concurrency,
             max_retries=self.settings.max_retries,
-            transport=self.network,
+            transport=self.network if self.settings.is_third_party else _as_mock_transport(self.network),
         )
 
     async def _open_watcher(self) -> JobWatcher:
@@ -189,3 +217,10 @@ class World:
 
 async def _run_method(method: WatchMethod, watcher: JobWatcher, watches: list[Watch]) -> None:
     await method(watcher, watches)
+
+
+def _as_mock_transport(network: Network) -> httpx.MockTransport:
+    """Return the network as a transport that is believed if it says that no connection was made."""
+    transport = httpx.MockTransport(network.handle_async_request)
+    transport.aclose = network.aclose  # type: ignore[method-assign] # httpx's own does nothing
+    return transport
