@@ -32,6 +32,7 @@ nitpicky = True
 nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
     ("py:class", "T"),  # a coroutine's return type
+    ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]

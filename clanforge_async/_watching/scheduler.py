@@ -69,6 +69,8 @@ class PollScheduler:
 
     def _discard(self, job: PolledJob) -> asyncio.Task[None] | None:
         del self._jobs[job.ref.kind, job.ref.id]
+        if not self._jobs:
+            self._queue.clear()  # at once, instead of one by one when a worker looks for the next job
         job.cancel_timer()
         if not job.was_polled:
             self._start_queue.left(job)
