@@ -24,7 +24,7 @@ from properties.model.invariants import RateCheck, assert_clean_shutdown, assert
 from properties.model.job_runs import TrackedJob, add_diff, add_version
 from properties.model.network import Misbehaviour
 from properties.model.retry_calls import RetryCall
-from properties.model.third_parties import WATCHERS_FROM_OTHER_LOOPS, assert_refused_elsewhere
+from properties.model.third_parties import assert_refused_elsewhere
 from properties.model.watch_groups import MANY_JOBS_METHODS, SINGLE_JOB_METHODS, WatchMethod
 from properties.model.world import Settings, World
 
@@ -240,12 +240,10 @@ class WatchMachine(RuleBasedStateMachine):
     def use_client_from_another_loop(self) -> None:
         assert_refused_elsewhere(lambda: self.w.client.image_versions.status(1))
 
-    if WATCHERS_FROM_OTHER_LOOPS:
-
-        @precondition(lambda self: self.w.watch_groups)
-        @recorded_rule()
-        def use_watcher_from_another_loop(self) -> None:
-            assert_refused_elsewhere(lambda: self.w.watcher.wait(JobRef.image_version(1)))
+    @precondition(lambda self: self.w.watch_groups)
+    @recorded_rule()
+    def use_watcher_from_another_loop(self) -> None:
+        assert_refused_elsewhere(lambda: self.w.watcher.wait(JobRef.image_version(1)))
 
     @precondition(lambda self: self.w.watch_groups or self.w.retry_calls)
     @recorded_rule(index=st.integers(0, 9), wait=st.sampled_from([0.0, 0.2]))
