@@ -19,13 +19,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None: those of this process.
     """
     status = _execute(sys.argv[1:] if argv is None else argv)
-    if argv is None and status > _SIGNALLED:
+    if status > _SIGNALLED:
         from clanforge_async.cli.event_loop import ignore_signals  # noqa: PLC0415 - loads asyncio
         from clanforge_async.cli.formatting import flush_or_discard  # noqa: PLC0415 - as above
 
-        ignore_signals()
-        # At exit, Python flushes stdout once more, and turns an error into a status of its own.
-        flush_or_discard(sys.stdout)
+        if argv is None:
+            ignore_signals()
+        # At exit, Python flushes both once more: it would wait for a full pipe, and an error would change the status.
+        for stream in (sys.stdout, sys.stderr):
+            flush_or_discard(stream)
     return status
 
 

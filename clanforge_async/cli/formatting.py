@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import re
+import select
 import sys
 import traceback
 from collections import Counter
@@ -32,6 +33,8 @@ SEVERITY_ORDER: tuple[str, ...] = (
 Styler: TypeAlias = Callable[[str], str]
 """Styles a state or outcome."""
 
+_FLUSH_TIMEOUT = 1.0
+"""Seconds that a full pipe has to take buffered output at exit."""
 _MAX_LENGTH = 1000
 """Longest text from the server to show, in characters: an error message may be a gateway's whole HTML page."""
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -73,12 +76,21 @@ def discard(stream: TextIO) -> None:
 
 
 def flush_or_discard(stream: TextIO | None) -> None:
-    """Write what is buffered, or discard it if it can't be written: a terminal may be gone."""
+    """Write what is buffered, or discard it if it can't be written: a terminal may be gone, a pipe full."""
     if stream is not None:
         try:
-            stream.flush()
+            if _is_writable(stream):
+                stream.flush()
+                return
         except OSError:
-            discard(stream)
+            pass
+        discard(stream)
+
+
+def _is_writable(stream: TextIO) -> bool:
+    if sys.platform == "win32":  # pragma: no cover - select takes only sockets there
+        return True
+    return bool(select.select([], [stream.fileno()], [], _FLUSH_TIMEOUT)[1])
 
 
 def escape(text: str) -> str:

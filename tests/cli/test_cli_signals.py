@@ -394,27 +394,35 @@ def test_an_interruption_during_startup_prints_nothing(clanforge: Clanforge, mon
         assert (finished.status, finished.err) == (130, "")
 
 
-def test_output_that_cannot_be_written_changes_no_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """If a signal ended the command, output that is still buffered for a terminal that is gone is discarded."""
+class Unwritable(io.StringIO):
+    """A stream over a file descriptor whose buffered output can't be written."""
 
-    class Gone(io.StringIO):
-        def __init__(self) -> None:
-            super().__init__()
-            self.discarded = False
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
 
-        def flush(self) -> None:
-            raise OSError
+    def fileno(self) -> int:
+        return self._fd
 
-        def fileno(self) -> int:
-            self.discarded = True
-            return file.fileno()
+    def flush(self) -> None:
+        raise OSError
 
-    stdout = Gone()
-    monkeypatch.setattr(sys, "argv", ["clanforge", "--version"])
+
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("argv", [None, ["--version"]])
+def test_output_that_cannot_be_written_changes_no_status(
+    is_full: bool, argv: list[str] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """If a signal ended the command, output that can't be written any more is discarded."""
     monkeypatch.setattr("clanforge_async.cli._execute", lambda _argv: 129)
     monkeypatch.setattr("clanforge_async.cli.event_loop.ignore_signals", lambda: None)
+    monkeypatch.setattr("clanforge_async.cli.formatting._FLUSH_TIMEOUT", 0.0)
+    reader, writer = full_pipe()
     with (tmp_path / "stdout").open("w") as file:
-        for stream in (stdout, None):
-            monkeypatch.setattr(sys, "stdout", stream)
-            assert main() == 129
-    assert stdout.discarded
+        fd = writer if is_full else file.fileno()
+        monkeypatch.setattr(sys, "stdout", Unwritable(fd))
+        monkeypatch.setattr(sys, "stderr", None)
+        assert main(argv) == 129
+        assert os.path.samestat(os.fstat(fd), Path(os.devnull).stat())
+    os.close(reader)
+    os.close(writer)
