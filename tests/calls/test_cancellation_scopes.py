@@ -298,12 +298,14 @@ class SwallowsCancellation(httpx.AsyncBaseTransport):
 
 
 @pytest.mark.parametrize("turned_into", ["chained error", "error", "response"])
-def test_a_call_is_cancelled_though_its_transport_swallows_that(turned_into: str) -> None:
+@pytest.mark.parametrize("is_mocked", [False, True], ids=["third party", "mock"])
+def test_a_call_is_cancelled_though_its_transport_swallows_that(turned_into: str, is_mocked: bool) -> None:
     """A transport that turns a cancellation into something else does not keep the call from being cancelled."""
 
     @virtual_time
     async def run() -> None:
-        transport = SwallowsCancellation(turned_into)
+        swallowing = SwallowsCancellation(turned_into)
+        transport = httpx.MockTransport(swallowing.handle_async_request) if is_mocked else swallowing
         async with ClanforgeClient(("k", "s"), account_service_id=7, transport=transport) as client:
             call = asyncio.create_task(client.image_versions.status(9))
             await asyncio.sleep(1)
