@@ -317,3 +317,15 @@ def test_a_call_is_cancelled_though_its_transport_swallows_that(turned_into: str
                 assert await by_anyio_scope(lambda: client.image_versions.status(9), 1) == "cancelled"
 
     run()
+
+
+@virtual_time
+async def test_a_response_that_swallows_the_timeout_is_late_but_valid() -> None:
+    """If a transport ignores the call's own timeout and responds, the call returns, and is not cancelled."""
+    transport = httpx.MockTransport(SwallowsCancellation("response").handle_async_request)
+    async with ClanforgeClient(("k", "s"), account_service_id=7, transport=transport, timeout=10.0) as client:
+        assert (await client.image_versions.status(9)).id == 9
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert now() == 10
