@@ -154,7 +154,9 @@ def test_a_second_signal_changes_nothing(simulator: Simulator, spawn: Spawn, gap
         process.send_signal(number)
         time.sleep(gap)
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (129, INTERRUPTED)
+    assert err == INTERRUPTED
+    # Signals that arrive at the same moment have no order.
+    assert process.returncode == 129 or (gap == 0 and process.returncode == 143)
 
 
 @pytest.mark.usefixtures("capsys")
