@@ -51,7 +51,7 @@ class _UnfinishedWatchError(ClanforgeError):
         self.last_job = last_job
         self.last_error = last_error
         if last_error is not None:
-            self.__cause__ = last_error
+            self.__cause__: BaseException | None = last_error
 
 
 class StaleJobError(_UnfinishedWatchError):
