@@ -5,7 +5,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from clanforge_async._codec import job_from_dict, job_to_dict
+    from clanforge_async._codec.jobs import job_from_dict, job_to_dict
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
     from clanforge_async._polling.strategy import until_eta
     from clanforge_async._version import __version__
@@ -31,6 +31,7 @@ if typing.TYPE_CHECKING:
     from clanforge_async.jobs import (
         ImageDiffDetails,
         ImageDiffJob,
+        ImageUpdateJob,
         ImageVersionJob,
         Job,
         JobFailedError,
@@ -67,6 +68,7 @@ __all__ = [
     "ImageDiffDetails",
     "ImageDiffJob",
     "ImageLockedError",
+    "ImageUpdateJob",
     "ImageVersionJob",
     "InvalidResponseError",
     "Job",
@@ -107,6 +109,7 @@ _HOMES = {
     "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
     "ImageLockedError": "errors",
+    "ImageUpdateJob": "jobs",
     "ImageVersionJob": "jobs",
     "InvalidResponseError": "errors",
     "Job": "jobs",
@@ -128,7 +131,7 @@ _HOMES = {
     "WatchResult": "_watching.results",
     "WatchTimeoutError": "_watching.results",
     "__version__": "_version",
-    "job_from_dict": "_codec",
-    "job_to_dict": "_codec",
+    "job_from_dict": "_codec.jobs",
+    "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",
 }

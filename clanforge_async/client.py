@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 import httpx
 from attrs import evolve
 
-from clanforge_async._codec import parse_image_diff_job, parse_image_version_job
+from clanforge_async._codec.jobs import parse_image_diff_job, parse_image_version_job
 from clanforge_async._http.config import ClientConfig, arguments_from_env
 from clanforge_async._http.request import ApiRequest, ApiResponse
 from clanforge_async._http.retry_policy import may_be_from_previous_run, may_have_been_processed

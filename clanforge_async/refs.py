@@ -20,6 +20,7 @@ _SECOND = timedelta(seconds=1)
 class JobKind(enum.StrEnum):
     """Kind of a job: the resource that it works on."""
 
+    IMAGE_UPDATE = "image-update"
     IMAGE_DIFF = "image-diff"
     IMAGE_VERSION = "image-version"
 
@@ -54,7 +55,7 @@ class JobRef:
 
     Attributes:
         kind: Kind of the job.
-        id: Id of the image diff or image version.
+        id: Id of the image update, image diff or image version.
         newer_than: A status that the server updated before this time belongs to a previous run of the job and is
             ignored. In whole seconds, as the API counts them. None: any status counts.
     """
@@ -62,6 +63,11 @@ class JobRef:
     kind: JobKind = field(converter=JobKind)
     id: int = field(validator=_validate_id)
     newer_than: datetime | None = field(default=None, converter=_round_up_to_second)
+
+    @classmethod
+    def image_update(cls, update_id: int, newer_than: datetime | None = None) -> Self:
+        """Refer to an image update."""
+        return cls(JobKind.IMAGE_UPDATE, update_id, newer_than)
 
     @classmethod
     def image_diff(cls, diff_id: int, newer_than: datetime | None = None) -> Self:
@@ -86,7 +92,7 @@ class JobRef:
             raise TypeError(msg)
         match = _REF.fullmatch(text)
         if match is None or match["kind"] not in set(JobKind):
-            expected = "image-diff/ID or image-version/ID, optionally followed by @SINCE"
+            expected = "image-update/ID, image-diff/ID or image-version/ID, optionally followed by @SINCE"
             msg = f"not a job reference: {text!r} (expected {expected})"
             raise ValueError(msg)
         try:

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from clanforge_async._codec import ErrorBody, excerpt, is_error, parse_error_body
+from clanforge_async._codec.error_body import ErrorBody, excerpt, is_error, parse_error_body
 from clanforge_async._http.request import ApiResponse, RawResponse
 from clanforge_async.errors import (
     LONGEST_MESSAGE,

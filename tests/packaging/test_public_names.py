@@ -27,6 +27,7 @@ NAMES = {
     "Job",
     "JobKind",
     "JobRef",
+    "ImageUpdateJob",
     "JobState",
     "job_from_dict",
     "job_to_dict",
