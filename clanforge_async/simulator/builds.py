@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from clanforge_async.simulator.errors import RequestRefusedError
-
 Files: TypeAlias = Mapping[str, Any]
 """Files by path. Two files are the same if their values are equal."""
 
@@ -18,18 +16,11 @@ _UNCHANGED = ("bin/server.so", "maps/harbour.pak", "maps/quarry.pak")
 _CHANGED = ("bin/server", "version.txt")
 
 
-def check_source(url: str) -> str:
-    """Return a source URL.
-
-    Raises:
-        RequestRefusedError: 400 for a URL of no known kind, and for one with a user or secret that is not
-            percent-encoded, so that its parts cannot be told.
-    """
+def is_source(url: str) -> bool:
+    """Whether a URL is one of the known kinds of source, with its user and secret percent-encoded."""
     parts = _split(url)
     unencoded = parts.scheme in ("s3", "steam") and "@" in parts.path and "@" not in parts.netloc
-    if parts.scheme not in _SCHEMES or not parts.netloc or unencoded:
-        raise RequestRefusedError(400, "malformed parameter: url")
-    return url
+    return parts.scheme in _SCHEMES and bool(parts.netloc) and not unencoded
 
 
 def without_secrets(url: str) -> str:

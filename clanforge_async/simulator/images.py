@@ -79,6 +79,11 @@ class Server:
     version: int
     disabled: bool = False
 
+    @property
+    def location(self) -> str:
+        """The name of its region."""
+        return REGIONS[self.region]
+
     def progress(self, version: int) -> Literal["pending", "failed", "completed"]:
         """Return its place in the rollout of a version."""
         if self.disabled:

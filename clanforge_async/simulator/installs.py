@@ -91,7 +91,7 @@ class Installs:
     def add(self, image: Image, version: int, options: InstallOptions, now: float) -> None:
         """Add the installs of a completed version: to each mirror, and on each machine that is not disabled."""
         image.deployed = version
-        targets = [(None, mirror) for mirror in image.mirrors]
+        targets: list[tuple[Server | None, str | None]] = [(None, mirror) for mirror in image.mirrors]
         targets += [(server, None) for server in image.servers if not server.disabled]
         for number, (server, mirror) in enumerate(targets):
             task = self._factory.new_install()
@@ -100,7 +100,7 @@ class Installs:
             self._installs.append(install)
             if options.starts_at is not None:
                 delay = number * _STAGGER / self._speed
-                self._events.add(max(now, options.starts_at), partial(self._start, install, delay))
+                self._events.add(max(now, options.starts_at), partial(self._start_once, install, delay))
 
     def queue(self, job_id: int | None, account: Account, *, mirroring: bool, now: float) -> tuple[Install, int]:
         """Queue a waiting install, and return it with the number of older ones of its machine that it replaces.
@@ -116,7 +116,9 @@ class Installs:
             raise RequestRefusedError(403, "forbidden")
         state = install.task.state_at(now)
         if state > JobState.PENDING:
-            raise RequestRefusedError(400, f"install {job_id} is {state.name.lower()}: only a waiting one can be queued")
+            raise RequestRefusedError(
+                400, f"install {job_id} is {state.name.lower()}: only a waiting one can be queued"
+            )
         if mirroring is (install.server is not None):
             raise RequestRefusedError(400, f"install {job_id} has another value of mirroring")
         return install, self._start(install, 0.0, now)
@@ -142,9 +144,11 @@ class Installs:
             if install.image is image
         )
 
+    def _start_once(self, install: Install, delay: float, now: float) -> None:
+        if not install.is_queued:
+            self._start(install, delay, now)
+
     def _start(self, install: Install, delay: float, now: float) -> int:
-        if install.is_queued:
-            return 0
         install.is_queued = True
         older = [other for other in self._incomplete_before(install, now) if other.target == install.target]
         for other in older:

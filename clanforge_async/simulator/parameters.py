@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from attrs import frozen
 
@@ -49,7 +49,7 @@ class Parameters:
         """Return a required id."""
         number = parse_id(self.text(name))
         if number is None:
-            raise self.malformed(name)
+            self.refuse(name)
         return number
 
     def optional_id(self, name: str) -> int | None:
@@ -70,17 +70,17 @@ class Parameters:
         if not text:
             return None
         if not _NUMBER.fullmatch(text) or float(text) > maximum:
-            raise self.malformed(name)
+            self.refuse(name)
         return float(text)
 
-    def malformed(self, name: str) -> RequestRefusedError:
-        """Return the refusal of a malformed parameter."""
-        return RequestRefusedError(400, f"malformed parameter: {name}")
+    def refuse(self, name: str) -> NoReturn:
+        """Refuse the request for a malformed parameter."""
+        raise RequestRefusedError(400, f"malformed parameter: {name}")
 
     def _choice(self, name: str, choices: Mapping[str, bool], default: bool | None) -> bool:
         if default is not None and not self._query.get(name):
             return default
         value = self.text(name)
         if value not in choices:
-            raise self.malformed(name)
+            self.refuse(name)
         return choices[value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import attrs
 from attrs import field, frozen
@@ -108,8 +108,8 @@ class Listing:
         return not (self.added or self.modified or self.removed)
 
 
-def _describe(file: object) -> Any:
-    return file if isinstance(file, Mapping) else {"content": file}
+def _describe(file: Any) -> Any:
+    return cast("Any", file) if isinstance(file, Mapping) else {"content": file}
 
 
 def random_details(rng: Random) -> ImageDiffDetails:

@@ -47,8 +47,8 @@ class TaskFactory:
             raise ValueError(msg)
         self._scripts[kind].extend(runs)
 
-    def new_job(self, kind: JobKind, account: Account) -> JobRecord:
-        """Create a job that can be read by its id."""
+    def new_job(self, kind: JobKind, account: Account, run: Run | None = None) -> JobRecord:
+        """Create a job that can be read by its id, with a run of its own or the next scripted one."""
         job_id = self._jobs.new_id()
         seed = f"{self._seed}/{kind}/{job_id}"
         script = _SCRIPTABLE[kind]
@@ -57,7 +57,7 @@ class TaskFactory:
             account=account,
             seed=seed,
             speed=self._speed,
-            runs=(self._scripted(script) or _random_run(_DURATIONS[script], seed),),
+            runs=(run or self._scripted(script) or _random_run(_DURATIONS[script], seed),),
             quirks=self._random_quirks(seed),
         )
         self._jobs.records[record.ref] = record
