@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from urllib.parse import quote
 
 import pytest
 from support.cli.harness import CallAndHang, Clanforge, OverrideFields
@@ -41,7 +42,7 @@ def test_options_of_an_image_show_its_lock_and_source(
     assert clanforge("image", "options", "--image", "501", *game).lines == [
         "image 501 of game 12",
         f"  locked by {lock}",
-        "  default source s3://***",
+        "  default source s3://***@builds/linux",
         "games",
         "  12  Ashfall",
         "images",
@@ -74,14 +75,22 @@ def test_options_as_json(pipeline: Simulator, clanforge: Clanforge) -> None:
         "machines": {"77": "builder"},
     }
     [record] = clanforge("image", "options", "--image", "501", "--json").records
-    assert (record["lock"], record["update_url"]) == (str(lock), "s3://***")
+    assert (record["lock"], record["update_url"]) == (str(lock), "s3://***@builds/linux")
 
 
-@pytest.mark.parametrize("url", [SOURCE, f"builds:{SECRET_KEY}", f"s3:{SECRET_KEY}://x", f"S3://{SECRET_KEY}"])
-def test_no_part_of_a_source_that_can_be_secret_is_shown(
+@pytest.mark.parametrize(
+    "url",
+    [
+        SOURCE,
+        quote(SOURCE, safe=""),
+        f"steam://builder:{SECRET_KEY}@install/480/?betapassword={SECRET_KEY}",
+        f"gs://builds/linux?credentials={SECRET_KEY}",
+    ],
+)
+def test_the_secrets_of_a_default_source_are_masked(
     pipeline: Simulator, clanforge: Clanforge, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of a default source only the scheme is shown, also if the server sends no proper URL."""
+    """A default source is shown without its secrets, in any form in which the server sends it back."""
     caplog.set_level("DEBUG")
     pipeline.faults.add(OverrideFields({"update_url": url}), route="image options")
     for options in ((), ("--json",), ("-vv",)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -20,16 +19,16 @@ from clanforge_async import (
     JobState,
     QueuedInstall,
 )
+from clanforge_async._masking import mask_secrets
 from clanforge_async.cli.formatting import escape_and_truncate, format_datetime, print_err, print_line
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.images import MachineCounts
 
-_SCHEME = re.compile(r"[a-z][a-z0-9]{0,9}(?=://)")
-
 
 def show_options(options: ImageOptions, output_options: OutputOptions) -> None:
     """Show the account's games and build machines and, for an image, its lock and default source."""
-    shown = evolve(options, update_url=_mask(options.update_url))
+    url = options.update_url
+    shown = evolve(options, update_url=None if url is None else mask_secrets(url))
     _show({"event": "options", **_fields(shown)}, _format_options(shown), output_options)
 
 
@@ -103,19 +102,11 @@ def _cell(value: object) -> str:
     return "-" if value is None else escape_and_truncate(str(value))
 
 
-def _mask(update_url: str | None) -> str | None:
-    """Return a source URL without anything that may be secret, which is all but its scheme."""
-    if update_url is None:
-        return None
-    scheme = _SCHEME.match(update_url)
-    return f"{scheme[0]}://***" if scheme else "***"
-
-
 def _format_options(options: ImageOptions) -> Iterator[str]:
     if options.image_id is not None and options.game_id is not None:
         yield f"image {options.image_id} of game {options.game_id}"
-        yield f"  {'not locked' if options.lock is None else f'locked by {options.lock}'}"
-        yield f"  {'no default source' if options.update_url is None else f'default source {options.update_url}'}"
+        yield "  not locked" if options.lock is None else f"  locked by {options.lock}"
+        yield "  no default source" if options.update_url is None else f"  default source {_cell(options.update_url)}"
     yield from _section("games", options.games)
     yield from _section("images", {entry.id: entry.name for entry in options.images.values()})
     yield from _section("build machines", options.machines)
