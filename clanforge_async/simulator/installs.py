@@ -45,7 +45,7 @@ class InstallOptions:
 
     restart: bool
     starts_at: float | None
-    disable_timeout: float | None = None
+    disable_timeout: int | None = None
     disable_percentage: float | None = None
 
 
