@@ -240,7 +240,7 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except TransportError as error:
         assert_type(error.request_sent, bool)
     except ImageLockedError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.diff_id, int | None)
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
@@ -251,7 +251,7 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except InvalidResponseError as error:
         assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
     except RetryOutcomeUnknownError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.diff_id, int | None)
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
