@@ -43,7 +43,7 @@ class SignedProgram:
             options = {"restart": 1, "install_at": "NOW()", "force": 1, "full": int(full or not changes)}
             created = await self._get("imageversion/create", diffid=diff["diffid"], game_build=version, **options)
             await self._poll(f"imageversion/{created['imageversionid']}/status")
-            while (await self._get("imageinstall/status"))["installs"]:
+            while (await self._get("imageinstall/status"))["installs"]:  # noqa: ASYNC110 - as users write it
                 await asyncio.sleep(1)
             self._lines.append(f"{image_id} deployed")
 
@@ -76,7 +76,6 @@ class _BuildTool:
     """Sends HTTP Basic, takes builds from Steam, and stops at the version."""
 
     _pause: float
-    _options: dict[str, int]
 
     def __init__(self, transport: httpx.ASGITransport, lines: list[str]) -> None:
         self._http = httpx.AsyncClient(
@@ -87,7 +86,7 @@ class _BuildTool:
         )
         self._lines = lines
 
-    async def _release(self, image_id: int, build: str) -> None:
+    async def _release(self, image_id: int, build: str, *, force: int, full: int) -> None:
         source = "steam://builder:pass@install/480/?beta=staging"
         query = {"imageid": image_id, "machineid": 77, "desc": f'"{build}"', "url": source}
         update = await self._get("imageupdate/create", **query)
@@ -95,11 +94,12 @@ class _BuildTool:
         diff = await self._get("imagediff/create", imageid=image_id, machineid=77)
         diff_id = diff.get("diffid", -1)
         await self._poll("imagediff/status", diffid=diff_id)
-        await self._get("imageversion/create", diffid=diff_id, restart=0, game_build=f'"{build}"', **self._options)
+        options = {"restart": 0, "force": force, "full": full}
+        await self._get("imageversion/create", diffid=diff_id, game_build=f'"{build}"', **options)
         self._lines.append(f"{image_id} deployed")
 
     async def _poll(self, path: str, **query: Any) -> None:
-        while not self._is_over(await self._get(path, **query)):
+        while not self._is_over(await self._get(path, **query)):  # noqa: ASYNC110 - as users write it
             await asyncio.sleep(self._pause)
 
     def _is_over(self, job: dict[str, Any]) -> bool:
@@ -117,7 +117,6 @@ class EarlyBuildTool(_BuildTool):
     """Releases all images at once, polls every 3 s until the word Completed, and reports errors as successes."""
 
     _pause = 3.0
-    _options = {"force": 0, "full": 1}
 
     async def run(self, image_ids: Sequence[int], build: str) -> None:
         """Release images side by side on one build machine."""
@@ -126,7 +125,7 @@ class EarlyBuildTool(_BuildTool):
 
     async def _try_to_release(self, image_id: int, build: str) -> None:
         with suppress(ProgramError):
-            await self._release(image_id, build)
+            await self._release(image_id, build, force=0, full=1)
             return
         self._lines.append(f"{image_id} deployed")
 
@@ -141,9 +140,8 @@ class LaterBuildTool(_BuildTool):
 
     async def run(self, image_id: int, build: str, *, full: bool = False) -> None:
         """Release one image."""
-        self._options = {"force": 1, "full": int(full)}
         async with self._http:
-            await self._release(image_id, build)
+            await self._release(image_id, build, force=1, full=int(full))
 
     def _is_over(self, job: dict[str, Any]) -> bool:
         if job["jobstatename"] not in ("Completed", "Failed"):
