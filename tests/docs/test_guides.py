@@ -29,7 +29,7 @@ from clanforge_async.cli.app import parse
 from clanforge_async.cli.output.jsonl import JsonLinesOutput
 from clanforge_async.cli.simulate import _add_jobs
 from clanforge_async.refs import EPOCH
-from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, add_demo_pipeline
+from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
 PAGES = [Document(f"{name}.md") for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "examples/README")]
 DESIGN_NOTES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs" / "design").glob("*.md"))]
@@ -56,9 +56,8 @@ def log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> No
 
 
 async def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connect every client of the test to the jobs and images of ``clanforge simulate``, on the loop's clock."""
+    """Connect every client of the test to the jobs of ``clanforge simulate``, on the loop's clock."""
     simulated = Simulator(clock=server_now)
-    add_demo_pipeline(simulated)
     _add_jobs(simulated)
     await asyncio.sleep(1)  # virtual seconds: calls come some time after the jobs were created
     monkeypatch.setattr("clanforge_async._http.session.make_pool", lambda _: httpx.ASGITransport(app=simulated.app))
