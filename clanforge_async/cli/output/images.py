@@ -42,8 +42,9 @@ def show_rollout(image_id: int, rollout: ImageRollout, output_options: OutputOpt
 def show_image(image: Image, output_options: OutputOptions) -> None:
     """Show the record of an image."""
     state = "active" if image.active else "inactive"
-    line = f"image {image.id}  {state}  latest version {_cell(image.latest_version_id)}  updated {image.updated_at}"
-    _show({"event": "image", **_fields(image)}, [escape_and_truncate(line)], output_options)
+    version, updated = _cell(image.latest_version_id), _cell(image.updated_at)
+    line = f"image {image.id}  {state}  latest version {version}  updated {updated}"
+    _show({"event": "image", **_fields(image)}, [line], output_options)
 
 
 def show_rejection(rejection: DiffRejection, output_options: OutputOptions, *, reinstall: bool) -> None:
@@ -103,7 +104,7 @@ def _cell(value: object) -> str:
 
 
 def _format_options(options: ImageOptions) -> Iterator[str]:
-    if options.image_id is not None and options.game_id is not None:
+    if options.image_id is not None:
         yield f"image {options.image_id} of game {options.game_id}"
         yield "  not locked" if options.lock is None else f"  locked by {options.lock}"
         yield "  no default source" if options.update_url is None else f"  default source {_cell(options.update_url)}"
