@@ -51,7 +51,7 @@ def _instructions(base_url: str, refs: list[JobRef]) -> Iterator[str]:
     yield f"  export CLANFORGE_SECRET_KEY={DEMO_ACCOUNT.secret_key}"
     yield f"  export CLANFORGE_ACCOUNT_SERVICE_ID={DEMO_ACCOUNT.account_service_id}"
     yield ""
-    for kind in reversed(JobKind):
+    for kind in (JobKind.IMAGE_VERSION, JobKind.IMAGE_DIFF):
         yield f"  clanforge watch {' '.join(str(ref) for ref in refs if ref.kind is kind)}"
     yield "  clanforge image-diff retry 5003 --wait"
     yield "  clanforge image-diff retry 5004   # rejected: the image is locked"
