@@ -72,7 +72,7 @@ def test_a_stale_job_is_highlighted() -> None:
     row, summary = shown([version_view(1, eta=ago(-600), updated_at=ago(11 * 60))])
     assert row.plain.endswith("in 10m00s  11m ago")
     assert "yellow" in str(row.spans)
-    assert summary.plain.endswith(": 1 without news, 1 running")
+    assert summary.plain.endswith(": 1 not updated for 10m, 1 running")
 
 
 def test_a_result_replaces_the_estimate() -> None:
@@ -82,9 +82,9 @@ def test_a_result_replaces_the_estimate() -> None:
     squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))
     late = finished_view(timed_out_result(JobRef.image_version(4)))
     lines = [line.plain for line in shown([completed, failed, squashed, late])]
-    assert lines[0] == f"image-version/1  Completed  {'━' * 30}  100%  93.4 s, 7 polls"
+    assert lines[0] == f"image-version/1  Completed  {'━' * 30}  100%  93.4 s"
     assert lines[1] == r"image-version/2  Failed     disk\x1b[2J full"
-    assert lines[2] == "image-version/3  Squashed   93.4 s, 7 polls"
+    assert lines[2] == "image-version/3  Squashed   93.4 s"
     assert lines[3].startswith("image-version/4  timeout    timed out")
     assert lines[4] == "4 jobs, 4m05s: 1 failed, 1 squashed, 1 timeout, 1 completed"
 
@@ -105,7 +105,7 @@ def test_the_most_important_rows_are_shown_and_the_rest_is_counted(count: int) -
         ["image-version/8", "Running"],
         ["image-version/2", "Running"],
     ]
-    assert lines[-2].endswith(f"{count // 10} queued, 1 waiting, 1 completed")
+    assert lines[-2].endswith(f"{count // 10} queued, 1 not polled yet, 1 completed")
     assert lines[-2].startswith(f"… and {count - 9} more: ")
     assert lines[-1].startswith(f"{count} jobs, 4m05s: 1 failed, ")
 

@@ -8,9 +8,9 @@ from attrs import Factory, field, frozen
 
 from clanforge_async import Job, JobRef, JobState, WatchResult
 from clanforge_async.cli.errors import outcome
-from clanforge_async.cli.output.plain import format_state
+from clanforge_async.cli.output.plain import NOT_POLLED, format_state
 
-_STALE_AFTER = timedelta(minutes=10)
+STALE_AFTER = timedelta(minutes=10)
 """Time without an update after which a running job is highlighted: longer than a server's steps usually take."""
 _OVERDUE_AFTER = timedelta(minutes=1)
 """Time after the ETA from which a job is highlighted."""
@@ -20,7 +20,7 @@ def _title(view: JobView) -> str:
     ended = None if view.result is None else outcome(view.result.error)
     if ended in {"timeout", "error"}:
         return ended
-    return "waiting" if view.job is None else format_state(view.job)
+    return NOT_POLLED if view.job is None else format_state(view.job)
 
 
 def _is_over(view: JobView) -> bool:
@@ -68,7 +68,7 @@ class JobView:
 
     def is_stale(self, now: datetime) -> bool:
         """Whether the job runs and has not been updated for 10 minutes."""
-        return self.is_running and self.age(now) >= _STALE_AFTER
+        return self.is_running and self.age(now) >= STALE_AFTER
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether the ETA was at least a minute ago."""

@@ -5,8 +5,8 @@ Columns are declared in `_COLUMNS`, in the order in which they are drawn.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
 
@@ -20,13 +20,15 @@ from clanforge_async.cli.formatting import (
     format_counts,
     format_duration,
     format_job_count,
+    format_local_time,
     format_short_duration,
+    format_time_left,
     style_of,
 )
-from clanforge_async.cli.output.job_view import JobView
-from clanforge_async.cli.output.plain import format_effort
+from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 
 _BAR_WIDTHS = range(6, 31)
+_MAX_WARNING_LINES = 6
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
 _HIGHLIGHT = "bold yellow"
 _WIDE_TERMINAL = 60
@@ -40,6 +42,7 @@ def render_live_table(
     now: datetime,
     width: int,
     height: int,
+    warning: str = "",
     ascii_only: bool = False,
 ) -> list[Text]:
     """Return the lines of the table, at least one fewer than the terminal has, unless it has only one.
@@ -53,9 +56,11 @@ def render_live_table(
         now: Time to show.
         width: Width of the terminal, in columns.
         height: Height of the terminal, in lines.
+        warning: What is wrong with the API, for the lines below the summary; empty: nothing.
         ascii_only: The terminal's encoding has no other characters.
     """
-    room = max(height - 2, 0)
+    warnings = _wrap_warning(warning, width, max(height - 2, 0))
+    room = max(height - 2 - len(warnings), 0)
     shown, hidden = list(views), list[JobView]()
     if len(views) > room:
         by_priority = sorted(views, key=lambda view: view.sort_key)
@@ -63,7 +68,7 @@ def render_live_table(
     lines = _rows(shown, now, width, ascii_only=ascii_only)
     if hidden and room:
         lines.append(Text(f"{_ellipsis(ascii_only=ascii_only)} and {len(hidden)} more: {_counts(hidden)}", "dim"))
-    lines.append(_summary(views, start, now))
+    lines += [_summary(views, start, now), *warnings]
     return [_truncate(line, width, ascii_only=ascii_only) for line in lines]
 
 
@@ -78,20 +83,12 @@ def _min_bar(view: JobView, _now: datetime) -> str | None:
 def _eta(view: JobView, now: datetime) -> str | None:
     if view.job is None or view.job.eta is None or view.is_over:
         return None
-    with suppress(OverflowError, OSError):  # datetime.max has no local time in some zones
-        local = view.job.eta.astimezone()
-        return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%a %H:%M}"
-    return ""
+    return format_local_time(view.job.eta, now)
 
 
 def _time_left(view: JobView, now: datetime) -> str | None:
     left = view.time_left(now)
-    if left is None:
-        return None
-    seconds = left.total_seconds()
-    if abs(seconds) < 1:
-        return "due now"
-    return f"in {format_duration(seconds)}" if seconds > 0 else f"overdue {format_short_duration(-seconds)}"
+    return None if left is None else format_time_left(left.total_seconds())
 
 
 def _age(view: JobView, now: datetime) -> str | None:
@@ -189,7 +186,7 @@ def _progress_bar(view: JobView, width: int, *, ascii_only: bool) -> Text:
 def _result(result: WatchResult) -> Text:
     """Return why the job has not completed, or what the watch took; it replaces the columns about the future."""
     reason = result.error.job.error if isinstance(result.error, JobFailedError) else result.error
-    return Text(format_effort(result), "dim") if reason is None else Text(escape_and_truncate(str(reason)))
+    return Text(f"{result.elapsed:.1f} s", "dim") if reason is None else Text(escape_and_truncate(str(reason)))
 
 
 def _summary(views: Sequence[JobView], start: datetime, now: datetime) -> Text:
@@ -197,11 +194,19 @@ def _summary(views: Sequence[JobView], start: datetime, now: datetime) -> Text:
     line = Text(f"{format_job_count(len(views))}, {elapsed}: ", "bold")
     for count, description in (
         (sum(view.is_overdue(now) for view in views), "overdue"),
-        (sum(view.is_stale(now) for view in views), "without news"),
+        (
+            sum(view.is_stale(now) for view in views),
+            f"not updated for {format_short_duration(STALE_AFTER.total_seconds())}",
+        ),
     ):
         if count:
             line.append(f"{count} {description}", _HIGHLIGHT).append(", ")
     return line.append(_counts(views), "not bold")
+
+
+def _wrap_warning(warning: str, width: int, room: int) -> list[Text]:
+    lines = textwrap.wrap(warning, max(width, 1))
+    return [Text(line, "bold red") for line in lines[: min(room, _MAX_WARNING_LINES)]]
 
 
 def _counts(views: Sequence[JobView]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Self
 
 from clanforge_async import Job, JobRef, WatchResult
-from clanforge_async.cli.formatting import format_counts, format_duration, format_job_count, print_err
+from clanforge_async.cli.formatting import format_counts, format_duration, format_job_count
+from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.files import write_or_warn
 from clanforge_async.cli.output.job_states import JobStates, sort_by_severity
 from clanforge_async.cli.output.timeline import (
     Axis,
@@ -26,27 +26,25 @@ from clanforge_async.cli.output.timeline import (
 )
 
 
-class ReportOutput:
+class ReportOutput(Output):
     """Writes the report at the end of the watch, even if that was interrupted.
 
     Args:
         refs: Jobs that will be watched.
         path: File to write.
+        api: The API.
     """
 
-    def __init__(self, refs: Sequence[JobRef], path: Path) -> None:
+    def __init__(self, refs: Sequence[JobRef], path: Path, api: ApiMonitor | None = None) -> None:
+        self._api = api
         self._jobs = {ref: JobStates(ref) for ref in refs}
         self._path = path
         self._start = datetime.now(UTC)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        try:
-            write_atomically(self._path, render_report(list(self._jobs.values()), self._start, datetime.now(UTC)))
-        except OSError as error:  # only a warning: the exit status tells how the jobs ended
-            print_err(f"warning: the report could not be written: {error}")
+        write_or_warn(
+            self._path, render_report(list(self._jobs.values()), self._start, datetime.now(UTC)), "the report"
+        )
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events count
         """Add a snapshot to the job's states."""
@@ -89,24 +87,6 @@ def render_report(jobs: Sequence[JobStates], start: datetime, now: datetime) -> 
         ),
         rows="".join(map(_render_row, ordered)),
     )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file in one step: a reader sees the old content or the new one, even after a crash.
-
-    Raises:
-        OSError: Writing failed; the old file is unchanged.
-    """
-    # In the same folder, since a rename replaces a file only within a file system. Not by tempfile: its files are
-    # readable by their owner alone.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
 
 
 def _render_row(job: JobStates) -> str:
