@@ -207,10 +207,10 @@ def parse_image_version_job(image_version_id: int | None, payload: Mapping[str, 
 def _make_writers() -> dict[JobKind, Callable[[Any], dict[str, Any]]]:
     converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(type(EPOCH), lambda moment: (moment - EPOCH) // timedelta(seconds=1))
-    return {
-        kind: make_dict_unstructure_fn(parser.cls, converter, **{**parser.fields, "state": _NOT_SENT})
-        for kind, parser in _PARSERS.items()
+    fields: dict[JobKind, dict[str, Any]] = {
+        kind: {**parser.fields, "state": _NOT_SENT} for kind, parser in _PARSERS.items()
     }
+    return {kind: make_dict_unstructure_fn(_PARSERS[kind].cls, converter, **fields[kind]) for kind in fields}
 
 
 _WRITERS = _make_writers()

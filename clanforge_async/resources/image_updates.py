@@ -5,24 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 from clanforge_async._codec.jobs import parse_image_update_job
-from clanforge_async._http.request import ApiRequest, ApiResponse
-from clanforge_async._http.session import Session
+from clanforge_async._http.request import ApiRequest
 from clanforge_async._validation import positive_id, text
-from clanforge_async.errors import OutcomeUnknownError
 from clanforge_async.jobs import ImageUpdateJob
-from clanforge_async.refs import JobRef
-from clanforge_async.resources.base import Resource, was_processed
-from clanforge_async.resources.images import Images
-from clanforge_async.resources.outcomes import find_candidate
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_update_status
 
 
-class ImageUpdates(Resource):
+class ImageUpdates(JobCalls):
     """Image updates, as ``client.image_updates``."""
-
-    def __init__(self, session: Session, images: Images) -> None:
-        super().__init__(session)
-        self._images = images
 
     async def create(
         self, image_id: int, machine_id: int, description: str, source: str | None = None
@@ -56,13 +48,7 @@ class ImageUpdates(Resource):
             params["url"] = text(source, "source")
         path = f"{API}/imageupdate/create"
         request = ApiRequest(path, partial(parse_image_update_job, None), params, idempotent=False)
-        response = await self._send_once(request)
-        if isinstance(response, ApiResponse):
-            return response.value
-        if was_processed(response):
-            raise response
-        candidate = await find_candidate(self._session, self._images, image_id, request, response)
-        raise OutcomeUnknownError(call="image_updates.create", candidate=candidate) from response
+        return await self._create_locking(request, JobKind.IMAGE_UPDATE, image_id)
 
     async def retry(self, update_id: int) -> ImageUpdateJob:
         """Start the update again ("Image update retry").
