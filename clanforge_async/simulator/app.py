@@ -160,11 +160,15 @@ class _Endpoint:
     def _call(self, request: requests.Request, target: int | None, now: float, previous_run: bool) -> Call:
         signed = SignedRequest(path=request.url.path, query=request.url.query, headers=request.headers)
         account_service_id = request.path_params.get("account_service_id", request.query_params.get("accountserviceid"))
+        account = identify(self._jobs.accounts, signed, account_service_id, now)
+        parameters = Parameters(request.query_params)
+        if request.url.path == self.route.query_path:
+            target = parameters.id(str(self.route.id_parameter))
         return Call(
             route=self.route,
             id=target,
-            parameters=Parameters(request.query_params),
-            account=identify(self._jobs.accounts, signed, account_service_id, now),
+            parameters=parameters,
+            account=account,
             has_token=signed.scheme == "bearer",
             jobs=self._jobs,
             pipeline=self._pipeline,

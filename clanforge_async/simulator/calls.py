@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from clanforge_async.simulator.parameters import Parameters
     from clanforge_async.simulator.pipeline import Pipeline
 
-_MAX_UNIX_TIME = 253_402_300_799
-"""The last second of the year 9999."""
+_LAST_SECOND = 253_402_300_799
+"""The last Unix second of the year 9999."""
 
 
 @frozen
@@ -171,12 +171,10 @@ def create_version(call: Call) -> dict[str, Any]:
 
 
 def _install_options(call: Call) -> InstallOptions:
-    timeout = call.parameters.optional_number("disable_timeout", maximum=_MAX_UNIX_TIME)
-    percentage = call.parameters.optional_number("disable_percentage", maximum=100)
+    timeout = call.parameters.optional_integer("disable_timeout", _LAST_SECOND)
+    percentage = call.parameters.optional_decimal("disable_percentage", 100)
     if (timeout is None) != (percentage is None):
         raise RequestRefusedError(400, "disable_timeout and disable_percentage: give both or neither")
-    if timeout is not None and not timeout.is_integer():
-        call.parameters.refuse("disable_timeout")
     return InstallOptions(
         restart=call.parameters.flag("restart"),
         starts_at=_start_of_installs(call),
@@ -192,10 +190,7 @@ def _start_of_installs(call: Call) -> float | None:
     # The pages of the host that takes tokens know nothing but a number.
     if text == "NOW()" and not call.has_token:
         return call.now
-    starts_at = call.parameters.optional_number("install_at", maximum=_MAX_UNIX_TIME)
-    if starts_at is None or not starts_at.is_integer():
-        call.parameters.refuse("install_at")
-    return starts_at
+    return call.parameters.optional_integer("install_at", _LAST_SECOND)
 
 
 def list_installs(call: Call) -> bytes:

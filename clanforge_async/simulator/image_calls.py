@@ -12,6 +12,8 @@ from clanforge_async.simulator.images import REGIONS
 from clanforge_async.simulator.installs import rollout_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clanforge_async.simulator.calls import Call
     from clanforge_async.simulator.images import Game, Image
 
@@ -71,19 +73,18 @@ def set_active(call: Call) -> dict[str, Any]:
     image = _image_of_path(call)
     active = call.parameters.flag("active")
     image.active, image.updated = active, call.now
-    return {
-        "image": {
-            "active": int(image.active),
-            "created_at": _time(image.created),
-            "created_by": _USER_ID,
-            "gameversionid": image.game_version_id,
-            "imageid": image.id,
-            "latestversionid": image.version,
-            "path": image.path,
-            "updated_at": _time(image.updated),
-            "updated_by": _USER_ID,
-        }
+    fields = {
+        "active": int(image.active),
+        "created_at": _time(image.created),
+        "created_by": _USER_ID,
+        "gameversionid": image.game_version_id,
+        "imageid": image.id,
+        "latestversionid": image.version,
+        "path": image.path,
+        "updated_at": _time(image.updated),
+        "updated_by": _USER_ID,
     }
+    return fields if image.quirks.flattens_images else {"image": fields}
 
 
 def _image_of_path(call: Call) -> Image:
@@ -101,16 +102,17 @@ def _time(seconds: float) -> str:
 def rollout(call: Call) -> dict[str, Any]:
     """Image status: the number of machines in each state of the rollout, on request by fleet and region."""
     image = _image_of_path(call)
-    detail = call.parameters.word("detail", default=False)
+    states = ("pending", "completed") if image.quirks.omits_failed_machines else ("pending", "failed", "completed")
     regions = rollout_of(image)
-    total = _counts(sum(regions.values(), Counter[str]()))
-    if not detail:
+    total = _counts(sum(regions.values(), Counter[str]()), states)
+    if not call.parameters.word("detail", default=False):
         return total
     by_region = {
-        str(number + 1): {"name": REGIONS[number]} | _counts(counts) for number, counts in sorted(regions.items())
+        str(number + 1): {"name": REGIONS[number]} | _counts(counts, states)
+        for number, counts in sorted(regions.items())
     }
     return total | {"fleets": {str(image.id * 10): total | {"regions": by_region}} if by_region else {}}
 
 
-def _counts(counts: Counter[str]) -> dict[str, Any]:
-    return {f"{state}_machines": counts[state] for state in ("pending", "failed", "completed")}
+def _counts(counts: Counter[str], states: Iterable[str]) -> dict[str, Any]:
+    return {f"{state}_machines": counts[state] for state in states}

@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 
 from clanforge_async.jobs import JobState
 from clanforge_async.refs import JobRef
+from clanforge_async.simulator.payloads import Quirks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +110,7 @@ class Image:
         allocations: Number of its servers that are allocated.
         update_url: Its default source, if any.
         last_full: Whether its latest version is a full one.
+        quirks: The way in which it is written as JSON.
         game_build: The name of its latest build, if one was given.
         deployed: The id of the version that the rollout counts are about.
         diff: The open diff, which locks it.
@@ -128,6 +130,7 @@ class Image:
     allocations: int = 0
     update_url: str | None = None
     last_full: bool = False
+    quirks: Quirks = field(factory=Quirks)
     game_build: str | None = None
     deployed: int = field(init=False)
     diff: JobRecord | None = None

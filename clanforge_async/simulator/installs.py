@@ -45,7 +45,7 @@ class InstallOptions:
 
     restart: bool
     starts_at: float | None
-    disable_timeout: float | None = None
+    disable_timeout: int | None = None
     disable_percentage: float | None = None
 
 
@@ -114,11 +114,8 @@ class Installs:
             raise RequestRefusedError(404, "not found")
         if install.image.game.account != account:
             raise RequestRefusedError(403, "forbidden")
-        state = install.task.state_at(now)
-        if state > JobState.PENDING:
-            raise RequestRefusedError(
-                400, f"install {job_id} is {state.name.lower()}: only a waiting one can be queued"
-            )
+        if install.is_queued or install.task.state_at(now).is_terminal:
+            raise RequestRefusedError(400, f"install {job_id} does not wait to be queued")
         if mirroring is (install.server is not None):
             raise RequestRefusedError(400, f"install {job_id} has another value of mirroring")
         return install, self._start(install, 0.0, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INTEGER = re.compile(r"[0-9]{1,18}", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _FLAGS = {"0": False, "1": True}
 _WORDS = {"false": False, "true": True}
 
@@ -64,18 +63,26 @@ class Parameters:
         """Return a flag written as ``true`` or ``false``; without a default it is required."""
         return self._choice(name, _WORDS, default)
 
-    def optional_number(self, name: str, *, maximum: float = math.inf) -> float | None:
+    def optional_integer(self, name: str, maximum: int) -> int | None:
+        """Return an integer from 0 to the maximum; None if it is missing."""
+        number = self._optional_number(name, _INTEGER, maximum)
+        return None if number is None else int(number)
+
+    def optional_decimal(self, name: str, maximum: float) -> float | None:
         """Return a number from 0 to the maximum; None if it is missing."""
-        text = self._query.get(name)
-        if not text:
-            return None
-        if not _NUMBER.fullmatch(text) or float(text) > maximum:
-            self.refuse(name)
-        return float(text)
+        return self._optional_number(name, _DECIMAL, maximum)
 
     def refuse(self, name: str) -> NoReturn:
         """Refuse the request for a malformed parameter."""
         raise RequestRefusedError(400, f"malformed parameter: {name}")
+
+    def _optional_number(self, name: str, form: re.Pattern[str], maximum: float) -> float | None:
+        text = self._query.get(name)
+        if not text:
+            return None
+        if not form.fullmatch(text) or float(text) > maximum:
+            self.refuse(name)
+        return float(text)
 
     def _choice(self, name: str, choices: Mapping[str, bool], default: bool | None) -> bool:
         if default is not None and not self._query.get(name):

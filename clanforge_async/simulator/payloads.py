@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Quirks:
     """Deviations of a job's JSON from the vendor's documentation. By default none: absent values are null.
 
+    The last two are of an image's JSON.
+
     Attributes:
         names_only: The state has a name but no number.
         short_names: The completed state is named ``Complete``.
@@ -27,6 +29,8 @@ class Quirks:
         adds_fields: Undocumented fields are added.
         omits_empty_maps: A diff's maps are left out if they are empty.
         omits_update_id: The responses to an update's status and retry have no ``updateid``.
+        omits_failed_machines: A rollout has no ``failed_machines``, as on the legacy page.
+        flattens_images: The fields of an image are not inside of ``image``.
     """
 
     names_only: bool = False
@@ -36,6 +40,8 @@ class Quirks:
     adds_fields: bool = False
     omits_empty_maps: bool = False
     omits_update_id: bool = False
+    omits_failed_machines: bool = False
+    flattens_images: bool = False
 
     @classmethod
     def random(cls, rng: Random) -> Self:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from clanforge_async.simulator.auth import Account
     from clanforge_async.simulator.jobs import JobStore
+    from clanforge_async.simulator.payloads import Quirks
     from clanforge_async.simulator.tasks import Scriptable
 
 _PATHS = ("bin/server", "bin/server.so", "maps/harbour.pak", "maps/quarry.pak", "server.cfg", "version.txt")
@@ -69,6 +70,7 @@ class PipelineSetup:
         update_url: str | None = None,
         last_full: bool = False,
         mirrors: int = 0,
+        quirks: Quirks | None = None,
     ) -> None:
         """Add an image with one version, which all its machines run.
 
@@ -82,6 +84,7 @@ class PipelineSetup:
             update_url: Its default source.
             last_full: Whether its version is a full one.
             mirrors: The number of mirrors that new versions are copied to.
+            quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
 
         Raises:
             ValueError: The image exists, or the default source is no source URL.
@@ -108,6 +111,7 @@ class PipelineSetup:
             allocations=allocations,
             update_url=update_url,
             last_full=last_full,
+            quirks=quirks or self._tasks.random_quirks(f"{self._seed}/image/{id}"),
         )
 
     def add_build_machine(
@@ -183,6 +187,18 @@ class PipelineSetup:
             disabled=frozenset(server.name for server in image.servers if server.disabled),
         )
 
+    def files_on(self, machine_id: int, image_id: int) -> Mapping[str, object]:
+        """Return a build machine's files of an image, by path.
+
+        Raises:
+            LookupError: There is no such machine or image.
+        """
+        image = self._image(image_id)
+        if machine_id not in self._pipeline.machines:
+            msg = f"there is no build machine {machine_id}"
+            raise LookupError(msg)
+        return self._pipeline.machines[machine_id].files_of(image)
+
     def _image(self, image_id: int) -> Image:
         self._pipeline.advance(self.clock())
         image = self._pipeline.images.get(image_id)
@@ -206,7 +222,7 @@ def as_run(run: Run | str) -> Run:
 
 def _check_new(known: Mapping[int, object], new_id: int, noun: str) -> None:
     if new_id in known:
-        msg = f"there is a {noun} {new_id} already"
+        msg = f"{noun} {new_id} exists already"
         raise ValueError(msg)
 
 

@@ -249,7 +249,8 @@ def _or_default(option: T | None, default: T) -> T:
 
 def cut_short(schedule: RunSchedule, state: JobState, now: float, error: str | None = None) -> RunSchedule:
     """Return the schedule of a run that ends now in another state than planned."""
-    past = tuple(change for change in schedule.changes if change.since <= now)
+    # At the moment of its creation a run shows its first state.
+    past = () if now <= schedule.created else (change for change in schedule.changes if change.since <= now)
     return evolve(schedule, changes=(*past, StateChange(now, state)), error=error)
 
 

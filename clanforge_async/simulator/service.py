@@ -79,7 +79,6 @@ class Simulator(PipelineSetup):
         self.accounts: tuple[Account, ...] = tuple(accounts)
         self.faults: Faults = Faults(seed)
         self.requests: RequestLog = RequestLog()
-        self._quirks = quirks
         jobs = JobStore(self.accounts)
         super().__init__(jobs, clock, speed=speed, seed=seed, quirks=quirks, policies=policies)
         self.app: ASGIApp = make_app(jobs, self._pipeline, self.faults, self.requests, clock)
@@ -247,15 +246,12 @@ class Simulator(PipelineSetup):
             seed=f"{self._seed}/{ref}",
             speed=self.speed,
             runs=runs,
-            quirks=quirks or self._default_quirks(ref),
+            quirks=quirks or self._tasks.random_quirks(f"{self._seed}/{ref}"),
             **fields,
         )
         record.start_run(self.clock())
         self._jobs.records[ref] = record
         return ref
-
-    def _default_quirks(self, ref: JobRef) -> Quirks:
-        return Quirks.random(self._rng(ref, "habits")) if self._quirks else Quirks()
 
     def _rng(self, ref: JobRef, purpose: str) -> random.Random:
         # A purpose is part of the seed: another word for it would change what existing seeds give.

@@ -58,7 +58,7 @@ class TaskFactory:
             seed=seed,
             speed=self._speed,
             runs=(run or self._scripted(script) or _random_run(_DURATIONS[script], seed),),
-            quirks=self._random_quirks(seed),
+            quirks=self.random_quirks(seed),
         )
         self._jobs.records[record.ref] = record
         return record
@@ -70,6 +70,11 @@ class TaskFactory:
     def new_uninstall(self) -> Task:
         """Create the task that brings a build machine's files back."""
         return self._new_task(None, _UNINSTALL_DURATION)
+
+    def random_quirks(self, seed: str) -> Quirks:
+        """Return the quirks of a job or an image: drawn at random, or none."""
+        rng = random.Random(f"{seed}/habits")  # noqa: S311 - repeatable by design
+        return Quirks.random(rng) if self._quirks else Quirks()
 
     def add_scripted_run(self, record: JobRecord) -> None:
         """Let the next scripted run, if any, be a job's next one, unless it has runs of its own left."""
@@ -84,16 +89,12 @@ class TaskFactory:
             seed=seed,
             speed=self._speed,
             runs=(scripted or _random_run(durations, seed),),
-            quirks=self._random_quirks(seed),
+            quirks=self.random_quirks(seed),
         )
 
     def _scripted(self, kind: Scriptable) -> Run | None:
         runs = self._scripts[kind]
         return runs.popleft() if runs else None
-
-    def _random_quirks(self, seed: str) -> Quirks:
-        rng = random.Random(f"{seed}/habits")  # noqa: S311 - repeatable by design
-        return Quirks.random(rng) if self._quirks else Quirks()
 
 
 def _random_run(durations: tuple[float, float], seed: str) -> Run:
