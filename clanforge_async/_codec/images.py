@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from attrs import evolve
+
 from clanforge_async._codec.jobs import JOB_FIELDS, StatusParser
-from clanforge_async._codec.objects import ObjectParser, json_field
+from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field
 from clanforge_async._codec.values import (
     optional,
     parse_bool,
@@ -73,6 +75,7 @@ _OPTIONS = ObjectParser(
     ImageOptions,
     "list of image options",
     {
+        **dict.fromkeys(("game_id", "image_id", "lock"), NOT_SENT),
         "update_url": json_field("update_url", optional(parse_text)),
         "games": json_field("games", _by_id("gameid", lambda item: _parse_name(item.get("name")))),
         "images": json_field("images", _by_id("imageid", _parse_image_entry)),
@@ -90,9 +93,9 @@ def parse_image_options(game_id: int | None, image_id: int | None, payload: Mapp
         payload: The JSON object.
     """
     if image_id is None:
-        return _OPTIONS.parse({"games": _ABSENT, **payload, "lock": None}, payload)
-    asked_for = {"game_id": game_id, "image_id": image_id, "lock": _parse_lock(payload)}
-    return _OPTIONS.parse({"games": _ABSENT, "images": _ABSENT, **payload, **asked_for}, payload)
+        return _OPTIONS.parse({"games": _ABSENT, **payload}, payload)
+    options = _OPTIONS.parse({"games": _ABSENT, "images": _ABSENT, **payload}, payload)
+    return evolve(options, game_id=game_id, image_id=image_id, lock=_parse_lock(payload))
 
 
 def _parse_lock(payload: Mapping[str, Any]) -> JobRef | None:
