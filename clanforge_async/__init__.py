@@ -53,6 +53,7 @@ if typing.TYPE_CHECKING:
         JobState,
     )
     from clanforge_async.refs import JobKind, JobRef
+    from clanforge_async.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -81,6 +82,7 @@ __all__ = [
     "ConfigurationError",
     "DiffRejection",
     "FleetRollout",
+    "GoogleSource",
     "Image",
     "ImageDiffDetails",
     "ImageDiffJob",
@@ -108,8 +110,10 @@ __all__ = [
     "ReinstallJob",
     "RequestTimeoutError",
     "RetryOutcomeUnknownError",
+    "S3Source",
     "ServerError",
     "StaleJobError",
+    "SteamSource",
     "StragglerPolicy",
     "TransportError",
     "WatchClosedError",
@@ -135,6 +139,7 @@ _HOMES = {
     "DiffRejection": "images",
     "FleetRollout": "images",
     "Image": "images",
+    "GoogleSource": "sources",
     "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
     "ImageEntry": "images",
@@ -161,9 +166,11 @@ _HOMES = {
     "ReinstallJob": "images",
     "RequestTimeoutError": "errors",
     "RetryOutcomeUnknownError": "errors",
+    "S3Source": "sources",
     "ServerError": "errors",
     "StaleJobError": "_watching.results",
     "StragglerPolicy": "images",
+    "SteamSource": "sources",
     "TransportError": "errors",
     "WatchClosedError": "_watching.results",
     "WatchResult": "_watching.results",

@@ -11,13 +11,18 @@ from clanforge_async.jobs import ImageUpdateJob
 from clanforge_async.refs import JobKind, JobRef
 from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_update_status
+from clanforge_async.sources import Source
 
 
 class ImageUpdates(JobCalls):
     """Image updates, as ``client.image_updates``."""
 
     async def create(
-        self, image_id: int, machine_id: int, description: str, source: str | None = None
+        self,
+        image_id: int,
+        machine_id: int,
+        description: str,
+        source: Source | str | None = None,
     ) -> ImageUpdateJob:
         """Start an image update: the build machine pulls the files of a build ("Image update create").
 
@@ -45,7 +50,7 @@ class ImageUpdates(JobCalls):
             "desc": text(description, "description"),
         }
         if source is not None:
-            params["url"] = text(source, "source")
+            params["url"] = source.url() if isinstance(source, Source) else text(source, "source")
         path = f"{API}/imageupdate/create"
         request = ApiRequest(path, partial(parse_image_update_job, None), params, idempotent=False)
         return await self._create_locking(request, JobKind.IMAGE_UPDATE, image_id)
