@@ -19,6 +19,7 @@ except ModuleNotFoundError as _missing:
     raise ImportError(MISSING_EXTRA) from _missing
 
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.builds import Builds
 from clanforge_async.simulator.demo import add_demo_pipeline
 from clanforge_async.simulator.fault_injection import FaultRule, Faults
 from clanforge_async.simulator.faults import (
@@ -44,6 +45,7 @@ from clanforge_async.simulator.service import Simulator
 __all__ = [
     "DEMO_ACCOUNT",
     "Account",
+    "Builds",
     "Drop",
     "Envelope",
     "Fault",

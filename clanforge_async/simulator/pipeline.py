@@ -283,9 +283,8 @@ class Pipeline:
             diff.files = diff.machine.files_of(diff.image)
             diff.record.listing = Listing.between(diff.image.files, diff.files)
 
-    def _end_uninstall(self, diff: _Diff, state: JobState, _now: float) -> None:
-        if state is JobState.COMPLETED:
-            diff.machine.files.pop(diff.image.id, None)
+    def _end_uninstall(self, diff: _Diff, _state: JobState, _now: float) -> None:
+        diff.machine.files.pop(diff.image.id, None)
 
     def _end_version(self, version: _Version, state: JobState, now: float) -> None:
         diff, image, options = version.diff, version.diff.image, version.options
