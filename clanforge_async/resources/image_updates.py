@@ -33,11 +33,12 @@ class ImageUpdates(JobCalls):
             image_id: The image to update.
             machine_id: The build machine.
             description: Free text.
-            source: Where the build is, or its URL as text; None: the image's default source.
+            source: The source of the build, or its URL as text, with its parts percent-encoded; None: the image's
+                default source. It is sent percent-encoded once more, as the API demands.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: An id is not positive; the description is blank or holds control characters.
+            ValueError: An id is not positive; a text is blank or holds control characters.
             ImageLockedError: A diff or an update locks the image.
             OutcomeUnknownError: The update may or may not have been created; ``candidate`` is one that may be it.
             APIError: The server refused.

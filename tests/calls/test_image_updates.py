@@ -13,12 +13,15 @@ from support.virtual_time import virtual_time
 
 from clanforge_async import (
     BearerTokenAuth,
+    GoogleSource,
     ImageUpdateJob,
     InvalidResponseError,
     JobKind,
     JobRef,
     JobState,
     JobWatcher,
+    S3Source,
+    SteamSource,
 )
 
 UPDATES = "/cfp/v1/imageupdate"
@@ -45,10 +48,17 @@ async def test_create_sends_the_description_exactly(description: str, sent: str)
     [
         ("s3://key:my%25secret@bucket/dir/", "s3%3A%2F%2Fkey%3Amy%2525secret%40bucket%2Fdir%2F"),
         ("s3://key:a%2Fb@bucket/", "s3%3A%2F%2Fkey%3Aa%252Fb%40bucket%2F"),
-        ("steam://anonymous:@install/90/", "steam%3A%2F%2Fanonymous%3A%40install%2F90%2F"),
+        (S3Source("bucket", "dir", "key", "a/b%c"), "s3%3A%2F%2Fkey%3Aa%252Fb%2525c%40bucket%2Fdir%2F"),
+        (SteamSource(90), "steam%3A%2F%2Fanonymous%3A%40install%2F90%2F"),
+        (
+            GoogleSource("bucket", "dir", {"a": "/"}),
+            "gs%3A%2F%2Fbucket%2Fdir%3Fcredentials%3D%257B%2522a%2522%253A%2522%252F%2522%257D",
+        ),
     ],
 )
-async def test_create_encodes_a_source_once_more(source: str, sent: str) -> None:
+async def test_create_encodes_a_source_once_more(
+    source: S3Source | SteamSource | GoogleSource | str, sent: str
+) -> None:
     """The URL of a source is a parameter like any other: what it has encoded is encoded again."""
     path = await sent_by(
         lambda client: client.image_updates.create(501, 77, "b", source),
