@@ -89,6 +89,10 @@ class Session:
         """Return the present Unix second of the server's clock; None before a response has told it."""
         return None if self._server_clock is None else self._server_clock + asyncio.get_running_loop().time()
 
+    def url_of(self, path: str) -> str:
+        """Return the URL of a call, without its query."""
+        return self._base + path
+
     async def aclose(self) -> None:
         """Close the connections; later requests raise `ConfigurationError`."""
         self._closed = True
@@ -115,7 +119,7 @@ class Session:
         Raises:
             ClanforgeError: The attempt failed.
         """
-        self._ensure_open()
+        self.ensure_open()
         request.sent_at = -math.inf
         raw: RawResponse | None = None
         try:
@@ -137,7 +141,7 @@ class Session:
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
         """Wait for the limiter, sign, and send; several requests if the credentials need them."""
-        url = self._base + request.path
+        url = self.url_of(request.path)
         try:
             async with self._limiter.slot(max_cooldown):
                 http_request = request.http_request or self._build(request)
@@ -202,7 +206,7 @@ class Session:
         self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
         """Exchange one HTTP request for its response; exceptions of the network become errors of this package."""
-        transport = self._ensure_open()
+        transport = self.ensure_open()
         events = HttpcoreEvents()
         extensions = http_request.extensions
         http_request.extensions = {
@@ -278,7 +282,12 @@ class Session:
         if self.observer is not None and request.was_sent:
             self.observer.ended(request, raw, error)
 
-    def _ensure_open(self) -> httpx.AsyncBaseTransport:
+    def ensure_open(self) -> httpx.AsyncBaseTransport:
+        """Return the transport.
+
+        Raises:
+            ConfigurationError: The client is closed, or was first used in another event loop.
+        """
         if self._closed:
             msg = "the client is closed"
             raise ConfigurationError(msg)

@@ -13,7 +13,7 @@ from soak.app_connection import AppConnection
 from soak.fault_kinds import FaultKind
 from soak.records import FaultRecord, RecordFile, RetryRecord
 
-_ROUTES = {(route.kind.replace("-", ""), route.path.rpartition("/")[2]): route for route in Route}
+_ROUTES = {tuple(route.path.split("/")[3::2]): route for route in Route}
 
 
 class ConnectionHandler:
