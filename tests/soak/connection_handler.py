@@ -13,7 +13,7 @@ from soak.app_connection import AppConnection
 from soak.fault_kinds import FaultKind
 from soak.records import FaultRecord, RecordFile, RetryRecord
 
-_ROUTES = {(route.kind.replace("-", ""), route.path.rpartition("/")[2]): route for route in Route}
+_ROUTES = {tuple(route.path.split("/")[3::2]): route for route in Route}
 
 
 class ConnectionHandler:
@@ -91,4 +91,4 @@ class ConnectionHandler:
 
 def _parse_path(path: str) -> tuple[Route, int]:
     _, _, _, resource, job_id, action = path.split("/")
-    return _ROUTES[resource, action], int(job_id)
+    return _ROUTES[(resource, action)], int(job_id)
