@@ -91,4 +91,4 @@ class ConnectionHandler:
 
 def _parse_path(path: str) -> tuple[Route, int]:
     _, _, _, resource, job_id, action = path.split("/")
-    return _ROUTES[resource, action], int(job_id)
+    return _ROUTES[(resource, action)], int(job_id)
