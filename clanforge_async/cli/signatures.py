@@ -90,11 +90,13 @@ def image_diff_retry(
     return run_with_logging(command, verbosity.verbose)
 
 
-def simulate(host: params.Host = "127.0.0.1", port: params.Port = 8080, speed: params.Speed = 1.0) -> Command:
+def simulate(
+    host: params.Host = "127.0.0.1", port: params.Port = 8080, *, simulation: params.SimulationOptions
+) -> Command:
     """Serve a simulated API with a few jobs, until Ctrl-C."""
     from clanforge_async.cli.simulate import simulate  # noqa: PLC0415 - needs the extra 'simulator'
 
-    return simulate(host, port, speed)
+    return simulate(host, port, simulation)
 
 
 def demo(verbosity: Verbosity, report: params.ReportPath = None) -> Command:
