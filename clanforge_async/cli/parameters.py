@@ -126,6 +126,53 @@ Speed = Annotated[
 ]
 
 
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        parser=parsing.parse_count,
+        show_default=False,
+        help="Add N image versions, with ids from 20001 on.",
+    ),
+]
+States = Annotated[
+    str,
+    typer.Option(
+        "--states",
+        metavar="S",
+        help="States of these jobs, with the seconds in each, such as created,running:40,failed.",
+    ),
+]
+FaultNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="NAME[:SHARE]",
+        show_default=False,
+        help="Inject a fault into this share of the requests (default: 1); repeatable. "
+        "NAME: 429, 502, 503, drop, truncate, html, stale, latency=2s.",
+    ),
+]
+
+
+@frozen(kw_only=True)
+class SimulationOptions:
+    """Options of a simulated API.
+
+    Attributes:
+        speed: Speed factor of the jobs.
+        jobs: Number of further image versions.
+        states: States of these jobs.
+        faults: Faults to inject, as text.
+    """
+
+    speed: Speed = 1.0
+    jobs: Jobs = 0
+    states: States = "created,queued:5,running:30,completed"
+    faults: FaultNames = None
+
+
 @frozen(kw_only=True)
 class ConnectionOptions:
     """Options that override the environment.

@@ -101,11 +101,13 @@ def image_update_retry(
     return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
 
-def simulate(host: params.Host = "127.0.0.1", port: params.Port = 8080, speed: params.Speed = 1.0) -> Command:
+def simulate(
+    host: params.Host = "127.0.0.1", port: params.Port = 8080, *, simulation: params.SimulationOptions
+) -> Command:
     """Serve a simulated API with a few jobs, until Ctrl-C."""
     from clanforge_async.cli.simulate import simulate  # noqa: PLC0415 - needs the extra 'simulator'
 
-    return simulate(host, port, speed)
+    return simulate(host, port, simulation)
 
 
 def demo(verbosity: Verbosity, report: params.ReportPath = None) -> Command:

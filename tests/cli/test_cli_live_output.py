@@ -75,10 +75,10 @@ def test_many_jobs_fit_a_terminal_of_any_size() -> None:
     """500 jobs fit the terminal, also after its size changes."""
     terminal = Terminal()
     process = terminal.run(SHOW_500_JOBS)
-    terminal.wait_for("… and 479 more: 478 running, 1 not polled yet")
+    terminal.wait_for("… and 480 more: 479 running, 1 not polled yet")
     terminal.resize(40, 10)
-    terminal.wait_for("… and 493 more")
-    broken = terminal.shown.rindex("479 more")
+    terminal.wait_for("… and 494 more")
+    broken = terminal.shown.rindex("480 more")
     terminal.type(b"\n")
     assert process.wait(20) == 0
     terminal.close()
@@ -157,5 +157,6 @@ def test_the_log_is_printed_above_the_live_table(simulator: Simulator) -> None:
     terminal.close()
     lines = strip_control_codes(terminal.shown)
     warning = next(index for index, line in enumerate(lines) if "warning: image-version/1: unknown state" in line)
-    assert lines[warning + 1].startswith("image-version/1  ")
+    assert lines[warning + 1].startswith("JOB")
+    assert lines[warning + 2].startswith("image-version/1  ")
     assert lines[-2].startswith("1 job, ")

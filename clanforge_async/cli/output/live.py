@@ -41,6 +41,7 @@ class LiveOutput(Output):
         self._views = {ref: JobView(ref) for ref in refs}
         self._failures: list[str] = []
         self._api = api
+        self._is_last = False
         self._resize_hook = ResizeHook(self._console)
         self._live = _Live(
             console=self._console,
@@ -57,6 +58,7 @@ class LiveOutput(Output):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_last = True
         self._live.stop()
         self._console.pop_render_hook()
         for failure in self._failures:
@@ -97,6 +99,7 @@ class LiveOutput(Output):
             list(self._views.values()),
             start=self._start,
             now=now,
+            polls=self._api.requests if self._is_last and self._api is not None else None,
             warning=self._warning(now),
             width=width,
             height=height,
