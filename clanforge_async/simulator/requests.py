@@ -47,7 +47,7 @@ class Route(enum.StrEnum):
 
     @property
     def query_path(self) -> str | None:
-        """Its path if its id is in the query, an undocumented form that users rely on; None: there is none."""
+        """Its path with the id in the query, an undocumented form that users rely on; None if it has no such form."""
         return _QUERY_PATHS.get(self)
 
     @property
