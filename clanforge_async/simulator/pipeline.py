@@ -105,7 +105,7 @@ class _Version:
 
 
 class Pipeline:
-    """All games, images and build machines, and what the jobs do to them.
+    """All games, images and build machines, and the jobs that change them.
 
     Every method takes the server's time, and expects that `advance` has been called with it.
 
@@ -134,7 +134,7 @@ class Pipeline:
         self._diffs: dict[JobRef, _Diff] = {}
 
     def advance(self, now: float) -> None:
-        """Let everything happen that is due by now."""
+        """Handle all events that are due by now."""
         self._events.run_until(now)
 
     def lock_of(self, image: Image, now: float) -> JobRef | None:

@@ -47,7 +47,7 @@ class Route(enum.StrEnum):
 
     @property
     def query_path(self) -> str | None:
-        """Its path with the id in the query, an undocumented form that users rely on; None if it has no such form."""
+        """Its other path, with the id in the query, if there is one. No page documents it, but programs use it."""
         return _QUERY_PATHS.get(self)
 
     @property

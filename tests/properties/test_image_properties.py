@@ -281,7 +281,7 @@ KEYS = [
 VALUES = st.recursive(
     JSON | st.sampled_from([0, 1, 5, 501, "5", "", -1, True, float("inf"), 10**400]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([*KEYS, "5", "x"]), inner, max_size=6),
-    max_leaves=15,
+    max_leaves=8,
 )
 JUNK = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=12)
 
@@ -295,7 +295,7 @@ def fields_at_fault(name: str, junk: Mapping[str, Any]) -> tuple[str, ...] | Non
     return None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(sorted(PARSERS)), JUNK)
 def test_junk_is_read_or_names_its_fields(name: str, junk: dict[str, Any]) -> None:
     """Any object is either read or refused with the names of its fields; no other exception leaves a parser."""

@@ -117,7 +117,7 @@ async def test_an_image_is_activated_and_deactivated(pipeline: SimulatedPipeline
 async def test_refusals(
     pipeline: SimulatedPipeline, path: str, query: dict[str, Any], refusal: tuple[int, str]
 ) -> None:
-    """What is malformed is 400, what is unknown 404, and what belongs to another account 403."""
+    """A malformed parameter is 400, an unknown id in a path 404, and a thing of another account 403."""
     assert await pipeline.refused(path, **query) == refusal
 
 

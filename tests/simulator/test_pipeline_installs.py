@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -201,6 +202,32 @@ async def test_a_queued_install_is_not_started_again() -> None:
         await pipeline.ok(f"imageinstall/{entry['jobid']}/queue", mirroring="false")
     pipeline.clock.now = later + 1
     assert states(pipeline) == ["COMPLETED"] * 3
+
+
+async def test_a_replaced_install_never_starts() -> None:
+    """An install that waits for its time stays squashed if a newer one of its machine has replaced it."""
+    pipeline = SimulatedPipeline(image={"machines": ["a"]})
+    later = int(pipeline.clock.now) + 5000
+    await pipeline.released(install_at=later)
+    newer = await pipeline.released(desc="no change")
+    pipeline.clock.now = later + 100
+    assert states(pipeline) == ["SQUASHED", "COMPLETED"]
+    assert pipeline.simulator.image(501).machines == {"a": newer.id}
+    job_id = pipeline.simulator.image(501).installs[0].id
+    message = f"install {job_id} does not wait to be queued"
+    assert await pipeline.refused(f"imageinstall/{job_id}/queue", mirroring="false") == (400, message)
+
+
+async def test_an_image_can_run_on_a_thousand_machines() -> None:
+    """The installs of an image on a thousand machines take no noticeable time."""
+    pipeline = SimulatedPipeline(image={"machines": 1000})
+    await pipeline.released()
+    pipeline.clock.advance(10)
+    before = time.process_time()
+    assert len(await pipeline.installs()) == 1000
+    pipeline.clock.advance(3000)
+    assert await pipeline.rollout() == (0, 0, 1000)
+    assert time.process_time() - before < 5
 
 
 async def test_mirrors_have_installs_of_their_own() -> None:

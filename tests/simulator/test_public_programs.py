@@ -1,4 +1,4 @@
-"""What programs of today's users believe, and what is true."""
+"""Programs in the manner of today's: their beliefs against the truth."""
 
 from __future__ import annotations
 
