@@ -171,7 +171,12 @@ async def test_the_game_of_an_image_is_found_once() -> None:
 async def test_concurrent_calls_share_the_search() -> None:
     """Calls for images of one game at once find that game once."""
     catalogue = Catalogue(game11=[], game12=list(range(501, 511)))
-    async with client_of(catalogue, max_concurrency=10) as client:
+
+    async def answer_later(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0)
+        return catalogue(request)
+
+    async with client_of(unreachable, transport=httpx.MockTransport(answer_later)) as client:
         found = await asyncio.gather(*map(client.images.options, range(501, 511)))
     assert [options.image_id for options in found] == list(range(501, 511))
     assert catalogue.asked.count(None) == 1
