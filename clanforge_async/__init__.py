@@ -7,6 +7,8 @@ import typing
 if typing.TYPE_CHECKING:
     from clanforge_async._codec import job_from_dict, job_to_dict
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
+    from clanforge_async._polling.forecast import JobForecast
+    from clanforge_async._polling.history import JobHistory
     from clanforge_async._polling.strategy import until_eta
     from clanforge_async._version import __version__
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
@@ -71,6 +73,8 @@ __all__ = [
     "InvalidResponseError",
     "Job",
     "JobFailedError",
+    "JobForecast",
+    "JobHistory",
     "JobKind",
     "JobRef",
     "JobSquashedError",
@@ -111,6 +115,8 @@ _HOMES = {
     "InvalidResponseError": "errors",
     "Job": "jobs",
     "JobFailedError": "jobs",
+    "JobForecast": "_polling.forecast",
+    "JobHistory": "_polling.history",
     "JobKind": "refs",
     "JobRef": "refs",
     "JobSquashedError": "jobs",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from attrs import asdict, evolve, frozen
@@ -39,6 +39,17 @@ _MAX_CLOCK_JITTER = 60.0
 
 _MAX_ROUNDING = 1.0
 """Seconds; an update no longer ago may be as recent as the response, since the server counts whole seconds."""
+
+_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+
+_MAX_EXPONENT = 500.0
+"""Maximum of an exponent, to keep within what a float can hold."""
+
+_UNCHANGED = 3.0
+"""Factor of the standard deviation of an ETA that the server has made once and not changed: many are far too early."""
+
+_MAX_RATIO = 1e4
+"""Ratio of an age and a duration beyond which it makes no difference."""
 
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
@@ -93,10 +104,43 @@ def _timestamp(moment: datetime) -> float:
 
 
 @frozen
+class TypicalDuration:
+    """How long runs like this one took: a log-logistic distribution.
+
+    Attributes:
+        seconds: Its median.
+        log_stddev: Standard deviation of the logarithm.
+    """
+
+    seconds: float
+    log_stddev: float
+
+    @property
+    def shape(self) -> float:
+        """The power of time that the odds of having ended follow."""
+        return 1 / (LOGISTIC_SCALE * self.log_stddev)
+
+    def odds(self, age: float) -> float:
+        """Return the odds that a run has ended at an age."""
+        return math.pow(min(age / self.seconds, _MAX_RATIO), self.shape)
+
+    def hazard(self, age: float) -> float:
+        """Return the probability per second that a run ends at an age."""
+        odds = self.odds(age)
+        return self.shape / age * odds / (1 + odds)
+
+    def quantile(self, probability: float, age: float) -> float:
+        """Return the age by which a run that has not ended at an age ends with this probability."""
+        odds = (1 + self.odds(age)) / (1 - probability) - 1
+        return self.seconds * math.pow(odds, 1 / self.shape)
+
+
+@frozen
 class ForecastState:
     """Everything that the forecast keeps of earlier polls.
 
     Attributes:
+        typical: How long runs like this one took; None if that is not known.
         last: The latest sample; None before the first.
         eta: Estimate from the ETAs of this run, or of the wait before it; None before the first.
         is_eta_stable: Whether the last poll showed the same ETA as the one before.
@@ -105,6 +149,7 @@ class ForecastState:
         complete_since: When this run first showed 100 %, by the server's clock.
     """
 
+    typical: TypicalDuration | None = None
     last: Sample | None = None
     eta: Estimate | None = None
     is_eta_stable: bool = False
@@ -119,8 +164,9 @@ class ForecastState:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """Return the state from which `to_dict` made this data."""
-        last = plain["last"]
+        typical, last = plain["typical"], plain["last"]
         return cls(
+            typical=None if typical is None else TypicalDuration(**typical),
             last=None if last is None else Sample(**last),
             eta=_read_estimate(plain["eta"]),
             is_eta_stable=plain["is_eta_stable"],
@@ -142,11 +188,13 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
     last = state.last
     if last is not None and sample.now < last.now:
         if sample.now < last.now - _MAX_CLOCK_JITTER:  # the server's clock was set, so nothing before it compares
-            state, last = ForecastState(), None
+            state, last = ForecastState(typical=state.typical), None
         else:
             sample = evolve(sample, now=last.now)
     if last is not None and _is_new_run(last, sample):
-        state = ForecastState()  # an ETA that was made before the run errs in another way than those made during it
+        state = ForecastState(
+            typical=state.typical
+        )  # an ETA that was made before the run errs in another way than those made during it
     elif last is not None and not sample.is_running:  # updates while a job waits don't make its wait any shorter
         sample = evolve(sample, since=min(last.since, sample.since))
 
@@ -240,6 +288,11 @@ class Forecast:
     scale: float
     slip: float = 0.0
 
+    def quantile(self, probability: float) -> float:
+        """Return the seconds within which a job that has not ended ends with this probability."""
+        odds_of_survival = (1 - probability) / (probability + math.exp(-min(self.seconds / self.scale, _MAX_EXPONENT)))
+        return self.seconds - self.scale * math.log(odds_of_survival)
+
 
 def forecast(state: ForecastState) -> Forecast | None:
     """Return the forecast as of the latest sample; None if neither ETA nor progress says anything."""
@@ -255,6 +308,42 @@ def forecast(state: ForecastState) -> Forecast | None:
     elif state.complete_since is not None:
         remaining.append(RemainingTime(0.0, MIN_STDDEV + last.now - state.complete_since))
     return evolve(_combine(*remaining), slip=slip) if remaining else None
+
+
+@frozen(kw_only=True)
+class JobForecast:
+    """When a job is expected to end, by the server's clock.
+
+    Attributes:
+        p50: The moment by which it ends with a probability of 50 %.
+        p90: The moment by which it ends with a probability of 90 %.
+    """
+
+    p50: datetime
+    p90: datetime
+
+
+def job_forecast(state: ForecastState) -> JobForecast | None:
+    """Return the forecast as of the latest sample; None if neither ETA, progress nor history says anything."""
+    last, eta = state.last, state.eta
+    if last is None:
+        return None
+    if eta is not None and state.is_eta_stable and not eta.line.is_measured:
+        state = evolve(state, eta=evolve(eta, stddev=_UNCHANGED * eta.stddev))
+    expected = forecast(state)
+    if expected is not None:
+        now = last.now
+        return JobForecast(
+            p50=_moment(now + expected.quantile(0.5), last), p90=_moment(now + expected.quantile(0.9), last)
+        )
+    if state.typical is None or not last.is_running:
+        return None
+    p50, p90 = (last.since + state.typical.quantile(share, last.age) for share in (0.5, 0.9))
+    return JobForecast(p50=_moment(p50, last), p90=_moment(p90, last))
+
+
+def _moment(timestamp: float, last: Sample) -> datetime:
+    return datetime.fromtimestamp(min(max(timestamp, last.now), _LATEST), UTC)
 
 
 def _combine(first: RemainingTime, second: RemainingTime | None = None) -> Forecast:

@@ -12,7 +12,7 @@ from functools import cached_property
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._polling.forecast import LOGISTIC_SCALE, Forecast, ForecastState, Sample, forecast
+from clanforge_async._polling.forecast import LOGISTIC_SCALE, Forecast, ForecastState, Sample, TypicalDuration, forecast
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
@@ -34,6 +34,15 @@ _MIN_RELATIVE_PAUSE = 0.005
 
 _DELAY_AFTER_FORECAST = 1.0
 """Seconds after the forecast end by which a poll is made, however uncertain the forecast is, unless it has slipped."""
+
+_TRUST = 0.8
+"""Probability that a job takes as long as its history says."""
+
+_DOUBTFUL_LOG_STDDEV = 0.7
+"""Standard deviation of the logarithm of a duration of which the history is wrong."""
+
+_MAX_GAIN = 2.0
+"""Ratio of a pause by history and one without, at most, so that a wrong history costs little."""
 
 _NET_WORTH_NEAR_END = 0.4
 """Share of its price that a poll just before the forecast end costs; the rest it earns by a sharper forecast."""
@@ -114,11 +123,14 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
     def _pause(self, state: ForecastState, last: Sample) -> float:
         expected, w = forecast(state), self.poll_worth
         if not last.is_running:
-            return max(min(_pause_while_waiting(expected, last.age, w), self.max_waiting), self.min)
-        if expected is None:
-            pause = _pause_without_forecast(last.age, w)
-        else:
+            pause = _pause_while_waiting(expected, state.typical, last.age, w)
+            return max(min(pause, self.max_waiting), self.min)
+        if expected is not None:
             pause = _pause_with_forecast(expected, last.age, w, self.min, self.max)
+        elif state.typical is not None:
+            pause = _pause_by_history(state.typical, last.age, w, self.min)
+        else:
+            pause = _pause_without_forecast(last.age, w)
         return min(max(pause, self.min), self.max)
 
 
@@ -128,13 +140,16 @@ def _has_failed(state: RetryCallState) -> bool:
     return state.outcome is not None and state.outcome.failed
 
 
-def _pause_while_waiting(expected: Forecast | None, age: float, w: float) -> float:
+def _pause_while_waiting(expected: Forecast | None, typical: TypicalDuration | None, age: float, w: float) -> float:
     """Return the pause ``x`` with the lowest cost per second, ``(w + s f x^3 / 6) / x``.
 
     A job that waits has to start before it can end: at the rates ``s`` and ``f``.
     """
     if expected is None:
-        return math.cbrt(3 * w * age * _DURATION_PER_SHARE)
+        duration = _DURATION_PER_SHARE
+        if typical is not None:
+            duration = min(typical.seconds / _FAILING_SHARE, _MAX_GAIN * duration)
+        return math.cbrt(3 * w * age * duration)
     latest = expected.seconds + expected.scale / LOGISTIC_SCALE
     return math.cbrt(3 * w * latest * latest / _FAILING_SHARE)
 
@@ -142,6 +157,20 @@ def _pause_while_waiting(expected: Forecast | None, age: float, w: float) -> flo
 def _pause_without_forecast(age: float, w: float) -> float:
     # A rate of gamma distribution with shape 2 leaves the hazard 2 / (age + duration).
     return max(math.sqrt(w * (age + _TYPICAL_DURATION)), _MIN_RELATIVE_PAUSE * age)
+
+
+def _pause_by_history(typical: TypicalDuration, age: float, w: float, min_pause: float) -> float:
+    """Return the pause by two hazards, weighted by how likely each is: the history's, and that of a wrong history."""
+    doubtful = TypicalDuration(typical.seconds, _DOUBTFUL_LOG_STDDEV)
+    right, wrong = _TRUST / (1 + typical.odds(age)), (1 - _TRUST) / (1 + doubtful.odds(age))
+    share = right / (right + wrong)
+    hazard = (1 - share) * doubtful.hazard(age) + share * _FAILING_SHARE / max(typical.seconds, age)
+    if age >= typical.seconds:
+        hazard += share * typical.hazard(age)
+    else:
+        ahead = Forecast(typical.seconds - age, typical.seconds / typical.shape)
+        hazard += 2 * w / _pause_to_end(ahead, w / share, min_pause) ** 2
+    return min(math.sqrt(2 * w / hazard), _MAX_GAIN * _pause_without_forecast(age, w))
 
 
 def _pause_with_forecast(expected: Forecast, age: float, w: float, min_pause: float, max_pause: float) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.forecast import JobForecast, job_forecast
 from clanforge_async._polling.server_clock import ServerClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
@@ -63,6 +64,12 @@ class PollScheduler:
         job.add(watch)
         watch.start(job.observers, self._leave, job.first_due)
         self._hasten(job, watch.due)
+
+    def forecast(self, ref: JobRef) -> JobForecast | None:
+        """Return the forecast of a job that is polled; None if nothing tells."""
+        job = self._jobs.get((ref.kind, ref.id))
+        forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
+        return next((expected for expected in forecasts if expected is not None), None)
 
     def _leave(self, watch: Watch) -> asyncio.Task[None] | None:
         job = self._jobs[watch.ref.kind, watch.ref.id]

@@ -104,7 +104,7 @@ def _image_diff_retry(
     from clanforge_async.cli.commands import retry  # noqa: PLC0415 - --help needs no event loop
 
     if not wait and (watch_options != WatchOptions() or report):
-        msg = "--timeout, --interval, --fail-fast and --report need --wait"
+        msg = "--timeout, --interval, --history, --fail-fast and --report need --wait"
         raise UsageError(msg)
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
     return run_with_logging(

@@ -175,6 +175,12 @@ Interval = Annotated[
         help="Fixed poll interval (default: adaptive, from ETA and progress).",
     ),
 ]
+HistoryPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--history", metavar="FILE", dir_okay=False, help="Predict ends from the durations in FILE, and add new ones."
+    ),
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails or is squashed.")]
 ReportPath = Annotated[
     Path | None,
@@ -225,18 +231,22 @@ class WatchOptions:
     Attributes:
         timeout: Maximum time to watch, in seconds; None: no limit.
         interval: Seconds between polls; None: the watcher's default strategy.
+        history: File with the durations of ended jobs; None: no history.
         fail_fast: Stop at the first job that fails or is squashed.
     """
 
     timeout: Timeout = None
     interval: Interval = None
+    history: HistoryPath = None
     fail_fast: FailFast = False
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
-        from clanforge_async import JobWatcher  # noqa: PLC0415 - as above
+        from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - as above
 
         options: dict[str, Any] = {} if self.interval is None else {"interval": self.interval}
+        if self.history is not None:
+            options["history"] = JobHistory(self.history)
         return JobWatcher(client, timeout=self.timeout, **options)
 
 

@@ -43,6 +43,8 @@ NAMES = {
     "ImageLockedError",
     "InvalidResponseError",
     "JobFailedError",
+    "JobForecast",
+    "JobHistory",
     "JobSquashedError",
     "NotFoundError",
     "PermissionDeniedError",
