@@ -198,41 +198,50 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
     elif last is not None and not sample.is_running:  # updates while a job waits don't make its wait any shorter
         sample = evolve(sample, since=min(last.since, sample.since))
 
-    state = evolve(_update_eta(state, sample), last=sample)
+    eta, is_eta_stable = _update_eta(state, sample)
+    progress, step, complete_since = None, state.step, None
     if not sample.is_running or sample.progress == 0:
-        return evolve(state, progress=None, step=_COMPLETE, complete_since=None)
-    if sample.progress >= _COMPLETE:
+        step = _COMPLETE
+    elif sample.progress >= _COMPLETE:
         complete_since = sample.now if state.complete_since is None else state.complete_since
-        return evolve(state, progress=None, complete_since=complete_since)
-    step = math.gcd(state.step, sample.progress)
-    if step < _MIN_COARSE_STEP:
-        step = 1
-    previous = state.progress if step == state.step else None  # its observations were taken for coarser ones
-    progress = _update_progress(previous, last, sample, step)
-    return evolve(state, progress=progress, step=step, complete_since=None)
+    else:
+        step = math.gcd(step, sample.progress)
+        if step < _MIN_COARSE_STEP:
+            step = 1
+        previous = state.progress if step == state.step else None  # its observations were taken for coarser ones
+        progress = _update_progress(previous, last, sample, step)
+    # Built from its fields, which takes a third of the time of attrs.evolve.
+    return ForecastState(
+        typical=state.typical,
+        last=sample,
+        eta=eta,
+        is_eta_stable=is_eta_stable,
+        progress=progress,
+        step=step,
+        complete_since=complete_since,
+    )
 
 
 def _is_new_run(last: Sample, sample: Sample) -> bool:
     return last.is_running != sample.is_running or (sample.is_running and last.since != sample.since)
 
 
-def _update_eta(state: ForecastState, sample: Sample) -> ForecastState:
+def _update_eta(state: ForecastState, sample: Sample) -> tuple[Estimate | None, bool]:
+    """Return the estimate, and whether the sample shows the ETA of the last one."""
     last = state.last
     if sample.eta is None:
-        return state
-    if last is None or last.eta is None:
-        observation = Observation(_determined_at(last, sample), sample.eta, MIN_STDDEV)
-        return evolve(state, eta=update_eta_estimate(state.eta, observation), is_eta_stable=False)
-    if last.eta == sample.eta:
-        return evolve(state, is_eta_stable=True)
+        return state.eta, state.is_eta_stable
     at, value, stddev = _determined_at(last, sample), sample.eta, MIN_STDDEV
-    if state.is_eta_stable and at == sample.now:  # the server has changed it since the last poll
-        at = (last.now + sample.now) / 2
-        moved = abs(sample.eta - last.eta)
-        if moved <= _MAX_ROUNDING:  # it moves slowly, and has just passed a whole second
-            value = (sample.eta + last.eta) / 2
-        stddev = MIN_STDDEV * max(moved, 1.0)
-    return evolve(state, eta=update_eta_estimate(state.eta, Observation(at, value, stddev)), is_eta_stable=False)
+    if last is not None and last.eta is not None:
+        if last.eta == sample.eta:
+            return state.eta, True
+        if state.is_eta_stable and at == sample.now:  # the server has changed it since the last poll
+            at = (last.now + sample.now) / 2
+            moved = abs(sample.eta - last.eta)
+            if moved <= _MAX_ROUNDING:  # it moves slowly, and has just passed a whole second
+                value = (sample.eta + last.eta) / 2
+            stddev = MIN_STDDEV * max(moved, 1.0)
+    return update_eta_estimate(state.eta, Observation(at, value, stddev)), False
 
 
 def _update_progress(previous: Estimate | None, last: Sample | None, sample: Sample, step: int) -> Estimate:
