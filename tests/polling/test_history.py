@@ -8,14 +8,10 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
-from attrs import evolve
-from bench.planned import PlannedJob
-from bench.simulated_watch import CostResult, expected_cost
-from bench.workloads import MAIN, Workload
+from bench.history import cost_by_history, jobs_with_history
 from support.scripted_server import START, ScriptedServer, wire
 from support.virtual_time import now, virtual_time
 
@@ -28,10 +24,7 @@ from clanforge_async import (
     JobState,
     JobWatcher,
     job_from_dict,
-    until_eta,
 )
-from clanforge_async._polling.forecast import ForecastState
-from clanforge_async._watching.decisions import WatchState
 
 REF = JobRef.image_version(9012)
 
@@ -252,43 +245,17 @@ async def test_a_job_without_signs_is_polled_around_its_usual_end() -> None:
     assert sum(poll < 300 for poll in by_history) < 0.65 * sum(poll < 300 for poll in without)
 
 
-def jobs_with_history(number: int, *, have_signs: bool) -> list[tuple[PlannedJob, list[float]]]:
-    """Return jobs with the durations of five earlier ones of the same label; sigma is 0.3."""
-    rng = Random(3)
-    workload = MAIN if have_signs else Workload(name="without signs", estimated=0.0)
-    population = list[tuple[PlannedJob, list[float]]]()
-    for job in workload.jobs(3, number):
-        progress = job.progress if have_signs else evolve(job.progress, step=101)
-        duration = min(job.duration, 3600) * math.exp(rng.gauss(0, 0.3))
-        earlier = [min(job.duration, 3600) * math.exp(rng.gauss(0, 0.3)) for _ in range(5)]
-        population.append((evolve(job, duration=duration, progress=progress), earlier))
-    return population
-
-
-def cost(population: list[tuple[PlannedJob, list[float]]], factor: float | None) -> CostResult:
-    """Return the cost with a history that is wrong by a factor, or without one."""
-    states = list[WatchState]()
-    for job, earlier in population:
-        history = JobHistory()
-        for seconds in earlier:
-            history.add("a", seconds * (factor or 1), JobState.COMPLETED)
-        typical = None if factor is None else history.typical("a")
-        ref = JobRef.image_version(job.id)
-        states.append(WatchState(ref=ref, began=job.created, forecast_state=ForecastState(typical=typical)))
-    return expected_cost([job for job, _ in population], until_eta(), failing=0.07, states=states)
-
-
 def test_a_history_lowers_the_cost_without_signs() -> None:
     """Five ended jobs save a sixth and more; a history that is wrong by a factor of three costs little."""
     population = jobs_with_history(60, have_signs=False)
-    without = cost(population, None).cost
-    assert cost(population, 1).cost < 0.85 * without
-    assert cost(population, 3).cost < 1.2 * without
-    assert cost(population, 1 / 3).cost < 1.15 * without
+    without = cost_by_history(population, None).cost
+    assert cost_by_history(population, 1).cost < 0.85 * without
+    assert cost_by_history(population, 3).cost < 1.2 * without
+    assert cost_by_history(population, 1 / 3).cost < 1.15 * without
 
 
 @pytest.mark.parametrize("factor", [1 / 3, 1, 3])
 def test_a_history_does_not_spoil_good_signs(factor: float) -> None:
     """While the server's ETA or progress tells the end, the history counts for nothing."""
     population = jobs_with_history(40, have_signs=True)
-    assert cost(population, factor).cost == pytest.approx(cost(population, None).cost, rel=0.02)
+    assert cost_by_history(population, factor).cost == pytest.approx(cost_by_history(population, None).cost, rel=0.02)
