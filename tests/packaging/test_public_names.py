@@ -60,6 +60,8 @@ NAMES = {
     "ImageLockedError",
     "InvalidResponseError",
     "JobFailedError",
+    "JobForecast",
+    "JobHistory",
     "JobSquashedError",
     "NotFoundError",
     "OutcomeUnknownError",
