@@ -200,13 +200,11 @@ class WatchOptions:
         timeout: Maximum time to watch, in seconds; None: no limit.
         interval: Seconds between polls; None: the watcher's default strategy.
         outage_tolerance: Seconds of unbroken failure before a watch gives up; None: the watcher's default.
-        fail_fast: Stop at the first job that fails or is squashed.
     """
 
     timeout: Timeout = None
     interval: Interval = None
     outage_tolerance: OutageTolerance = None
-    fail_fast: FailFast = False
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""

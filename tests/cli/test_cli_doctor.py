@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -91,6 +92,16 @@ def test_a_proxy_is_named_and_used(simulator: Simulator, clanforge: Clanforge, m
     assert "127.0.0.1:1" in finished.lines[1]
     assert "password" not in finished.out
     assert simulator.requests.count() == 0
+
+
+@pytest.mark.usefixtures("simulator")
+def test_a_proxy_that_refuses_fails_at_the_call(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy, TLS and credentials are checked by one call, whose failure names the proxy."""
+    monkeypatch.setenv("HTTPS_PROXY", os.environ["CLANFORGE_BASE_URL"])
+    finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
+    assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("credentials", "failed"))
+    assert "through the proxy 127.0.0.1:" in finished.out
+    assert "check HTTPS_PROXY" in finished.out
 
 
 @pytest.mark.usefixtures("simulator")
@@ -182,7 +193,7 @@ def test_a_step_that_takes_too_long_fails(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
-    monkeypatch.setattr(doctor.asyncio, "open_connection", hang)
+    monkeypatch.setattr("clanforge_async.cli.doctor.asyncio.open_connection", hang)
     finished = clanforge("doctor", "--base-url", tls_server[0])
     assert finished.status == 5
     assert "no answer within 0 s" in finished.out
