@@ -6,11 +6,11 @@ import typing
 
 if typing.TYPE_CHECKING:
     from clanforge_async._codec.jobs import job_from_dict, job_to_dict
+    from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
+    from clanforge_async._http.version import __version__
     from clanforge_async._polling.strategy import until_eta
-    from clanforge_async._version import __version__
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
-    from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async.client import ClanforgeClient
     from clanforge_async.errors import (
         APIError,
@@ -21,12 +21,26 @@ if typing.TYPE_CHECKING:
         ImageLockedError,
         InvalidResponseError,
         NotFoundError,
+        OutcomeUnknownError,
         PermissionDeniedError,
         RateLimitError,
         RequestTimeoutError,
         RetryOutcomeUnknownError,
         ServerError,
         TransportError,
+    )
+    from clanforge_async.images import (
+        DiffRejection,
+        FleetRollout,
+        Image,
+        ImageEntry,
+        ImageInstall,
+        ImageOptions,
+        ImageRollout,
+        QueuedInstall,
+        RegionRollout,
+        ReinstallJob,
+        StragglerPolicy,
     )
     from clanforge_async.jobs import (
         ImageDiffDetails,
@@ -39,6 +53,7 @@ if typing.TYPE_CHECKING:
         JobState,
     )
     from clanforge_async.refs import JobKind, JobRef
+    from clanforge_async.resources.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -65,9 +80,17 @@ __all__ = [
     "ClanforgeClient",
     "ClanforgeError",
     "ConfigurationError",
+    "DiffRejection",
+    "FleetRollout",
+    "GoogleSource",
+    "Image",
     "ImageDiffDetails",
     "ImageDiffJob",
+    "ImageEntry",
+    "ImageInstall",
     "ImageLockedError",
+    "ImageOptions",
+    "ImageRollout",
     "ImageUpdateJob",
     "ImageVersionJob",
     "InvalidResponseError",
@@ -79,12 +102,19 @@ __all__ = [
     "JobState",
     "JobWatcher",
     "NotFoundError",
+    "OutcomeUnknownError",
     "PermissionDeniedError",
+    "QueuedInstall",
     "RateLimitError",
+    "RegionRollout",
+    "ReinstallJob",
     "RequestTimeoutError",
     "RetryOutcomeUnknownError",
+    "S3Source",
     "ServerError",
     "StaleJobError",
+    "SteamSource",
+    "StragglerPolicy",
     "TransportError",
     "WatchClosedError",
     "WatchResult",
@@ -99,16 +129,24 @@ _HOMES = {
     "CLANFORGE_URL": "_http.config",
     "MULTIPLAY_URL": "_http.config",
     "APIError": "errors",
-    "AccessKeyAuth": "auth",
+    "AccessKeyAuth": "_http.auth",
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
-    "BearerTokenAuth": "auth",
+    "BearerTokenAuth": "_http.auth",
     "ClanforgeClient": "client",
     "ClanforgeError": "errors",
     "ConfigurationError": "errors",
+    "DiffRejection": "images",
+    "FleetRollout": "images",
+    "Image": "images",
+    "GoogleSource": "resources.sources",
     "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
+    "ImageEntry": "images",
+    "ImageInstall": "images",
     "ImageLockedError": "errors",
+    "ImageOptions": "images",
+    "ImageRollout": "images",
     "ImageUpdateJob": "jobs",
     "ImageVersionJob": "jobs",
     "InvalidResponseError": "errors",
@@ -120,17 +158,24 @@ _HOMES = {
     "JobState": "jobs",
     "JobWatcher": "watcher",
     "NotFoundError": "errors",
+    "OutcomeUnknownError": "errors",
     "PermissionDeniedError": "errors",
+    "QueuedInstall": "images",
     "RateLimitError": "errors",
+    "RegionRollout": "images",
+    "ReinstallJob": "images",
     "RequestTimeoutError": "errors",
     "RetryOutcomeUnknownError": "errors",
+    "S3Source": "resources.sources",
     "ServerError": "errors",
     "StaleJobError": "_watching.results",
+    "StragglerPolicy": "images",
+    "SteamSource": "resources.sources",
     "TransportError": "errors",
     "WatchClosedError": "_watching.results",
     "WatchResult": "_watching.results",
     "WatchTimeoutError": "_watching.results",
-    "__version__": "_version",
+    "__version__": "_http.version",
     "job_from_dict": "_codec.jobs",
     "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",

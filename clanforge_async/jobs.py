@@ -186,6 +186,11 @@ def _files_field() -> Any:
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
+def _hide_details(details: Mapping[str, Any] | None) -> str:
+    # An image's own fields can hold the credentials of its source.
+    return "None" if details is None else "***"
+
+
 @frozen(kw_only=True)
 class ImageDiffDetails:
     """Details of an image diff, as the server describes them.
@@ -196,9 +201,9 @@ class ImageDiffDetails:
         image: The image.
     """
 
-    game: Mapping[str, Any] | None = field(default=None, hash=False)
-    machine: Mapping[str, Any] | None = field(default=None, hash=False)
-    image: Mapping[str, Any] | None = field(default=None, hash=False)
+    game: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    machine: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    image: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
 
 
 def _lists_any_file(diff: ImageDiffJob) -> bool:

@@ -14,6 +14,8 @@ from clanforge_async._validation import positive_id
 # freezegun puts a subclass in the place of `datetime`, also in modules that are imported while the clock is frozen. The
 # class of a sum is that of its first term, so a fake EPOCH would give every job fake times for good.
 EPOCH: datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")(1970, 1, 1, tzinfo=UTC)
+LATEST_SECOND: datetime = EPOCH.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
+"""Latest time to which a second can be added."""
 _SECOND = timedelta(seconds=1)
 
 

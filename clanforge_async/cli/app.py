@@ -9,32 +9,41 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from typer.core import TyperCommand
 
-from clanforge_async.cli import signatures
+from clanforge_async.cli import image_signatures, signatures
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
 from clanforge_async.cli.parameters import EXIT_STATUS_HELP, with_options
-from clanforge_async.cli.signatures import Command
+from clanforge_async.cli.usage import Command
 
 T = TypeVar("T")
 
 _GROUPS = {
-    "image-version": "Image versions.",
+    "image-update": "Image updates.",
     "image-diff": "Image diffs.",
+    "image-version": "Image versions.",
+    **image_signatures.GROUPS,
 }
 """The help of each group of commands."""
 _COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": signatures.watch,
     "status": signatures.status,
     "doctor": signatures.doctor,
-    "image-version status": signatures.image_version_status,
+    "image-update status": signatures.image_update_status,
+    "image-update retry": signatures.image_update_retry,
     "image-diff status": signatures.image_diff_status,
     "image-diff retry": signatures.image_diff_retry,
+    "image-version status": signatures.image_version_status,
+    **image_signatures.COMMANDS,
     "simulate": signatures.simulate,
     "demo": signatures.demo,
 }
 """The function of each command, by its name after that of its group, in the order of the help."""
-_WITHOUT_JOBS = {"simulate", "demo"}
-"""Commands whose help does not list the exit statuses."""
+_EPILOGS = {
+    "simulate": None,
+    "demo": None,
+    **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
+}
+"""Last paragraph of the help of the commands that are not about jobs."""
 
 
 class _Command(TyperCommand):
@@ -56,7 +65,7 @@ def _return(value: T, _context: object) -> T:
 
 app: typer.Typer = typer.Typer(
     name="clanforge",
-    help="Retry image diffs, and wait for image versions and diffs of the Clanforge game-image API.",
+    help="Look at images of the Clanforge game-image API, change them, and wait for their jobs.",
     epilog="Credentials are read only from the environment: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
     "or CLANFORGE_TOKEN.",
     rich_markup_mode=None,
@@ -66,7 +75,7 @@ for _name, _group in _groups.items():
     app.add_typer(_group, name=_name)
 for _path, _function in _COMMANDS.items():
     _group_name, _, _name = _path.rpartition(" ")
-    _epilog = None if _path in _WITHOUT_JOBS else EXIT_STATUS_HELP
+    _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
     _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
 
 
@@ -92,7 +101,7 @@ def parse(argv: Sequence[str]) -> Command | int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from clanforge_async._version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
+        from clanforge_async._http.version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
 
         print_line(f"clanforge {__version__}")
         raise typer.Exit

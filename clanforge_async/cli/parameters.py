@@ -35,7 +35,8 @@ JobRefs = Annotated[
         parser=parsing.parse_refs,
         callback=parsing.flatten_refs,
         autocompletion=parsing.complete_kind,
-        help="image-version/ID or image-diff/ID, optionally followed by @SINCE; - reads them from stdin, one a line.",
+        help="image-update/ID, image-diff/ID or image-version/ID, optionally followed by @SINCE; - reads them from "
+        "stdin, one a line.",
     ),
 ]
 BaseUrl = Annotated[

@@ -5,21 +5,12 @@ The docstring is the command's help. What runs is imported by the function, sinc
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeAlias, cast
-
-import typer
-
 from clanforge_async.cli import parameters as params
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, WatchOptions
+from clanforge_async.cli.usage import Command, UsageError
 from clanforge_async.refs import JobRef
-
-Command: TypeAlias = Coroutine[Any, Any, int]
-
-UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
-"""Raised for wrong arguments. A class of click, which recent versions of typer vendor."""
 
 
 def watch(
@@ -82,14 +73,34 @@ def image_diff_retry(
     as_json: params.Json = False,
 ) -> Command:
     """Run an image diff's analysis again."""
-    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
-
-    if not wait and (watch_options != WatchOptions() or progress != ProgressOptions()):
-        msg = "the options of a watch, such as --timeout and --report, need --wait"
-        raise UsageError(msg)
+    _check_wait(watch_options, progress, wait=wait)
     output_options = _output_options(progress, verbosity, as_json=as_json)
-    command = retry(connection, diff_id, watch_options if wait else None, output_options)
-    return run_with_logging(command, verbosity.verbose)
+    ref = JobRef.image_diff(diff_id)
+    return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
+
+
+def image_update_status(
+    update_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
+) -> Command:
+    """Show an image update job's current status."""
+    return _status(JobRef.image_update(update_id), connection, verbosity, as_json=as_json)
+
+
+def image_update_retry(
+    update_id: params.JobId,
+    *,
+    wait: params.Wait = False,
+    watch_options: WatchOptions,
+    progress: ProgressOptions,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+    as_json: params.Json = False,
+) -> Command:
+    """Run an image update again: the build machine pulls the same build."""
+    _check_wait(watch_options, progress, wait=wait)
+    output_options = _output_options(progress, verbosity, as_json=as_json)
+    ref = JobRef.image_update(update_id)
+    return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
 
 def simulate(
@@ -114,6 +125,24 @@ def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *,
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
     return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)
+
+
+def _check_wait(watch_options: WatchOptions, progress: ProgressOptions, *, wait: bool) -> None:
+    if not wait and (watch_options != WatchOptions() or progress != ProgressOptions()):
+        msg = "the options of a watch, such as --timeout and --report, need --wait"
+        raise UsageError(msg)
+
+
+def _retry(
+    ref: JobRef,
+    connection: ConnectionOptions,
+    watch_options: WatchOptions | None,
+    output_options: OutputOptions,
+    verbosity: Verbosity,
+) -> Command:
+    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
+
+    return run_with_logging(retry(connection, ref, watch_options, output_options), verbosity.verbose)
 
 
 def _output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:

@@ -23,8 +23,10 @@ from clanforge_async.simulator import (
     Stale,
     Truncate,
     Unreadable,
+    add_demo_pipeline,
     serve,
 )
+from clanforge_async.simulator.demo import BUILD_MACHINE, IMAGES
 
 _FIRST_ID = 20001
 """Id of the first image version of ``--jobs``."""
@@ -113,6 +115,7 @@ def _add_many_jobs(simulator: Simulator, options: SimulationOptions) -> list[Job
 
 
 def _add_jobs(simulator: Simulator) -> list[JobRef]:
+    add_demo_pipeline(simulator)
     return [
         simulator.add_image_version(9001, duration=0),
         simulator.add_image_version(9002, duration=45),
@@ -143,3 +146,5 @@ def _instructions(base_url: str, refs: Sequence[JobRef], many: Sequence[JobRef])
     if many:
         first, last = many[0].id, many[-1].id
         yield f"  seq -f image-version/%.0f {first} {last} | clanforge watch -   # {format_job_count(len(many))}"
+    yield ""
+    yield f"Images {', '.join(map(str, IMAGES))} can be updated on build machine {BUILD_MACHINE}."

@@ -20,6 +20,10 @@ NAMES = {
     "BearerTokenAuth",
     "ClanforgeClient",
     "__version__",
+    # sources
+    "GoogleSource",
+    "S3Source",
+    "SteamSource",
     # jobs
     "ImageDiffDetails",
     "ImageDiffJob",
@@ -29,6 +33,18 @@ NAMES = {
     "JobRef",
     "ImageUpdateJob",
     "JobState",
+    # images
+    "DiffRejection",
+    "FleetRollout",
+    "Image",
+    "ImageEntry",
+    "ImageInstall",
+    "ImageOptions",
+    "ImageRollout",
+    "QueuedInstall",
+    "RegionRollout",
+    "ReinstallJob",
+    "StragglerPolicy",
     "job_from_dict",
     "job_to_dict",
     # watching
@@ -46,6 +62,7 @@ NAMES = {
     "JobFailedError",
     "JobSquashedError",
     "NotFoundError",
+    "OutcomeUnknownError",
     "PermissionDeniedError",
     "RateLimitError",
     "RequestTimeoutError",

@@ -20,6 +20,7 @@ from clanforge_async import (
     ClanforgeClient,
     ClanforgeError,
     ConfigurationError,
+    GoogleSource,
     ImageDiffJob,
     ImageLockedError,
     ImageUpdateJob,
@@ -33,12 +34,15 @@ from clanforge_async import (
     JobState,
     JobWatcher,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    S3Source,
     ServerError,
     StaleJobError,
+    SteamSource,
     TransportError,
     WatchClosedError,
     WatchResult,
@@ -87,6 +91,8 @@ async def calls(diff_id: int, image_version_id: int) -> None:
         assert_type(await client.image_diffs.status(diff_id), ImageDiffJob)
         assert_type(await client.image_diffs.status(diff_id, include_details=True), ImageDiffJob)
         assert_type(await client.image_versions.status(image_version_id), ImageVersionJob)
+        assert_type(await client.image_updates.status(5), ImageUpdateJob)
+        assert_type(await client.image_updates.retry(5), ImageUpdateJob)
         assert_type(client.max_concurrency, int)
         assert_type(client.max_rate, float | None)
     assert_type(await client.aclose(), None)
@@ -123,6 +129,7 @@ def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
         assert_type(diff.details.image, Mapping[str, Any] | None)
     assert_type(version.image_version_id, int)
     assert_type(version.success, bool)
+    assert_type(diff.is_empty, bool | None)
     assert_type(JobState.RUNNING.is_terminal, bool)
     numbers: list[int] = [JobState.RUNNING]
     texts: list[str] = [JobKind.IMAGE_DIFF]
@@ -240,7 +247,8 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except TransportError as error:
         assert_type(error.request_sent, bool)
     except ImageLockedError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.holder, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
@@ -251,7 +259,11 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except InvalidResponseError as error:
         assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
     except RetryOutcomeUnknownError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.ref, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
+    except OutcomeUnknownError as error:
+        assert_type(error.call, str)
+        assert_type((error.candidate, error.lock), tuple[JobRef | None, JobRef | None])
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
@@ -276,3 +288,16 @@ async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
         assert_type(value_error.args, tuple[Any, ...])
     except ClanforgeError as error:
         assert_type(error.args, tuple[Any, ...])
+
+
+def sources() -> None:
+    """Construct sources of image updates in every supported way."""
+    s3 = S3Source("bucket", "folder", "access key", "secret key", region="eu-west-1", handlers=5, request_timeout=120)
+    steam = SteamSource("730", "user", "password", platform="linux", bits=64, branch="beta", branch_password="open")
+    google = GoogleSource("bucket", "folder", {"type": "service_account"}, handlers=5, request_timeout="2m")
+    assert_type(S3Source("bucket", "folder", "access key", "secret key").request_timeout, str | None)
+    assert_type(SteamSource(730, guard_code="code", mod="mod").app_id, int)
+    assert_type(GoogleSource("bucket", "folder", '{"type": "service_account"}').credentials, str)
+    for source in (s3, steam, google):
+        assert_type(source.url(), str)
+        assert_type(source.masked_url, str)
