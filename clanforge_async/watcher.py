@@ -23,10 +23,10 @@ from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, 
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError
+from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job, JobFailedError
 from clanforge_async.refs import JobRef
 
-J = TypeVar("J", bound=ImageDiffJob | ImageVersionJob)
+J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
 _UNTIL_ETA = until_eta()
 

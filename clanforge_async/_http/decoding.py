@@ -12,7 +12,7 @@ from typing import cast
 
 import httpx
 
-from clanforge_async._codec import EXCERPT, excerpt
+from clanforge_async._codec.error_body import EXCERPT, excerpt
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
 ACCEPTED_ENCODINGS = "gzip, deflate"

@@ -21,6 +21,7 @@ class ApiRequest(Generic[T_co]):
         path: Path below the base URL.
         parse: Reads the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
         params: Query parameters of this call, without those that every call sends.
+        sends_account: Whether the account service id is sent as a query parameter, as on every call but one.
         idempotent: Whether sending the request twice has the same effect as sending it once.
         sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
         sent_by: Event loop time by which a request with a side effect was surely sent, if it was.
@@ -30,6 +31,7 @@ class ApiRequest(Generic[T_co]):
     path: str
     parse: Callable[[Mapping[str, Any]], T_co]
     params: Mapping[str, str] = {}
+    sends_account: bool = True
     idempotent: bool = True
     sent_at: float = -math.inf
     sent_by: float = math.inf

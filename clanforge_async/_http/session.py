@@ -13,7 +13,7 @@ import platform
 from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -64,6 +64,7 @@ class Session:
         self._base = str(config.url).rstrip("/")
         self._url = lru_cache(maxsize=1024)(self._parse_url)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._server_clock: float | None = None
         self._headers = httpx.Headers({"Host": config.url.netloc.decode("ascii"), **_HEADERS})
         self._timeout = config.httpx_timeout.as_dict()
         self._seconds = config.seconds_per_request
@@ -72,6 +73,15 @@ class Session:
         self._needs_shield = transport is not None and may_use_httpcore(transport)
         account = config.account_service_id
         self._query = {} if account is None else {"accountserviceid": str(account)}
+
+    @property
+    def config(self) -> ClientConfig:
+        """The client's configuration."""
+        return self._config
+
+    def server_now(self) -> float | None:
+        """Return the present Unix second of the server's clock; None before a response has told it."""
+        return None if self._server_clock is None else self._server_clock + asyncio.get_running_loop().time()
 
     async def aclose(self) -> None:
         """Close the connections; later requests raise `ConfigurationError`."""
@@ -114,6 +124,8 @@ class Session:
                 self._limiter.start_cooldown(error, request.sent_at)
             raise
         self._limiter.reset_backoff()
+        if response.server_time is not None:
+            self._server_clock = response.server_time.timestamp() - asyncio.get_running_loop().time()
         return response
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
@@ -131,7 +143,10 @@ class Session:
         return RawResponse("GET", url, response.status_code, response.headers, body)
 
     def _build(self, request: ApiRequest[Any]) -> httpx.Request:
-        http_request = httpx.Request("GET", self._url(request.path, urlencode({**self._query, **request.params})))
+        params = {**self._query, **request.params} if request.sends_account else request.params
+        # A space as %20 instead of + means the same to every parser of queries, and is what signatures are made of.
+        query = urlencode(params, quote_via=quote, safe="")
+        http_request = httpx.Request("GET", self._url(request.path, query))
         # Copying our `Headers` is cheap: the copy shares their contents, unlike headers given to a request.
         http_request.headers = httpx.Headers(self._headers)
         if self._signs_once:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from attrs import evolve, field, frozen
 from tenacity import AsyncRetrying
 
-from clanforge_async._codec import job_from_dict, job_to_dict
+from clanforge_async._codec.jobs import job_from_dict, job_to_dict
 from clanforge_async._http.retry_policy import is_transient
 from clanforge_async._polling.forecast import ForecastState, Sample, update_forecast
 from clanforge_async._polling.strategy import PollState, strategy, until_eta

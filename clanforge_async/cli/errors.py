@@ -16,6 +16,7 @@ from clanforge_async import (
     JobFailedError,
     JobRef,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     RetryOutcomeUnknownError,
@@ -62,7 +63,7 @@ _EXIT_STATUSES: dict[type[Exception], int] = {
     BadRequestError: REFUSED,
     NotFoundError: REFUSED,
     ImageLockedError: REFUSED,
-    RetryOutcomeUnknownError: OUTCOME_UNKNOWN,
+    OutcomeUnknownError: OUTCOME_UNKNOWN,
     Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
 }
 _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
@@ -70,11 +71,12 @@ _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
 _OUTCOMES = frozenset({"completed", "failed", "squashed", "timeout"})
 _HINTS: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
-    ImageLockedError: "accept or reject image diff {error.diff_id} first",
+    ImageLockedError: "wait until {error.holder} no longer locks the image",
     NotFoundError: "check the ID and the account service ID",
     PermissionDeniedError: "check that these credentials may use this account service ID",
     RateLimitError: "wait before trying again",
-    RetryOutcomeUnknownError: "see `clanforge image-diff status {error.diff_id}` before asking again",
+    OutcomeUnknownError: "look at the image before asking again",
+    RetryOutcomeUnknownError: "see `clanforge {error.ref.kind} status {error.ref.id}` before asking again",
     TransportError: "check the network and the base URL",
     Exception: "",
 }

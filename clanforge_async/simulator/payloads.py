@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 from attrs import field, frozen
 
-from clanforge_async._codec import job_to_dict
+from clanforge_async._codec.jobs import job_to_dict
 from clanforge_async.jobs import ImageDiffDetails, Job, JobState
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
 }
 """Tests of each module or package that is mutated; the longest name counts. Together they are all that mutmut runs."""
 
-_USED_AT_IMPORT = ("errors.", "_codec.x__field", "_codec.x__make_converter", "_polling.strategy.xǁuntil_etaǁ__init__")
+_USED_AT_IMPORT = ("errors.", "_codec.objects.", "_codec.jobs.", "_polling.strategy.xǁuntil_etaǁ__init__")
 """Mutants that are called at import, which has no effect in a process that has already imported their module."""
 
 _MAX_CPU_SECONDS = 8.0

@@ -16,8 +16,10 @@ LAYERS = (
     {"refs"},
     {"errors"},
     {"jobs", "auth"},
+    {"images"},
     {"_codec", "_logging", "_polling"},
     {"_http"},
+    {"resources"},
     {"client", "_watching"},
     {"watcher"},
     {"__init__"},
@@ -29,7 +31,7 @@ LAYERS = (
 """Modules and folders of the package from the bottom to the top. Those of one layer do not import each other."""
 
 ALLOWED = {
-    entry: {"__init__", "jobs", "refs", "errors", "auth", "client", "watcher", "_codec"}
+    entry: {"__init__", "images", "jobs", "refs", "errors", "auth", "client", "watcher", "_codec"}
     for entry in ("simulator", "testing")
 }
 """Entries that use the package as its users do: by its public modules, and by the JSON form of jobs."""

@@ -31,6 +31,7 @@ def server_now() -> float:
 def wire(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> dict[str, Any]:
     """Return the JSON object that the API sends for a job; `fields` override its defaults."""
     usual: dict[str, Any] = {
+        "updateid": job_id,
         "diffid": job_id,
         "imageversionid": job_id,
         "jobcreated": START - 60,

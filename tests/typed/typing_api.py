@@ -22,6 +22,7 @@ from clanforge_async import (
     ConfigurationError,
     ImageDiffJob,
     ImageLockedError,
+    ImageUpdateJob,
     ImageVersionJob,
     InvalidResponseError,
     Job,
@@ -154,7 +155,7 @@ def wire(job: ImageDiffJob, body: Mapping[str, Any], kind: JobKind) -> None:
     assert_type(job_to_dict(job), dict[str, Any])
     assert_type(job_from_dict(JobKind.IMAGE_DIFF, body), ImageDiffJob)
     assert_type(job_from_dict(JobKind.IMAGE_VERSION, body), ImageVersionJob)
-    assert_type(job_from_dict(kind, body), ImageDiffJob | ImageVersionJob)
+    assert_type(job_from_dict(kind, body), ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
 
 def references(moment: datetime) -> None:
@@ -206,14 +207,14 @@ async def kinds(
     watcher: JobWatcher,
     diff: ImageDiffJob,
     version: ImageVersionJob,
-    either: ImageDiffJob | ImageVersionJob,
+    either: ImageUpdateJob | ImageDiffJob | ImageVersionJob,
     anything: JobRef | Job,
 ) -> None:
     """Wait for jobs of known kinds."""
     assert_type(await watcher.wait(diff), ImageDiffJob)
     assert_type((await watcher.wait(diff, timeout=60)).diff_id, int)
     assert_type(await watcher.wait(version, check=False), ImageVersionJob)
-    assert_type(await watcher.wait(either), ImageDiffJob | ImageVersionJob)
+    assert_type(await watcher.wait(either), ImageUpdateJob | ImageDiffJob | ImageVersionJob)
     assert_type(await watcher.wait(anything), Job)
 
 
@@ -239,7 +240,7 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except TransportError as error:
         assert_type(error.request_sent, bool)
     except ImageLockedError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.diff_id, int | None)
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
@@ -250,7 +251,7 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except InvalidResponseError as error:
         assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
     except RetryOutcomeUnknownError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.diff_id, int | None)
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:

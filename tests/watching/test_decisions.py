@@ -68,7 +68,7 @@ PERMANENT = [
     pytest.param(NotFoundError("no such job", status_code=404), id="404"),
     pytest.param(APIError("moved", status_code=302), id="redirect"),
     pytest.param(APIError("an error envelope", status_code=200), id="envelope"),
-    pytest.param(ImageLockedError("locked", diff_id=4, status_code=200), id="locked"),
+    pytest.param(ImageLockedError("locked", holder=JobRef.image_diff(4), status_code=200), id="locked"),
     pytest.param(ConfigurationError("the client is closed"), id="closed-client"),
 ]
 
