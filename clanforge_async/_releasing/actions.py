@@ -9,21 +9,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias
 
 from clanforge_async._releasing.installs import SharedInstalls
+from clanforge_async._releasing.journal import Writer
 from clanforge_async._releasing.release import ImageRelease
 from clanforge_async._releasing.state import (
     Action,
     Ask,
+    CreateJob,
+    CreateVersion,
     Observation,
     Pause,
     ReadJob,
     ReadOptions,
     ReadRollout,
-    Send,
+    RejectDiff,
+    RetryJob,
     Watch,
 )
-from clanforge_async._releasing.token import Call, ReleaseToken
+from clanforge_async._releasing.token import Call
+from clanforge_async._releasing.turns import Turns
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import ImageDiffJob, Job
 from clanforge_async.refs import JobKind, JobRef
 from clanforge_async.watcher import JobWatcher
@@ -38,12 +42,16 @@ class Services:
     Attributes:
         client: The client.
         watcher: The watcher of all jobs.
+        journal: Keeps the tokens.
+        turns: The turns of the releases at images and at build machines.
         installs: The account's list of installs.
     """
 
-    def __init__(self, client: ClanforgeClient, watcher: JobWatcher) -> None:
+    def __init__(self, client: ClanforgeClient, watcher: JobWatcher, journal: Writer) -> None:
         self.client = client
         self.watcher = watcher
+        self.journal = journal
+        self.turns = Turns()
         self.installs = SharedInstalls(client.image_installs.list)
 
     def server_time(self) -> float:
@@ -53,30 +61,18 @@ class Services:
 
 
 class ActionRunner:
-    """Carries out the actions of one release, or of its abort.
+    """Carries out the actions of a release or of its abort.
 
     Args:
         services: What the releases share.
-        token: The state of the release, for its ids.
-        release: The release; None if only its token is known.
-        approve: Answers whether a diff is approved.
+        image_id: The image.
         on_job: Called with each snapshot of a watched job.
     """
 
-    def __init__(
-        self,
-        services: Services,
-        token: ReleaseToken,
-        release: ImageRelease | None = None,
-        *,
-        approve: Approve = None,
-        on_job: OnJob | None = None,
-    ) -> None:
+    def __init__(self, services: Services, image_id: int, on_job: OnJob | None = None) -> None:
         self._services = services
         self._client = services.client
-        self._image_id = token.image_id
-        self._release = release
-        self._approve = approve
+        self._image_id = image_id
         self._on_job = on_job
 
     async def run(self, action: Action) -> Observation:
@@ -93,24 +89,59 @@ class ActionRunner:
         match action:
             case ReadOptions():
                 return await self._client.images.options(self._image_id)
-            case ReadRollout():
-                rollout = await self._client.images.rollout(self._image_id)
-                return rollout, await self._services.installs.read()
             case ReadJob(ref):
                 return await self._read_job(ref)
             case Watch(ref):
                 return await self._services.watcher.wait(ref, check=False, on_update=self._on_job)
-            case Ask(diff):
-                return await self._ask(diff)
+            case RejectDiff(ref, reinstall):
+                return await self._client.image_diffs.reject(ref.id, reinstall=reinstall, image_id=self._image_id)
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
-            case Send():
-                return await self._send(action)
+            case _:
+                msg = f"an abort has no action {action}"
+                raise TypeError(msg)
 
     async def _read_job(self, ref: JobRef) -> Job:
-        if ref.kind is JobKind.IMAGE_UPDATE:
-            return await self._client.image_updates.status(ref.id)
-        return await self._client.image_diffs.status(ref.id)
+        match ref.kind:
+            case JobKind.IMAGE_UPDATE:
+                return await self._client.image_updates.status(ref.id)
+            case JobKind.IMAGE_DIFF:
+                return await self._client.image_diffs.status(ref.id)
+            case JobKind.IMAGE_VERSION:
+                return await self._client.image_versions.status(ref.id)
+
+
+class ReleaseActionRunner(ActionRunner):
+    """Carries out the actions of a release.
+
+    Args:
+        services: What the releases share.
+        release: The release.
+        approve: Answers whether a diff is approved.
+        on_job: As for `ActionRunner`.
+    """
+
+    def __init__(self, services: Services, release: ImageRelease, approve: Approve, on_job: OnJob) -> None:
+        super().__init__(services, release.image_id, on_job)
+        self._release = release
+        self._approve = approve
+
+    async def _run(self, action: Action) -> Any:
+        match action:
+            case ReadRollout():
+                rollout = await self._client.images.rollout(self._image_id)
+                return rollout, await self._services.installs.read()
+            case Ask(diff):
+                return await self._ask(diff)
+            case CreateJob(call):
+                return await self._create_job(call)
+            case RetryJob(ref):
+                is_update = ref.kind is JobKind.IMAGE_UPDATE
+                return await (self._client.image_updates if is_update else self._client.image_diffs).retry(ref.id)
+            case CreateVersion(ref, full):
+                return await self._create_version(ref.id, full=full)
+            case _:
+                return await super()._run(action)
 
     async def _ask(self, diff: ImageDiffJob) -> bool | str:
         approve = self._approve
@@ -124,29 +155,17 @@ class ActionRunner:
             raise TypeError(msg)
         return answer
 
-    async def _send(self, action: Send) -> Any:
-        match action.call, action.ref:
-            case Call.UPDATE_RETRY, JobRef(id=job_id):
-                return await self._client.image_updates.retry(job_id)
-            case Call.DIFF_RETRY, JobRef(id=job_id):
-                return await self._client.image_diffs.retry(job_id)
-            case Call.REJECT, JobRef(id=job_id):
-                return await self._client.image_diffs.reject(
-                    job_id, reinstall=action.reinstall, image_id=self._image_id
-                )
-            case Call.VERSION, JobRef(id=job_id) if self._release is not None:
-                return await self._create_version(self._release, job_id, full=action.full)
-            case _ if self._release is not None:
-                return await self._create_job(self._release, action.call)
-
-    async def _create_job(self, release: ImageRelease, call: Call) -> Job:
+    async def _create_job(self, call: Call) -> Job:
+        release = self._release
         if call is Call.DIFF:
             return await self._client.image_diffs.create(release.image_id, release.machine_id)
+        source = release.source if release.source is None or isinstance(release.source, str) else release.source.url()
         return await self._client.image_updates.create(
-            release.image_id, release.machine_id, release.description, release.source
+            release.image_id, release.machine_id, release.description, source
         )
 
-    async def _create_version(self, release: ImageRelease, diff_id: int, *, full: bool) -> Job:
+    async def _create_version(self, diff_id: int, *, full: bool) -> Job:
+        release = self._release
         return await self._client.image_versions.create(
             diff_id,
             restart=release.restart,

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clanforge_async._releasing.doubt import next_look
+from clanforge_async._releasing.doubt import RETRIES, next_look
 from clanforge_async._releasing.release import ReleaseStep
 from clanforge_async._releasing.results import ReleaseError, ReleaseRejectedError
 from clanforge_async._releasing.state import (
     Action,
     Ask,
+    CreateJob,
+    CreateVersion,
     End,
     Pause,
     ReadOptions,
     ReadRollout,
+    RejectDiff,
     ReleaseRules,
     ReleaseState,
+    RetryJob,
     Send,
     Watch,
     current_step,
@@ -49,7 +53,7 @@ def begin(token: ReleaseToken, rules: ReleaseRules, *, may_repeat: bool = False)
     return state
 
 
-def next_action(state: ReleaseState, rules: ReleaseRules) -> Action:
+def next_action(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     """Return what a release does next."""
     if state.end is not None:
         return state.end
@@ -62,27 +66,29 @@ def next_action(state: ReleaseState, rules: ReleaseRules) -> Action:
     return make_call(state, rules, intent.call) if look is None else look
 
 
-def _next_check(state: ReleaseState, _rules: ReleaseRules) -> Action:
+def _next_check(state: ReleaseState, _rules: ReleaseRules) -> Action | End:
     return ReadRollout() if state.is_free else ReadOptions()
 
 
-def _next_update(state: ReleaseState, rules: ReleaseRules) -> Action:
+def _next_update(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     return _next_of_job(state, rules, state.token.update, Call.UPDATE, Call.UPDATE_RETRY)
 
 
-def _next_diff(state: ReleaseState, rules: ReleaseRules) -> Action:
+def _next_diff(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     if state.locked_since is not None:
         return ReadOptions()
     return _next_of_job(state, rules, state.token.diff, Call.DIFF, Call.DIFF_RETRY)
 
 
-def _next_of_job(state: ReleaseState, rules: ReleaseRules, ref: JobRef | None, create: Call, retry: Call) -> Action:
+def _next_of_job(
+    state: ReleaseState, rules: ReleaseRules, ref: JobRef | None, create: Call, retry: Call
+) -> Action | End:
     if ref is None:
         return make_call(state, rules, create)
     return Watch(ref) if state.failed is None else make_call(state, rules, retry)
 
 
-def _next_approve(state: ReleaseState, rules: ReleaseRules) -> Action:
+def _next_approve(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     diff = diff_of(state)
     if state.token.rejected:
         return _end_of_rejected(state)
@@ -103,7 +109,7 @@ def _end_of_rejected(state: ReleaseState) -> End:
     return End("rejected", ReleaseRejectedError(msg, step=ReleaseStep.APPROVE, token=token))
 
 
-def _next_version(state: ReleaseState, rules: ReleaseRules) -> Action:
+def _next_version(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     if state.token.version is None:
         return make_call(state, rules, Call.VERSION)
     if state.failed is not None:
@@ -111,11 +117,11 @@ def _next_version(state: ReleaseState, rules: ReleaseRules) -> Action:
     return End("released") if JobKind.IMAGE_VERSION in state.completed else Watch(state.token.version)
 
 
-def _next_rollout(_state: ReleaseState, _rules: ReleaseRules) -> Action:
+def _next_rollout(_state: ReleaseState, _rules: ReleaseRules) -> Action | End:
     return ReadRollout()
 
 
-_NEXT: dict[ReleaseStep, Callable[[ReleaseState, ReleaseRules], Action]] = {
+_NEXT: dict[ReleaseStep, Callable[[ReleaseState, ReleaseRules], Action | End]] = {
     ReleaseStep.CHECK: _next_check,
     ReleaseStep.UPDATE: _next_update,
     ReleaseStep.DIFF: _next_diff,
@@ -129,16 +135,15 @@ def make_call(state: ReleaseState, rules: ReleaseRules, call: Call) -> Send:
     """Return a call with its arguments."""
     token = state.token
     match call:
-        case Call.UPDATE_RETRY:
-            return Send(call, token.update)
-        case Call.DIFF_RETRY:
-            return Send(call, token.diff)
+        case Call.UPDATE | Call.DIFF:
+            return CreateJob(call)
+        case Call.UPDATE_RETRY | Call.DIFF_RETRY:
+            return RetryJob(token.known_ref(RETRIES[call]))
         case Call.REJECT:
-            return Send(call, token.diff, reinstall=token.verdict in _REINSTALLING)
+            return RejectDiff(token.known_ref(JobKind.IMAGE_DIFF), reinstall=token.verdict in _REINSTALLING)
         case Call.VERSION:
-            return Send(call, token.diff, full=rules.release.full or token.verdict is Verdict.EMPTY)
-        case _:
-            return Send(call)
+            is_full = rules.release.full or token.verdict is Verdict.EMPTY
+            return CreateVersion(token.known_ref(JobKind.IMAGE_DIFF), full=is_full)
 
 
 def intend(state: ReleaseState, call: Call, server_time: float) -> ReleaseState:

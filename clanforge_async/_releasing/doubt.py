@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from attrs import evolve
 
+from clanforge_async._http.retry_policy import may_have_been_processed
 from clanforge_async._releasing.state import (
     Action,
     ReadJob,
@@ -21,7 +22,7 @@ from clanforge_async._releasing.state import (
     to_seconds,
 )
 from clanforge_async._releasing.token import Call, Intent
-from clanforge_async.errors import OutcomeUnknownError, RetryOutcomeUnknownError
+from clanforge_async.errors import ClanforgeError, OutcomeUnknownError, RetryOutcomeUnknownError
 from clanforge_async.jobs import Job
 from clanforge_async.refs import EPOCH, JobKind, JobRef
 
@@ -41,6 +42,13 @@ _METHODS = {
 
 _MAX_RESENDS = 2
 """Times that a call in doubt is made anew: each may be the one that the server acts upon late."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the error of a call tells that nothing was done."""
+    if not isinstance(error, ClanforgeError) or isinstance(error, OutcomeUnknownError):
+        return False
+    return not may_have_been_processed(error)
 
 
 def next_look(state: ReleaseState, intent: Intent) -> Action | None:
@@ -79,9 +87,7 @@ def _adopt_or_resend(state: ReleaseState, rules: ReleaseRules, intent: Intent) -
     return give_up(state, rules, intent)
 
 
-def give_up(
-    state: ReleaseState, rules: ReleaseRules, intent: Intent, cause: Exception | None = None
-) -> ReleaseState:
+def give_up(state: ReleaseState, rules: ReleaseRules, intent: Intent, cause: Exception | None = None) -> ReleaseState:
     """Return the state of a release whose doubt cannot be resolved: a person's word decides, or it ends.
 
     Args:

@@ -1,7 +1,7 @@
 """The journal of releases: where their tokens are kept, so that another process can resume them.
 
-A journal is the caller's function, or files. A file is JSON, readable by a person: for each release in it the token, and
-the release's options without secrets. It is replaced as a whole, so that it is whole at every moment.
+A journal is a function of the caller's, or files. A file is JSON, readable by a person: for each release in it the
+token, and the release's options without secrets. It is replaced at once, so that it is whole at every moment.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def make_writer(journal: Journal | None) -> Writer:
     if journal is None:
         return _NoJournal()
     if isinstance(journal, str | os.PathLike):
-        return FileJournal(journal)
+        return FileJournal(os.fspath(journal))
     if callable(journal):
         return _Callback(journal)
     msg = f"journal must be callable or a path, not {type(journal).__name__}"
@@ -89,10 +89,9 @@ class FileJournal:
         path: The file; or the folder, which exists or whose path ends with a separator.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        text = os.fspath(path)
-        self._path = Path(text)
-        self._is_folder = self._path.is_dir() or text.endswith(("/", os.sep))
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._is_folder = self._path.is_dir() or path.endswith(("/", os.sep))
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
         """Replace the entry of the token's image.
@@ -155,9 +154,7 @@ def _to_options(release: ImageRelease) -> dict[str, Any]:
 
 
 def _to_text(entries: Mapping[int, JournalEntry]) -> str:
-    releases = [
-        {"token": str(entry.token), "options": dict(entry.options)} for _, entry in sorted(entries.items())
-    ]
+    releases = [{"token": str(entry.token), "options": dict(entry.options)} for _, entry in sorted(entries.items())]
     document = {"written": datetime.now(UTC).replace(microsecond=0), "releases": releases}
     return json.dumps(document, indent=2, default=_to_plain) + "\n"
 

@@ -6,20 +6,22 @@ from typing import Any
 
 from attrs import evolve
 
-from clanforge_async._http.retry_policy import may_have_been_processed
-from clanforge_async._releasing.doubt import CREATES, RETRIES, give_up, resolve, settled
+from clanforge_async._releasing.doubt import CREATES, RETRIES, give_up, is_refusal, resolve, settled
 from clanforge_async._releasing.rollout import record_failed_read, record_rollout
 from clanforge_async._releasing.state import (
     NO_TIME,
     Action,
     Ask,
+    CreateJob,
+    CreateVersion,
     End,
     Observation,
     Pause,
     ReadRollout,
+    RejectDiff,
     ReleaseRules,
     ReleaseState,
-    Send,
+    RetryJob,
     Watch,
     end_with,
     fail,
@@ -27,7 +29,7 @@ from clanforge_async._releasing.state import (
     to_seconds,
 )
 from clanforge_async._releasing.token import Call, Intent, Verdict
-from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError, OutcomeUnknownError
+from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageOptions
 from clanforge_async.jobs import ImageDiffJob, Job, job_failure
 from clanforge_async.refs import JobKind, JobRef
@@ -48,18 +50,22 @@ def record(state: ReleaseState, action: Action, observed: Observation, rules: Re
     match action:
         case Pause():
             return evolve(state, pause=0.0)
-        case Send():
+        case CreateJob() | RetryJob() | RejectDiff() | CreateVersion():
             return _record_call(state, action.call, observed, rules)
         case Watch():
             return _record_job(state, result, rules)
         case Ask():
             return _record_approval(state, result, rules)
-        case ReadRollout():
-            return _record_rollout(state, observed, rules)
-        case _ if state.token.intent is not None:
-            return _record_look(state, state.token.intent, result, rules)
         case _:
-            return _record_options(state, observed, rules)
+            return _record_read(state, action, observed, rules)
+
+
+def _record_read(state: ReleaseState, action: Action, observed: Observation, rules: ReleaseRules) -> ReleaseState:
+    if isinstance(action, ReadRollout):
+        return _record_rollout(state, observed, rules)
+    if state.token.intent is not None:
+        return _record_look(state, state.token.intent, observed.result, rules)
+    return _record_options(state, observed, rules)
 
 
 def _record_look(state: ReleaseState, intent: Intent, result: Any, rules: ReleaseRules) -> ReleaseState:
@@ -140,7 +146,7 @@ def _record_call(state: ReleaseState, call: Call, observed: Observation, rules: 
 def _record_failed_call(
     state: ReleaseState, call: Call, error: Exception, observed: Observation, rules: ReleaseRules
 ) -> ReleaseState:
-    if _is_in_doubt(error):
+    if not is_refusal(error):
         state = evolve(state, doubt=error, options=None, holder=None, may_repeat=False, is_resending=False)
         return state if call in CREATES and rules.exclusive else fail(state, rules, error)
     if state.resends and isinstance(error, ImageLockedError):
@@ -152,12 +158,6 @@ def _record_failed_call(
     if call is Call.VERSION and state.token.verdict is Verdict.EMPTY and "full" in str(error).lower():
         return evolve(state.with_token(verdict=Verdict.REFUSED), refusal=error)
     return fail(state, rules, error, job=job)
-
-
-def _is_in_doubt(error: Exception) -> bool:
-    if not isinstance(error, ClanforgeError) or isinstance(error, OutcomeUnknownError):
-        return True
-    return may_have_been_processed(error)
 
 
 def _record_job(state: ReleaseState, result: Job | Exception, rules: ReleaseRules) -> ReleaseState:

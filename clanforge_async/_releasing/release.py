@@ -8,10 +8,11 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import Attribute, field, frozen
 
+from clanforge_async._masking import mask_secrets
 from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.images import StragglerPolicy
-from clanforge_async.sources import GoogleSource, S3Source, SteamSource, mask_url
+from clanforge_async.sources import GoogleSource, S3Source, SteamSource
 
 Source: TypeAlias = S3Source | SteamSource | GoogleSource | str
 
@@ -82,7 +83,7 @@ def mask_source(source: Source | None) -> str | None:
     """Return a source's URL with its secrets masked."""
     if source is None:
         return None
-    return mask_url(source) if isinstance(source, str) else source.masked_url
+    return mask_secrets(source) if isinstance(source, str) else source.masked_url
 
 
 def _show_source(source: Source | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -50,27 +50,65 @@ class Watch:
 
 
 @frozen
-class Send:
-    """Make a call with a side effect.
+class CreateJob:
+    """Create the update or the diff."""
+
+    call: Literal[Call.UPDATE, Call.DIFF]
+
+
+@frozen
+class RetryJob:
+    """Retry the update or the diff."""
+
+    ref: JobRef
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.UPDATE_RETRY if self.ref.kind is JobKind.IMAGE_UPDATE else Call.DIFF_RETRY
+
+
+@frozen
+class RejectDiff:
+    """Reject the diff.
 
     Attributes:
-        call: The call.
-        ref: The job to retry, the diff to reject, or the diff to make a version of.
-        reinstall: Whether the machine's files go back to the last known good state; for a rejection.
-        full: Whether the version is full; for a version.
+        ref: The diff.
+        reinstall: Whether the machine's files go back to the last known good state.
     """
 
-    call: Call
-    ref: JobRef | None = None
-    reinstall: bool = False
-    full: bool = False
+    ref: JobRef
+    reinstall: bool
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.REJECT
+
+
+@frozen
+class CreateVersion:
+    """Create a version of the diff.
+
+    Attributes:
+        ref: The diff.
+        full: Whether the version is full.
+    """
+
+    ref: JobRef
+    full: bool
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.VERSION
 
 
 @frozen
 class Ask:
     """Ask whether the diff is approved."""
 
-    diff: Job
+    diff: ImageDiffJob
 
 
 @frozen
@@ -93,7 +131,11 @@ class End:
     error: Exception | None = None
 
 
-Action: TypeAlias = ReadOptions | ReadRollout | ReadJob | Watch | Send | Ask | Pause | End
+Send: TypeAlias = CreateJob | RetryJob | RejectDiff | CreateVersion
+"""A call with a side effect."""
+
+Action: TypeAlias = ReadOptions | ReadRollout | ReadJob | Watch | Send | Ask | Pause
+"""What a driver can do."""
 
 
 @frozen(kw_only=True)
@@ -209,25 +251,25 @@ def current_step(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
     token = state.token
     if token.intent is not None:
         return _STEP_OF_CALL[token.intent.call]
-    if token.version is not None:
+    if token.version is not None and not token.rejected:
         is_done = JobKind.IMAGE_VERSION in state.completed
         return ReleaseStep.ROLLOUT if is_done and rules.waits_for_rollout else ReleaseStep.VERSION
-    if token.diff is not None:
-        return _step_after_diff(state, rules)
-    if token.update is not None:
+    return _step_to_diff(state, rules) if token.diff is None else _step_from_diff(state, rules)
+
+
+def _step_to_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
+    if state.token.update is not None:
         return ReleaseStep.DIFF if JobKind.IMAGE_UPDATE in state.completed else ReleaseStep.UPDATE
-    if not state.is_free or (rules.waits_for_rollout and token.failed_before is None):
+    if not state.is_free or (rules.waits_for_rollout and state.token.failed_before is None):
         return ReleaseStep.CHECK
     return ReleaseStep.UPDATE if rules.release.first_step == "update" else ReleaseStep.DIFF
 
 
-def _step_after_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
-    verdict, is_done = state.token.verdict, JobKind.IMAGE_DIFF in state.completed
+def _step_from_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
+    verdict = state.token.verdict
     if verdict in (None, Verdict.HELD):
-        return ReleaseStep.APPROVE if is_done else ReleaseStep.DIFF
-    if state.token.rejected:
-        return ReleaseStep.APPROVE
-    makes_full = verdict is Verdict.EMPTY and rules.release.on_empty == "full"
+        return ReleaseStep.APPROVE if JobKind.IMAGE_DIFF in state.completed else ReleaseStep.DIFF
+    makes_full = verdict is Verdict.EMPTY and rules.release.on_empty == "full" and not state.token.rejected
     return ReleaseStep.VERSION if verdict is Verdict.APPROVED or makes_full else ReleaseStep.APPROVE
 
 

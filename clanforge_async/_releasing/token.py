@@ -14,6 +14,7 @@ from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import positive_id
 from clanforge_async.refs import JobKind, JobRef
 
+
 class Call(enum.StrEnum):
     """A call with a side effect that a release makes, as a token names it."""
 
@@ -119,8 +120,12 @@ class ReleaseToken:
         try:
             for part in filter(None, match["fields"].split(",")):
                 values |= _parse_field(part, values)
-            ids = {"image_id": int(match["image"]), "machine_id": int(match["machine"])}
-            return cls(**ids, plan=PlanDigest.parse(match["plan"]), **values)
+            return cls(
+                image_id=int(match["image"]),
+                machine_id=int(match["machine"]),
+                plan=PlanDigest.parse(match["plan"]),
+                **values,
+            )
         except ValueError as error:
             msg = f"not a release token: {text[:200]!r}: {error}"
             raise ValueError(msg) from None
@@ -130,9 +135,22 @@ class ReleaseToken:
         ref: JobRef | None = getattr(self, _JOBS[kind])
         return ref
 
+    def known_ref(self, kind: JobKind) -> JobRef:
+        """Return the reference to a job that the release has come to.
+
+        Raises:
+            ValueError: It has not come to it.
+        """
+        ref = self.ref(kind)
+        if ref is None:
+            msg = f"this release has no {kind} yet"
+            raise ValueError(msg)
+        return ref
+
     def with_ref(self, ref: JobRef) -> Self:
         """Return the token with a created or retried job, and without an intent."""
-        return evolve(self, intent=None, **{_JOBS[ref.kind]: ref})
+        changes: dict[str, Any] = {_JOBS[ref.kind]: ref}
+        return evolve(self, intent=None, **changes)
 
     def retries(self, kind: JobKind) -> int:
         """Return the number of retries of the update or the diff."""
@@ -141,7 +159,8 @@ class ReleaseToken:
 
     def with_retry(self, ref: JobRef) -> Self:
         """Return the token after a retry of the update or the diff."""
-        return evolve(self.with_ref(ref), **{f"{_JOBS[ref.kind]}_retries": self.retries(ref.kind) + 1})
+        changes: dict[str, Any] = {f"{_JOBS[ref.kind]}_retries": self.retries(ref.kind) + 1}
+        return evolve(self.with_ref(ref), **changes)
 
     def __str__(self) -> str:
         parts = [part for name in _FIELDS if (part := _format_field(name, getattr(self, name)))]
@@ -177,7 +196,7 @@ _IS_POSSIBLE: dict[Call, Callable[[ReleaseToken], object]] = {
     Call.UPDATE_RETRY: lambda token: token.update and not token.diff,
     Call.DIFF: lambda token: not token.diff,
     Call.DIFF_RETRY: lambda token: token.diff and not token.verdict,
-    Call.REJECT: lambda token: token.verdict in _REJECTING and not token.rejected and not token.version,
+    Call.REJECT: lambda token: token.verdict in _REJECTING and not token.rejected,
     Call.VERSION: lambda token: token.verdict in _RELEASING and not token.rejected and not token.version,
 }
 """Whether a release in a state may be about to make a call."""
@@ -235,13 +254,17 @@ def _format_field(name: str, value: Any) -> str:
 
 def _parse_field(part: str, known: dict[str, Any]) -> dict[str, Any]:
     key, assigned, text = part.partition("=")
+    name: str = _NAMES.get(key, "verdict")
+    value: Any
     if assigned and text.startswith("~"):
         name, value = "intent", Intent(Call(key), _parse_number(text[1:]))
-    elif key in _NAMES and bool(assigned) is (key not in _FLAGS):
-        name = _NAMES[key]
-        value = _FIELDS[name][1](text) if assigned else True
+    elif name == "verdict":
+        value = Verdict(part)
+    elif bool(assigned) is (key in _FLAGS):
+        msg = f"unreadable: {part!r}"
+        raise ValueError(msg)
     else:
-        name, value = "verdict", Verdict(part)
+        value = _FIELDS[name][1](text) if assigned else True
     if name in known:
         msg = f"a release token has one {name}"
         raise ValueError(msg)
