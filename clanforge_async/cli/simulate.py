@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 
 from clanforge_async import ConfigurationError, JobKind, JobRef
 from clanforge_async.cli.formatting import print_line
-from clanforge_async.simulator import DEMO_ACCOUNT, Run, Simulator, serve
+from clanforge_async.simulator import DEMO_ACCOUNT, Run, Simulator, add_demo_pipeline, serve
+from clanforge_async.simulator.demo import BUILD_MACHINE, IMAGES
 
 
 async def simulate(host: str, port: int, speed: float) -> int:
     """Serve a simulator with a few jobs until cancelled."""
     simulator = Simulator(speed=speed)
+    add_demo_pipeline(simulator)
     refs = _add_jobs(simulator)
     async with AsyncExitStack() as stack:
         try:
@@ -51,7 +53,9 @@ def _instructions(base_url: str, refs: list[JobRef]) -> Iterator[str]:
     yield f"  export CLANFORGE_SECRET_KEY={DEMO_ACCOUNT.secret_key}"
     yield f"  export CLANFORGE_ACCOUNT_SERVICE_ID={DEMO_ACCOUNT.account_service_id}"
     yield ""
-    for kind in reversed(JobKind):
+    for kind in (JobKind.IMAGE_VERSION, JobKind.IMAGE_DIFF):
         yield f"  clanforge watch {' '.join(str(ref) for ref in refs if ref.kind is kind)}"
     yield "  clanforge image-diff retry 5003 --wait"
     yield "  clanforge image-diff retry 5004   # rejected: the image is locked"
+    yield ""
+    yield f"Images {', '.join(map(str, IMAGES))} can be updated on build machine {BUILD_MACHINE}."

@@ -19,6 +19,7 @@ except ModuleNotFoundError as _missing:
     raise ImportError(MISSING_EXTRA) from _missing
 
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.demo import add_demo_pipeline
 from clanforge_async.simulator.fault_injection import FaultRule, Faults
 from clanforge_async.simulator.faults import (
     Drop,
@@ -32,7 +33,9 @@ from clanforge_async.simulator.faults import (
     Truncate,
     Unreadable,
 )
+from clanforge_async.simulator.images import SimulatedImage, SimulatedInstall
 from clanforge_async.simulator.payloads import Listing, Quirks
+from clanforge_async.simulator.policies import Policies
 from clanforge_async.simulator.requests import Request, RequestLog, Route
 from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 from clanforge_async.simulator.server import serve
@@ -51,16 +54,20 @@ __all__ = [
     "Latency",
     "Listing",
     "Outcome",
+    "Policies",
     "Quirks",
     "Request",
     "RequestLog",
     "Route",
     "Run",
     "RunOptions",
+    "SimulatedImage",
+    "SimulatedInstall",
     "SimulatedRequest",
     "Simulator",
     "Stale",
     "Truncate",
     "Unreadable",
+    "add_demo_pipeline",
     "serve",
 ]
