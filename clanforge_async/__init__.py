@@ -8,6 +8,19 @@ if typing.TYPE_CHECKING:
     from clanforge_async._codec.jobs import job_from_dict, job_to_dict
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
     from clanforge_async._polling.strategy import until_eta
+    from clanforge_async._releasing.release import ImageRelease, ReleaseStep
+    from clanforge_async._releasing.results import (
+        AbortResult,
+        ReleaseError,
+        ReleaseEvent,
+        ReleasePlan,
+        ReleaseRejectedError,
+        ReleaseResult,
+        ReleaseSupersededError,
+        ReleaseTimeoutError,
+        RolloutError,
+    )
+    from clanforge_async._releasing.token import ReleaseToken
     from clanforge_async._version import __version__
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
     from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
@@ -53,6 +66,7 @@ if typing.TYPE_CHECKING:
         JobState,
     )
     from clanforge_async.refs import JobKind, JobRef
+    from clanforge_async.releases import Releaser
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -72,6 +86,7 @@ __all__ = [
     "CLANFORGE_URL",
     "MULTIPLAY_URL",
     "APIError",
+    "AbortResult",
     "AccessKeyAuth",
     "AuthenticationError",
     "BadRequestError",
@@ -88,6 +103,7 @@ __all__ = [
     "ImageInstall",
     "ImageLockedError",
     "ImageOptions",
+    "ImageRelease",
     "ImageRollout",
     "ImageUpdateJob",
     "ImageVersionJob",
@@ -106,8 +122,19 @@ __all__ = [
     "RateLimitError",
     "RegionRollout",
     "ReinstallJob",
+    "ReleaseError",
+    "ReleaseEvent",
+    "ReleasePlan",
+    "ReleaseRejectedError",
+    "ReleaseResult",
+    "ReleaseStep",
+    "ReleaseSupersededError",
+    "ReleaseTimeoutError",
+    "ReleaseToken",
+    "Releaser",
     "RequestTimeoutError",
     "RetryOutcomeUnknownError",
+    "RolloutError",
     "ServerError",
     "StaleJobError",
     "StragglerPolicy",
@@ -172,4 +199,17 @@ _HOMES = {
     "job_from_dict": "_codec.jobs",
     "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",
+    "ImageRelease": "_releasing.release",
+    "ReleaseStep": "_releasing.release",
+    "ReleaseToken": "_releasing.token",
+    "Releaser": "releases",
+    "AbortResult": "_releasing.results",
+    "ReleaseError": "_releasing.results",
+    "ReleaseEvent": "_releasing.results",
+    "ReleasePlan": "_releasing.results",
+    "ReleaseRejectedError": "_releasing.results",
+    "ReleaseResult": "_releasing.results",
+    "ReleaseSupersededError": "_releasing.results",
+    "ReleaseTimeoutError": "_releasing.results",
+    "RolloutError": "_releasing.results",
 }
