@@ -30,7 +30,8 @@ from clanforge_async._releasing.state import (
     Watch,
     current_step,
     diff_of,
-    end_with,
+    fail,
+    make_lock_error,
     to_seconds,
 )
 from clanforge_async._releasing.token import Call, Intent, ReleaseToken, Verdict
@@ -49,7 +50,9 @@ def begin(token: ReleaseToken, rules: ReleaseRules, *, may_repeat: bool = False)
     """
     state = ReleaseState(token=token, may_repeat=may_repeat and token.intent is not None)
     if token.overtaken_by is not None and token.diff is None:
-        return end_with(state, rules, f"{token.overtaken_by} may have replaced the build on the machine: start anew")
+        error = make_lock_error(token.image_id, token.overtaken_by)
+        msg = f"{token.overtaken_by} may have replaced the build on the machine: start the release anew"
+        return fail(state, rules, error, message=msg)
     return state
 
 

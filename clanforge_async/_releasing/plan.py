@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from clanforge_async._releasing.actions import Services
-from clanforge_async._releasing.recording import machine_problem, make_lock_error
+from clanforge_async._releasing.recording import machine_problem
 from clanforge_async._releasing.release import ImageRelease, ReleaseStep, mask_source
 from clanforge_async._releasing.results import ReleaseError, ReleasePlan
+from clanforge_async._releasing.state import make_lock_error
 from clanforge_async._releasing.token import ReleaseToken
 from clanforge_async.errors import ClanforgeError
 

@@ -25,6 +25,7 @@ from clanforge_async._releasing.state import (
     Watch,
     end_with,
     fail,
+    make_lock_error,
     paused,
     to_seconds,
 )
@@ -33,8 +34,6 @@ from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLock
 from clanforge_async.images import ImageOptions
 from clanforge_async.jobs import ImageDiffJob, Job, job_failure
 from clanforge_async.refs import JobKind, JobRef
-
-_IMAGE_LOCKED = 200  # the status with which the server reports a lock
 
 
 def record(state: ReleaseState, action: Action, observed: Observation, rules: ReleaseRules) -> ReleaseState:
@@ -109,14 +108,6 @@ def machine_problem(options: ImageOptions, machine_id: int) -> str | None:
         return None
     machines = ", ".join(f"{number} ({name})" for number, name in sorted(options.machines.items()))
     return f"machine {machine_id} is no build machine of this image; there are: {machines}"
-
-
-def make_lock_error(image_id: int, holder: JobRef) -> ImageLockedError:
-    """Return the error of an image whose options show somebody else's lock."""
-    msg = f"image {image_id} is locked by {holder}"
-    error = ImageLockedError(msg, holder=holder, status_code=_IMAGE_LOCKED)
-    error.args = (msg,)  # without a status and a URL, since it is no response
-    return error
 
 
 def _record_lock(

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from clanforge_async._releasing.release import ImageRelease, ReleaseStep
 from clanforge_async._releasing.results import Outcome, ReleaseError
 from clanforge_async._releasing.token import Call, ReleaseToken, Verdict
-from clanforge_async.errors import ConfigurationError
+from clanforge_async.errors import ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageInstall, ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, Job
 from clanforge_async.refs import EPOCH, JobKind, JobRef
@@ -20,6 +20,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 30.0
 """Seconds between two reads of a release that waits."""
 
 _GROWTH = 1.5
+_IMAGE_LOCKED = 200  # the status with which the server reports a lock
 
 NO_TIME = 1e-6
 """Remaining seconds that count as none: rounding may leave some."""
@@ -283,6 +284,14 @@ def fail(
     failure = ReleaseError(message or f"{error}", step=step, token=state.token, job=job)
     failure.__cause__ = error
     return evolve(state, end=End("failed", failure))
+
+
+def make_lock_error(image_id: int, holder: JobRef) -> ImageLockedError:
+    """Return the error of an image whose options show somebody else's lock."""
+    msg = f"image {image_id} is locked by {holder}"
+    error = ImageLockedError(msg, holder=holder, status_code=_IMAGE_LOCKED)
+    error.args = (msg,)  # without a status and a URL, since it is no response
+    return error
 
 
 def end_with(state: ReleaseState, rules: ReleaseRules, message: str) -> ReleaseState:
