@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from attrs import frozen
@@ -24,6 +24,7 @@ from clanforge_async.simulator import Policies
 SIDE_EFFECTS = ("create", "retry", "reject")
 CREATES = {"/cfp/v1/imageupdate/create", "/cfp/v1/imagediff/create", "/cfp/v1/imageversion/create"}
 
+Scripts = dict[Literal["update", "diff"], str]
 Work = Callable[[Releaser], Coroutine[Any, Any, ReleaseResult | ReleaseError]]
 
 
@@ -57,14 +58,14 @@ def run(token: ReleaseToken | None = None, **arguments: Any) -> Work:
 
 
 async def deaths(
-    policies: Policies, scripts: dict[str, str], *, is_answered: bool, approve: bool = True, **options: Any
+    policies: Policies, scripts: Scripts, *, is_answered: bool, approve: bool = True, **options: Any
 ) -> AsyncIterator[Death]:
     """Yield a death at each request of a release with a side effect, and if it is answered, at each read too."""
 
     async def die_at(number: int) -> tuple[ReleaseWorld, ReleaseToken | None, list[str]]:
         world = ReleaseWorld(policies)
         for kind, states in scripts.items():
-            world.simulator.script(kind, states)  # type: ignore[arg-type] - the names are those of the simulator
+            world.simulator.script(kind, states)
         work = run(approve=approve)
         _, token, paths = await run_until_death(world, work, number, is_answered=is_answered, **options)
         return world, token, paths
@@ -82,7 +83,7 @@ async def go_on(death: Death, work: Callable[[Releaser], Coroutine[Any, Any, Any
     return result
 
 
-FAILING_ONCE = {"update": "created,running:5,failed", "diff": "created,running:5,failed"}
+FAILING_ONCE: Scripts = {"update": "created,running:5,failed", "diff": "created,running:5,failed"}
 
 
 @pytest.mark.parametrize(

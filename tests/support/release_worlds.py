@@ -107,7 +107,8 @@ class DyingTransport(httpx.AsyncBaseTransport):
             if not is_last:
                 return response
             self.died.set()
-        return await asyncio.Event().wait()  # type: ignore[return-value] - it never returns
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 async def run_until_death(
