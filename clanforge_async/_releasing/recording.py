@@ -140,8 +140,8 @@ def _record_failed_call(
     if not is_refusal(error):
         state = evolve(state, doubt=error, options=None, holder=None, may_repeat=False, is_resending=False)
         return state if call in CREATES and rules.exclusive else fail(state, rules, error)
-    if state.resends and isinstance(error, ImageLockedError):
-        return evolve(state, options=None, holder=None, is_resending=False)  # perhaps by the call that was in doubt
+    if state.resends:
+        return _record_failed_resend(state, error, rules)
     job = state.failed
     state = settled(state).with_token(intent=None)
     if call in CREATES and isinstance(error, ImageLockedError):
@@ -149,6 +149,12 @@ def _record_failed_call(
     if call is Call.VERSION and state.token.verdict is Verdict.EMPTY and "full" in str(error).lower():
         return evolve(state.with_token(verdict=Verdict.REFUSED), refusal=error)
     return fail(state, rules, error, job=job)
+
+
+def _record_failed_resend(state: ReleaseState, error: Exception, rules: ReleaseRules) -> ReleaseState:
+    # This one did nothing, but the one before it may have been acted upon late, and hold the lock.
+    state = evolve(state, options=None, holder=None, is_resending=False)
+    return state if isinstance(error, ImageLockedError) else fail(state, rules, error)
 
 
 def _record_job(state: ReleaseState, result: Job | Exception, rules: ReleaseRules) -> ReleaseState:

@@ -195,7 +195,7 @@ _IS_POSSIBLE: dict[Call, Callable[[ReleaseToken], object]] = {
     Call.UPDATE: lambda token: not token.update and not token.diff,
     Call.UPDATE_RETRY: lambda token: token.update and not token.diff,
     Call.DIFF: lambda token: not token.diff,
-    Call.DIFF_RETRY: lambda token: token.diff and not token.verdict,
+    Call.DIFF_RETRY: lambda token: token.diff and token.verdict in {None, Verdict.HELD},
     Call.REJECT: lambda token: token.verdict in _REJECTING and not token.rejected,
     Call.VERSION: lambda token: token.verdict in _RELEASING and not token.rejected and not token.version,
 }
