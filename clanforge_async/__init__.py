@@ -67,6 +67,7 @@ if typing.TYPE_CHECKING:
     )
     from clanforge_async.refs import JobKind, JobRef
     from clanforge_async.releases import Releaser
+    from clanforge_async.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -96,6 +97,7 @@ __all__ = [
     "ConfigurationError",
     "DiffRejection",
     "FleetRollout",
+    "GoogleSource",
     "Image",
     "ImageDiffDetails",
     "ImageDiffJob",
@@ -135,8 +137,10 @@ __all__ = [
     "RequestTimeoutError",
     "RetryOutcomeUnknownError",
     "RolloutError",
+    "S3Source",
     "ServerError",
     "StaleJobError",
+    "SteamSource",
     "StragglerPolicy",
     "TransportError",
     "WatchClosedError",
@@ -162,6 +166,7 @@ _HOMES = {
     "DiffRejection": "images",
     "FleetRollout": "images",
     "Image": "images",
+    "GoogleSource": "sources",
     "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
     "ImageEntry": "images",
@@ -188,9 +193,11 @@ _HOMES = {
     "ReinstallJob": "images",
     "RequestTimeoutError": "errors",
     "RetryOutcomeUnknownError": "errors",
+    "S3Source": "sources",
     "ServerError": "errors",
     "StaleJobError": "_watching.results",
     "StragglerPolicy": "images",
+    "SteamSource": "sources",
     "TransportError": "errors",
     "WatchClosedError": "_watching.results",
     "WatchResult": "_watching.results",

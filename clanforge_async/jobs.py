@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from attrs import Factory, field, frozen
 
+from clanforge_async._masking import mask_secrets
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
 from clanforge_async.refs import JobKind, JobRef
 
@@ -186,6 +187,10 @@ def _files_field() -> Any:
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
+def _mask_details(details: Mapping[str, Any] | None) -> str:
+    return mask_secrets(repr(details))
+
+
 @frozen(kw_only=True)
 class ImageDiffDetails:
     """Details of an image diff, as the server describes them.
@@ -196,9 +201,9 @@ class ImageDiffDetails:
         image: The image.
     """
 
-    game: Mapping[str, Any] | None = field(default=None, hash=False)
-    machine: Mapping[str, Any] | None = field(default=None, hash=False)
-    image: Mapping[str, Any] | None = field(default=None, hash=False)
+    game: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
+    machine: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
+    image: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
 
 
 def _lists_any_file(diff: ImageDiffJob) -> bool:

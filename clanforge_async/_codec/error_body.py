@@ -8,10 +8,14 @@ from typing import Any
 from attrs import frozen
 
 from clanforge_async._codec.values import parse_bool, parse_int, parse_or_default
+from clanforge_async._masking import masked_start
 from clanforge_async.errors import LONGEST_MESSAGE
 
-EXCERPT = 2048
-"""Bytes of a response body that an error keeps."""
+_EXCERPT = 2048
+"""Characters of a response body that an error keeps."""
+
+_LONGEST_MASKED = 2**16
+"""Bytes of a response body in which secrets are masked, more than an excerpt may need."""
 
 
 @frozen
@@ -44,9 +48,9 @@ def parse_error_body(payload: Mapping[str, Any]) -> ErrorBody:
     texts.append(payload.get("joberror"))
     messages = [text for text in texts if isinstance(text, str) and text.strip()]
     code = parse_or_default(parse_int, payload.get("error_code"), None)
-    return ErrorBody(messages[0][:LONGEST_MESSAGE] if messages else "", code, "\n".join(messages))
+    return ErrorBody(masked_start(messages[0], LONGEST_MESSAGE) if messages else "", code, "\n".join(messages))
 
 
-def excerpt(body: bytes) -> str:
-    """Return the first 2 KiB of a response body as text."""
-    return body[:EXCERPT].decode(errors="replace")
+def excerpt(body: bytes | bytearray) -> str:
+    """Return the first 2 KiB of a response body as text, with the secrets of source URLs masked."""
+    return masked_start(body[:_LONGEST_MASKED].decode(errors="replace"), _EXCERPT)

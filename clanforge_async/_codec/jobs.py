@@ -20,6 +20,7 @@ from clanforge_async._codec.values import (
     parse_id,
     parse_int,
     parse_mapping,
+    parse_masked_text,
     parse_percentage,
     parse_success,
     parse_time,
@@ -74,7 +75,7 @@ JOB_FIELDS: Mapping[str, Any] = {
     "eta": json_field("jobeta", optional(parse_time)),
     "progress": json_field("jobprogress", parse_percentage),
     "failure_count": json_field("jobfailed", parse_count),
-    "error": json_field("joberror"),
+    "error": json_field("joberror", parse_masked_text),
 }
 """JSON fields that all jobs share ("Job fields")."""
 

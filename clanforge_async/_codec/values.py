@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from clanforge_async._masking import mask_secrets
 from clanforge_async._validation import positive_id
 from clanforge_async.refs import EPOCH
 
@@ -63,6 +64,11 @@ def parse_text(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise ValueError
+
+
+def parse_masked_text(value: object) -> str | None:
+    """Parse text that may quote a source URL, and mask its secrets; null is None."""
+    return None if value is None else mask_secrets(parse_text(value))
 
 
 def parse_bool(value: object) -> bool:

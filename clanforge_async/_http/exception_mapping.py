@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, TypeGuard
 
 import httpx
 
 from clanforge_async._http.connection_pool import ConnectionPool
+from clanforge_async._masking import mask_secrets, masked_start
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     ClanforgeError,
@@ -43,7 +45,19 @@ def is_network_error(exc: Exception) -> bool:
 def may_quote_credentials(exc: Exception) -> bool:
     """Whether an exception may show credentials, and so must not even be chained as a cause."""
     # h11 quotes a header that it rejects, and some errors of aiohttp show all headers of their request.
-    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _is_response_error(exc.__cause__)
+    is_quoting = isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _is_response_error(exc.__cause__)
+    return is_quoting or any(mask_secrets(text) != text for text in _texts_of(exc))
+
+
+def _texts_of(exc: BaseException) -> Iterator[str]:
+    """Yield the texts of an exception and of those behind it, with the URLs of their requests."""
+    link: BaseException | None = exc
+    while link is not None:
+        yield str(link)
+        yield repr(vars(link))
+        request = vars(link).get("_request")  # the property raises if there is none
+        yield str(request.url) if isinstance(request, httpx.Request) else ""
+        link = link.__cause__ or link.__context__
 
 
 def _is_response_error(exc: BaseException | None) -> TypeGuard[_ResponseError]:
@@ -98,4 +112,4 @@ def _detail(exc: Exception, origin: BaseException | None) -> str:
     if isinstance(exc, httpx.LocalProtocolError):
         return ""
     detail = f"{origin.status} {origin.message}" if _is_response_error(origin) else str(exc)
-    return f": {detail}"[:LONGEST_MESSAGE]  # h11 quotes the whole line that it cannot parse
+    return masked_start(f": {detail}", LONGEST_MESSAGE)  # h11 quotes the whole line that it cannot parse

@@ -8,9 +8,18 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import httpx
-from attrs import define, frozen
+from attrs import define, field, frozen
+
+from clanforge_async._masking import mask_secrets
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+class HttpRequest(httpx.Request):
+    """An HTTP request whose repr has no query, which can hold the secrets of a source."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self.method!r}, {self.url.path!r})>"
 
 
 @define(eq=False)
@@ -20,7 +29,7 @@ class ApiRequest(Generic[T_co]):
     Attributes:
         path: Path below the base URL.
         parse: Reads the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
-        params: Query parameters of this call, without those that every call sends.
+        params: Query parameters of this call, without those that every call sends. They can hold secrets.
         sends_account: Whether the account service id is sent as a query parameter, as on every call but one.
         idempotent: Whether sending the request twice has the same effect as sending it once.
         sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
@@ -30,12 +39,17 @@ class ApiRequest(Generic[T_co]):
 
     path: str
     parse: Callable[[Mapping[str, Any]], T_co]
-    params: Mapping[str, str] = {}
+    params: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     sends_account: bool = True
     idempotent: bool = True
     sent_at: float = -math.inf
     sent_by: float = math.inf
-    http_request: httpx.Request | None = None
+    http_request: HttpRequest | None = field(default=None, repr=False)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a parameter holds the secrets of a source."""
+        return any(mask_secrets(value) != value for value in self.params.values())
 
     @property
     def was_sent(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from clanforge_async._codec.error_body import ErrorBody, excerpt, is_error, parse_error_body
 from clanforge_async._http.request import ApiResponse, RawResponse
+from clanforge_async._masking import masked_start
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     APIError,
@@ -103,7 +104,7 @@ def _error_class(status: int, message: str) -> type[APIError]:
 def _error_message(response: RawResponse, error: ErrorBody) -> str:
     location = response.headers.get("Location") if response.status in _REDIRECTS else None
     if location is not None:
-        return f"redirected to {location[:LONGEST_MESSAGE]}, but redirects are never followed"
+        return f"redirected to {masked_start(location, LONGEST_MESSAGE)}, but redirects are never followed"
     if error.message:
         return error.message
     try:

@@ -11,6 +11,7 @@ import asyncio
 import math
 import platform
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -29,13 +30,13 @@ from clanforge_async._http.exception_mapping import (
 )
 from clanforge_async._http.httpcore_events import HttpcoreEvents
 from clanforge_async._http.limiter import CooldownError, RequestLimiter
-from clanforge_async._http.request import ApiRequest, ApiResponse, RawResponse
+from clanforge_async._http.request import ApiRequest, ApiResponse, HttpRequest, RawResponse
 from clanforge_async._http.request_log import log_failure, log_response
 from clanforge_async._http.response import make_cooldown_error, parse_response
 from clanforge_async._http.retry_policy import call_with_retries, is_throttled
 from clanforge_async._http.signing import AuthFlow, sign, signs_once
 from clanforge_async._http.single_use_body import with_single_use_body
-from clanforge_async._http.tracing import capture_trace_headers
+from clanforge_async._http.tracing import capture_trace_headers, suppress_instrumentation
 from clanforge_async._version import __version__
 from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
 
@@ -62,7 +63,7 @@ class Session:
         self._transport = transport
         self._closed = False
         self._base = str(config.url).rstrip("/")
-        self._url = lru_cache(maxsize=1024)(self._parse_url)
+        self._url = lru_cache(maxsize=1024)(self._plain_url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server_clock: float | None = None
         self._headers = httpx.Headers({"Host": config.url.netloc.decode("ascii"), **_HEADERS})
@@ -142,11 +143,10 @@ class Session:
             raise make_cooldown_error(url, cooldown.status_code, cooldown.seconds) from None
         return RawResponse("GET", url, response.status_code, response.headers, body)
 
-    def _build(self, request: ApiRequest[Any]) -> httpx.Request:
-        params = {**self._query, **request.params} if request.sends_account else request.params
-        # A space as %20 instead of + means the same to every parser of queries, and is what signatures are made of.
-        query = urlencode(params, quote_via=quote, safe="")
-        http_request = httpx.Request("GET", self._url(request.path, query))
+    def _build(self, request: ApiRequest[Any]) -> HttpRequest:
+        # A cached URL stays for as long as the client, so one with parameters, which can be secret, is not cached.
+        is_plain = request.sends_account and not request.params
+        http_request = HttpRequest("GET", self._url(request.path) if is_plain else self._parse_url(request))
         # Copying our `Headers` is cheap: the copy shares their contents, unlike headers given to a request.
         http_request.headers = httpx.Headers(self._headers)
         if self._signs_once:
@@ -154,9 +154,7 @@ class Session:
         request.http_request = http_request
         return http_request
 
-    async def _run_auth_flow(
-        self, request: ApiRequest[Any], http_request: httpx.Request
-    ) -> tuple[httpx.Response, bytes]:
+    async def _run_auth_flow(self, request: ApiRequest[Any], http_request: HttpRequest) -> tuple[httpx.Response, bytes]:
         is_first = True
 
         def count() -> None:
@@ -177,6 +175,10 @@ class Session:
 
     async def _send_call(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Send the HTTP request of an API call."""
+        with suppress_instrumentation() if request.has_secrets else nullcontext():
+            return await self._send_once(request, http_request)
+
+    async def _send_once(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         name = f"GET {request.path}"
         now = asyncio.get_running_loop().time
         request.sent_at = now()
@@ -276,6 +278,16 @@ class Session:
             self._transport = make_pool(self._config)
         return self._transport
 
-    def _parse_url(self, path: str, query: str) -> httpx.URL:
-        # Parsing a string is four times faster in httpx than assembling a URL from its parts.
-        return httpx.URL(self._base + path + (query and f"?{query}"))
+    def _plain_url(self, path: str) -> httpx.URL:
+        return self._parse_url(ApiRequest(path, dict))
+
+    def _parse_url(self, request: ApiRequest[Any]) -> httpx.URL:
+        params = {**(self._query if request.sends_account else {}), **request.params}
+        # A space as %20 instead of + means the same to every parser of queries, and is what signatures are made of.
+        query = urlencode(params, quote_via=quote, safe="")
+        try:
+            # Parsing a string is four times faster in httpx than assembling a URL from its parts.
+            return httpx.URL(self._base + request.path + (query and f"?{query}"))
+        except httpx.InvalidURL:
+            msg = f"the parameters of {request.path} are too long for a URL: {len(query)} characters"
+        raise ConfigurationError(msg)

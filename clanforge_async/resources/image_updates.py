@@ -15,6 +15,7 @@ from clanforge_async.resources.base import Resource, was_processed
 from clanforge_async.resources.images import Images
 from clanforge_async.resources.outcomes import find_candidate
 from clanforge_async.resources.requests import API, image_update_status
+from clanforge_async.sources import Source
 
 
 class ImageUpdates(Resource):
@@ -25,7 +26,11 @@ class ImageUpdates(Resource):
         self._images = images
 
     async def create(
-        self, image_id: int, machine_id: int, description: str, source: str | None = None
+        self,
+        image_id: int,
+        machine_id: int,
+        description: str,
+        source: Source | str | None = None,
     ) -> ImageUpdateJob:
         """Start an image update: the build machine pulls the files of a build ("Image update create").
 
@@ -53,7 +58,7 @@ class ImageUpdates(Resource):
             "desc": text(description, "description"),
         }
         if source is not None:
-            params["url"] = text(source, "source")
+            params["url"] = source.url() if isinstance(source, Source) else text(source, "source")
         path = f"{API}/imageupdate/create"
         request = ApiRequest(path, partial(parse_image_update_job, None), params, idempotent=False)
         response = await self._send_once(request)

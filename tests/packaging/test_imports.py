@@ -12,10 +12,10 @@ import pytest
 import clanforge_async
 
 LAYERS = (
-    {"_validation", "_version"},
+    {"_masking", "_validation", "_version"},
     {"refs"},
     {"errors"},
-    {"jobs", "auth"},
+    {"jobs", "auth", "sources"},
     {"images"},
     {"_codec", "_logging", "_polling"},
     {"_http"},

@@ -20,6 +20,10 @@ NAMES = {
     "BearerTokenAuth",
     "ClanforgeClient",
     "__version__",
+    # sources
+    "GoogleSource",
+    "S3Source",
+    "SteamSource",
     # jobs
     "ImageDiffDetails",
     "ImageDiffJob",

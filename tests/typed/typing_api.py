@@ -20,6 +20,7 @@ from clanforge_async import (
     ClanforgeClient,
     ClanforgeError,
     ConfigurationError,
+    GoogleSource,
     ImageDiffJob,
     ImageLockedError,
     ImageUpdateJob,
@@ -37,8 +38,10 @@ from clanforge_async import (
     RateLimitError,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    S3Source,
     ServerError,
     StaleJobError,
+    SteamSource,
     TransportError,
     WatchClosedError,
     WatchResult,
@@ -276,3 +279,16 @@ async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
         assert_type(value_error.args, tuple[Any, ...])
     except ClanforgeError as error:
         assert_type(error.args, tuple[Any, ...])
+
+
+def sources() -> None:
+    """Construct sources of image updates in every supported way."""
+    s3 = S3Source("bucket", "folder", "access key", "secret key", region="eu-west-1", handlers=5, request_timeout=120)
+    steam = SteamSource("730", "user", "password", platform="linux", bits=64, branch="beta", branch_password="open")
+    google = GoogleSource("bucket", "folder", {"type": "service_account"}, handlers=5, request_timeout="2m")
+    assert_type(S3Source("bucket", "folder", "access key", "secret key").request_timeout, str | None)
+    assert_type(SteamSource(730, guard_code="code", mod="mod").app_id, int)
+    assert_type(GoogleSource("bucket", "folder", '{"type": "service_account"}').credentials, str)
+    for source in (s3, steam, google):
+        assert_type(source.url(), str)
+        assert_type(source.masked_url, str)
