@@ -159,9 +159,8 @@ class ReleaseActionRunner(ActionRunner):
         release = self._release
         if call is Call.DIFF:
             return await self._client.image_diffs.create(release.image_id, release.machine_id)
-        source = release.source if release.source is None or isinstance(release.source, str) else release.source.url()
         return await self._client.image_updates.create(
-            release.image_id, release.machine_id, release.description, source
+            release.image_id, release.machine_id, release.description, release.source
         )
 
     async def _create_version(self, diff_id: int, *, full: bool) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
 
@@ -12,9 +12,7 @@ from clanforge_async._masking import mask_secrets
 from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.images import StragglerPolicy
-from clanforge_async.sources import GoogleSource, S3Source, SteamSource
-
-Source: TypeAlias = S3Source | SteamSource | GoogleSource | str
+from clanforge_async.sources import GoogleSource, S3Source, Source, SteamSource
 
 
 class ReleaseStep(enum.StrEnum):
@@ -79,14 +77,14 @@ def _is_policy(_release: object, attribute: Attribute[Any], value: object) -> No
         raise TypeError(msg)
 
 
-def mask_source(source: Source | None) -> str | None:
+def mask_source(source: Source | str | None) -> str | None:
     """Return a source's URL with its secrets masked."""
     if source is None:
         return None
     return mask_secrets(source) if isinstance(source, str) else source.masked_url
 
 
-def _show_source(source: Source | None) -> str:
+def _show_source(source: Source | str | None) -> str:
     return repr(mask_source(source) if isinstance(source, str) else source)
 
 
@@ -120,7 +118,7 @@ class ImageRelease:
     image_id: int = field(validator=_is_id)
     machine_id: int = field(validator=_is_id)
     description: str = field(validator=_is_text)
-    source: Source | None = field(default=None, validator=_is_source, repr=_show_source)
+    source: Source | str | None = field(default=None, validator=_is_source, repr=_show_source)
     game_build: str | None = field(default=None, validator=_is_optional_text, kw_only=True)
     restart: bool = field(default=False, validator=_is_flag, kw_only=True)
     force: bool = field(default=False, validator=_is_flag, kw_only=True)

@@ -12,7 +12,7 @@ from clanforge_async import ImageRelease, StragglerPolicy
 from clanforge_async._releasing.release import mask_source
 from clanforge_async.sources import S3Source
 
-KEYS = {"access_key": "AKIA/secret", "secret_key": "hush/hush"}
+KEYS: dict[str, Any] = {"access_key": "AKIA/secret", "secret_key": "hush/hush"}
 
 
 def release(**options: Any) -> ImageRelease:

@@ -111,7 +111,7 @@ def reads_of_rollout() -> Iterator[object]:
 
 def ends_of(ref: JobRef) -> Iterator[object]:
     kind = ref.kind
-    listing = {"added": {"a": {}}} if kind is JobKind.IMAGE_DIFF else {}
+    listing: dict[str, Any] = {"added": {"a": {}}} if kind is JobKind.IMAGE_DIFF else {}
     yield job(kind, **listing)
     yield job(kind, JobState.FAILED)
     yield job(kind, JobState.SQUASHED)
