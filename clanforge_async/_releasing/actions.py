@@ -102,13 +102,11 @@ class ActionRunner:
                 raise TypeError(msg)
 
     async def _read_job(self, ref: JobRef) -> Job:
-        match ref.kind:
-            case JobKind.IMAGE_UPDATE:
-                return await self._client.image_updates.status(ref.id)
-            case JobKind.IMAGE_DIFF:
-                return await self._client.image_diffs.status(ref.id)
-            case JobKind.IMAGE_VERSION:
-                return await self._client.image_versions.status(ref.id)
+        if ref.kind is JobKind.IMAGE_UPDATE:
+            return await self._client.image_updates.status(ref.id)
+        if ref.kind is JobKind.IMAGE_DIFF:
+            return await self._client.image_diffs.status(ref.id)
+        return await self._client.image_versions.status(ref.id)
 
 
 class ReleaseActionRunner(ActionRunner):

@@ -144,7 +144,7 @@ def make_call(state: ReleaseState, rules: ReleaseRules, call: Call) -> Send:
             return RetryJob(token.known_ref(RETRIES[call]))
         case Call.REJECT:
             return RejectDiff(token.known_ref(JobKind.IMAGE_DIFF), reinstall=token.verdict in _REINSTALLING)
-        case Call.VERSION:
+        case _:
             is_full = rules.release.full or token.verdict is Verdict.EMPTY
             return CreateVersion(token.known_ref(JobKind.IMAGE_DIFF), full=is_full)
 

@@ -37,16 +37,17 @@ class SharedInstalls:
             ClanforgeError: The read failed; likewise for all who share it.
         """
         async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if now - self._read_at >= SHORTEST_PAUSE:
-                self._result = await self._try_to_read()
-                self._read_at = now
+            await self._refresh()
         if isinstance(self._result, ClanforgeError):
             raise copy_error(self._result)
         return self._result
 
-    async def _try_to_read(self) -> Installs | ClanforgeError:
+    async def _refresh(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._read_at < SHORTEST_PAUSE:
+            return
         try:
-            return await self._read()
+            self._result = await self._read()
         except ClanforgeError as error:
-            return error
+            self._result = error
+        self._read_at = now

@@ -82,8 +82,9 @@ class ReleaseRun:
 
     async def _run_in_time(self, image_turn: Turn) -> End:
         try:
-            async with asyncio.timeout(self._options.timeout) as self._scope:
-                return await self._run(image_turn)
+            async with asyncio.timeout(self._options.timeout) as scope:
+                self._scope = scope
+                return await self._run(image_turn, scope)
         except TimeoutError:
             return End("failed", self._timeout_error())
         except _JournalError as error:
@@ -91,13 +92,13 @@ class ReleaseRun:
         finally:
             self._scope = None
 
-    async def _run(self, image_turn: Turn) -> End:
+    async def _run(self, image_turn: Turn, scope: asyncio.Timeout) -> End:
         await self._await_turn(image_turn)
         if self._state.token.diff is None and self._state.end is None:
             self._machine_turn = self._services.turns.join(("machine", self._rules.release.machine_id))
             await self._await_turn(self._machine_turn)
         while not isinstance(action := next_action(self._state, self._rules), End):
-            is_new_step = self._enter_step()
+            is_new_step = self._enter_step(scope)
             if isinstance(action, Send):
                 await self._intend(action.call)
             if is_new_step or isinstance(action, Send):
@@ -118,16 +119,15 @@ class ReleaseRun:
         if self._machine_turn is not None:
             self._machine_turn.leave()
 
-    def _enter_step(self) -> bool:
+    def _enter_step(self, scope: asyncio.Timeout) -> bool:
         """Return whether a step begins, and set the time by which it has to end."""
         step = current_step(self._state, self._rules)
         if step is self._step and self._is_begun:
             return False
         self._step, self._is_begun = step, True
         now = asyncio.get_running_loop().time()
-        ends = min(self._deadline, now + self._options.step_timeouts.get(step, math.inf))
-        if self._scope is not None and not self._is_stopped:
-            self._scope.reschedule(ends if ends < math.inf else None)
+        ends = now if self._is_stopped else min(self._deadline, now + self._options.step_timeouts.get(step, math.inf))
+        scope.reschedule(ends if ends < math.inf else None)
         return True
 
     async def _intend(self, call: Call) -> None:

@@ -12,7 +12,11 @@ from support.virtual_time import virtual_time
 from clanforge_async import (
     AbortResult,
     ConfigurationError,
+    ImageDiffJob,
+    ImageOptions,
     JobRef,
+    JobState,
+    JobWatcher,
     ReleaseError,
     Releaser,
     ReleaseRejectedError,
@@ -21,6 +25,11 @@ from clanforge_async import (
     ReleaseToken,
     ServerError,
 )
+from clanforge_async._releasing.abort import AbortState, intend, next_action, record
+from clanforge_async._releasing.actions import ActionRunner, Services
+from clanforge_async._releasing.journal import make_writer
+from clanforge_async._releasing.state import Pause, ReadOptions, ReadRollout, RejectDiff, Watch
+from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import Drop, GatewayError, Policies
 
 
@@ -196,6 +205,31 @@ async def test_a_journal_that_fails_stops_the_abort() -> None:
     error = await abort(world, token, {"journal": fail})
     assert isinstance(error.__cause__, OSError)
     assert world.simulator.image(501).lock == token.diff
+
+
+def test_a_lock_that_lingers_is_read_again_for_a_while() -> None:
+    """After the rejection the options are read until the lock is gone, four times at most."""
+    diff = JobRef.image_diff(5)
+    token = ReleaseToken(image_id=501, machine_id=77, plan=release().digest, diff=diff)
+    job = ImageDiffJob(id=5, state=JobState.COMPLETED, created_at=EPOCH, updated_at=EPOCH)
+    state = record(AbortState(token=token), Watch(diff), job)
+    actions = list[object]()
+    while not isinstance(action := next_action(state, exclusive=False, reinstall=True), AbortResult):
+        actions.append(action)
+        if isinstance(action, RejectDiff):
+            state = intend(state, 1763769600.5)
+        state = record(state, action, ImageOptions(lock=diff))
+    assert action == AbortResult(rejected=True, lock=diff)
+    reads = [ReadOptions(), Pause(5.0)] * 3
+    assert actions == [ReadOptions(), RejectDiff(diff, reinstall=True), *reads, ReadOptions()]
+
+
+@virtual_time
+async def test_an_abort_does_nothing_but_free() -> None:
+    """An action that no abort needs is not carried out."""
+    async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
+        runner = ActionRunner(Services(client, watcher, make_writer(None)), 501)
+        assert isinstance((await runner.run(ReadRollout())).result, TypeError)
 
 
 @virtual_time

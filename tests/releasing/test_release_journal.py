@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -78,6 +79,10 @@ async def test_a_journal_that_fails_stops_the_release(fails_at: int, step: Relea
     assert max(world.calls().values()) == 1
 
 
+def files_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
 RELEASE = ImageRelease(
     501,
     77,
@@ -101,7 +106,7 @@ async def test_a_file_is_readable_and_holds_no_secret(tmp_path: Path) -> None:
     assert entry["token"] == str(TOKEN)
     assert entry["options"]["description"] == "build 2"
     assert entry["options"]["source"] == "s3://***@bucket/builds/"
-    assert list(tmp_path.iterdir()) == [path]
+    assert files_in(tmp_path) == [path]
 
 
 async def test_a_file_reads_back_as_the_release(tmp_path: Path) -> None:
@@ -171,14 +176,12 @@ async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="no space left"):
         await FileJournal(str(path)).save(TOKEN, RELEASE)
     assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert files_in(tmp_path) == [path]
 
 
 @virtual_time
 async def test_a_release_keeps_its_token_in_a_folder() -> None:
     """A path is a journal as well."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder:
         async with ReleaseWorld().client() as client, Releaser(client, journal=Path(folder)) as releaser:
             result = await releaser.run(release())

@@ -100,6 +100,30 @@ async def test_closing_ends_the_releases_that_run() -> None:
 
 
 @virtual_time
+async def test_a_callback_may_close_the_releaser() -> None:
+    """Closing in ``on_event`` ends the release at its next step; in its last event it changes nothing."""
+    for kind, outcome in (("started", "failed"), ("finished", "released")):
+
+        async def close(event: ReleaseEvent, kind: str = kind) -> None:
+            if event.kind == kind:
+                await releaser.aclose()
+
+        async with ReleaseWorld().client() as client, Releaser(client) as releaser:
+            (result,) = await releaser.run_all([release()], on_event=close)
+        assert result.outcome == outcome
+
+
+@virtual_time
+async def test_a_closed_client_resolves_no_doubt() -> None:
+    """A token in doubt stays as it is if its client is closed."""
+    world = ReleaseWorld()
+    async with world.client() as client, Releaser(client) as releaser:
+        await client.aclose()
+        with pytest.raises(ConfigurationError, match="closed"):
+            await releaser.run(release(), resume=f"{token()}update=~5")
+
+
+@virtual_time
 async def test_a_watcher_of_the_caller_stays_open() -> None:
     """A releaser closes its own watcher alone, and a watch that is closed ends its release."""
     world = ReleaseWorld()
@@ -170,7 +194,7 @@ async def test_an_unusable_releaser_is_refused(options: dict[str, Any]) -> None:
 
 @virtual_time
 async def test_a_rollout_needs_the_account_service_id() -> None:
-    """Without the account service id a release that waits for the rollout is a `ConfigurationError`; nothing is sent."""
+    """Without the account service id a release that waits for the rollout is refused before any call with an effect."""
     world = ReleaseWorld()
     transport = httpx.ASGITransport(app=world.simulator.app)
     async with (
