@@ -13,6 +13,7 @@ from clanforge_async.cli.formatting import print_line
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, WatchOptions, with_options
+from clanforge_async.cli.release_signatures import release
 from clanforge_async.refs import JobRef
 
 Command: TypeAlias = Coroutine[Any, Any, int]
@@ -29,6 +30,7 @@ app: typer.Typer = typer.Typer(
 )
 image_version: typer.Typer = typer.Typer(help="Image versions.", rich_markup_mode=None)
 image_diff: typer.Typer = typer.Typer(help="Image diffs.", rich_markup_mode=None)
+app.add_typer(release, name="release")
 app.add_typer(image_version, name="image-version")
 app.add_typer(image_diff, name="image-diff")
 
