@@ -72,7 +72,7 @@ _OPTIONS = ObjectParser(
     ImageOptions,
     "list of image options",
     {
-        "lock": json_field("lock", lambda value: value),  # parsed already
+        "lock": json_field("lock", lambda lock: lock),
         "update_url": json_field("update_url", optional(parse_text)),
         "games": json_field("games", _parse_games),
         "images": json_field("images", _parse_images),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import typer
 
+from clanforge_async.cli import image_signatures
 from clanforge_async.cli import parameters as params
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
@@ -14,25 +15,28 @@ from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, WatchOptions, with_options
 from clanforge_async.cli.release_signatures import release
+from clanforge_async.cli.usage import Command, UsageError
 from clanforge_async.refs import JobRef
-
-Command: TypeAlias = Coroutine[Any, Any, int]
-
-UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
-"""Raised for wrong arguments. A class of click, which recent versions of typer vendor."""
 
 app: typer.Typer = typer.Typer(
     name="clanforge",
-    help="Retry image diffs, and wait for image versions and diffs of the Clanforge game-image API.",
+    help="Look at images of the Clanforge game-image API, change them, and wait for their jobs.",
     epilog="Credentials are read only from the environment: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
     "or CLANFORGE_TOKEN.",
     rich_markup_mode=None,
 )
+image_update: typer.Typer = typer.Typer(help="Image updates.", rich_markup_mode=None)
 image_version: typer.Typer = typer.Typer(help="Image versions.", rich_markup_mode=None)
 image_diff: typer.Typer = typer.Typer(help="Image diffs.", rich_markup_mode=None)
-app.add_typer(release, name="release")
-app.add_typer(image_version, name="image-version")
-app.add_typer(image_diff, name="image-diff")
+_groups = {
+    "release": release,
+    "image-update": image_update,
+    "image-diff": image_diff,
+    "image-version": image_version,
+    **{name: typer.Typer(help=text, rich_markup_mode=None) for name, text in image_signatures.GROUPS.items()},
+}
+for _name, _group in _groups.items():
+    app.add_typer(_group, name=_name)
 
 
 def parse(argv: Sequence[str]) -> Command | int:
@@ -103,15 +107,39 @@ def _image_diff_retry(
     as_json: params.Json = False,
 ) -> Command:
     """Run an image diff's analysis again."""
-    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - --help needs no event loop
-
-    if not wait and (watch_options != WatchOptions() or report):
-        msg = "--timeout, --interval, --fail-fast and --report need --wait"
-        raise UsageError(msg)
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
-    return run_with_logging(
-        retry(connection, diff_id, watch_options if wait else None, output_options), verbosity.verbose
-    )
+    return _retry(JobRef.image_diff(diff_id), connection, watch_options, output_options, verbosity, wait=wait)
+
+
+@image_update.command("status", epilog=params.EXIT_STATUS_HELP)
+@with_options
+def _image_update_status(
+    update_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
+) -> Command:
+    """Show an image update job's current status."""
+    return _status(JobRef.image_update(update_id), connection, verbosity, as_json=as_json)
+
+
+@image_update.command("retry", epilog=params.EXIT_STATUS_HELP)
+@with_options
+def _image_update_retry(
+    update_id: params.JobId,
+    *,
+    wait: params.Wait = False,
+    watch_options: WatchOptions,
+    report: params.ReportPath = None,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+    as_json: params.Json = False,
+) -> Command:
+    """Run an image update again: the build machine pulls the same build."""
+    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
+    return _retry(JobRef.image_update(update_id), connection, watch_options, output_options, verbosity, wait=wait)
+
+
+for _path, _function in image_signatures.COMMANDS.items():
+    _group_name, _, _name = _path.partition(" ")
+    _groups[_group_name].command(_name, epilog=image_signatures.EXIT_STATUS_HELP)(with_options(_function))
 
 
 @app.command("watch", epilog=params.EXIT_STATUS_HELP)
@@ -126,7 +154,7 @@ def _watch(
     as_json: params.Json = False,
 ) -> Command:
     """Wait for one or more jobs to finish."""
-    from clanforge_async.cli.commands import watch  # noqa: PLC0415 - as above
+    from clanforge_async.cli.commands import watch  # noqa: PLC0415 - --help needs no event loop
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
     return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
@@ -156,3 +184,21 @@ def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *,
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
     return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)
+
+
+def _retry(
+    ref: JobRef,
+    connection: ConnectionOptions,
+    watch_options: WatchOptions,
+    output_options: OutputOptions,
+    verbosity: Verbosity,
+    *,
+    wait: bool,
+) -> Command:
+    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
+
+    if not wait and (watch_options != WatchOptions() or output_options.report):
+        msg = "--timeout, --interval, --fail-fast and --report need --wait"
+        raise UsageError(msg)
+    command = retry(connection, ref, watch_options if wait else None, output_options)
+    return run_with_logging(command, verbosity.verbose)

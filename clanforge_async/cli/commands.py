@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any
 
-from clanforge_async import ClanforgeClient, ImageDiffJob, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
+from clanforge_async import ClanforgeClient, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
 from clanforge_async.cli.errors import COMPLETED, highest_exit_status, print_errors, print_resume_command
 from clanforge_async.cli.formatting import print_err
 from clanforge_async.cli.output.base import Output
@@ -17,20 +18,26 @@ from clanforge_async.cli.parameters import ConnectionOptions, WatchOptions
 async def show_status(connection: ConnectionOptions, ref: JobRef, output_options: OutputOptions) -> int:
     """Read a job once and show it."""
     async with connection.client() as client:
-        calls = client.image_diffs if ref.kind is JobKind.IMAGE_DIFF else client.image_versions
-        job: Job = await calls.status(ref.id)
+        job = await read_status(client, ref)
     with output_options.select() as output:
         output.snapshot("status", ref, job)
     job.raise_for_failure()
     return COMPLETED
 
 
+async def read_status(client: ClanforgeClient, ref: JobRef) -> Job:
+    """Read a job's status once."""
+    job: Job = await _calls_for(client, ref.kind).status(ref.id)
+    return job
+
+
 async def retry(
-    connection: ConnectionOptions, diff_id: int, watch_options: WatchOptions | None, output_options: OutputOptions
+    connection: ConnectionOptions, ref: JobRef, watch_options: WatchOptions | None, output_options: OutputOptions
 ) -> int:
-    """Request a retry of an image diff once and, given watch options, watch the run that it starts."""
+    """Request a retry of an image update or diff once and, given watch options, watch the run that it starts."""
     async with connection.client() as client:
-        job = await _request_retry(client, diff_id)
+        with warn_if_interrupted("the retry", f"`clanforge {ref.kind} status {ref.id}`"):
+            job: Job = await _calls_for(client, ref.kind).retry(ref.id)
         try:
             with output_options.select() as output:
                 output.snapshot("retry", job.ref, job)
@@ -115,11 +122,24 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _request_retry(client: ClanforgeClient, diff_id: int) -> ImageDiffJob:
+def _calls_for(client: ClanforgeClient, kind: JobKind) -> Any:
+    return {
+        JobKind.IMAGE_UPDATE: client.image_updates,
+        JobKind.IMAGE_DIFF: client.image_diffs,
+        JobKind.IMAGE_VERSION: client.image_versions,
+    }[kind]
+
+
+@contextmanager
+def warn_if_interrupted(call: str, source: str) -> Generator[None]:
+    """Print a warning if the block is cancelled: a call with a side effect may have been processed by then.
+
+    Args:
+        call: Name of the call, for the warning.
+        source: Place that shows whether it has been processed.
+    """
     try:
-        return await client.image_diffs.retry(diff_id)
+        yield
     except (asyncio.CancelledError, KeyboardInterrupt):
-        print_err(
-            f"the retry may or may not have happened: see `clanforge image-diff status {diff_id}` before asking again"
-        )
+        print_err(f"{call} may or may not have happened: see {source} before asking again")
         raise

@@ -141,7 +141,8 @@ JobRefs = Annotated[
         parser=parse_refs,
         callback=flatten_refs,
         autocompletion=complete_kind,
-        help="image-version/ID or image-diff/ID, optionally followed by @SINCE; - reads them from stdin, one a line.",
+        help="image-update/ID, image-diff/ID or image-version/ID, optionally followed by @SINCE; - reads them from "
+        "stdin, one a line.",
     ),
 ]
 BaseUrl = Annotated[

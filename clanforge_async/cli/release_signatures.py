@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeAlias
-
 import typer
 
 from clanforge_async.cli import parameters as params
@@ -13,8 +10,7 @@ from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.releases import ReleaseOutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, with_options
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
-
-Command: TypeAlias = Coroutine[Any, Any, int]
+from clanforge_async.cli.usage import Command
 
 _EPILOG = (
     "Exit status: 0 released, unchanged or held, 1 a job failed, or the release was rejected, superseded, or its "

@@ -15,7 +15,6 @@ from clanforge_async.simulator.demo import BUILD_MACHINE, IMAGES
 async def simulate(host: str, port: int, speed: float) -> int:
     """Serve a simulator with a few jobs until cancelled."""
     simulator = Simulator(speed=speed)
-    add_demo_pipeline(simulator)
     refs = _add_jobs(simulator)
     async with AsyncExitStack() as stack:
         try:
@@ -30,6 +29,7 @@ async def simulate(host: str, port: int, speed: float) -> int:
 
 
 def _add_jobs(simulator: Simulator) -> list[JobRef]:
+    add_demo_pipeline(simulator)
     return [
         simulator.add_image_version(9001, duration=0),
         simulator.add_image_version(9002, duration=45),

@@ -42,7 +42,7 @@ def image_options(call: Call) -> dict[str, Any]:
             if machine.account == call.account
         ],
     }
-    # What an unknown image gives is not documented: here it is in no list, and nothing locks it.
+    # No page says how an unknown image is answered: here it is in no list, and nothing locks it.
     asked_for = next((image for image in images if image.id == image_id), None)
     return options if asked_for is None else options | _image_options(asked_for, call)
 

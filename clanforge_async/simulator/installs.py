@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, frozen
@@ -74,9 +75,13 @@ class Install:
     is_overdue: bool = False
 
     @property
-    def target(self) -> object:
-        """The machine or the mirror that it is for: compare with ``is``, or by equality of mirrors' names."""
+    def target(self) -> Server | str | None:
+        """The machine, or the name of the mirror, that it is for."""
         return self.server or self.mirror
+
+    def is_waiting(self, now: float) -> bool:
+        """Whether it has been neither queued nor replaced."""
+        return not self.is_queued and not self.task.state_at(now).is_terminal
 
 
 class Installs:
@@ -114,11 +119,8 @@ class Installs:
             raise RequestRefusedError(404, "not found")
         if install.image.game.account != account:
             raise RequestRefusedError(403, "forbidden")
-        state = install.task.state_at(now)
-        if state > JobState.PENDING:
-            raise RequestRefusedError(
-                400, f"install {job_id} is {state.name.lower()}: only a waiting one can be queued"
-            )
+        if not install.is_waiting(now):
+            raise RequestRefusedError(400, f"install {job_id} does not wait to be queued")
         if mirroring is (install.server is not None):
             raise RequestRefusedError(400, f"install {job_id} has another value of mirroring")
         return install, self._start(install, 0.0, now)
@@ -145,12 +147,12 @@ class Installs:
         )
 
     def _start_once(self, install: Install, delay: float, now: float) -> None:
-        if not install.is_queued:
+        if install.is_waiting(now):
             self._start(install, delay, now)
 
     def _start(self, install: Install, delay: float, now: float) -> int:
         install.is_queued = True
-        older = [other for other in self._incomplete_before(install, now) if other.target == install.target]
+        older = self._older_incomplete(install, now)
         for other in older:
             other.task.end_now(JobState.SQUASHED, now)
         if install.server is not None and not install.options.restart:
@@ -163,9 +165,10 @@ class Installs:
             self._events.add(now + timeout, partial(self._mark_overdue, install))
         return len(older)
 
-    def _incomplete_before(self, install: Install, now: float) -> list[Install]:
-        older = self._installs[: self._installs.index(install)]
-        return [other for other in older if not other.task.state_at(now).is_terminal]
+    def _older_incomplete(self, install: Install, now: float) -> list[Install]:
+        older = takewhile(lambda other: other is not install, self._installs)
+        same = (other for other in older if other.target == install.target)
+        return [other for other in same if not other.task.state_at(now).is_terminal]
 
     def _end(self, install: Install, now: float) -> None:
         # An install that was squashed or given up has another end by now.
@@ -173,7 +176,8 @@ class Installs:
             return
         if install.task.schedule.outcome is JobState.COMPLETED:
             install.server.version = install.version
-            self._disable_stragglers(install.version, now)
+            if install.options.disable_percentage is not None:
+                self._disable_stragglers(install.version, now)
         elif install.task.schedule.outcome is JobState.FAILED:
             install.server.disabled = True
 

@@ -105,7 +105,7 @@ class _Version:
 
 
 class Pipeline:
-    """All games, images and build machines, and what the jobs do to them.
+    """All games, images and build machines, and the jobs that change them.
 
     Every method takes the server's time, and expects that `advance` has been called with it.
 
@@ -134,7 +134,7 @@ class Pipeline:
         self._diffs: dict[JobRef, _Diff] = {}
 
     def advance(self, now: float) -> None:
-        """Let everything happen that is due by now."""
+        """Handle all events that are due by now."""
         self._events.run_until(now)
 
     def lock_of(self, image: Image, now: float) -> JobRef | None:
@@ -283,9 +283,8 @@ class Pipeline:
             diff.files = diff.machine.files_of(diff.image)
             diff.record.listing = Listing.between(diff.image.files, diff.files)
 
-    def _end_uninstall(self, diff: _Diff, state: JobState, _now: float) -> None:
-        if state is JobState.COMPLETED:
-            diff.machine.files.pop(diff.image.id, None)
+    def _end_uninstall(self, diff: _Diff, _state: JobState, _now: float) -> None:
+        diff.machine.files.pop(diff.image.id, None)
 
     def _end_version(self, version: _Version, state: JobState, now: float) -> None:
         diff, image, options = version.diff, version.diff.image, version.options

@@ -222,7 +222,7 @@ def as_run(run: Run | str) -> Run:
 
 def _check_new(known: Mapping[int, object], new_id: int, noun: str) -> None:
     if new_id in known:
-        msg = f"there is a {noun} {new_id} already"
+        msg = f"{noun} {new_id} exists already"
         raise ValueError(msg)
 
 

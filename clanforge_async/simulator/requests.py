@@ -47,7 +47,7 @@ class Route(enum.StrEnum):
 
     @property
     def query_path(self) -> str | None:
-        """Its path if its id is in the query, an undocumented form that users rely on; None: there is none."""
+        """Its other path, with the id in the query, if there is one. No page documents it, but programs use it."""
         return _QUERY_PATHS.get(self)
 
     @property

@@ -43,7 +43,7 @@ class SignedRequest:
 
     @property
     def credentials(self) -> str:
-        """What follows the scheme."""
+        """The header without its scheme."""
         return self.headers.get("authorization", "").partition(" ")[2].strip()
 
 

@@ -45,6 +45,7 @@ EXPECTED = {
     "JobFailedError": 1,
     "JobSquashedError": 1,
     "NotFoundError": 6,
+    "OutcomeUnknownError": 7,
     "PermissionDeniedError": 4,
     "RateLimitError": 5,
     "RequestTimeoutError": 5,

@@ -49,7 +49,7 @@ def test_an_invalid_line_is_reported_with_its_number(clanforge: Clanforge, monke
     give(monkeypatch, "image-version/1\n9012\n")
     finished = clanforge("watch", "-")
     assert finished.status == 2
-    assert "line 2 of stdin is not a job reference: '9012' (expected image-diff/ID or image-version/ID" in finished.err
+    assert "line 2 of stdin is not a job reference: '9012' (expected image-update/ID, image-diff" in finished.err
 
 
 def test_undecodable_bytes_are_rejected(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_closed_stdin_is_empty(clanforge: Clanforge, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("image-v", ["image-version/"]), ("", ["image-diff/", "image-version/"])]
+    ("typed", "offered"), [("image-v", ["image-version/"]), ("", ["image-update/", "image-diff/", "image-version/"])]
 )
 def test_the_shell_completes_job_kinds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]

@@ -55,6 +55,13 @@ def test_json_has_an_object_for_each_update_and_result(simulator: Simulator, cla
     assert finished.err == ""
 
 
+def test_an_image_update_is_watched_like_any_job(simulator: Simulator, clanforge: Clanforge) -> None:
+    """`watch` takes image updates too, also a retried one that the server does not show yet."""
+    simulator.add_image_update(6, duration=0)
+    assert clanforge("watch", "image-update/6", *QUICK).lines[-1].startswith("image-update/6  completed  ")
+    assert clanforge("watch", "image-update/6@1999999999", "--timeout", "0.2", *QUICK).status == 3
+
+
 @pytest.mark.parametrize("outcome", ["failed", "squashed"])
 def test_a_failed_or_squashed_job_is_status_1(simulator: Simulator, clanforge: Clanforge, outcome: str) -> None:
     """The reason of a failed or squashed job is printed to stdout and stderr."""
@@ -182,7 +189,7 @@ def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge:
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")
     assert finished.status == 6
-    assert "accept or reject image diff 218595 first" in finished.err
+    assert "wait until image-diff/218595 no longer locks the image" in finished.err
 
 
 @pytest.mark.usefixtures("simulator")

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from support.simulator.calling import FakeClock, http_client
 
-from clanforge_async import JobKind, JobRef
+from clanforge_async import JobRef
 from clanforge_async.simulator import Policies, Simulator
 
 FILES = {"bin/server": "1", "maps/quarry.pak": "1", "old.cfg": "1"}
@@ -17,7 +17,6 @@ BUILD = {"bin/server": "2", "maps/quarry.pak": "1", "new.cfg": "2"}
 """Files of the build `SOURCE`, described as ``build 2``."""
 
 SOURCE = "s3://key:se%2Fcret@bucket/builds/"
-ID_FIELDS = {"updateid": JobKind.IMAGE_UPDATE, "diffid": JobKind.IMAGE_DIFF, "imageversionid": JobKind.IMAGE_VERSION}
 
 
 class SimulatedPipeline:
@@ -63,7 +62,7 @@ class SimulatedPipeline:
     async def update(self, image: int = 501, machine: int = 77, desc: str = "build 2") -> JobRef:
         """Create an update."""
         query = {"imageid": image, "machineid": machine, "desc": desc, "url": SOURCE}
-        return JobRef.image_update((await self.ok("imageupdate/create", **query))["updateid"])
+        return JobRef.image_update(int((await self.ok("imageupdate/create", **query))["updateid"]))
 
     async def diff(self, image: int = 501, machine: int = 77) -> JobRef:
         """Create a diff."""
