@@ -42,6 +42,9 @@ class JournalEntry:
 class Writer(Protocol):
     """Keeps the tokens of releases."""
 
+    async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
+        """Note a release that has its turn still to come."""
+
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
         """Keep a token.
 
@@ -68,6 +71,9 @@ def make_writer(journal: Journal | None) -> Writer:
 
 
 class _NoJournal:
+    async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
+        """Note nothing."""
+
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
         """Keep nothing."""
 
@@ -75,6 +81,9 @@ class _NoJournal:
 class _Callback:
     def __init__(self, callback: Callable[[ReleaseToken], Awaitable[object] | object]) -> None:
         self._callback = callback
+
+    async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
+        """Note nothing: it has no effect yet that another process has to know."""
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:  # noqa: ARG002 - the interface
         returned = self._callback(token)
@@ -92,6 +101,16 @@ class FileJournal:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._is_folder = self._path.is_dir() or path.endswith(("/", os.sep))
+
+    async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
+        """Note a release, so that all that were begun together are resumed together.
+
+        An entry of an earlier release of the image stays if that has something to resume.
+        """
+        path = self._path_of(token)
+        entry = read_entries(path).get(token.image_id) if path.exists() else None
+        if entry is None or not entry.token.is_under_way:
+            await self.save(token, release)
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
         """Replace the entry of the token's image.

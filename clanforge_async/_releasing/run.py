@@ -93,6 +93,8 @@ class ReleaseRun:
             self._scope = None
 
     async def _run(self, image_turn: Turn, scope: asyncio.Timeout) -> End:
+        if not self._state.token.is_under_way:
+            await self._note_beginning()
         await self._await_turn(image_turn)
         if self._state.token.diff is None and self._state.end is None:
             self._machine_turn = self._services.turns.join(("machine", self._rules.release.machine_id))
@@ -109,6 +111,12 @@ class ReleaseRun:
             if isinstance(action, Send) and isinstance(observed.result, Job):
                 await self._tell_of_job(observed.result)
         return action
+
+    async def _note_beginning(self) -> None:
+        try:
+            await self._services.journal.begin(self._state.token, self._rules.release)
+        except Exception as error:
+            raise _JournalError from error
 
     async def _await_turn(self, turn: Turn) -> None:
         if not turn.has_come:

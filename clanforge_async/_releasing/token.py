@@ -130,6 +130,12 @@ class ReleaseToken:
             msg = f"not a release token: {text[:200]!r}: {error}"
             raise ValueError(msg) from None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a call was made, or may have been, and neither a version nor a rejection has ended its effects."""
+        has_begun = self.update is not None or self.diff is not None or self.intent is not None
+        return has_begun and not self.rejected and self.version_ended is None
+
     def ref(self, kind: JobKind) -> JobRef | None:
         """Return the reference to the update, the diff or the version."""
         ref: JobRef | None = getattr(self, _JOBS[kind])

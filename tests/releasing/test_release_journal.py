@@ -6,7 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -146,6 +146,32 @@ async def test_a_file_can_hold_several_releases(tmp_path: Path) -> None:
     await FileJournal(str(path)).save(other, None)
     await FileJournal(str(path)).save(TOKEN, RELEASE)
     assert [entry.token for entry in read_journal(path)] == [TOKEN, other]
+
+
+UNDER_WAY = ReleaseToken(image_id=501, machine_id=77, plan=RELEASE.digest, update=JobRef.image_update(5))
+REJECTED = ReleaseToken.parse(f"{TOKEN}diff=5,empty,rejected")
+ENDED = ReleaseToken.parse(f"{TOKEN}diff=5,approved,version=6,ended=7")
+
+
+@pytest.mark.parametrize(("old", "stays"), [(None, False), (UNDER_WAY, True), (REJECTED, False), (ENDED, False)])
+async def test_a_release_that_waits_is_in_the_file(tmp_path: Path, old: ReleaseToken | None, stays: bool) -> None:
+    """A release is noted when it begins, unless an earlier one of its image has something to resume."""
+    journal = FileJournal(str(tmp_path))
+    if old is not None:
+        await journal.save(old, RELEASE)
+    await journal.begin(TOKEN, RELEASE)
+    assert [entry.token for entry in read_journal(tmp_path)] == [old if stays else TOKEN]
+
+
+@virtual_time
+async def test_a_file_that_is_no_journal_ends_a_release_at_once() -> None:
+    """A journal that cannot be read ends the release before any request."""
+    world = ReleaseWorld()
+    with NamedTemporaryFile() as file:
+        async with world.client() as client, Releaser(client, journal=file.name) as releaser:
+            with pytest.raises(ReleaseError, match="is not a journal of releases"):
+                await releaser.run(release())
+    assert world.simulator.requests.count() == 0
 
 
 @pytest.mark.parametrize(
