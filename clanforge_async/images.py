@@ -75,13 +75,13 @@ class Image:
 
     id: int
     active: bool
-    game_version_id: int | None
-    latest_version_id: int | None
-    path: str | None
-    created_by: int | None
-    updated_by: int | None
-    created_at: str | None
-    updated_at: str | None
+    game_version_id: int | None = None
+    latest_version_id: int | None = None
+    path: str | None = None
+    created_by: int | None = None
+    updated_by: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
 
 
 @frozen(kw_only=True)

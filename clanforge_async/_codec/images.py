@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from attrs import evolve
+
 from clanforge_async._codec.jobs import JOB_FIELDS, StatusParser
-from clanforge_async._codec.objects import ObjectParser, json_field
+from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field
 from clanforge_async._codec.values import (
     optional,
     parse_bool,
@@ -35,48 +37,49 @@ from clanforge_async.refs import JobKind, JobRef
 
 T = TypeVar("T")
 
+# The classes have defaults, for values made by hand; a field that the API always sends has none. No parser takes this.
+_ABSENT = object()
+
 
 def _parse_list(value: object) -> list[Mapping[str, Any]]:
-    # Servers that do not distinguish lists from maps send an empty list as a map.
-    items = [] if value == {} else value
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise ValueError
-    return cast("list[Mapping[str, Any]]", items)
+    # An empty list arrives as null, or as a map, from servers that do not distinguish them.
+    if value is None or value == {}:
+        return []
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        if all(isinstance(item, Mapping) for item in items):
+            return cast("list[Mapping[str, Any]]", items)
+    raise ValueError
 
 
 def _by_id(id_field: str, parse: Callable[[Mapping[str, Any]], T]) -> Callable[[object], dict[int, T]]:
     return lambda value: {parse_id(item[id_field]): parse(item) for item in _parse_list(value)}
 
 
-def _parse_name(item: Mapping[str, Any]) -> str:
-    return optional(parse_text)(item.get("name")) or ""
+def _parse_name(value: object) -> str:
+    return optional(parse_text)(value) or ""
 
 
 def _parse_image_entry(item: Mapping[str, Any]) -> ImageEntry:
     version = optional(parse_int)(item.get("gameversionid"))
-    return ImageEntry(id=parse_id(item["imageid"]), name=_parse_name(item), game_version_id=version)
+    return ImageEntry(id=parse_id(item["imageid"]), name=_parse_name(item.get("name")), game_version_id=version)
 
 
-_parse_games = _by_id("gameid", _parse_name)
-_parse_images = _by_id("imageid", _parse_image_entry)
-_parse_machines = _by_id("machineid", _parse_name)
-
-
-def _parse_lock(kind_and_id: tuple[JobKind, object]) -> JobRef | None:
-    kind, value = kind_and_id
+def _parse_optional_id(value: object) -> int | None:
+    # 0 is no id.
     number = optional(parse_int)(value)
-    return JobRef(kind, number) if number else None
+    return parse_id(number) if number else None
 
 
 _OPTIONS = ObjectParser(
     ImageOptions,
     "list of image options",
     {
-        "lock": json_field("lock", lambda lock: lock),
+        **dict.fromkeys(("game_id", "image_id", "lock"), NOT_SENT),
         "update_url": json_field("update_url", optional(parse_text)),
-        "games": json_field("games", _parse_games),
-        "images": json_field("images", _parse_images),
-        "machines": json_field("machines", lambda value: {} if value is None else _parse_machines(value)),
+        "games": json_field("games", _by_id("gameid", lambda item: _parse_name(item.get("name")))),
+        "images": json_field("images", _by_id("imageid", _parse_image_entry)),
+        "machines": json_field("machines", _by_id("machineid", lambda item: _parse_name(item.get("name")))),
     },
 )
 
@@ -89,21 +92,21 @@ def parse_image_options(game_id: int | None, image_id: int | None, payload: Mapp
         image_id: The image that was asked for, if any.
         payload: The JSON object.
     """
-    lock = _find_lock(payload) if image_id is not None else None
-    known = {"game_id": game_id, "image_id": image_id, "lock": lock}
-    required = {"games": None, "images": None}
-    return _OPTIONS.parse({**required, **payload, **known}, payload)
+    if image_id is None:
+        return _OPTIONS.parse({"games": _ABSENT, **payload}, payload)
+    options = _OPTIONS.parse({"games": _ABSENT, "images": _ABSENT, **payload}, payload)
+    return evolve(options, game_id=game_id, image_id=image_id, lock=_parse_lock(payload))
 
 
-def _find_lock(payload: Mapping[str, Any]) -> JobRef | None:
+def _parse_lock(payload: Mapping[str, Any]) -> JobRef | None:
     for name, kind in (("diffid", JobKind.IMAGE_DIFF), ("updateid", JobKind.IMAGE_UPDATE)):
         try:
-            lock = _parse_lock((kind, payload.get(name)))
+            job_id = _parse_optional_id(payload.get(name))
         except ValueError:
             msg = f"not a readable list of image options: {name} malformed"
             raise InvalidResponseError(msg, fields=(name,)) from None
-        if lock is not None:
-            return lock
+        if job_id is not None:
+            return JobRef(kind, job_id)
     return None
 
 
@@ -140,32 +143,33 @@ _COUNTS: Mapping[str, Any] = {
     "completed": json_field("completed_machines"),
 }
 # The beta page of the call lacks the failed machines.
-_NO_FAILURES = {"failed_machines": 0}
+_DEFAULT_COUNTS = {"pending_machines": _ABSENT, "failed_machines": 0, "completed_machines": _ABSENT}
 
 
 def _parse_regions(value: object) -> dict[int, RegionRollout]:
-    return {parse_id(key): _REGION.parse(_NO_FAILURES | dict(item)) for key, item in parse_mapping(value).items()}
+    return {parse_id(key): _REGION.parse(_with_counts(region)) for key, region in parse_mapping(value).items()}
 
 
 def _parse_fleets(value: object) -> dict[int, FleetRollout]:
-    return {
-        parse_id(key): _FLEET.parse({"regions": None, **_NO_FAILURES, **item})
-        for key, item in parse_mapping(value).items()
-    }
+    return {parse_id(key): _FLEET.parse(_with_counts(fleet)) for key, fleet in parse_mapping(value).items()}
 
 
-_REGION = ObjectParser(RegionRollout, "region", {**_COUNTS, "name": json_field("name", parse_text)})
+def _with_counts(value: object) -> dict[str, Any]:
+    return _DEFAULT_COUNTS | dict(parse_mapping(value))
+
+
+_REGION = ObjectParser(RegionRollout, "region", {**_COUNTS, "name": json_field("name", _parse_name)})
 _FLEET = ObjectParser(FleetRollout, "fleet", {**_COUNTS, "regions": json_field("regions", _parse_regions)})
 _ROLLOUT = ObjectParser(ImageRollout, "rollout", {**_COUNTS, "fleets": json_field("fleets", _parse_fleets)})
 
 
 def parse_image_rollout(payload: Mapping[str, Any]) -> ImageRollout:
     """Parse the numbers of machines in a rollout."""
-    return _ROLLOUT.parse({"fleets": None, **_NO_FAILURES, **payload}, payload)
+    return _ROLLOUT.parse(_with_counts(payload), payload)
 
 
 def _lenient(parse: Callable[[object], T]) -> Callable[[object], T | None]:
-    # The types of these fields are not documented, and none of them decides anything.
+    # The types of these fields are not documented, and nothing depends on them.
     return lambda value: None if value is None else parse_or_default(parse, value, None)
 
 
@@ -173,7 +177,7 @@ _INSTALL = StatusParser(
     ImageInstall,
     "install",
     "jobid",
-    image_version_id=json_field("target_imageversionid", _lenient(parse_id)),
+    image_version_id=json_field("target_imageversionid", _parse_optional_id),
     mirroring=json_field("mirroring", _lenient(parse_bool)),
     restart=json_field("restart", _lenient(parse_bool)),
     location=json_field("location", _lenient(parse_text)),
@@ -187,7 +191,7 @@ _INSTALL = StatusParser(
 def parse_image_installs(payload: Mapping[str, Any]) -> list[ImageInstall]:
     """Parse the account's incomplete installs."""
     try:
-        entries = _parse_list(payload.get("installs"))
+        entries = _parse_list(payload.get("installs", _ABSENT))
     except ValueError:
         msg = "not a readable list of installs: installs missing or malformed"
         raise InvalidResponseError(msg, fields=("installs",)) from None
@@ -199,11 +203,11 @@ _REINSTALL = StatusParser(ReinstallJob, "reinstall job", "uninstalljobid")
 
 def parse_diff_rejection(diff_id: int, payload: Mapping[str, Any]) -> DiffRejection:
     """Parse the rejection of a diff: its id, or the job that reinstalls the build machine."""
-    rejected = parse_or_default(parse_int, payload.get("diffid"), None)
-    if rejected not in (None, diff_id):
-        msg = f"a response about another image-diff job: diffid is {rejected}, not {diff_id}"
-        raise InvalidResponseError(msg, fields=("diffid",))
     reinstall = None if payload.get("uninstalljobid") is None else _REINSTALL.parse(payload)
+    sent_id = payload.get("diffid")
+    if parse_or_default(parse_int, sent_id, None) != diff_id and (reinstall is None or sent_id is not None):
+        msg = f"not a readable rejection of image-diff {diff_id}: diffid and uninstalljobid missing, or another diffid"
+        raise InvalidResponseError(msg, fields=("diffid", "uninstalljobid") if sent_id is None else ("diffid",))
     return DiffRejection(diff_id=diff_id, reinstall=reinstall)
 
 

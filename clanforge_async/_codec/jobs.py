@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import attrs
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
-from clanforge_async._codec.objects import ObjectParser, json_field, make_converter
+from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field, make_converter
 from clanforge_async._codec.values import (
     optional,
     parse_count,
@@ -121,19 +121,18 @@ class StatusParser(Generic[J]):
         return job
 
 
-_NOT_SENT = override(omit=True)
 _UPDATE = StatusParser(
     ImageUpdateJob,
     "image-update job",
     "updateid",
-    newer_than=_NOT_SENT,
+    newer_than=NOT_SENT,
     success=json_field("success", parse_success),
 )
 _DIFF = StatusParser(
     ImageDiffJob,
     "image-diff job",
     "diffid",
-    newer_than=_NOT_SENT,
+    newer_than=NOT_SENT,
     has_listing=json_field("has_listing", bool),
     details=json_field("details", _parse_details),
     **{name: json_field(name, parse_mapping, omit_if_default=True) for name in _LISTING},
@@ -142,7 +141,7 @@ _VERSION = StatusParser(
     ImageVersionJob,
     "image-version job",
     "imageversionid",
-    newer_than=_NOT_SENT,
+    newer_than=NOT_SENT,
     success=json_field("success", parse_success),
 )
 _PARSERS: dict[JobKind, StatusParser[Any]] = {
@@ -208,10 +207,10 @@ def parse_image_version_job(image_version_id: int | None, payload: Mapping[str, 
 def _make_writers() -> dict[JobKind, Callable[[Any], dict[str, Any]]]:
     converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(type(EPOCH), lambda moment: (moment - EPOCH) // timedelta(seconds=1))
-    return {
-        kind: make_dict_unstructure_fn(parser.cls, converter, **{**parser.fields, "state": _NOT_SENT})
-        for kind, parser in _PARSERS.items()
+    fields: dict[JobKind, dict[str, Any]] = {
+        kind: {**parser.fields, "state": NOT_SENT} for kind, parser in _PARSERS.items()
     }
+    return {kind: make_dict_unstructure_fn(_PARSERS[kind].cls, converter, **fields[kind]) for kind in fields}
 
 
 _WRITERS = _make_writers()

@@ -17,6 +17,10 @@ from clanforge_async.refs import EPOCH
 T = TypeVar("T")
 
 
+NOT_SENT = override(omit=True)
+"""Marks an attribute that is no JSON field."""
+
+
 def json_field(
     json_name: str, parse: Callable[[Any], Any] | None = None, *, omit_if_default: bool | None = None
 ) -> Any:

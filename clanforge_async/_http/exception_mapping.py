@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeGuard
 
 import httpx
@@ -28,6 +29,8 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
 )
 _TRUSTED_TRANSPORTS = (ConnectionPool, httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
+_UNSPECIFIC = "All connection attempts failed"
+"""Message of anyio for a connection that was refused, or whose host was not reached at any address."""
 _AIOHTTP_NOT_SENT = {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
 
 
@@ -88,7 +91,7 @@ def map_exception(exc: Exception, request_name: str, *, may_be_unsent: bool) -> 
 
     Args:
         exc: The exception of a transport.
-        request_name: Method and path of the request, for the message.
+        request_name: Method and path of the request, its host and port, and the proxy in use, for the message.
         may_be_unsent: Whether to believe the exception if it says that the request was not sent.
     """
     if isinstance(exc, httpx.DecodingError):
@@ -112,4 +115,18 @@ def _detail(exc: Exception, origin: BaseException | None) -> str:
     if isinstance(exc, httpx.LocalProtocolError):
         return ""
     detail = f"{origin.status} {origin.message}" if _is_response_error(origin) else str(exc)
+    if detail == _UNSPECIFIC:
+        detail = _os_error_message(exc) or detail
     return masked_start(f": {detail}", LONGEST_MESSAGE)  # h11 quotes the whole line that it cannot parse
+
+
+def _os_error_message(exc: BaseException) -> str | None:
+    """Return the operating system's message for the exception, or for the first cause that has one."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno)
+        # anyio chains a group: an error for each address of the host.
+        group: Sequence[BaseException] = getattr(cause, "exceptions", ())
+        cause = group[0] if group else cause.__cause__ or cause.__context__
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 from attrs import define, field, frozen
@@ -87,3 +87,19 @@ class ApiResponse(Generic[T_co]):
 
     value: T_co
     server_time: datetime | None = None
+
+
+class RequestObserver(Protocol):
+    """Observes the requests of a client's calls."""
+
+    def sent(self, request: ApiRequest[Any], /) -> None:
+        """Record that a request is handed to the transport."""
+
+    def ended(self, request: ApiRequest[Any], response: RawResponse | None, error: BaseException | None, /) -> None:
+        """Record the outcome of a request.
+
+        Args:
+            request: The request.
+            response: The response, of any status; None without one.
+            error: The failure, or the cancellation; None if the call has a result.
+        """

@@ -20,7 +20,7 @@ import httpx
 
 from clanforge_async._http.cancellation import cancellation_behind, may_use_httpcore, shield_connection
 from clanforge_async._http.config import ClientConfig
-from clanforge_async._http.connection_pool import NEW_CONNECTION, make_pool
+from clanforge_async._http.connection_pool import NEW_CONNECTION, ConnectionPool, host_and_port, make_pool
 from clanforge_async._http.decoding import ACCEPTED_ENCODINGS, read_body
 from clanforge_async._http.exception_mapping import (
     is_network_error,
@@ -30,7 +30,7 @@ from clanforge_async._http.exception_mapping import (
 )
 from clanforge_async._http.httpcore_events import HttpcoreEvents
 from clanforge_async._http.limiter import CooldownError, RequestLimiter
-from clanforge_async._http.request import ApiRequest, ApiResponse, HttpRequest, RawResponse
+from clanforge_async._http.request import ApiRequest, ApiResponse, HttpRequest, RawResponse, RequestObserver
 from clanforge_async._http.request_log import log_failure, log_response
 from clanforge_async._http.response import make_cooldown_error, parse_response
 from clanforge_async._http.retry_policy import call_with_retries, is_throttled
@@ -54,9 +54,14 @@ _HEADERS = {
 
 
 class Session:
-    """Sends API requests within a client's limits and with its credentials."""
+    """Sends API requests within a client's limits and with its credentials.
+
+    Attributes:
+        observer: Told of each request and its outcome; None: nobody is.
+    """
 
     def __init__(self, config: ClientConfig) -> None:
+        self.observer: RequestObserver | None = None
         transport = config.transport
         self._config = config
         self._limiter = RequestLimiter(config.max_rate, config.max_concurrency)
@@ -84,6 +89,10 @@ class Session:
         """Return the present Unix second of the server's clock; None before a response has told it."""
         return None if self._server_clock is None else self._server_clock + asyncio.get_running_loop().time()
 
+    def url_of(self, path: str) -> str:
+        """Return the URL of a call, without its query."""
+        return self._base + path
+
     async def aclose(self) -> None:
         """Close the connections; later requests raise `ConfigurationError`."""
         self._closed = True
@@ -110,28 +119,29 @@ class Session:
         Raises:
             ClanforgeError: The attempt failed.
         """
-        self._ensure_open()
+        self.ensure_open()
         request.sent_at = -math.inf
+        raw: RawResponse | None = None
         try:
             raw = await self._send(request, max_cooldown)
-        except (TransportError, InvalidResponseError) as error:
-            log_failure(request, error)
-            raise
-        log_response(request, raw)
-        try:
+            log_response(request, raw)
             response = parse_response(request.parse, raw)
-        except APIError as error:
-            if is_throttled(error):
+        except BaseException as error:
+            if raw is None and isinstance(error, TransportError | InvalidResponseError):
+                log_failure(request, error)
+            elif raw is not None and isinstance(error, APIError) and is_throttled(error):
                 self._limiter.start_cooldown(error, request.sent_at)
+            self._report_end(request, raw, error)
             raise
         self._limiter.reset_backoff()
         if response.server_time is not None:
             self._server_clock = response.server_time.timestamp() - asyncio.get_running_loop().time()
+        self._report_end(request, raw, None)
         return response
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
         """Wait for the limiter, sign, and send; several requests if the credentials need them."""
-        url = self._base + request.path
+        url = self.url_of(request.path)
         try:
             async with self._limiter.slot(max_cooldown):
                 http_request = request.http_request or self._build(request)
@@ -169,7 +179,7 @@ class Session:
 
         async def send_other(other: httpx.Request) -> tuple[httpx.Response, bytes]:
             count()
-            return await self._exchange(other, f"{other.method} {other.url.host}")
+            return await self._exchange(other, other.method)
 
         return await AuthFlow(self._config.auth, http_request, send, send_other).run()
 
@@ -182,6 +192,8 @@ class Session:
         name = f"GET {request.path}"
         now = asyncio.get_running_loop().time
         request.sent_at = now()
+        if self.observer is not None:
+            self.observer.sent(request)
         if request.idempotent:
             return await self._exchange(http_request, name)
         request.sent_by = math.inf
@@ -194,7 +206,7 @@ class Session:
         self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
         """Exchange one HTTP request for its response; exceptions of the network become errors of this package."""
-        transport = self._ensure_open()
+        transport = self.ensure_open()
         events = HttpcoreEvents()
         extensions = http_request.extensions
         http_request.extensions = {
@@ -209,6 +221,7 @@ class Session:
         except Exception as exc:
             if not is_network_error(exc):
                 raise
+            name = f"{name} at {_destination(http_request.url, transport)}"
             error = map_exception(exc, name, may_be_unsent=self._reports_unsent_requests)
             raise error from (None if may_quote_credentials(exc) else exc)
         finally:
@@ -265,7 +278,16 @@ class Session:
         finally:
             await stream.aclose()
 
-    def _ensure_open(self) -> httpx.AsyncBaseTransport:
+    def _report_end(self, request: ApiRequest[Any], raw: RawResponse | None, error: BaseException | None) -> None:
+        if self.observer is not None and request.was_sent:
+            self.observer.ended(request, raw, error)
+
+    def ensure_open(self) -> httpx.AsyncBaseTransport:
+        """Return the transport.
+
+        Raises:
+            ConfigurationError: The client is closed, or was first used in another event loop.
+        """
         if self._closed:
             msg = "the client is closed"
             raise ConfigurationError(msg)
@@ -291,3 +313,8 @@ class Session:
         except httpx.InvalidURL:
             msg = f"the parameters of {request.path} are too long for a URL: {len(query)} characters"
         raise ConfigurationError(msg)
+
+
+def _destination(url: httpx.URL, transport: httpx.AsyncBaseTransport) -> str:
+    proxy = transport.proxy if isinstance(transport, ConnectionPool) else None
+    return host_and_port(url) if proxy is None else f"{host_and_port(url)} through the proxy {proxy}"

@@ -8,25 +8,48 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from clanforge_async import ClanforgeClient, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
-from clanforge_async.cli.errors import COMPLETED, highest_exit_status, print_errors, print_resume_command
+from clanforge_async.cli.errors import (
+    COMPLETED,
+    highest_exit_status,
+    print_errors,
+    print_job_failure,
+    print_resume_command,
+)
 from clanforge_async.cli.formatting import print_err
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.plain import StderrOutages
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, WatchOptions
+from clanforge_async.jobs import job_failure
+
+_TICK = 1.0
+"""Seconds between two ticks of the output: the precision of heartbeats, and of the age of an unanswered request."""
 
 
 async def show_status(connection: ConnectionOptions, ref: JobRef, output_options: OutputOptions) -> int:
     """Read a job once and show it."""
     async with connection.client() as client:
+        report_outages(client)
         job = await read_status(client, ref)
     with output_options.select() as output:
         output.snapshot("status", ref, job)
-    job.raise_for_failure()
+    error = job_failure(job)
+    if error is not None:
+        return print_job_failure(ref, error, is_reason_shown=output_options.shows_reasons)
     return COMPLETED
 
 
-async def read_status(client: ClanforgeClient, ref: JobRef) -> Job:
-    """Read a job's status once."""
+async def read_status(client: ClanforgeClient, ref: JobRef, *, include_details: bool = False) -> Job:
+    """Read a job's status once.
+
+    Args:
+        client: The client.
+        ref: The job.
+        include_details: Request all details, if the call has any.
+    """
+    if ref.kind is JobKind.IMAGE_DIFF:
+        return await client.image_diffs.status(ref.id, include_details)
     job: Job = await _calls_for(client, ref.kind).status(ref.id)
     return job
 
@@ -36,6 +59,7 @@ async def retry(
 ) -> int:
     """Request a retry of an image update or diff once and, given watch options, watch the run that it starts."""
     async with connection.client() as client:
+        api = report_outages(client)
         with warn_if_interrupted("the retry", f"`clanforge {ref.kind} status {ref.id}`"):
             job: Job = await _calls_for(client, ref.kind).retry(ref.id)
         try:
@@ -45,11 +69,11 @@ async def retry(
             OSError,
             KeyboardInterrupt,
         ):  # stdout is a full disk or pipe, for example; asking again starts a new run
-            print_resume_command("asked for", [job.ref])
+            print_resume_command("Retry started. Follow it with", [job.ref])
             raise
         if watch_options is not None:
-            return await _watch(client, [job.ref], watch_options, output_options)
-        print_resume_command("asked for", [job.ref])
+            return await _watch(client, [job.ref], watch_options, output_options, api)
+        print_resume_command("Retry started. Follow it with", [job.ref])
     return COMPLETED
 
 
@@ -58,18 +82,27 @@ async def watch(
 ) -> int:
     """Watch jobs until all of them have ended."""
     async with connection.client() as client:
-        return await _watch(client, refs, watch_options, output_options)
+        return await _watch(client, refs, watch_options, output_options, report_outages(client))
+
+
+def report_outages(client: ClanforgeClient) -> ApiMonitor:
+    """Observe a client's requests, and print outages of its calls to stderr until a watch takes over."""
+    printer = StderrOutages()
+    return ApiMonitor(
+        client, lambda event: printer.outage(event) if isinstance(event, Outage) else printer.recovery(event)
+    )
 
 
 async def watch_events(
-    watcher: JobWatcher, refs: Sequence[JobRef], output: Output
+    watcher: JobWatcher, refs: Sequence[JobRef], output: Output, api: ApiMonitor
 ) -> AsyncGenerator[WatchResult, None]:
-    """Watch jobs, show each change on an output, and yield the results as the jobs end.
+    """Watch jobs, show each change and outage on an output, and yield the results as the jobs end.
 
     The output is called here, not by the watcher, which logs an error of a callback and continues: a broken pipe must
     end the command.
     """
-    events: asyncio.Queue[tuple[JobRef, Job] | asyncio.Task[WatchResult]] = asyncio.Queue()
+    events: asyncio.Queue[tuple[JobRef, Job] | asyncio.Task[WatchResult] | Outage | Recovery] = asyncio.Queue()
+    api.begin_watch(events.put_nowait, watcher)
 
     async def watch_one(ref: JobRef) -> WatchResult:
         # One call for each reference: a snapshot doesn't tell under which of them it was requested.
@@ -80,16 +113,29 @@ async def watch_events(
     for task in tasks:
         task.add_done_callback(events.put_nowait)
     running = len(tasks)
+    now = asyncio.get_running_loop().time
+    next_tick = now() + _TICK
     try:
         with output:
             while running:
-                event = await events.get()
-                if isinstance(event, asyncio.Task):
-                    running -= 1
-                    output.result(event.result())
-                    yield event.result()
-                else:
-                    output.snapshot("update", *event)
+                try:
+                    async with asyncio.timeout_at(next_tick):
+                        event = await events.get()
+                except TimeoutError:
+                    next_tick = now() + _TICK
+                    output.tick()
+                    continue
+                match event:
+                    case asyncio.Task():
+                        running -= 1
+                        output.result(event.result())
+                        yield event.result()
+                    case Outage():
+                        output.outage(event)
+                    case Recovery():
+                        output.recovery(event)
+                    case _:
+                        output.snapshot("update", *event)
     finally:
         for task in tasks:
             task.cancel()
@@ -97,12 +143,19 @@ async def watch_events(
 
 
 async def _watch(
-    client: ClanforgeClient, refs: Sequence[JobRef], watch_options: WatchOptions, output_options: OutputOptions
+    client: ClanforgeClient,
+    refs: Sequence[JobRef],
+    watch_options: WatchOptions,
+    output_options: OutputOptions,
+    api: ApiMonitor,
 ) -> int:
     unfinished, results = list(refs), list[WatchResult]()
-    output = output_options.select(refs)
+    output = output_options.select(refs, api)
     try:
-        async with watch_options.watcher(client) as watcher, aclosing(watch_events(watcher, refs, output)) as ends:
+        async with (
+            watch_options.watcher(client) as watcher,
+            aclosing(watch_events(watcher, refs, output, api)) as ends,
+        ):
             async for result in ends:
                 unfinished.remove(result.ref)
                 results.append(result)
@@ -111,9 +164,9 @@ async def _watch(
     except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
         # An OSError comes from stdout. If that is a terminal that hangs up, it may replace the cancellation.
         if not isinstance(error, OSError) or _is_cancelled():
-            print_resume_command("interrupted", unfinished)
+            print_resume_command("Interrupted. Resume with", unfinished)
         raise
-    print_errors(results, unfinished=unfinished)
+    print_errors(results, unfinished=unfinished, is_reason_shown=output_options.shows_reasons)
     return highest_exit_status(results)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clanforge_async.cli.commands import warn_if_interrupted
+from clanforge_async.cli.commands import report_outages, warn_if_interrupted
 from clanforge_async.cli.errors import COMPLETED, REFUSED
 from clanforge_async.cli.formatting import print_err
 from clanforge_async.cli.output import images as output
@@ -15,6 +15,7 @@ async def show_options(
 ) -> int:
     """Show the account's games and build machines and, for an image, its lock and default source."""
     async with connection.client() as client:
+        report_outages(client)
         options = await client.images.options(image_id, game_id=game_id)
     output.show_options(options, output_options)
     return COMPLETED
@@ -25,6 +26,7 @@ async def show_rollout(
 ) -> int:
     """Show the numbers of machines in an image's rollout."""
     async with connection.client() as client:
+        report_outages(client)
         rollout = await client.images.rollout(image_id, detail)
     output.show_rollout(image_id, rollout, output_options)
     return COMPLETED
@@ -35,6 +37,7 @@ async def set_active(
 ) -> int:
     """Activate or deactivate an image, and show its record."""
     async with connection.client() as client:
+        report_outages(client)
         with warn_if_interrupted("the change", "the image in the web panel"):
             image = await client.images.set_active(image_id, active)
     output.show_image(image, output_options)
@@ -46,6 +49,7 @@ async def reject_diff(
 ) -> int:
     """Reject an image diff, and show the job that reinstalls the build machine, if any."""
     async with connection.client() as client:
+        report_outages(client)
         with warn_if_interrupted("the rejection", f"`clanforge image options --image {image_id or 'ID'}`"):
             rejection = await client.image_diffs.reject(diff_id, reinstall=reinstall, image_id=image_id)
     output.show_rejection(rejection, output_options, reinstall=reinstall)
@@ -57,6 +61,7 @@ async def list_installs(
 ) -> int:
     """List the account's incomplete installs."""
     async with connection.client() as client:
+        report_outages(client)
         installs = await client.image_installs.list(image_version_id=image_version_id)
     output.show_installs(installs, output_options)
     return COMPLETED
@@ -65,6 +70,7 @@ async def list_installs(
 async def queue_install(connection: ConnectionOptions, install_id: int, output_options: OutputOptions) -> int:
     """Queue an install that is among the account's incomplete ones."""
     async with connection.client() as client:
+        report_outages(client)
         installs = {install.id: install for install in await client.image_installs.list()}
         if install_id not in installs:
             print_err(f"error: no incomplete install has the ID {install_id}; see `clanforge image-install list`")

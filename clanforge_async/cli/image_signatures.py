@@ -14,26 +14,46 @@ from clanforge_async.cli import parameters as params
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity
+from clanforge_async.cli.parsing import parse_positive_int
 from clanforge_async.cli.usage import Command, UsageError
 
-ImageId = Annotated[int, typer.Argument(metavar="ID", min=1, show_default=False, help="The image's ID.")]
+ImageId = Annotated[
+    int, typer.Argument(metavar="ID", parser=parse_positive_int, show_default=False, help="The image's ID.")
+]
 InstallId = Annotated[
-    int, typer.Argument(metavar="JOBID", min=1, show_default=False, help="The install's ID, as `list` shows it.")
+    int,
+    typer.Argument(
+        metavar="JOBID", parser=parse_positive_int, show_default=False, help="The install's ID, as `list` shows it."
+    ),
 ]
 ImageOption = Annotated[
-    int | None, typer.Option("--image", metavar="ID", min=1, help="Show the lock and the default source of this image.")
+    int | None,
+    typer.Option(
+        "--image", metavar="ID", parser=parse_positive_int, help="Show the lock and the default source of this image."
+    ),
 ]
 GameOption = Annotated[
     int | None,
-    typer.Option("--game", metavar="ID", min=1, help="The game of the image (default: found by reading all games)."),
+    typer.Option(
+        "--game",
+        metavar="ID",
+        parser=parse_positive_int,
+        help="The game of the image (default: found by reading all games).",
+    ),
 ]
 VersionOption = Annotated[
-    int | None, typer.Option("--version", metavar="ID", min=1, help="Show only installs of this image version.")
+    int | None,
+    typer.Option(
+        "--version", metavar="ID", parser=parse_positive_int, help="Show only installs of this image version."
+    ),
 ]
 DiffImageOption = Annotated[
     int | None,
     typer.Option(
-        "--image", metavar="ID", min=1, help="The diff's image: its lock is read if the response to the call is lost."
+        "--image",
+        metavar="ID",
+        parser=parse_positive_int,
+        help="The diff's image: its lock is read if the response to the call is lost.",
     ),
 ]
 Detail = Annotated[bool, typer.Option("--detail", help="Show each fleet and region too.")]

@@ -24,7 +24,7 @@ from clanforge_async import (
 )
 from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.token import Verdict
-from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error
+from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
 from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
 from clanforge_async.cli.output.releases import ReleaseOutput, ReleaseOutputOptions, print_json
 from clanforge_async.cli.parameters import ConnectionOptions
@@ -91,7 +91,7 @@ async def abort(
             try:
                 result = await releaser.abort(entry.token, timeout=options.timeout)
             except ReleaseError as error:
-                print_err(f"error: {escape_and_truncate(str(error))}")
+                print_err(_format_error(error))
                 status = max(status, _status_of(error))
             else:
                 _show_abort(entry.token, result, output)
@@ -234,7 +234,13 @@ def _report(result: ReleaseResult) -> None:
     if result.outcome == "held":
         print_err(f"image {result.image_id} is held: resume with --approve or --reject")
     elif not result.ok and result.error is not None:
-        print_err(f"error: {escape_and_truncate(str(result.error))}")
+        print_err(_format_error(result.error))
+
+
+def _format_error(error: Exception) -> str:
+    """Return an error as one line, with a hint on how to fix its cause."""
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
 
 
 def _status_of(error: Exception | None) -> int:

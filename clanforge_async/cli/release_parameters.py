@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from attrs import frozen
 
-from clanforge_async.cli.formatting import parse_duration
+from clanforge_async.cli.parsing import parse_duration_or_zero
 
 if TYPE_CHECKING:
     from clanforge_async import ClanforgeClient, JobWatcher, Releaser
@@ -30,13 +30,6 @@ def parse_images(text: str) -> list[int]:
 
 def _flatten(groups: list[list[int]] | None) -> list[int]:
     return list(dict.fromkeys(image for group in groups or () for image in group))
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        return 0.0 if text == "0" else parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 Images = Annotated[
@@ -98,7 +91,7 @@ JournalFolder = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="T", parser=_parse_seconds, help="Stop each release after this time."),
+    typer.Option("--timeout", metavar="T", parser=parse_duration_or_zero, help="Stop each release after this time."),
 ]
 Exclusive = Annotated[
     bool, typer.Option("--exclusive", help="Nothing else releases these images: recognize jobs of lost answers.")
@@ -106,11 +99,11 @@ Exclusive = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only read, and print what would be done.")]
 Settle = Annotated[
     float | None,
-    typer.Option("--settle", metavar="T", parser=_parse_seconds, help="Time in which a rollout begins (default 2m)."),
+    typer.Option("--settle", metavar="T", parser=parse_duration_or_zero, help="Time in which a rollout begins (default 2m)."),
 ]
 LockWait = Annotated[
     float | None,
-    typer.Option("--lock-wait", metavar="T", parser=_parse_seconds, help="Wait for another's lock (default 0)."),
+    typer.Option("--lock-wait", metavar="T", parser=parse_duration_or_zero, help="Wait for another's lock (default 0)."),
 ]
 JobRetries = Annotated[
     int | None,
@@ -119,7 +112,7 @@ JobRetries = Annotated[
 OutageTolerance = Annotated[
     float | None,
     typer.Option(
-        "--outage-tolerance", metavar="T", parser=_parse_seconds, help="Wait out failing polls this long (default 5m)."
+        "--outage-tolerance", metavar="T", parser=parse_duration_or_zero, help="Wait out failing polls this long (default 5m)."
     ),
 ]
 Targets = Annotated[

@@ -7,24 +7,17 @@ from functools import partial
 from clanforge_async._codec.images import parse_diff_rejection
 from clanforge_async._codec.jobs import parse_image_diff_job
 from clanforge_async._http.request import ApiRequest, ApiResponse
-from clanforge_async._http.session import Session
 from clanforge_async._validation import flag, positive_id
 from clanforge_async.errors import ClanforgeError, OutcomeUnknownError
 from clanforge_async.images import DiffRejection
 from clanforge_async.jobs import ImageDiffJob
-from clanforge_async.refs import JobRef
-from clanforge_async.resources.base import Resource, was_processed
-from clanforge_async.resources.images import Images
-from clanforge_async.resources.outcomes import find_candidate
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_diff_status
 
 
-class ImageDiffs(Resource):
+class ImageDiffs(JobCalls):
     """Image difference analyses, as ``client.image_diffs``."""
-
-    def __init__(self, session: Session, images: Images) -> None:
-        super().__init__(session)
-        self._images = images
 
     async def create(self, image_id: int, machine_id: int) -> ImageDiffJob:
         """Compare an image's latest version with the files on a build machine ("Image diff create").
@@ -49,13 +42,7 @@ class ImageDiffs(Resource):
         }
         path = f"{API}/imagediff/create"
         request = ApiRequest(path, partial(parse_image_diff_job, None), params, idempotent=False)
-        response = await self._send_once(request)
-        if isinstance(response, ApiResponse):
-            return response.value
-        if was_processed(response):
-            raise response
-        candidate = await find_candidate(self._session, self._images, image_id, request, response)
-        raise OutcomeUnknownError(call="image_diffs.create", candidate=candidate) from response
+        return await self._create_locking(request, JobKind.IMAGE_DIFF, image_id)
 
     async def retry(self, diff_id: int) -> ImageDiffJob:
         """Start the analysis again. The diff must be completed or failed ("Image diff retry").
@@ -86,13 +73,14 @@ class ImageDiffs(Resource):
             include_details: Request the game, the machine and the image too (``diff_info=1``).
 
         Raises:
-            TypeError: ``diff_id`` is not an ``int``.
+            TypeError: ``diff_id`` is not an ``int``, or ``include_details`` is not a ``bool``.
             ValueError: ``diff_id`` is not positive.
             APIError: The server responded with an error.
             InvalidResponseError: The response cannot be parsed.
             TransportError: The network failed.
         """
-        request = image_diff_status(diff_id, **({"diff_info": "1"} if include_details else {}))
+        params = {"diff_info": "1"} if flag(include_details, "include_details") else {}
+        request = image_diff_status(diff_id, **params)
         return (await self._session.call(request)).value
 
     async def reject(self, diff_id: int, *, reinstall: bool, image_id: int | None = None) -> DiffRejection:

@@ -5,25 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 from clanforge_async._codec.jobs import parse_image_update_job
-from clanforge_async._http.request import ApiRequest, ApiResponse
-from clanforge_async._http.session import Session
+from clanforge_async._http.request import ApiRequest
 from clanforge_async._validation import positive_id, text
-from clanforge_async.errors import OutcomeUnknownError
 from clanforge_async.jobs import ImageUpdateJob
-from clanforge_async.refs import JobRef
-from clanforge_async.resources.base import Resource, was_processed
-from clanforge_async.resources.images import Images
-from clanforge_async.resources.outcomes import find_candidate
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_update_status
 from clanforge_async.sources import Source
 
 
-class ImageUpdates(Resource):
+class ImageUpdates(JobCalls):
     """Image updates, as ``client.image_updates``."""
-
-    def __init__(self, session: Session, images: Images) -> None:
-        super().__init__(session)
-        self._images = images
 
     async def create(
         self,
@@ -41,11 +33,12 @@ class ImageUpdates(Resource):
             image_id: The image to update.
             machine_id: The build machine.
             description: Free text.
-            source: Where the build is, or its URL as text; None: the image's default source.
+            source: The source of the build, or its URL as text, with its parts percent-encoded; None: the image's
+                default source. It is sent percent-encoded once more, as the API demands.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: An id is not positive; the description is blank or holds control characters.
+            ValueError: An id is not positive; a text is blank or holds control characters.
             ImageLockedError: A diff or an update locks the image.
             OutcomeUnknownError: The update may or may not have been created; ``candidate`` is one that may be it.
             APIError: The server refused.
@@ -61,13 +54,7 @@ class ImageUpdates(Resource):
             params["url"] = source.url() if isinstance(source, Source) else text(source, "source")
         path = f"{API}/imageupdate/create"
         request = ApiRequest(path, partial(parse_image_update_job, None), params, idempotent=False)
-        response = await self._send_once(request)
-        if isinstance(response, ApiResponse):
-            return response.value
-        if was_processed(response):
-            raise response
-        candidate = await find_candidate(self._session, self._images, image_id, request, response)
-        raise OutcomeUnknownError(call="image_updates.create", candidate=candidate) from response
+        return await self._create_locking(request, JobKind.IMAGE_UPDATE, image_id)
 
     async def retry(self, update_id: int) -> ImageUpdateJob:
         """Start the update again ("Image update retry").

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
 from clanforge_async._codec.jobs import parse_image_version_job
-from clanforge_async._http.request import ApiRequest, ApiResponse
-from clanforge_async._http.session import Session
+from clanforge_async._http.request import ApiRequest
 from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.auth import BearerTokenAuth
-from clanforge_async.errors import OutcomeUnknownError
+from clanforge_async.errors import ClanforgeError, OutcomeUnknownError
 from clanforge_async.images import StragglerPolicy
 from clanforge_async.jobs import ImageVersionJob
 from clanforge_async.refs import EPOCH
-from clanforge_async.resources.base import Resource, was_processed
-from clanforge_async.resources.images import Images
-from clanforge_async.resources.outcomes import read_lock
+from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_version_status
 
 
-class ImageVersions(Resource):
+class ImageVersions(JobCalls):
     """Image versions, as ``client.image_versions``."""
-
-    def __init__(self, session: Session, images: Images) -> None:
-        super().__init__(session)
-        self._images = images
 
     async def create(
         self,
@@ -72,33 +65,24 @@ class ImageVersions(Resource):
         params = {"diffid": str(positive_id(diff_id, "diff_id")), "restart": str(int(flag(restart, "restart")))}
         params |= {"full": "1"} if flag(full, "full") else {}
         params |= {"force": "1"} if flag(force, "force") else {}
-        if game_build is not None:
-            params["game_build"] = text(game_build, "game_build")
-        if straggler_policy is not None:
-            params |= _straggler_params(straggler_policy)
+        params |= {} if game_build is None else {"game_build": text(game_build, "game_build")}
+        params |= {} if straggler_policy is None else _straggler_params(straggler_policy)
         if image_id is not None:
             positive_id(image_id, "image_id")
+        _check_install_at(install_at)
         if install_at is not None:
-            params["install_at"] = await self._install_time(install_at)
+            params["install_at"] = await self._format_install_at(install_at)
         path = f"{API}/imageversion/create"
         request = ApiRequest(path, partial(parse_image_version_job, None), params, idempotent=False)
-        response = await self._send_once(request)
-        if isinstance(response, ApiResponse):
-            return response.value
-        if was_processed(response):
-            raise response
-        lock = None if image_id is None else await read_lock(self._images, image_id, response)
-        raise OutcomeUnknownError(call="image_versions.create", lock=lock) from response
+        result = await self._create(request)
+        if not isinstance(result, ClanforgeError):
+            return result
+        lock = None if image_id is None else await self._read_lock(image_id, result)
+        raise OutcomeUnknownError(call="image_versions.create", lock=lock) from result
 
-    async def _install_time(self, install_at: Literal["now"] | datetime) -> str:
+    async def _format_install_at(self, install_at: Literal["now"] | datetime) -> str:
         if isinstance(install_at, datetime):
-            if install_at.utcoffset() is None:
-                msg = "install_at must be an aware datetime"
-                raise ValueError(msg)
-            return str(int((install_at - EPOCH).total_seconds()))
-        if install_at != "now":
-            msg = f"install_at must be 'now', a datetime or None, not {install_at!r}"
-            raise ValueError(msg)
+            return str((install_at - EPOCH) // timedelta(seconds=1))
         if not isinstance(self._session.config.auth, BearerTokenAuth):
             return "NOW()"
         # The pages of the token's host document a Unix time and no text.
@@ -121,4 +105,21 @@ class ImageVersions(Resource):
 
 
 def _straggler_params(policy: StragglerPolicy) -> dict[str, str]:
+    if not isinstance(policy, StragglerPolicy):
+        msg = f"straggler_policy must be a StragglerPolicy, not {type(policy).__name__}"
+        raise TypeError(msg)
     return {"disable_timeout": str(policy.minutes), "disable_percentage": f"{policy.percentage:.2f}"}
+
+
+def _check_install_at(install_at: object) -> None:
+    if isinstance(install_at, datetime):
+        if install_at.utcoffset() is None:
+            msg = "install_at must be an aware datetime"
+            raise ValueError(msg)
+    elif isinstance(install_at, str):
+        if install_at != "now":
+            msg = f"install_at must be 'now', a datetime or None, not {install_at!r}"
+            raise ValueError(msg)
+    elif install_at is not None:
+        msg = f"install_at must be 'now', a datetime or None, not {type(install_at).__name__}"
+        raise TypeError(msg)

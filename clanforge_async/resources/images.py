@@ -12,7 +12,7 @@ from clanforge_async._http.session import Session
 from clanforge_async._validation import flag, positive_id
 from clanforge_async.errors import ConfigurationError, NotFoundError, OutcomeUnknownError
 from clanforge_async.images import Image, ImageOptions, ImageRollout
-from clanforge_async.resources.base import Resource, was_processed
+from clanforge_async.resources.base import Resource
 from clanforge_async.resources.requests import API
 
 _OPTIONS = f"{API}/image/options"
@@ -23,8 +23,8 @@ class Images(Resource):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._games: dict[int, int] = {}  # the game of each image found so far
-        self._finding = asyncio.Lock()
+        self._games: dict[int, int] = {}  # the game of each image seen so far
+        self._search = asyncio.Lock()
 
     async def options(
         self, image_id: int | None = None, *, game_id: int | None = None, game_version_id: int | None = None
@@ -53,33 +53,49 @@ class Images(Resource):
                 raise ValueError(msg)
             return await self._read_options()
         positive_id(image_id, "image_id")
-        version = {}
+        version: dict[str, str] = {}
         if game_version_id is not None:
-            version = {"gameversion_identifier": str(positive_id(game_version_id, "game_version_id"))}
+            version["gameversion_identifier"] = str(positive_id(game_version_id, "game_version_id"))
         if game_id is not None:
             return await self._read_options(positive_id(game_id, "game_id"), image_id, version)
-        async with self._finding:
-            if image_id in self._games:
-                options = await self._read_options(self._games[image_id], image_id, version)
-                if image_id in options.images:
-                    return options
-            return await self._find(image_id, version)
+        return await self._read_options_of_known(image_id, version) or await self._find(image_id, version)
+
+    async def _read_options_of_known(self, image_id: int, version: Mapping[str, str]) -> ImageOptions | None:
+        """Read the options of an image; None if its game is unknown, or has the image no more."""
+        game_id = self._games.get(image_id)
+        if game_id is None:
+            return None
+        options = await self._read_options(game_id, image_id, version)
+        if image_id in options.images:
+            return options
+        self._games.pop(image_id, None)
+        return None
 
     async def _find(self, image_id: int, version: Mapping[str, str]) -> ImageOptions:
-        for game_id in (await self._read_options()).games:
-            options = await self._read_options(game_id, image_id, version)
-            if image_id in options.images:
-                self._games[image_id] = game_id
+        """Read the options of an image of unknown game, one image at a time: an answer tells of a game's other images.
+
+        Raises:
+            NotFoundError: No game of the account has the image.
+        """
+        self._session.ensure_open()  # a lock must not be waited for in another event loop
+        async with self._search:
+            options = await self._read_options_of_known(image_id, version)
+            if options is not None:
                 return options
-        self._games.pop(image_id, None)
+            for game_id in (await self._read_options()).games:
+                options = await self._read_options(game_id, image_id)
+                self._games.update(dict.fromkeys(options.images, game_id))
+                if image_id in options.images:
+                    # A version of one game may be an error for another, so the search leaves it out.
+                    return await self._read_options(game_id, image_id, version) if version else options
         msg = f"no game of the account has an image {image_id}"
-        raise NotFoundError(msg, status_code=404, url=_OPTIONS)
+        raise NotFoundError(msg, status_code=404, url=self._session.url_of(_OPTIONS))
 
     async def _read_options(
-        self, game_id: int | None = None, image_id: int | None = None, params: Mapping[str, str] | None = None
+        self, game_id: int | None = None, image_id: int | None = None, version: Mapping[str, str] | None = None
     ) -> ImageOptions:
         ids = {} if image_id is None else {"gameid": str(game_id), "imageid": str(image_id)}
-        request = ApiRequest(_OPTIONS, partial(parse_image_options, game_id, image_id), {**ids, **(params or {})})
+        request = ApiRequest(_OPTIONS, partial(parse_image_options, game_id, image_id), {**ids, **(version or {})})
         return (await self._session.call(request)).value
 
     async def set_active(self, image_id: int, active: bool) -> Image:
@@ -96,7 +112,6 @@ class Images(Resource):
             ValueError: ``image_id`` is not positive.
             OutcomeUnknownError: The server may or may not have processed the call; no other call tells.
             APIError: The server refused.
-            InvalidResponseError: The image was changed, but the response does not describe it.
             TransportError: No connection could be made.
         """
         path = f"{API}/image/{positive_id(image_id, 'image_id')}/update"
@@ -104,8 +119,6 @@ class Images(Resource):
         response = await self._send_once(ApiRequest(path, partial(parse_image, image_id), params, idempotent=False))
         if isinstance(response, ApiResponse):
             return response.value
-        if was_processed(response):
-            raise response
         raise OutcomeUnknownError(call="images.set_active") from response
 
     async def rollout(self, image_id: int, include_details: bool = False) -> ImageRollout:
@@ -120,18 +133,18 @@ class Images(Resource):
 
         Raises:
             ConfigurationError: The client has no ``account_service_id``.
-            TypeError: ``image_id`` is not an ``int``.
+            TypeError: ``image_id`` is not an ``int``, or ``include_details`` is not a ``bool``.
             ValueError: ``image_id`` is not positive.
             APIError: The server responded with an error.
             InvalidResponseError: The response cannot be parsed.
             TransportError: The network failed.
         """
         positive_id(image_id, "image_id")
+        params = {"detail": "true"} if flag(include_details, "include_details") else {}
         account = self._session.config.account_service_id
         if account is None:
             msg = "images.rollout needs the client's account_service_id: it is part of the call's path"
             raise ConfigurationError(msg)
         path = f"/cfp/v2/project/{account}/image/{image_id}/status"
-        params = {"detail": "true"} if include_details else {}
         request = ApiRequest(path, parse_image_rollout, params, sends_account=False)
         return (await self._session.call(request)).value

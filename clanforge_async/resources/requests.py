@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from clanforge_async._codec.jobs import parse_image_diff_job, parse_image_update_job, parse_image_version_job
@@ -31,12 +32,13 @@ def image_version_status(image_version_id: int) -> ApiRequest[ImageVersionJob]:
     return ApiRequest(path, partial(parse_image_version_job, image_version_id))
 
 
+_STATUS_REQUESTS: Mapping[JobKind, Callable[[int], ApiRequest[Job]]] = {
+    JobKind.IMAGE_UPDATE: image_update_status,
+    JobKind.IMAGE_DIFF: image_diff_status,
+    JobKind.IMAGE_VERSION: image_version_status,
+}
+
+
 def job_status(ref: JobRef) -> ApiRequest[Job]:
     """Return the request for the job that a reference names."""
-    match ref.kind:
-        case JobKind.IMAGE_UPDATE:
-            return image_update_status(ref.id)
-        case JobKind.IMAGE_DIFF:
-            return image_diff_status(ref.id)
-        case JobKind.IMAGE_VERSION:
-            return image_version_status(ref.id)
+    return _STATUS_REQUESTS[ref.kind](ref.id)

@@ -93,7 +93,12 @@ class Call:
 EndpointFunction: TypeAlias = "Callable[[Call], dict[str, Any] | bytes]"
 """Carries a request out, and returns the JSON object of the response, or its text if that is no object in Python."""
 
-_SUCCESS = {"success": True}
+
+def _answer(record: JobRecord, call: Call, *, details: bool = False) -> dict[str, Any]:
+    payload = record.to_payload(call.now, previous_run=call.previous_run, details=details) | {"success": True}
+    if record.quirks.omits_success:
+        del payload["success"]
+    return payload
 
 
 def create_update(call: Call) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def create_update(call: Call) -> dict[str, Any]:
     if source is not None and not is_source(source):
         call.parameters.refuse("url")
     record = call.pipeline.create_update(image, machine, call.parameters.text("desc"), source, call.now)
-    return record.to_payload(call.now) | _SUCCESS
+    return _answer(record, call)
 
 
 def update_status(call: Call) -> dict[str, Any]:
@@ -119,7 +124,7 @@ def retry_update(call: Call) -> dict[str, Any]:
 
 
 def _without_id(record: JobRecord, call: Call) -> dict[str, Any]:
-    payload = record.to_payload(call.now, previous_run=call.previous_run) | _SUCCESS
+    payload = _answer(record, call)
     if record.quirks.omits_update_id:
         del payload["updateid"]
     return payload
@@ -134,7 +139,7 @@ def create_diff(call: Call) -> dict[str, Any]:
         record = call.diff()
         call.pipeline.check_pair(record, image, machine)
         call.pipeline.retry_diff(record, call.now)
-    return record.to_payload(call.now) | _SUCCESS
+    return _answer(record, call)
 
 
 def retry_diff(call: Call) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def retry_diff(call: Call) -> dict[str, Any]:
 def job_status(call: Call) -> dict[str, Any]:
     """Image diff status, image version status."""
     details = call.parameters.optional_text("diff_info") == "1"
-    return call.job().to_payload(call.now, previous_run=call.previous_run, details=details) | _SUCCESS
+    return _answer(call.job(), call, details=details)
 
 
 def reject_diff(call: Call) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def create_version(call: Call) -> dict[str, Any]:
         game_build=parameters.optional_text("game_build"),
         installs=_install_options(call),
     )
-    return call.pipeline.create_version(record, options, call.now).to_payload(call.now) | _SUCCESS
+    return _answer(call.pipeline.create_version(record, options, call.now), call)
 
 
 def _install_options(call: Call) -> InstallOptions:

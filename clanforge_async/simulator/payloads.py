@@ -28,6 +28,7 @@ class Quirks:
         swaps_types: Numbers are written as text, and a number that is documented as text as a number.
         adds_fields: Undocumented fields are added.
         omits_empty_maps: A diff's maps are left out if they are empty.
+        omits_success: No response has ``success``, as on the legacy pages.
         omits_update_id: The responses to an update's status and retry have no ``updateid``.
         omits_failed_machines: A rollout has no ``failed_machines``, as on the legacy page.
         flattens_images: The fields of an image are not inside of ``image``.
@@ -39,6 +40,7 @@ class Quirks:
     swaps_types: bool = False
     adds_fields: bool = False
     omits_empty_maps: bool = False
+    omits_success: bool = False
     omits_update_id: bool = False
     omits_failed_machines: bool = False
     flattens_images: bool = False

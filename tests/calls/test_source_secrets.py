@@ -13,10 +13,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
+from support.failures import MAX_RESPONSE_BYTES, REJECTED, UNKNOWN_OUTCOMES, UNSENT
+from support.image_answers import options_wire
 from support.loopback_server import LoopbackServer, http_answer
-from support.scripted_server import ScriptedServer, envelope, wire
+from support.scripted_server import Answer, ScriptedServer, answer, envelope, wire
 from support.secrets import shown_by
 from support.telemetry.collected import Collected
+from support.virtual_time import virtual_time
 
 from clanforge_async import (
     APIError,
@@ -26,6 +29,7 @@ from clanforge_async import (
     JobFailedError,
     JobKind,
     JobState,
+    OutcomeUnknownError,
     S3Source,
     TransportError,
     job_from_dict,
@@ -33,7 +37,8 @@ from clanforge_async import (
 )
 from clanforge_async._http.request import ApiRequest
 
-URL = S3Source("bucket", "folder", "HIDDENACCESS", "hidden/SECRET+key").url()
+SOURCE = S3Source("bucket", "folder", "HIDDENACCESS", "hidden/SECRET+key")
+URL = SOURCE.url()
 SECRETS = ("HIDDENACCESS", "hidden", "SECRET")
 FORMS: dict[str, Callable[[str], str]] = {
     "as it is": str,
@@ -235,3 +240,37 @@ def test_the_details_of_a_diff_are_masked_in_its_repr() -> None:
     assert_hidden(repr(job))
     assert job.details.image == {"update_url": URL}
     assert json.loads(json.dumps(job_to_dict(job)))["image"] == {"update_url": URL}
+
+
+# A real call
+
+
+@pytest.mark.parametrize("failure", [*UNKNOWN_OUTCOMES, *REJECTED, *UNSENT])
+def test_a_failed_update_shows_no_secret(failure: str, caplog: pytest.LogCaptureFixture) -> None:
+    """However the creation of an update fails, its error, the cause, their notes and the log show no secret."""
+
+    @virtual_time
+    async def run() -> None:
+        def fail() -> Answer:
+            known = REJECTED | UNSENT
+            return known[failure] if failure in known else UNKNOWN_OUTCOMES[failure][0]()
+
+        server = ScriptedServer()
+        server.on("imageupdate/create", 0, fail)
+        server.on("image/options", 0, lambda: answer(options_wire(update_url=URL, updateid=6)))
+        server.on("imageupdate/status", 6, lambda: httpx.Response(400, json=envelope(f"cannot read {URL}")))
+        async with server.client(max_retries=1, max_response_bytes=MAX_RESPONSE_BYTES) as client:
+            with pytest.raises(ClanforgeError) as failed:
+                await client.image_updates.create(501, 77, "nightly", SOURCE)
+        assert "HIDDENACCESS" in str(server.requests[0].url)
+        error = failed.value
+        assert_error_hides(error)
+        if isinstance(error, OutcomeUnknownError):
+            assert isinstance(error.__cause__, ClanforgeError)
+            assert "***" in str(error.__cause__.__notes__)
+            assert_error_hides(error.__cause__)
+
+    with caplog.at_level(logging.DEBUG, "clanforge_async"):
+        run()
+    assert "imageupdate/create" in caplog.text
+    assert_hidden(caplog.text)

@@ -24,7 +24,7 @@ def test_retry_prints_the_reference_of_the_new_run(simulator: Simulator, clanfor
     token, state, *_ = line.split("  ")
     assert token.startswith("image-diff/5@")
     assert state == "Created"
-    assert finished.err == f"asked for; to watch on: clanforge watch {token}\n"
+    assert finished.err == f"Retry started. Follow it with: clanforge watch {token}\n"
     assert simulator.retries_of(ref) == 1
 
 
@@ -47,7 +47,7 @@ def test_a_reference_that_stdout_does_not_take_is_printed_to_stderr(
         patch.setattr("clanforge_async.cli.output.plain.print_line", fail)
         finished = clanforge(*RETRY, *options)
     assert finished.status == (141 if isinstance(error, BrokenPipeError) else 5)
-    assert finished.err.startswith("asked for; to watch on: clanforge watch image-diff/5@")
+    assert finished.err.startswith("Retry started. Follow it with: clanforge watch image-diff/5@")
     assert simulator.retries_of(ref) == 1
 
 
@@ -90,7 +90,7 @@ def test_wait_stops_after_its_timeout(simulator: Simulator, clanforge: Clanforge
     failed_diff(simulator, duration=1000)
     finished = clanforge(*RETRY, "--wait", "--timeout", "0.2")
     assert finished.status == 3
-    assert "to watch on: clanforge watch image-diff/5@" in finished.err
+    assert "Resume with: clanforge watch image-diff/5@" in finished.err
 
 
 def test_a_retry_with_an_unknown_outcome_is_not_sent_again(simulator: Simulator, clanforge: Clanforge) -> None:

@@ -138,7 +138,7 @@ def test_every_command_has_connection_options_and_none_for_credentials(
         (["simulate", "--speed", "fast"], "'fast' is not a positive number"),
         (["simulate", "--speed", "-1"], "'-1' is not a positive number"),
         (["watch", "image-diff/5", "--report", "/no/such/folder/page.html"], "there is no folder /no/such/folder"),
-        (["watch", "image-diff/5", "--report", "/dev/null"], "/dev/null is not a regular file"),
+        (["watch", "image-diff/5", "--report", "/dev/null"], "cannot write /dev/null: not a regular file"),
     ],
 )
 def test_a_usage_error_is_one_line_with_status_2(clanforge: Clanforge, argv: list[str], message: str) -> None:

@@ -70,9 +70,9 @@ def test_a_failed_or_squashed_job_is_status_1(simulator: Simulator, clanforge: C
     assert finished.status == 1
     [line] = finished.lines
     reason = ": disk full" if outcome == "failed" else ""
-    assert re.fullmatch(rf"image-diff/5  {outcome}  [0-9.]+ s, 1 poll{reason}", line)
+    assert re.fullmatch(rf"image-diff/5  {outcome}  [0-9.]+ s{reason}", line)
     assert finished.err.startswith("error: image-diff/5 ")
-    assert "to watch on" not in finished.err
+    assert "Resume with" not in finished.err
     [*_, result] = clanforge("watch", "image-diff/5", "--json").records
     assert result["outcome"] == outcome
 
@@ -139,7 +139,8 @@ def test_an_unknown_job_is_status_6(clanforge: Clanforge) -> None:
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 6
     assert finished.lines[0].startswith("image-diff/5  error  ")
-    assert finished.err.startswith("error: not found (HTTP 404")
+    assert "not found (HTTP 404" in finished.lines[0]
+    assert finished.err.startswith("error: image-diff/5 could not be watched; check the ID")
     assert "check the ID" in finished.err
 
 
@@ -152,8 +153,8 @@ def test_the_highest_status_of_several_jobs_is_returned(simulator: Simulator, cl
     finished = clanforge("watch", *refs, "--timeout", "1")
     assert finished.status == 3
     assert finished.err.splitlines() == [
-        "error: of 3 jobs 1 failed, 1 timeout, 1 completed",
-        "unfinished; to watch on: clanforge watch image-version/3",
+        "error: 1 of 3 jobs failed, 1 timed out",
+        "Not finished. Resume with: clanforge watch image-version/3",
     ]
     assert clanforge("watch", *refs[:2], "image-version/4").status == 6
 
@@ -199,4 +200,5 @@ def test_a_refused_connection_is_status_5(clanforge: Clanforge, monkeypatch: pyt
     finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
     assert finished.status == 5
     [line] = finished.err.splitlines()
-    assert line.endswith("; check the network and the base URL")
+    assert "Connection refused" in line
+    assert line.endswith("at 127.0.0.1:1); nothing listens there: check the host and the port")

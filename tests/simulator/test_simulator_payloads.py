@@ -63,6 +63,13 @@ async def test_adds_fields_adds_unknown_fields() -> None:
 
 
 @pytest.mark.parametrize("kind", JobKind)
+async def test_omits_success_removes_success(kind: JobKind) -> None:
+    """With ``omits_success`` no job has ``success``; without, each has."""
+    assert "success" not in await payload(kind, omits_success=True)
+    assert (await payload(kind))["success"] is True
+
+
+@pytest.mark.parametrize("kind", JobKind)
 @pytest.mark.parametrize("seconds", [0, 5, 100])
 async def test_quirks_do_not_change_the_parsed_job(kind: JobKind, seconds: float) -> None:
     """The SDK's codec reads the same job with any quirks."""

@@ -34,6 +34,7 @@ from clanforge_async import (
     JobState,
     JobWatcher,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
@@ -90,6 +91,8 @@ async def calls(diff_id: int, image_version_id: int) -> None:
         assert_type(await client.image_diffs.status(diff_id), ImageDiffJob)
         assert_type(await client.image_diffs.status(diff_id, include_details=True), ImageDiffJob)
         assert_type(await client.image_versions.status(image_version_id), ImageVersionJob)
+        assert_type(await client.image_updates.status(5), ImageUpdateJob)
+        assert_type(await client.image_updates.retry(5), ImageUpdateJob)
         assert_type(client.max_concurrency, int)
         assert_type(client.max_rate, float | None)
     assert_type(await client.aclose(), None)
@@ -126,6 +129,7 @@ def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
         assert_type(diff.details.image, Mapping[str, Any] | None)
     assert_type(version.image_version_id, int)
     assert_type(version.success, bool)
+    assert_type(diff.is_empty, bool | None)
     assert_type(JobState.RUNNING.is_terminal, bool)
     numbers: list[int] = [JobState.RUNNING]
     texts: list[str] = [JobKind.IMAGE_DIFF]
@@ -243,7 +247,8 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except TransportError as error:
         assert_type(error.request_sent, bool)
     except ImageLockedError as error:
-        assert_type(error.diff_id, int | None)
+        assert_type(error.holder, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
@@ -254,7 +259,11 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except InvalidResponseError as error:
         assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
     except RetryOutcomeUnknownError as error:
-        assert_type(error.diff_id, int | None)
+        assert_type(error.ref, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
+    except OutcomeUnknownError as error:
+        assert_type(error.call, str)
+        assert_type((error.candidate, error.lock), tuple[JobRef | None, JobRef | None])
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
