@@ -26,7 +26,8 @@ from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.token import Verdict
 from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
 from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
-from clanforge_async.cli.output.releases import ReleaseOutput, ReleaseOutputOptions, print_json
+from clanforge_async.cli.output.releases import ReleaseOutput, print_json
+from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions
 from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions

@@ -99,11 +99,15 @@ Exclusive = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only read, and print what would be done.")]
 Settle = Annotated[
     float | None,
-    typer.Option("--settle", metavar="T", parser=parse_duration_or_zero, help="Time in which a rollout begins (default 2m)."),
+    typer.Option(
+        "--settle", metavar="T", parser=parse_duration_or_zero, help="Time in which a rollout begins (default 2m)."
+    ),
 ]
 LockWait = Annotated[
     float | None,
-    typer.Option("--lock-wait", metavar="T", parser=parse_duration_or_zero, help="Wait for another's lock (default 0)."),
+    typer.Option(
+        "--lock-wait", metavar="T", parser=parse_duration_or_zero, help="Wait for another's lock (default 0)."
+    ),
 ]
 JobRetries = Annotated[
     int | None,
@@ -112,7 +116,10 @@ JobRetries = Annotated[
 OutageTolerance = Annotated[
     float | None,
     typer.Option(
-        "--outage-tolerance", metavar="T", parser=parse_duration_or_zero, help="Wait out failing polls this long (default 5m)."
+        "--outage-tolerance",
+        metavar="T",
+        parser=parse_duration_or_zero,
+        help="Wait out failing polls this long (default 5m).",
     ),
 ]
 Targets = Annotated[

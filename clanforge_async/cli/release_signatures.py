@@ -7,7 +7,7 @@ import typer
 from clanforge_async.cli import parameters as params
 from clanforge_async.cli import release_parameters as release_params
 from clanforge_async.cli.logs import run_with_logging
-from clanforge_async.cli.output.releases import ReleaseOutputOptions
+from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, with_options
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
 from clanforge_async.cli.usage import Command

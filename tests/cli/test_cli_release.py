@@ -36,7 +36,7 @@ def images(
     images.builds["s3://bucket/builds/", "build 2"] = BUILD
     images.builds["s3://bucket/builds/", "no change"] = FILES
     for kind in ("update", "diff", "version", "install"):
-        images.script(kind, *["completed"] * 9)  # type: ignore[arg-type] # mypy widens the names
+        images.script(kind, *["completed"] * 9)
     monkeypatch.setenv("CLANFORGE_SOURCE_KEY", "AKIA-secret")
     monkeypatch.setenv("CLANFORGE_SOURCE_SECRET", "hush/hush")
     with servers.serving(images) as base_url:

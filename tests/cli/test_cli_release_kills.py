@@ -69,7 +69,7 @@ def images(
     images.add_build_machine(77)
     images.builds["s3://bucket/builds/", "build 2"] = BUILD
     for kind in ("update", "diff", "version", "install"):
-        images.script(kind, *["created,running:9,completed"] * 3)  # type: ignore[arg-type] # mypy widens the names
+        images.script(kind, *["created,running:9,completed"] * 3)
     monkeypatch.setenv("CLANFORGE_SOURCE_KEY", "key")
     monkeypatch.setenv("CLANFORGE_SOURCE_SECRET", "secret")
     with servers.serving(images) as base_url:

@@ -1,15 +1,11 @@
-"""Outputs of releases: plain lines, JSON lines, and the choice between them."""
+"""Outputs of releases: plain lines and JSON lines."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self
-
-from attrs import frozen
 
 from clanforge_async.cli.formatting import (
     Styler,
@@ -39,34 +35,6 @@ class ReleaseOutput(Protocol):
 
     def paused(self) -> Any:
         """Return a context in which the terminal is free for a question."""
-
-
-@frozen(kw_only=True)
-class ReleaseOutputOptions:
-    """Options that select the output.
-
-    Attributes:
-        as_json: Print JSON to stdout.
-        quiet: Print only failures; with ``as_json``, only results.
-    """
-
-    as_json: bool = False
-    quiet: bool = False
-
-    def select(self, images: list[int]) -> ReleaseOutput:
-        """Return the output for these options.
-
-        Args:
-            images: The images that are released.
-        """
-        if self.as_json:
-            return JsonReleaseOutput(quiet=self.quiet)
-        is_terminal = sys.stdout is not None and sys.stdout.isatty()
-        if not self.quiet and is_terminal and os.environ.get("TERM") not in {"dumb", "unknown"}:
-            from clanforge_async.cli.output.live_releases import LiveReleaseOutput  # noqa: PLC0415 - loads rich, slowly
-
-            return LiveReleaseOutput(images)
-        return PlainReleaseOutput(quiet=self.quiet)
 
 
 class PlainReleaseOutput:
