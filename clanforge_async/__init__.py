@@ -6,7 +6,9 @@ import typing
 
 if typing.TYPE_CHECKING:
     from clanforge_async._codec.jobs import job_from_dict, job_to_dict
+    from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
+    from clanforge_async._http.version import __version__
     from clanforge_async._polling.strategy import until_eta
     from clanforge_async._releasing.release import ImageRelease, ReleaseStep
     from clanforge_async._releasing.results import (
@@ -21,9 +23,7 @@ if typing.TYPE_CHECKING:
         RolloutError,
     )
     from clanforge_async._releasing.token import ReleaseToken
-    from clanforge_async._version import __version__
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
-    from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async.client import ClanforgeClient
     from clanforge_async.errors import (
         APIError,
@@ -67,7 +67,7 @@ if typing.TYPE_CHECKING:
     )
     from clanforge_async.refs import JobKind, JobRef
     from clanforge_async.releases import Releaser
-    from clanforge_async.sources import GoogleSource, S3Source, SteamSource
+    from clanforge_async.resources.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
 
@@ -156,17 +156,17 @@ _HOMES = {
     "CLANFORGE_URL": "_http.config",
     "MULTIPLAY_URL": "_http.config",
     "APIError": "errors",
-    "AccessKeyAuth": "auth",
+    "AccessKeyAuth": "_http.auth",
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
-    "BearerTokenAuth": "auth",
+    "BearerTokenAuth": "_http.auth",
     "ClanforgeClient": "client",
     "ClanforgeError": "errors",
     "ConfigurationError": "errors",
     "DiffRejection": "images",
     "FleetRollout": "images",
     "Image": "images",
-    "GoogleSource": "sources",
+    "GoogleSource": "resources.sources",
     "ImageDiffDetails": "jobs",
     "ImageDiffJob": "jobs",
     "ImageEntry": "images",
@@ -193,16 +193,16 @@ _HOMES = {
     "ReinstallJob": "images",
     "RequestTimeoutError": "errors",
     "RetryOutcomeUnknownError": "errors",
-    "S3Source": "sources",
+    "S3Source": "resources.sources",
     "ServerError": "errors",
     "StaleJobError": "_watching.results",
     "StragglerPolicy": "images",
-    "SteamSource": "sources",
+    "SteamSource": "resources.sources",
     "TransportError": "errors",
     "WatchClosedError": "_watching.results",
     "WatchResult": "_watching.results",
     "WatchTimeoutError": "_watching.results",
-    "__version__": "_version",
+    "__version__": "_http.version",
     "job_from_dict": "_codec.jobs",
     "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",

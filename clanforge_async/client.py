@@ -10,10 +10,10 @@ from typing import Any, NoReturn, Self
 
 import httpx
 
+from clanforge_async._http.auth import auth_from_env
 from clanforge_async._http.config import ClientConfig, arguments_from_env
 from clanforge_async._http.request import ApiResponse
 from clanforge_async._http.session import Session
-from clanforge_async.auth import auth_from_env
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
 from clanforge_async.resources.image_diffs import ImageDiffs

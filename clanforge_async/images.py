@@ -7,7 +7,6 @@ from datetime import datetime
 
 from attrs import Attribute, field, frozen
 
-from clanforge_async._masking import mask_secrets
 from clanforge_async._validation import is_number
 from clanforge_async.jobs import HasState, JobState, JobStatus
 from clanforge_async.refs import JobRef
@@ -30,8 +29,8 @@ class ImageEntry:
     game_version_id: int | None = None
 
 
-def _mask_url(url: str | None) -> str:
-    return repr(None if url is None else mask_secrets(url))
+def _hide_url(url: str | None) -> str:
+    return "None" if url is None else "***"
 
 
 @frozen(kw_only=True)
@@ -42,7 +41,7 @@ class ImageOptions:
         game_id: The game that was asked for or found; None without an image.
         image_id: The image that was asked for.
         lock: The diff or update that locks this image; None if it is not locked, or no image was asked for.
-        update_url: Default source of the image. It may hold credentials, which the repr masks.
+        update_url: Default source of the image. It may hold credentials, so the repr hides it.
         games: Names of the account's games, by id.
         images: Images of the game, by id.
         machines: Names of the machines that can build, by id.
@@ -51,7 +50,7 @@ class ImageOptions:
     game_id: int | None = None
     image_id: int | None = None
     lock: JobRef | None = None
-    update_url: str | None = field(default=None, repr=_mask_url)
+    update_url: str | None = field(default=None, repr=_hide_url)
     games: Mapping[int, str] = field(factory=dict[int, str], hash=False)
     images: Mapping[int, ImageEntry] = field(factory=dict[int, ImageEntry], hash=False)
     machines: Mapping[int, str] = field(factory=dict[int, str], hash=False)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 from attrs import Factory, field, frozen
 
-from clanforge_async._masking import mask_secrets
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
 from clanforge_async.refs import JobKind, JobRef
 
@@ -187,8 +186,9 @@ def _files_field() -> Any:
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
-def _mask_details(details: Mapping[str, Any] | None) -> str:
-    return mask_secrets(repr(details))
+def _hide_details(details: Mapping[str, Any] | None) -> str:
+    # An image's own fields can hold the credentials of its source.
+    return "None" if details is None else "***"
 
 
 @frozen(kw_only=True)
@@ -201,9 +201,9 @@ class ImageDiffDetails:
         image: The image.
     """
 
-    game: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
-    machine: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
-    image: Mapping[str, Any] | None = field(default=None, hash=False, repr=_mask_details)
+    game: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    machine: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    image: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
 
 
 def _lists_any_file(diff: ImageDiffJob) -> bool:

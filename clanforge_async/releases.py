@@ -20,7 +20,7 @@ from clanforge_async._releasing.release import ImageRelease, ReleaseStep
 from clanforge_async._releasing.results import AbortResult, ReleasePlan, ReleaseResult
 from clanforge_async._releasing.run import ReleaseRun
 from clanforge_async._releasing.state import ReleaseRules
-from clanforge_async._releasing.token import ReleaseToken, Verdict
+from clanforge_async._releasing.token import Decision, ReleaseToken
 from clanforge_async._validation import flag, is_number
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
@@ -186,7 +186,7 @@ class Releaser:
             parts: The parts of the plan that the token is checked against.
         """
         token = _token_of(_checked_release(release), resume, parts)
-        if token.verdict is Verdict.HELD and options.approve is None:
+        if token.decision is Decision.HELD and options.approve is None:
             msg = "a held release is resumed with approve=True or approve=False"
             raise ConfigurationError(msg)
         self._check_open()

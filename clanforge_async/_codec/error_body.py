@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
+from clanforge_async._codec.masking import masked_start
 from clanforge_async._codec.values import parse_bool, parse_int, parse_or_default
-from clanforge_async._masking import masked_start
 from clanforge_async.errors import LONGEST_MESSAGE
 
 _EXCERPT = 2048

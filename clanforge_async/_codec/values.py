@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from clanforge_async._masking import mask_secrets
+from clanforge_async._codec.masking import mask_secrets
 from clanforge_async._validation import positive_id
 from clanforge_async.refs import EPOCH
 

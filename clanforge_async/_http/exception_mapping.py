@@ -8,8 +8,8 @@ from typing import Protocol, TypeGuard
 
 import httpx
 
+from clanforge_async._codec.masking import mask_secrets, masked_start
 from clanforge_async._http.connection_pool import ConnectionPool
-from clanforge_async._masking import mask_secrets, masked_start
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     ClanforgeError,

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import httpx
 from attrs import define, field, frozen
 
-from clanforge_async._masking import mask_secrets
+from clanforge_async._codec.masking import mask_secrets
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from clanforge_async._codec.error_body import ErrorBody, excerpt, is_error, parse_error_body
+from clanforge_async._codec.masking import masked_start
 from clanforge_async._http.request import ApiResponse, RawResponse
-from clanforge_async._masking import masked_start
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
     APIError,

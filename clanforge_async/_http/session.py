@@ -37,7 +37,7 @@ from clanforge_async._http.retry_policy import call_with_retries, is_throttled
 from clanforge_async._http.signing import AuthFlow, sign, signs_once
 from clanforge_async._http.single_use_body import with_single_use_body
 from clanforge_async._http.tracing import capture_trace_headers, suppress_instrumentation
-from clanforge_async._version import __version__
+from clanforge_async._http.version import __version__
 from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
 
 T = TypeVar("T")

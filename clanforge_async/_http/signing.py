@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 import httpx
 
+from clanforge_async._codec.masking import masked_start
+from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async._http.request import HttpRequest
-from clanforge_async._masking import masked_start
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError, ConfigurationError, TransportError
 
 Exchange = Callable[[httpx.Request], Awaitable[tuple[httpx.Response, bytes]]]

@@ -12,7 +12,6 @@ from typing import Any
 from attrs import evolve, frozen
 
 from clanforge_async._releasing.actions import ActionRunner, Services
-from clanforge_async._releasing.doubt import CREATES, is_refusal
 from clanforge_async._releasing.release import ReleaseStep
 from clanforge_async._releasing.results import AbortResult, ReleaseError, ReleaseTimeoutError
 from clanforge_async._releasing.state import (
@@ -25,8 +24,9 @@ from clanforge_async._releasing.state import (
     Watch,
     to_seconds,
 )
-from clanforge_async._releasing.token import Call, Intent, ReleaseToken, Verdict
+from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
 from clanforge_async._releasing.turns import Turn
+from clanforge_async._releasing.unknown_outcome import CREATES, was_refused
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.images import ImageOptions
 from clanforge_async.jobs import Job
@@ -106,17 +106,17 @@ def _is_candidate(token: ReleaseToken, lock: JobRef) -> bool:
     return token.intent is not None and CREATES.get(token.intent.call) is lock.kind
 
 
-def intend(state: AbortState, server_time: float) -> AbortState:
+def mark_pending(state: AbortState, server_time: float) -> AbortState:
     """Return the state in which the rejection is about to be sent."""
     intent = Intent(Call.REJECT, int(server_time // 1))
-    return evolve(state, token=evolve(state.token, verdict=Verdict.ABORTED, intent=intent))
+    return evolve(state, token=evolve(state.token, decision=Decision.ABORTED, intent=intent))
 
 
 def record(state: AbortState, action: Action, result: Any) -> AbortState:
     """Return the state after an action that has not failed.
 
     Args:
-        state: The state before; after `intend`, if the action is the rejection.
+        state: The state before; after `mark_pending`, if the action is the rejection.
         action: The action.
         result: What it returned.
     """
@@ -198,14 +198,14 @@ class AbortRun:
             before = self._state
             self._step = _step_of(action)
             if isinstance(action, RejectDiff):
-                await self._save(before, intend(before, self._services.server_time()))
+                await self._save(before, mark_pending(before, self._services.server_time()))
             result = (await self._actions.run(action)).result
             if isinstance(result, Exception):
                 raise await self._failed(action, before, result)
             await self._save(self._state, record(self._state, action, result))
 
     async def _failed(self, action: Action, before: AbortState, error: Exception) -> Exception:
-        if isinstance(action, RejectDiff) and is_refusal(error):
+        if isinstance(action, RejectDiff) and was_refused(error):
             await self._save(self._state, before)
         return error if isinstance(error, ConfigurationError) else self._error(str(error), error)
 

@@ -1,6 +1,6 @@
 """The decisions of a release, as pure functions: from what it knows and what was observed to what is done next.
 
-`next_action` says what to do, `intend` notes a call with a side effect before it is sent, and `record` (in
+`next_action` says what to do, `mark_pending` notes a call with a side effect before it is sent, and `record` (in
 ``recording.py``) takes in the result. A driver does what is said, and writes the token to the journal whenever it has
 changed: before each call with a side effect, and after each answer. Nothing here sends, sleeps or reads a clock, so the
 same decisions serve `Releaser` and a workflow engine.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clanforge_async._releasing.doubt import RETRIES, next_look
 from clanforge_async._releasing.release import ReleaseStep
 from clanforge_async._releasing.results import ReleaseError, ReleaseRejectedError
 from clanforge_async._releasing.state import (
@@ -34,10 +33,11 @@ from clanforge_async._releasing.state import (
     make_lock_error,
     to_seconds,
 )
-from clanforge_async._releasing.token import Call, Intent, ReleaseToken, Verdict
+from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
+from clanforge_async._releasing.unknown_outcome import RETRIES, next_look
 from clanforge_async.refs import JobKind, JobRef
 
-_REINSTALLING = (Verdict.DECLINED, Verdict.ABORTED)
+_REINSTALLING = (Decision.DECLINED, Decision.ABORTED)
 
 
 def begin(token: ReleaseToken, rules: ReleaseRules, *, may_repeat: bool = False) -> ReleaseState:
@@ -91,23 +91,23 @@ def _next_of_job(
     return Watch(ref) if state.failed is None else make_call(state, rules, retry)
 
 
-def _next_approve(state: ReleaseState, rules: ReleaseRules) -> Action | End:
+def _next_answer(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     diff = diff_of(state)
     if state.token.rejected:
         return _end_of_rejected(state)
-    if diff is not None and state.token.verdict in (None, Verdict.HELD):
+    if diff is not None and state.token.decision in (None, Decision.HELD):
         return Ask(diff)
     return make_call(state, rules, Call.REJECT)
 
 
 def _end_of_rejected(state: ReleaseState) -> End:
     token = state.token
-    if token.verdict is Verdict.EMPTY:
+    if token.decision is Decision.EMPTY:
         return End("unchanged")
-    if token.verdict is Verdict.REFUSED:
+    if token.decision is Decision.REFUSED:
         refusal = "the server makes no full version of a build that equals the image"
         return End("unchanged", state.refusal or ReleaseError(refusal, step=ReleaseStep.VERSION, token=token))
-    reason = "the release was aborted" if token.verdict is Verdict.ABORTED else "the diff was not approved"
+    reason = "the release was aborted" if token.decision is Decision.ABORTED else "the diff was not approved"
     msg = f"{reason}, and the diff is rejected"
     return End("rejected", ReleaseRejectedError(msg, step=ReleaseStep.APPROVE, token=token))
 
@@ -128,7 +128,7 @@ _NEXT: dict[ReleaseStep, Callable[[ReleaseState, ReleaseRules], Action | End]] =
     ReleaseStep.CHECK: _next_check,
     ReleaseStep.UPDATE: _next_update,
     ReleaseStep.DIFF: _next_diff,
-    ReleaseStep.APPROVE: _next_approve,
+    ReleaseStep.APPROVE: _next_answer,
     ReleaseStep.VERSION: _next_version,
     ReleaseStep.ROLLOUT: _next_rollout,
 }
@@ -143,13 +143,13 @@ def make_call(state: ReleaseState, rules: ReleaseRules, call: Call) -> Send:
         case Call.UPDATE_RETRY | Call.DIFF_RETRY:
             return RetryJob(token.known_ref(RETRIES[call]))
         case Call.REJECT:
-            return RejectDiff(token.known_ref(JobKind.IMAGE_DIFF), reinstall=token.verdict in _REINSTALLING)
+            return RejectDiff(token.known_ref(JobKind.IMAGE_DIFF), reinstall=token.decision in _REINSTALLING)
         case _:
-            is_full = rules.release.full or token.verdict is Verdict.EMPTY
+            is_full = rules.release.full or token.decision is Decision.EMPTY
             return CreateVersion(token.known_ref(JobKind.IMAGE_DIFF), full=is_full)
 
 
-def intend(state: ReleaseState, call: Call, server_time: float) -> ReleaseState:
+def mark_pending(state: ReleaseState, call: Call, server_time: float) -> ReleaseState:
     """Return the state in which a call is about to be sent.
 
     Args:

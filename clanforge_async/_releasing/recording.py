@@ -6,7 +6,6 @@ from typing import Any
 
 from attrs import evolve
 
-from clanforge_async._releasing.doubt import CREATES, RETRIES, give_up, is_refusal, resolve, settled
 from clanforge_async._releasing.rollout import record_failed_read, record_rollout
 from clanforge_async._releasing.state import (
     NO_TIME,
@@ -29,7 +28,8 @@ from clanforge_async._releasing.state import (
     paused,
     to_seconds,
 )
-from clanforge_async._releasing.token import Call, Intent, Verdict
+from clanforge_async._releasing.token import Call, Decision, Intent
+from clanforge_async._releasing.unknown_outcome import CREATES, RETRIES, give_up, resolve, settled, was_refused
 from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageOptions
 from clanforge_async.jobs import ImageDiffJob, Job, job_failure
@@ -40,7 +40,7 @@ def record(state: ReleaseState, action: Action, observed: Observation, rules: Re
     """Return the state after an action.
 
     Args:
-        state: The state before; after `intend`, if the action is a call.
+        state: The state before; after `mark_pending`, if the action is a call.
         action: The action.
         observed: Its result, or the error that it raised.
         rules: The rules of the release.
@@ -54,7 +54,7 @@ def record(state: ReleaseState, action: Action, observed: Observation, rules: Re
         case Watch():
             return _record_job(state, result, rules)
         case Ask():
-            return _record_approval(state, result, rules)
+            return _record_answer(state, result, rules)
         case _:
             return _record_read(state, action, observed, rules)
 
@@ -137,7 +137,7 @@ def _record_call(state: ReleaseState, call: Call, observed: Observation, rules: 
 def _record_failed_call(
     state: ReleaseState, call: Call, error: Exception, observed: Observation, rules: ReleaseRules
 ) -> ReleaseState:
-    if not is_refusal(error):
+    if not was_refused(error):
         state = evolve(state, doubt=error, options=None, holder=None, may_repeat=False, is_resending=False)
         return state if call in CREATES and rules.exclusive else fail(state, rules, error)
     if state.resends:
@@ -146,8 +146,8 @@ def _record_failed_call(
     state = settled(state).with_token(intent=None)
     if call in CREATES and isinstance(error, ImageLockedError):
         return _record_lock(state, error, observed, rules)
-    if call is Call.VERSION and state.token.verdict is Verdict.EMPTY and "full" in str(error).lower():
-        return evolve(state.with_token(verdict=Verdict.REFUSED), refusal=error)
+    if call is Call.VERSION and state.token.decision is Decision.EMPTY and "full" in str(error).lower():
+        return evolve(state.with_token(decision=Decision.REFUSED), refusal=error)
     return fail(state, rules, error, job=job)
 
 
@@ -173,18 +173,18 @@ def _record_completed(state: ReleaseState, job: Job) -> ReleaseState:
     if job.kind is JobKind.IMAGE_VERSION:
         return state.with_token(version_ended=to_seconds(job.updated_at))
     if isinstance(job, ImageDiffJob) and job.is_empty:
-        return state.with_token(verdict=Verdict.EMPTY)
+        return state.with_token(decision=Decision.EMPTY)
     return state
 
 
-def _record_approval(state: ReleaseState, result: Any, rules: ReleaseRules) -> ReleaseState:
+def _record_answer(state: ReleaseState, result: Any, rules: ReleaseRules) -> ReleaseState:
     match result:
         case True:
-            return state.with_token(verdict=Verdict.APPROVED)
+            return state.with_token(decision=Decision.APPROVED)
         case False:
-            return state.with_token(verdict=Verdict.DECLINED)
+            return state.with_token(decision=Decision.DECLINED)
         case "hold":
-            return evolve(state.with_token(verdict=Verdict.HELD), end=End("held"))
+            return evolve(state.with_token(decision=Decision.HELD), end=End("held"))
         case _:
             return fail(state, rules, result)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from clanforge_async._logging import log_event
 from clanforge_async._releasing.actions import ReleaseActionRunner, Services
-from clanforge_async._releasing.decisions import begin, intend, next_action
+from clanforge_async._releasing.decisions import begin, mark_pending, next_action
 from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.recording import record
 from clanforge_async._releasing.results import (
@@ -22,7 +22,7 @@ from clanforge_async._releasing.results import (
     ReleaseTimeoutError,
 )
 from clanforge_async._releasing.state import Action, End, Pause, ReleaseRules, ReleaseState, Send, current_step
-from clanforge_async._releasing.token import Call, ReleaseToken, Verdict
+from clanforge_async._releasing.token import Call, Decision, ReleaseToken
 from clanforge_async._releasing.turns import Turn
 from clanforge_async.images import ImageRollout
 from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job
@@ -34,7 +34,7 @@ class _JournalError(Exception):
 
 
 _KINDS = (JobKind.IMAGE_UPDATE, JobKind.IMAGE_DIFF, JobKind.IMAGE_VERSION)
-_EVENTS: dict[Verdict | None, EventKind] = {Verdict.APPROVED: "approved", Verdict.HELD: "held"}
+_EVENTS: dict[Decision | None, EventKind] = {Decision.APPROVED: "approved", Decision.HELD: "held"}
 
 
 class ReleaseRun:
@@ -102,7 +102,7 @@ class ReleaseRun:
         while not isinstance(action := next_action(self._state, self._rules), End):
             is_new_step = self._enter_step(scope)
             if isinstance(action, Send):
-                await self._intend(action.call)
+                await self._mark_pending(action.call)
             if is_new_step or isinstance(action, Send):
                 await self._tell("started")
             await self._tell_of_lock(action)
@@ -138,9 +138,9 @@ class ReleaseRun:
         scope.reschedule(ends if ends < math.inf else None)
         return True
 
-    async def _intend(self, call: Call) -> None:
+    async def _mark_pending(self, call: Call) -> None:
         before = self._state
-        self._state = intend(before, call, self._services.server_time())
+        self._state = mark_pending(before, call, self._services.server_time())
         try:
             await self._save()
         except _JournalError:
@@ -175,7 +175,7 @@ class ReleaseRun:
         old, new = before.token, state.token
         if state.adopted != before.adopted:
             await self._tell("adopted")
-        if new.verdict is not old.verdict and (kind := _EVENTS.get(new.verdict)) is not None:
+        if new.decision is not old.decision and (kind := _EVENTS.get(new.decision)) is not None:
             await self._tell(kind)
         if new.rejected and not old.rejected:
             await self._tell("rejected")

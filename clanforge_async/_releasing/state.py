@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from clanforge_async._releasing.release import ImageRelease, ReleaseStep
 from clanforge_async._releasing.results import Outcome, ReleaseError
-from clanforge_async._releasing.token import Call, ReleaseToken, Verdict
+from clanforge_async._releasing.token import Call, Decision, ReleaseToken
 from clanforge_async.errors import ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageInstall, ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, Job
@@ -267,11 +267,11 @@ def _step_to_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
 
 
 def _step_from_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
-    verdict = state.token.verdict
-    if verdict in (None, Verdict.HELD):
+    decision = state.token.decision
+    if decision in (None, Decision.HELD):
         return ReleaseStep.APPROVE if JobKind.IMAGE_DIFF in state.completed else ReleaseStep.DIFF
-    makes_full = verdict is Verdict.EMPTY and rules.release.on_empty == "full" and not state.token.rejected
-    return ReleaseStep.VERSION if verdict is Verdict.APPROVED or makes_full else ReleaseStep.APPROVE
+    makes_full = decision is Decision.EMPTY and rules.release.on_empty == "full" and not state.token.rejected
+    return ReleaseStep.VERSION if decision is Decision.APPROVED or makes_full else ReleaseStep.APPROVE
 
 
 def fail(

@@ -26,7 +26,7 @@ class Call(enum.StrEnum):
     VERSION = "version"
 
 
-class Verdict(enum.StrEnum):
+class Decision(enum.StrEnum):
     """What is to become of a completed diff."""
 
     APPROVED = "approved"
@@ -65,7 +65,7 @@ class ReleaseToken:
         update_retries: Number of retries of the update.
         diff: The image diff, once created or adopted.
         diff_retries: Number of retries of the diff.
-        verdict: What is to become of the diff; None while that is open.
+        decision: What is to become of the diff; None while that is open.
         rejected: Whether the diff was rejected.
         version: The image version, once created.
         version_ended: When the version completed, as a Unix second of the server's clock.
@@ -84,7 +84,7 @@ class ReleaseToken:
     overtaken_by: JobRef | None = None
     diff: JobRef | None = None
     diff_retries: int = 0
-    verdict: Verdict | None = None
+    decision: Decision | None = None
     rejected: bool = False
     version: JobRef | None = None
     version_ended: int | None = None
@@ -186,24 +186,24 @@ _NEEDS = {
     "update_retries": "update",
     "overtaken_by": "update",
     "diff_retries": "diff",
-    "verdict": "diff",
-    "rejected": "verdict",
-    "version": "verdict",
+    "decision": "diff",
+    "rejected": "decision",
+    "version": "decision",
     "version_ended": "version",
     "rollout_began": "version_ended",
     "install_path": "rollout_began",
 }
 
-_REJECTING = {Verdict.DECLINED, Verdict.EMPTY, Verdict.REFUSED, Verdict.ABORTED}
-_RELEASING = {Verdict.APPROVED, Verdict.EMPTY}
+_REJECTING = {Decision.DECLINED, Decision.EMPTY, Decision.REFUSED, Decision.ABORTED}
+_RELEASING = {Decision.APPROVED, Decision.EMPTY}
 
 _IS_POSSIBLE: dict[Call, Callable[[ReleaseToken], object]] = {
     Call.UPDATE: lambda token: not token.update and not token.diff,
     Call.UPDATE_RETRY: lambda token: token.update and not token.diff,
     Call.DIFF: lambda token: not token.diff,
-    Call.DIFF_RETRY: lambda token: token.diff and token.verdict in {None, Verdict.HELD},
-    Call.REJECT: lambda token: token.verdict in _REJECTING and not token.rejected,
-    Call.VERSION: lambda token: token.verdict in _RELEASING and not token.rejected and not token.version,
+    Call.DIFF_RETRY: lambda token: token.diff and token.decision in {None, Decision.HELD},
+    Call.REJECT: lambda token: token.decision in _REJECTING and not token.rejected,
+    Call.VERSION: lambda token: token.decision in _RELEASING and not token.rejected and not token.version,
 }
 """Whether a release in a state may be about to make a call."""
 
@@ -237,7 +237,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "overtaken_by": ("overtaken-by", partial(_parse_ref, JobKind.IMAGE_UPDATE), _format_ref),
     "diff": ("diff", partial(_parse_ref, JobKind.IMAGE_DIFF), _format_ref),
     "diff_retries": ("diff-retries", _parse_number, str),
-    "verdict": ("", Verdict, str),
+    "decision": ("", Decision, str),
     "rejected": ("rejected", bool, str),
     "version": ("version", partial(_parse_ref, JobKind.IMAGE_VERSION), _format_ref),
     "version_ended": ("ended", _parse_number, str),
@@ -260,12 +260,12 @@ def _format_field(name: str, value: Any) -> str:
 
 def _parse_field(part: str, known: dict[str, Any]) -> dict[str, Any]:
     key, assigned, text = part.partition("=")
-    name: str = _NAMES.get(key, "verdict")
+    name: str = _NAMES.get(key, "decision")
     value: Any
     if assigned and text.startswith("~"):
         name, value = "intent", Intent(Call(key), _parse_number(text[1:]))
-    elif name == "verdict":
-        value = Verdict(part)
+    elif name == "decision":
+        value = Decision(part)
     elif bool(assigned) is (key in _FLAGS):
         msg = f"unreadable: {part!r}"
         raise ValueError(msg)

@@ -27,8 +27,8 @@ from types import EllipsisType
 from opentelemetry import context, metrics, propagate, trace
 
 from clanforge_async._http.tracing import TRACE_HEADERS
+from clanforge_async._http.version import __version__
 from clanforge_async._logging import state_label
-from clanforge_async._version import __version__
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH, JobKind, JobRef

@@ -103,7 +103,7 @@ def parse(argv: Sequence[str]) -> Command | int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from clanforge_async._version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
+        from clanforge_async._http.version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
 
         print_line(f"clanforge {__version__}")
         raise typer.Exit

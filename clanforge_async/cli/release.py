@@ -23,7 +23,7 @@ from clanforge_async import (
     RolloutError,
 )
 from clanforge_async._releasing.options import RunOptions
-from clanforge_async._releasing.token import Verdict
+from clanforge_async._releasing.token import Decision
 from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
 from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
 from clanforge_async.cli.output.releases import ReleaseOutput, print_json
@@ -59,8 +59,8 @@ async def resume(
 ) -> int:
     """Resume releases."""
     inputs = resumed_inputs(targets, build)
-    open_verdicts = (None, Verdict.HELD)
-    is_open = any(each.token is not None and each.token.verdict in open_verdicts for each in inputs)
+    open_decisions = (None, Decision.HELD)
+    is_open = any(each.token is not None and each.token.decision in open_decisions for each in inputs)
     choice = answer.choose(driving, is_terminal=_is_terminal() or not is_open)
     return await _run(connection, inputs, driving, output, choice=choice if is_open else None, repeat=repeat)
 

@@ -16,7 +16,7 @@ from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._releasing.journal import JournalEntry, read_journal
 from clanforge_async.cli.release_parameters import BuildOptions
 from clanforge_async.releases import PLAN_PARTS
-from clanforge_async.sources import Source
+from clanforge_async.resources.sources import Source
 
 _MASK = "***"
 

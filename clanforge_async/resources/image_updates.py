@@ -11,7 +11,7 @@ from clanforge_async.jobs import ImageUpdateJob
 from clanforge_async.refs import JobKind, JobRef
 from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_update_status
-from clanforge_async.sources import Source
+from clanforge_async.resources.sources import Source
 
 
 class ImageUpdates(JobCalls):

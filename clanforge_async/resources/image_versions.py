@@ -8,9 +8,9 @@ from functools import partial
 from typing import Literal
 
 from clanforge_async._codec.jobs import parse_image_version_job
+from clanforge_async._http.auth import BearerTokenAuth
 from clanforge_async._http.request import ApiRequest
 from clanforge_async._validation import flag, positive_id, text
-from clanforge_async.auth import BearerTokenAuth
 from clanforge_async.errors import ClanforgeError, OutcomeUnknownError
 from clanforge_async.images import StragglerPolicy
 from clanforge_async.jobs import ImageVersionJob

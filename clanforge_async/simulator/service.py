@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clanforge_async import GoogleSource, S3Source, SteamSource
-from clanforge_async._masking import mask_secrets, masked_start
+from clanforge_async._codec.masking import mask_secrets, masked_start
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 SECRET = st.text(CHARACTERS, min_size=9, max_size=30).map(lambda text: f"{text}S3cr3t")

@@ -232,7 +232,7 @@ def test_an_unreadable_job_is_masked(form: Callable[[str], str]) -> None:
     assert_error_hides(failed.value)
 
 
-def test_the_details_of_a_diff_are_masked_in_its_repr() -> None:
+def test_the_details_of_a_diff_are_hidden_in_its_repr() -> None:
     """The repr of a diff's details shows no secret; the details themselves are as the server sent them."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, image={"update_url": URL}))
     assert job.details is not None

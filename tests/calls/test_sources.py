@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clanforge_async import GoogleSource, S3Source, SteamSource
-from clanforge_async._masking import mask_secrets
+from clanforge_async._codec.masking import mask_secrets
 
 Source = S3Source | SteamSource | GoogleSource
 

@@ -12,10 +12,10 @@ import pytest
 import clanforge_async
 
 LAYERS = (
-    {"_masking", "_validation", "_version"},
+    {"_validation"},
     {"refs"},
     {"errors"},
-    {"jobs", "auth", "sources"},
+    {"jobs"},
     {"images"},
     {"_codec", "_logging", "_polling"},
     {"_http"},
@@ -33,7 +33,7 @@ LAYERS = (
 """Modules and folders of the package from the bottom to the top. Those of one layer do not import each other."""
 
 ALLOWED = {
-    entry: {"__init__", "images", "jobs", "refs", "errors", "auth", "client", "watcher", "_codec"}
+    entry: {"__init__", "images", "jobs", "refs", "errors", "client", "watcher", "_codec"}
     for entry in ("simulator", "testing")
 }
 """Entries that use the package as its users do: by its public modules, and by the JSON form of jobs."""

@@ -25,7 +25,7 @@ from clanforge_async import (
     ReleaseToken,
     ServerError,
 )
-from clanforge_async._releasing.abort import AbortState, intend, next_action, record
+from clanforge_async._releasing.abort import AbortState, mark_pending, next_action, record
 from clanforge_async._releasing.actions import ActionRunner, Services
 from clanforge_async._releasing.journal import make_writer
 from clanforge_async._releasing.state import Pause, ReadOptions, ReadRollout, RejectDiff, Watch
@@ -217,7 +217,7 @@ def test_a_lock_that_lingers_is_read_again_for_a_while() -> None:
     while not isinstance(action := next_action(state, exclusive=False, reinstall=True), AbortResult):
         actions.append(action)
         if isinstance(action, RejectDiff):
-            state = intend(state, 1763769600.5)
+            state = mark_pending(state, 1763769600.5)
         state = record(state, action, ImageOptions(lock=diff))
     assert action == AbortResult(rejected=True, lock=diff)
     reads = [ReadOptions(), Pause(5.0)] * 3

@@ -29,7 +29,7 @@ from clanforge_async import (
     RolloutError,
     StragglerPolicy,
 )
-from clanforge_async.sources import S3Source
+from clanforge_async.resources.sources import S3Source
 
 TOKEN = ReleaseToken(image_id=501, machine_id=77, plan=release().digest)
 

@@ -29,7 +29,7 @@ from clanforge_async import (
     ReleaseToken,
     TransportError,
 )
-from clanforge_async._releasing.decisions import begin, intend, next_action
+from clanforge_async._releasing.decisions import begin, mark_pending, next_action
 from clanforge_async._releasing.recording import record
 from clanforge_async._releasing.state import (
     Action,
@@ -48,7 +48,7 @@ from clanforge_async._releasing.state import (
     RetryJob,
     Watch,
 )
-from clanforge_async._releasing.token import Call, Verdict
+from clanforge_async._releasing.token import Call, Decision
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 SECOND = NOW.timestamp()
@@ -188,7 +188,7 @@ def take(node: Node, action: Action, rules: ReleaseRules) -> Iterator[Node]:
     """Yield what can become of a release that takes an action: an answer, or its death before or after it."""
     state = node.state
     if isinstance(action, SENDS):
-        state = intend(state, action.call, SECOND)
+        state = mark_pending(state, action.call, SECOND)
         yield resumed(evolve(node, state=state, in_doubt=node.in_doubt | {action.call}), rules)
     for result in results_of(action):
         at = 0.0 if state.locked_since is None else 1000.0
@@ -255,5 +255,5 @@ def test_no_interleaving_makes_a_call_twice(name: str) -> None:
         if isinstance(action, RejectDiff | CreateVersion) and not rules.exclusive:
             assert action.ref.id == 102
         if isinstance(action, CreateVersion):
-            assert node.state.token.verdict in (Verdict.APPROVED, Verdict.EMPTY)
+            assert node.state.token.decision in (Decision.APPROVED, Decision.EMPTY)
     assert {"released", "failed", "rejected", "held", "unchanged"} <= outcomes

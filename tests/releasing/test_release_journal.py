@@ -23,7 +23,7 @@ from clanforge_async import (
     StragglerPolicy,
 )
 from clanforge_async._releasing.journal import FileJournal, read_journal
-from clanforge_async.sources import S3Source
+from clanforge_async.resources.sources import S3Source
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clanforge_async import JobKind, JobRef, ReleaseToken
 from clanforge_async._releasing.digest import PlanDigest
-from clanforge_async._releasing.token import Call, Intent, Verdict
+from clanforge_async._releasing.token import Call, Decision, Intent
 
 PLAN = PlanDigest.of(description="build 2", source="s3://***@bucket/builds/", first_step="update")
 HEAD = f"release/1:501.77.{PLAN}:"
@@ -24,7 +24,7 @@ def token(**fields: object) -> ReleaseToken:
 
 UPDATED = {"failed_before": 2, "update": JobRef.image_update(218000)}
 DIFFED = {**UPDATED, "diff": JobRef.image_diff(218001)}
-APPROVED = {**DIFFED, "verdict": Verdict.APPROVED}
+APPROVED = {**DIFFED, "decision": Decision.APPROVED}
 VERSIONED = {**APPROVED, "version": JobRef.image_version(218002)}
 
 TEXTS = [
@@ -43,13 +43,13 @@ TEXTS = [
     ),
     ({"diff": JobRef.image_diff(5), "diff_retries": 2}, "diff=5,diff-retries=2"),
     ({**DIFFED, "intent": Intent(Call.DIFF_RETRY, 9)}, "failed-before=2,update=218000,diff=218001,diff-retry=~9"),
-    ({**DIFFED, "verdict": Verdict.HELD}, "failed-before=2,update=218000,diff=218001,held"),
+    ({**DIFFED, "decision": Decision.HELD}, "failed-before=2,update=218000,diff=218001,held"),
     (
-        {**DIFFED, "verdict": Verdict.DECLINED, "intent": Intent(Call.REJECT, 9)},
+        {**DIFFED, "decision": Decision.DECLINED, "intent": Intent(Call.REJECT, 9)},
         "failed-before=2,update=218000,diff=218001,declined,reject=~9",
     ),
     (
-        {**DIFFED, "verdict": Verdict.EMPTY, "rejected": True},
+        {**DIFFED, "decision": Decision.EMPTY, "rejected": True},
         "failed-before=2,update=218000,diff=218001,empty,rejected",
     ),
     (
@@ -155,7 +155,7 @@ fields = st.fixed_dictionaries(
         "overtaken_by": st.builds(JobRef.image_update, refs),
         "diff": st.builds(JobRef.image_diff, refs, times),
         "diff_retries": st.integers(1, 9),
-        "verdict": st.sampled_from(Verdict),
+        "decision": st.sampled_from(Decision),
         "rejected": st.just(value=True),
         "version": st.builds(JobRef.image_version, refs),
         "version_ended": seconds,

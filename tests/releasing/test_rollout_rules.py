@@ -36,7 +36,7 @@ from clanforge_async._releasing.state import (
     ReleaseRules,
     ReleaseState,
 )
-from clanforge_async._releasing.token import Verdict
+from clanforge_async._releasing.token import Decision
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 ENDED = int(NOW.timestamp())
@@ -49,7 +49,7 @@ TOKEN = ReleaseToken(
     failed_before=1,
     update=JobRef.image_update(218),
     diff=JobRef.image_diff(219),
-    verdict=Verdict.APPROVED,
+    decision=Decision.APPROVED,
     version=JobRef.image_version(220),
     version_ended=ENDED,
 )

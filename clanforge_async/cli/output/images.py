@@ -19,7 +19,7 @@ from clanforge_async import (
     JobState,
     QueuedInstall,
 )
-from clanforge_async._masking import mask_secrets
+from clanforge_async._codec.masking import mask_secrets
 from clanforge_async.cli.formatting import escape_and_truncate, format_datetime, print_err, print_line
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.images import MachineCounts

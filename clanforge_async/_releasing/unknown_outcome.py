@@ -44,7 +44,7 @@ _MAX_RESENDS = 2
 """Times that a call in doubt is made anew: each may be the one that the server acts upon late."""
 
 
-def is_refusal(error: Exception) -> bool:
+def was_refused(error: Exception) -> bool:
     """Whether the error of a call tells that nothing was done."""
     if not isinstance(error, ClanforgeError) or isinstance(error, OutcomeUnknownError):
         return False
@@ -73,11 +73,11 @@ def resolve(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> Release
         ref = JobRef(state.holder.kind, state.holder.id, EPOCH + timedelta(seconds=intent.at))
         return evolve(settled(state), token=state.token.with_retry(ref))
     if intent.call in CREATES and rules.exclusive:
-        return _adopt_or_resend(state, rules, intent)
+        return _match_or_resend(state, rules, intent)
     return give_up(state, rules, intent)
 
 
-def _adopt_or_resend(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> ReleaseState:
+def _match_or_resend(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> ReleaseState:
     candidate = _candidate(state, intent)
     if candidate is not None:
         return evolve(settled(state), token=state.token.with_ref(candidate), adopted=candidate)
