@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from attrs import fields_dict
 
@@ -56,6 +56,7 @@ class Releaser:
         job_retries: Retries of an update or diff that failed, for each.
         settle: Seconds after a version's end in which its rollout begins; without any install by then, there was none.
         tolerate_failed: Machines that may fail beyond those that had failed before.
+        history: Durations of earlier jobs, for the releaser's own watcher.
 
     Raises:
         ConfigurationError: An argument has an unusable value.
@@ -72,6 +73,7 @@ class Releaser:
         job_retries: int = 0,
         settle: float = 120.0,
         tolerate_failed: int = 0,
+        history: Any = None,
     ) -> None:
         for name, seconds in (("lock_wait", lock_wait), ("settle", settle)):
             if not is_number(seconds) or seconds < 0:
@@ -81,8 +83,13 @@ class Releaser:
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 msg = f"{name} must be an int, not negative"
                 raise ConfigurationError(msg)
-        self._own_watcher = JobWatcher(client) if watcher is None else None
-        watcher = watcher or self._own_watcher or JobWatcher(client)
+        if watcher is not None and history is not None:
+            msg = "a watcher has a history of its own: give one of the two"
+            raise ConfigurationError(msg)
+        self._own_watcher: JobWatcher | None = None
+        if watcher is None:
+            options: dict[str, Any] = {} if history is None else {"history": history}
+            watcher = self._own_watcher = JobWatcher(client, **options)
         self._services = Services(client, watcher, make_writer(journal))
         self._runs: set[ReleaseRun] = set()
         self._closed = False

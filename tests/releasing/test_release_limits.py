@@ -193,6 +193,14 @@ async def test_an_unusable_releaser_is_refused(options: dict[str, Any]) -> None:
 
 
 @virtual_time
+async def test_a_watcher_has_its_own_history() -> None:
+    """A history is for the releaser's own watcher; beside another watcher it is refused."""
+    async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
+        with pytest.raises(ConfigurationError, match="history of its own"):
+            Releaser(client, watcher=watcher, history=object())
+
+
+@virtual_time
 async def test_a_rollout_needs_the_account_service_id() -> None:
     """Without the account service id a release that waits for the rollout is refused before any call with an effect."""
     world = ReleaseWorld()
