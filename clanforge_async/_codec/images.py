@@ -65,10 +65,11 @@ def _parse_image_entry(item: Mapping[str, Any]) -> ImageEntry:
     return ImageEntry(id=parse_id(item["imageid"]), name=_parse_name(item.get("name")), game_version_id=version)
 
 
+_NO_ID = (None, "", "0", 0)
+
+
 def _parse_optional_id(value: object) -> int | None:
-    # 0 is no id.
-    number = optional(parse_int)(value)
-    return parse_id(number) if number else None
+    return None if value in _NO_ID and value is not False else parse_id(value)
 
 
 _OPTIONS = ObjectParser(
@@ -203,7 +204,7 @@ _REINSTALL = StatusParser(ReinstallJob, "reinstall job", "uninstalljobid")
 
 def parse_diff_rejection(diff_id: int, payload: Mapping[str, Any]) -> DiffRejection:
     """Parse the rejection of a diff: its id, or the job that reinstalls the build machine."""
-    reinstall = None if payload.get("uninstalljobid") is None else _REINSTALL.parse(payload)
+    reinstall = _REINSTALL.parse(payload) if payload.get("uninstalljobid") not in _NO_ID else None
     sent_id = payload.get("diffid")
     if parse_or_default(parse_int, sent_id, None) != diff_id and (reinstall is None or sent_id is not None):
         msg = f"not a readable rejection of image-diff {diff_id}: diffid and uninstalljobid missing, or another diffid"
@@ -216,18 +217,19 @@ _QUEUED = ObjectParser(
     "queued install",
     {
         **JOB_FIELDS,
-        "mirror_id": json_field("versionmirrorid", parse_id),
-        "machine_job_id": json_field("machinejobid", parse_id),
+        "mirror_id": json_field("versionmirrorid", _parse_optional_id),
+        "machine_job_id": json_field("machinejobid", _parse_optional_id),
         "squashed": json_field("installs_squashed", parse_count),
     },
 )
-_QUEUED_IDS = ("versionmirrorid", "machinejobid")
 
 
 def parse_queued_install(payload: Mapping[str, Any]) -> QueuedInstall:
     """Parse the job of an install that was put in the queue, on a mirror or on a machine."""
     sent = {name: value for name, value in payload.items() if value is not None}
-    if not sent.keys() & set(_QUEUED_IDS):
-        msg = f"not a readable queued install: {' and '.join(_QUEUED_IDS)} missing"
-        raise InvalidResponseError(msg, fields=_QUEUED_IDS)
-    return _QUEUED.parse({**sent, "state": (sent.get("jobstateid"), sent.get("jobstatename"))}, payload)
+    queued = _QUEUED.parse({**sent, "state": (sent.get("jobstateid"), sent.get("jobstatename"))}, payload)
+    if queued.id is None:
+        ids = ("versionmirrorid", "machinejobid")
+        msg = f"not a readable queued install: {' and '.join(ids)} missing"
+        raise InvalidResponseError(msg, fields=ids)
+    return queued

@@ -59,7 +59,9 @@ async def test_reject_sends_reinstall_as_a_digit(reinstall: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("body", [{"diffid": 5}, {"diffid": "5", "uninstalljobid": None}])
+@pytest.mark.parametrize(
+    "body", [{"diffid": 5}, {"diffid": "5", "uninstalljobid": None}, {"diffid": 5, "uninstalljobid": 0}]
+)
 async def test_a_rejection_that_keeps_the_files(body: dict[str, Any]) -> None:
     """Without a reinstall the answer holds the diff's id alone."""
     async with client_of(httpx.Response(200, json=body)) as client:

@@ -149,7 +149,7 @@ async def test_a_queued_install_on_a_machine() -> None:
 
 async def test_a_queued_install_on_a_mirror() -> None:
     """On a mirror the answer tells the mirror's job."""
-    body = {"versionmirrorid": 7, "machinejobid": None, **wire(0, JobState.RUNNING)}
+    body = {"versionmirrorid": 7, "machinejobid": 0, **wire(0, JobState.RUNNING)}
     async with client_of(httpx.Response(200, json=body)) as client:
         queued = await client.image_installs.queue(INSTALL)
     assert (queued.mirror_id, queued.machine_job_id, queued.id, queued.squashed) == (7, None, 7, None)
@@ -165,7 +165,8 @@ async def test_a_queued_install_may_have_an_id_alone() -> None:
     ("body", "fields"),
     [
         ({"success": True}, ("versionmirrorid", "machinejobid")),
-        ({"machinejobid": 0}, ("machinejobid",)),
+        ({"machinejobid": 0, "versionmirrorid": ""}, ("versionmirrorid", "machinejobid")),
+        ({"machinejobid": -8}, ("machinejobid",)),
         ({"machinejobid": 8, "installs_squashed": "many", "jobeta": "soon"}, ("installs_squashed", "jobeta")),
     ],
 )

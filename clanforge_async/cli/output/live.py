@@ -21,7 +21,7 @@ from clanforge_async.cli.outages import ApiMonitor, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.job_view import JobView
 from clanforge_async.cli.output.live_table import render_live_table
-from clanforge_async.cli.output.plain import format_live_outage, format_result, format_silence
+from clanforge_async.cli.output.plain import format_live_outage, format_result, format_silence, reason_of
 
 _FRAMES_PER_SECOND = 4
 
@@ -39,7 +39,8 @@ class LiveOutput(Output):
         self._console = Console(file=sys.stdout, force_terminal=True, highlight=False)
         self._start = datetime.now(UTC)
         self._views = {ref: JobView(ref) for ref in refs}
-        self._failures: list[str] = []
+        self._failures: list[WatchResult] = []
+        self._last_lines: list[str] = []
         self._api = api
         self._is_last = False
         self._resize_hook = ResizeHook(self._console)
@@ -61,8 +62,15 @@ class LiveOutput(Output):
         self._is_last = True
         self._live.stop()
         self._console.pop_render_hook()
-        for failure in self._failures:
-            self._console.print(Text(failure), soft_wrap=True)
+        for result in self._failures:
+            if not self._is_shown(result):
+                self._console.print(Text(format_result(result)), soft_wrap=True)
+
+    def _is_shown(self, result: WatchResult) -> bool:
+        """Return whether the last frame has a row with the whole reason."""
+        reason = "" if result.error is None else escape_and_truncate(reason_of(result.error))
+        name = self._views[result.ref].name
+        return any(line.startswith(f"{name} ") and line.endswith(reason) for line in self._last_lines)
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events look alike
         """Update the job's row."""
@@ -73,7 +81,7 @@ class LiveOutput(Output):
         view = self._views[result.ref]
         self._views[result.ref] = evolve(view, job=result.job or view.job, result=result)
         if result.error is not None:
-            self._failures.append(format_result(result))
+            self._failures.append(result)
 
     def recovery(self, recovery: Recovery) -> None:
         """Print the outage above the table, where it stays."""
@@ -105,6 +113,7 @@ class LiveOutput(Output):
             height=height,
             ascii_only=self._console.options.ascii_only,
         )
+        self._last_lines = [line.plain for line in lines]
         self._resize_hook.next_widths = [line.cell_len for line in lines]
         return Group(*lines)
 

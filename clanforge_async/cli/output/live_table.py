@@ -29,7 +29,7 @@ from clanforge_async.cli.formatting import (
 from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 
 _BAR_WIDTHS = range(6, 31)
-_MAX_WARNING_LINES = 6
+_MAX_WARNING_LINES = 9
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
 _MIN_ROOM_FOR_HEADINGS = 6
 """Lines for jobs from which on one of them is spent on the headings."""

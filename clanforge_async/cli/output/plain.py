@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
-from clanforge_async import Job, JobFailedError, JobRef, WatchResult
+from clanforge_async import APIError, ClanforgeError, Job, JobFailedError, JobRef, RateLimitError, WatchResult
 from clanforge_async.cli.errors import hint, outcome
 from clanforge_async.cli.formatting import (
     Styler,
@@ -207,7 +207,7 @@ def format_outage(outage: Outage) -> str:
     until = "" if outage.gives_up_at is None else f", gives up at {format_datetime(outage.gives_up_at, 'seconds')}"
     since = format_datetime(outage.since, "seconds")
     failure = f"{outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
-    return "; ".join(filter(None, [f"outage: {failure}", f"retrying{until}", hint(outage.error)]))
+    return "; ".join(filter(None, [f"outage: {failure}", f"retrying{until}", _advice(outage.error)]))
 
 
 def format_silence(api: ApiMonitor) -> str:
@@ -222,4 +222,12 @@ def format_live_outage(outage: Outage, now: datetime) -> str:
     until = outage.gives_up_at
     left = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
     failure = f"{outage.host} fails for {lasted}{left}: {escape_and_truncate(str(outage.error))}"
-    return "; ".join(filter(None, [failure, hint(outage.error)]))
+    return "; ".join(filter(None, [failure, _advice(outage.error)]))
+
+
+def _advice(error: ClanforgeError) -> str:
+    """Return what to do about an outage, or what the client does already."""
+    pause = error.retry_after if isinstance(error, APIError) else None
+    if pause is not None:
+        return f"pausing all requests for {format_duration(pause)}, as the server asks"
+    return "" if isinstance(error, RateLimitError) else hint(error)
