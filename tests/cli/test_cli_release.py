@@ -238,6 +238,34 @@ def test_a_journal_gets_its_secrets_from_the_environment(
     assert "no release in" in clanforge("release", "resume", str(file), "--yes").err
 
 
+def test_other_sources_get_their_secrets_likewise(
+    images: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources on Steam and Google Cloud take their secrets from the environment, in new and in resumed releases."""
+    key = tmp_path / "key.json"
+    key.write_text('{"private_key": "very-private"}')
+    monkeypatch.setenv("CLANFORGE_SOURCE_CREDENTIALS", str(key))
+    image = ("--image", "501", "--machine", "77", "--desc", "build 2")
+    for source, name in ((("--gs", "bucket/builds"), "gs"), (("--steam", "730"), "steam")):
+        folder = tmp_path / name
+        held = clanforge("release", *image, *source, "--hold", "--journal", str(folder))
+        assert held.status == 0
+        file = folder / "image-501.json"
+        text = file.read_text()
+        assert "very-private" not in text
+        assert "hush" not in text
+        clanforge("release", "abort", str(file))
+        token = token_in(held)
+        fresh = token.replace(token.rpartition(":")[2], "")
+        file.write_text(text.replace(token, fresh))
+        assert clanforge("release", "resume", str(file), "--reject").status == 1
+    assert images.requests.count("image-update create") == 4
+    monkeypatch.setenv("CLANFORGE_SOURCE_CREDENTIALS", str(tmp_path / "missing"))
+    missing = clanforge("release", *image, "--gs", "bucket/builds", "--yes")
+    assert missing.status == 2
+    assert "cannot read CLANFORGE_SOURCE_CREDENTIALS" in missing.err
+
+
 @pytest.mark.parametrize(("keys", "status"), [(b"maybe\ny\n", 0), (b"n\n", 1), (b"\x04", 2)])
 def test_the_question_is_put_on_a_terminal(images: Simulator, keys: bytes, status: int) -> None:
     """On a terminal the diff's files are listed, and the question decides; without an answer nothing is released."""
