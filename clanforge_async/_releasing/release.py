@@ -137,4 +137,5 @@ class ImageRelease:
     def digest(self) -> PlanDigest:
         """Digest of what tells which build it is."""
         source = mask_source(self.source)
+        source = None if source is None else mask_secrets(source)  # the same for a source and for its URL as text
         return PlanDigest.of(description=self.description, source=source, first_step=self.first_step)

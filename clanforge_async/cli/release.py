@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from clanforge_async import (
@@ -125,7 +126,8 @@ async def _run(
     for result in results:
         _report(result)
     group.print_resume_command("Not finished.")
-    return max(_status_of(result.error) if not result.ok else COMPLETED for result in results)
+    failures = [result.error for result in results if result.error is not None and not result.ok]
+    return max(map(_status_of, failures), default=COMPLETED)
 
 
 class _Group:
@@ -187,7 +189,7 @@ class _Group:
         try:
             self._output.event(event)
         except OSError as error:  # nobody reads stdout: the releaser would only log it
-            if not self._broken.done():
+            with suppress(asyncio.InvalidStateError):
                 self._broken.set_exception(error)
 
     async def _ask(self, diff: ImageDiffJob) -> bool:
@@ -244,7 +246,7 @@ def _format_error(error: Exception) -> str:
     return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
 
 
-def _status_of(error: Exception | None) -> int:
+def _status_of(error: Exception) -> int:
     """Return the exit status for the error of a release."""
     match error:
         case ReleaseTimeoutError():
@@ -253,8 +255,6 @@ def _status_of(error: Exception | None) -> int:
             return JOB_FAILED
         case ReleaseError():
             return exit_status(error.__cause__) if isinstance(error.__cause__, Exception) else REFUSED
-        case None:
-            return COMPLETED
         case _:
             return exit_status(error)
 

@@ -260,6 +260,8 @@ def test_other_sources_get_their_secrets_likewise(
         file.write_text(text.replace(token, fresh))
         assert clanforge("release", "resume", str(file), "--reject").status == 1
     assert images.requests.count("image-update create") == 4
+    plain = clanforge("release", *RELEASE, "--on-empty", "full", "--yes", "--settle", "0")
+    assert "completed" in plain.out
     monkeypatch.setenv("CLANFORGE_SOURCE_CREDENTIALS", str(tmp_path / "missing"))
     missing = clanforge("release", *image, "--gs", "bucket/builds", "--yes")
     assert missing.status == 2

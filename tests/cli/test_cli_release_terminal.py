@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import pytest
@@ -55,11 +55,10 @@ def test_a_terminal_shows_a_line_an_image(images: Simulator, terminal: Terminal)
     """A terminal shows each image's steps in one line, and in the end how it ended."""
     with terminal.as_stdout():
         assert main([*RELEASE, "--yes"]) == 0
-    version = images.image(501).version
-    terminal.wait_for(f"image-version/{version}")
-    last = [line for line in strip_control_codes(terminal.shown) if line.startswith("501")][-1]
-    assert "check update diff approve version rollout" in last
-    assert "released" in last
+    terminal.wait_for("released")
+    shown = "".join(strip_control_codes(terminal.shown))
+    assert "501  check update diff approve version rollout   waiting" in shown
+    assert images.image(501).version > 218000
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
@@ -68,32 +67,47 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     """A dumb terminal gets plain lines."""
     assert images.image(501).lock is None
     monkeypatch.setenv("TERM", "dumb")
+    answer(monkeypatch, "y")
     with terminal.as_stdout():
-        assert main([*RELEASE, "--yes"]) == 0
+        assert main(RELEASE) == 0
     terminal.wait_for("501  released")
     assert "501  check  started" in terminal.shown
 
 
+@pytest.fixture
+def ask(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run a command on a terminal, answer its question, and return its status and stderr."""
+
+    def run(answers: Sequence[str], *argv: str) -> tuple[int, str]:
+        answer(monkeypatch, *answers)
+        with terminal.as_stdout():
+            status = main(argv)
+        return status, capsys.readouterr().err
+
+    return run
+
+
 @pytest.mark.parametrize(("answers", "status"), [(("perhaps", "Y"), 0), (("no",), 1), ((), 2)])
 def test_the_question_lists_the_files(
-    images: Simulator,
-    terminal: Terminal,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    answers: tuple[str, ...],
-    status: int,
+    images: Simulator, ask: Callable[..., tuple[int, str]], answers: tuple[str, ...], status: int
 ) -> None:
     """At most 40 files are listed before the question; without an answer the release can be resumed."""
-    answer(monkeypatch, *answers)
-    with terminal.as_stdout():
-        assert main(RELEASE) == status
-    err = capsys.readouterr().err
+    got, err = ask(answers, *RELEASE)
+    assert got == status
     assert "51 files differ" in err
     assert "+ file-39" in err
     assert "+ file-40" not in err
     assert "... and 11 more" in err
     assert ("Resume with: clanforge release resume" in err) is (status == 2)
     assert (images.image(501).version != 218000) is (status == 0)
+
+
+def test_the_question_is_put_beside_json(images: Simulator, ask: Callable[..., tuple[int, str]]) -> None:
+    """The question and the files go to stderr, so that JSON on stdout stays whole."""
+    assert ask(["y"], *RELEASE, "--json")[0] == 0
+    assert images.image(501).version > 218000
 
 
 def test_nobody_reads(images: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,8 @@ class LiveReleaseOutput:
 
     def _show(self) -> None:
         table = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         for image, line in self._lines.items():
             table.add_row(str(image), _steps(line), Text(line.text, _OUTCOME_STYLES.get(line.outcome, "")))
         self._live.update(table, refresh=True)
