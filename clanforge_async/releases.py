@@ -144,7 +144,7 @@ class Releaser:
                 `OutcomeUnknownError`, ...
         """
         options = make_options(approve, timeout, step_timeouts, on_event, unknown)
-        return (await self.start(release, options, resume)).unwrap()
+        return (await self._start(release, options, resume)).unwrap()
 
     async def run_all(
         self,
@@ -174,10 +174,10 @@ class Releaser:
         checked = [_checked_release(release) for release in releases]
         self._check_open()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.start(release, options)) for release in checked]
+            tasks = [group.create_task(self._start(release, options)) for release in checked]
         return [task.result() for task in tasks]
 
-    async def start(
+    async def _start(
         self,
         release: ImageRelease,
         options: RunOptions,

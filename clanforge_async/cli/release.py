@@ -176,7 +176,7 @@ class _Group:
             print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
 
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
-        result = await releaser.start(each.release, self._options, each.token, each.parts)
+        result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
         if result.outcome in ("released", "unchanged", "rejected") or _is_over(result.error):
             self._tokens.pop(result.image_id, None)
         else:
@@ -214,7 +214,8 @@ async def _read_answer(diff: ImageDiffJob) -> bool:
     answers = {"y": True, "yes": True, "n": False, "no": False}
     while True:
         try:
-            text = await asyncio.to_thread(input, f"Release image-diff/{diff.id}? [y/n] ")
+            print_err(f"Release image-diff/{diff.id}? [y/n]")  # `input` would print it to stdout
+            text = await asyncio.to_thread(input)
         except EOFError:
             msg = "the question was not answered: resume with --approve or --reject"
             raise ConfigurationError(msg) from None

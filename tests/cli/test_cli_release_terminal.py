@@ -42,7 +42,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
     """Answer the question with each of these in turn, then with the end of input."""
     left = list(answers)
 
-    def read(_prompt: str) -> str:
+    def read() -> str:
         if not left:
             raise EOFError
         return left.pop(0)
