@@ -9,6 +9,8 @@ if typing.TYPE_CHECKING:
     from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
     from clanforge_async._http.config import CLANFORGE_URL, MULTIPLAY_URL
     from clanforge_async._http.version import __version__
+    from clanforge_async._polling.forecast import JobForecast
+    from clanforge_async._polling.history import JobHistory
     from clanforge_async._polling.strategy import until_eta
     from clanforge_async._releasing.release import ImageRelease, ReleaseStep
     from clanforge_async._releasing.results import (
@@ -112,6 +114,8 @@ __all__ = [
     "InvalidResponseError",
     "Job",
     "JobFailedError",
+    "JobForecast",
+    "JobHistory",
     "JobKind",
     "JobRef",
     "JobSquashedError",
@@ -179,6 +183,8 @@ _HOMES = {
     "InvalidResponseError": "errors",
     "Job": "jobs",
     "JobFailedError": "jobs",
+    "JobForecast": "_polling.forecast",
+    "JobHistory": "_polling.history",
     "JobKind": "refs",
     "JobRef": "refs",
     "JobSquashedError": "jobs",

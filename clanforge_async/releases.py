@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from attrs import fields_dict
 
+from clanforge_async._polling.history import JobHistory
 from clanforge_async._releasing.abort import AbortRun
 from clanforge_async._releasing.actions import Approve, Services
 from clanforge_async._releasing.digest import PlanDigest
@@ -73,7 +74,7 @@ class Releaser:
         job_retries: int = 0,
         settle: float = 120.0,
         tolerate_failed: int = 0,
-        history: Any = None,
+        history: JobHistory | None = None,
     ) -> None:
         for name, seconds in (("lock_wait", lock_wait), ("settle", settle)):
             if not is_number(seconds) or seconds < 0:
@@ -88,8 +89,7 @@ class Releaser:
             raise ConfigurationError(msg)
         self._own_watcher: JobWatcher | None = None
         if watcher is None:
-            options: dict[str, Any] = {} if history is None else {"history": history}
-            watcher = self._own_watcher = JobWatcher(client, **options)
+            watcher = self._own_watcher = JobWatcher(client, history=history)
         self._services = Services(client, watcher, make_writer(journal))
         self._runs: set[ReleaseRun] = set()
         self._closed = False

@@ -103,7 +103,7 @@ class JobTelemetry:
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, _at: float, server_time: datetime) -> None:
         """Count the poll, and link the watches to its request's span."""
         attributes = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
-        self._server_time = server_time
+        self._server_time = server_time.replace(microsecond=0)  # as the update that it is compared with
         try:
             self._telemetry.polls.add(1, attributes)
         finally:

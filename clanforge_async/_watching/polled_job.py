@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.server_clock import ServerClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import copy_error
@@ -119,7 +120,9 @@ class PolledJob:
         for watch in self.watches:
             watch.due = min(watch.due, now)
 
-    def server_time(self, response: ApiResponse[Job], began: float, at: float, clock: WallClock) -> datetime:
+    def server_time(
+        self, response: ApiResponse[Job], began: float, at: float, server_clock: ServerClock, wall_clock: WallClock
+    ) -> datetime:
         """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
 
         A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is in
@@ -129,12 +132,14 @@ class PolledJob:
             response: The response.
             began: When the poll began, by the event loop's clock.
             at: When it ended.
-            clock: The local wall clock.
+            server_clock: The server's clock, by the ``Date`` of every response.
+            wall_clock: The local wall clock.
         """
         updated = response.value.updated_at
         if response.server_time is not None:
-            return max(response.server_time, updated)
-        latest, guess = updated.timestamp(), clock.at(at)
+            now = server_clock.update(response.server_time.timestamp(), began, at)
+            return max(datetime.fromtimestamp(now, UTC), updated)
+        latest, guess = updated.timestamp(), wall_clock.at(at)
         previous, since = self._last_update
         if latest != previous and since is not None:
             self._lag = min(self._lag, latest + 1.0 + at - since - guess)  # updates are in whole seconds

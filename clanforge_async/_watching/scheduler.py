@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import cast
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.forecast import JobForecast, job_forecast
+from clanforge_async._polling.server_clock import ServerClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
 from clanforge_async._watching.polled_job import PolledJob, ReadStatus, WallClock
@@ -42,6 +44,7 @@ class PollScheduler:
         self._capacity = capacity
         self._max_rate = max_rate
         self._start_queue = StartQueue(capacity, max_rate, self._release)
+        self._server_clock = ServerClock()
         self._wall_clock = WallClock()
         self._jobs: dict[tuple[JobKind, int], PolledJob] = {}
         self._queue: list[tuple[float, int, PolledJob]] = []
@@ -61,6 +64,12 @@ class PollScheduler:
         job.add(watch)
         watch.start(job.observers, self._leave, job.first_due)
         self._hasten(job, watch.due)
+
+    def forecast(self, ref: JobRef) -> JobForecast | None:
+        """Return the forecast of a job that is polled; None if nothing tells."""
+        job = self._jobs.get((ref.kind, ref.id))
+        forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
+        return next((expected for expected in forecasts if expected is not None), None)
 
     def _leave(self, watch: Watch) -> asyncio.Task[None] | None:
         job = self._jobs[watch.ref.kind, watch.ref.id]
@@ -171,7 +180,7 @@ class PollScheduler:
         at = clock()
         del self._in_flight[job]
         if isinstance(answer, ApiResponse):
-            server_time = job.server_time(answer, began, at, self._wall_clock)
+            server_time = job.server_time(answer, began, at, self._server_clock, self._wall_clock)
             self._publish(job, PollResult(seen=answer.value, at=at, server_time=server_time), at - began)
         elif isinstance(answer, ClanforgeError):
             self._publish(job, PollResult(seen=answer, at=at), at - began)

@@ -90,6 +90,12 @@ Heartbeat = Annotated[
         help="In a pipe, print a line after this time without a change (default: 5m; 0: never).",
     ),
 ]
+HistoryPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--history", metavar="FILE", dir_okay=False, help="Predict ends from the durations in FILE, and add new ones."
+    ),
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails or is squashed.")]
 ReportPath = Annotated[
     Path | None,
@@ -201,20 +207,24 @@ class WatchOptions:
         timeout: Maximum time to watch, in seconds; None: no limit.
         interval: Seconds between polls; None: the watcher's default strategy.
         outage_tolerance: Seconds of unbroken failure before a watch gives up; None: the watcher's default.
+        history: File with the durations of ended jobs; None: no history.
         fail_fast: Stop at the first job that fails or is squashed.
     """
 
     timeout: Timeout = None
     interval: Interval = None
     outage_tolerance: OutageTolerance = None
+    history: HistoryPath = None
     fail_fast: FailFast = False
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
-        from clanforge_async import JobWatcher  # noqa: PLC0415 - as above
+        from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - as above
 
         given = {"interval": self.interval, "outage_tolerance": self.outage_tolerance}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if self.history is not None:
+            options["history"] = JobHistory(self.history)
         return JobWatcher(client, timeout=self.timeout, **options)
 
 

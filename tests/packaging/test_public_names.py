@@ -69,6 +69,8 @@ NAMES = {
     "ImageLockedError",
     "InvalidResponseError",
     "JobFailedError",
+    "JobForecast",
+    "JobHistory",
     "JobSquashedError",
     "NotFoundError",
     "OutcomeUnknownError",

@@ -31,6 +31,8 @@ from clanforge_async import (
     InvalidResponseError,
     Job,
     JobFailedError,
+    JobForecast,
+    JobHistory,
     JobKind,
     JobRef,
     JobSquashedError,
@@ -210,6 +212,7 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
 
     JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
     JobWatcher(client, interval=until_eta(min=2.0, max=30.0) + wait_random(0, 1), timeout=None)
+    JobWatcher(client, interval=until_eta(max_waiting=60.0), history=JobHistory())
     async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
@@ -221,7 +224,18 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
         assert_type(results, list[WatchResult])
         async for result in watcher.as_completed({target}, on_update=on_update_async, on_error=on_error_async):
             assert_type(result, WatchResult)
+        assert_type(watcher.forecast(job), JobForecast | None)
     assert_type(await watcher.aclose(), None)
+
+
+def forecasts(forecast: JobForecast, history: JobHistory) -> None:
+    """Read forecasts, and write a history."""
+    assert_type(forecast.p50, datetime)
+    assert_type(forecast.p90, datetime)
+    JobHistory(path="history.jsonl")
+    history.label = str
+    assert_type(history.add("image-diff", 12.5, JobState.COMPLETED), None)
+    assert_type(history.durations("image-diff"), tuple[float, ...])
 
 
 async def kinds(
