@@ -12,6 +12,19 @@ if typing.TYPE_CHECKING:
     from clanforge_async._polling.forecast import JobForecast
     from clanforge_async._polling.history import JobHistory
     from clanforge_async._polling.strategy import until_eta
+    from clanforge_async._releasing.release import ImageRelease, ReleaseStep
+    from clanforge_async._releasing.results import (
+        AbortResult,
+        ReleaseError,
+        ReleaseEvent,
+        ReleasePlan,
+        ReleaseRejectedError,
+        ReleaseResult,
+        ReleaseSupersededError,
+        ReleaseTimeoutError,
+        RolloutError,
+    )
+    from clanforge_async._releasing.token import ReleaseToken
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
     from clanforge_async.client import ClanforgeClient
     from clanforge_async.errors import (
@@ -55,6 +68,7 @@ if typing.TYPE_CHECKING:
         JobState,
     )
     from clanforge_async.refs import JobKind, JobRef
+    from clanforge_async.releases import Releaser
     from clanforge_async.resources.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
@@ -75,6 +89,7 @@ __all__ = [
     "CLANFORGE_URL",
     "MULTIPLAY_URL",
     "APIError",
+    "AbortResult",
     "AccessKeyAuth",
     "AuthenticationError",
     "BadRequestError",
@@ -92,6 +107,7 @@ __all__ = [
     "ImageInstall",
     "ImageLockedError",
     "ImageOptions",
+    "ImageRelease",
     "ImageRollout",
     "ImageUpdateJob",
     "ImageVersionJob",
@@ -112,8 +128,19 @@ __all__ = [
     "RateLimitError",
     "RegionRollout",
     "ReinstallJob",
+    "ReleaseError",
+    "ReleaseEvent",
+    "ReleasePlan",
+    "ReleaseRejectedError",
+    "ReleaseResult",
+    "ReleaseStep",
+    "ReleaseSupersededError",
+    "ReleaseTimeoutError",
+    "ReleaseToken",
+    "Releaser",
     "RequestTimeoutError",
     "RetryOutcomeUnknownError",
+    "RolloutError",
     "S3Source",
     "ServerError",
     "StaleJobError",
@@ -185,4 +212,17 @@ _HOMES = {
     "job_from_dict": "_codec.jobs",
     "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",
+    "ImageRelease": "_releasing.release",
+    "ReleaseStep": "_releasing.release",
+    "ReleaseToken": "_releasing.token",
+    "Releaser": "releases",
+    "AbortResult": "_releasing.results",
+    "ReleaseError": "_releasing.results",
+    "ReleaseEvent": "_releasing.results",
+    "ReleasePlan": "_releasing.results",
+    "ReleaseRejectedError": "_releasing.results",
+    "ReleaseResult": "_releasing.results",
+    "ReleaseSupersededError": "_releasing.results",
+    "ReleaseTimeoutError": "_releasing.results",
+    "RolloutError": "_releasing.results",
 }

@@ -123,6 +123,10 @@ class ClanforgeClient:
         """
         return partial(self._session.attempt, job_status(ref))
 
+    def server_now(self) -> float | None:
+        """Return the present Unix second of the server's clock, at most; None before a response has told it."""
+        return self._session.server_now()
+
     async def aclose(self) -> None:
         """Close the connections. Later calls raise `ConfigurationError`; closing again does nothing."""
         await self._session.aclose()

@@ -17,6 +17,11 @@
     ├─ InvalidResponseError          the response cannot be parsed
     ├─ OutcomeUnknownError           a call with a side effect may or may not have been processed
     │  └─ RetryOutcomeUnknownError   a retry may or may not have happened
+    ├─ ReleaseError                  a release ended before the machines ran the build
+    │  ├─ ReleaseRejectedError       the diff was not approved
+    │  ├─ ReleaseSupersededError     a newer version is installed instead
+    │  ├─ ReleaseTimeoutError        the release timed out (TimeoutError too)
+    │  └─ RolloutError               too many machines failed
     ├─ JobFailedError                the job failed
     │  └─ JobSquashedError           a newer job replaced it
     ├─ StaleJobError                 a watch saw no new status in time

@@ -34,6 +34,10 @@ nitpick_ignore = [
     ("py:class", "T"),  # a coroutine's return type
     ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
+    ("py:class", "os.PathLike"),
+    ("py:class", "clanforge_async._releasing.digest.PlanDigest"),  # parts of a token, which is opaque text to users
+    ("py:class", "clanforge_async._releasing.token.Decision"),
+    ("py:class", "clanforge_async._releasing.token.Intent"),
     ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]
 nitpick_ignore_regex = [

@@ -13,6 +13,7 @@ from clanforge_async.cli import image_signatures, signatures
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
 from clanforge_async.cli.parameters import EXIT_STATUS_HELP, with_options
+from clanforge_async.cli.release_signatures import release
 from clanforge_async.cli.usage import Command
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ app: typer.Typer = typer.Typer(
 _groups = {name: typer.Typer(help=text, rich_markup_mode=None) for name, text in _GROUPS.items()}
 for _name, _group in _groups.items():
     app.add_typer(_group, name=_name)
+app.add_typer(release, name="release")
 for _path, _function in _COMMANDS.items():
     _group_name, _, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)

@@ -23,6 +23,8 @@ LAYERS = (
     {"resources"},
     {"client", "_watching"},
     {"watcher"},
+    {"_releasing"},
+    {"releases"},
     {"__init__"},
     {"testing", "simulator"},
     {"pytest_plugin"},

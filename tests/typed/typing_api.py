@@ -12,6 +12,7 @@ from tenacity import wait_fixed, wait_random
 from clanforge_async import (
     CLANFORGE_URL,
     MULTIPLAY_URL,
+    AbortResult,
     AccessKeyAuth,
     APIError,
     AuthenticationError,
@@ -23,6 +24,8 @@ from clanforge_async import (
     GoogleSource,
     ImageDiffJob,
     ImageLockedError,
+    ImageRelease,
+    ImageRollout,
     ImageUpdateJob,
     ImageVersionJob,
     InvalidResponseError,
@@ -39,8 +42,19 @@ from clanforge_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
+    ReleaseError,
+    ReleaseEvent,
+    ReleasePlan,
+    Releaser,
+    ReleaseRejectedError,
+    ReleaseResult,
+    ReleaseStep,
+    ReleaseSupersededError,
+    ReleaseTimeoutError,
+    ReleaseToken,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    RolloutError,
     S3Source,
     ServerError,
     StaleJobError,
@@ -315,3 +329,59 @@ def sources() -> None:
     for source in (s3, steam, google):
         assert_type(source.url(), str)
         assert_type(source.masked_url, str)
+
+
+async def releases(client: ClanforgeClient, watcher: JobWatcher, token: ReleaseToken) -> None:
+    """Release images in every supported way."""
+    image = ImageRelease(501, 77, "build", SteamSource(730), game_build="2.0", restart=True, on_empty="full")
+    assert_type((image.image_id, image.description), tuple[int, str])
+    async with Releaser(
+        client,
+        watcher=watcher,
+        journal="releases/",
+        exclusive=True,
+        lock_wait=60.0,
+        job_retries=1,
+        settle=120.0,
+        tolerate_failed=1,
+    ) as releaser:
+        result = await releaser.run(
+            image,
+            approve=lambda diff: not diff.removed,
+            resume=token,
+            unknown="repeat",
+            timeout=3600.0,
+            step_timeouts={ReleaseStep.UPDATE: 600.0},
+            on_event=follow,
+        )
+        assert_type(result.unwrap(), ReleaseResult)
+        assert_type((result.update, result.diff), tuple[ImageUpdateJob | None, ImageDiffJob | None])
+        assert_type((result.version, result.rollout), tuple[ImageVersionJob | None, ImageRollout | None])
+        assert_type((result.token, result.ok, result.elapsed), tuple[ReleaseToken, bool, float])
+        assert_type(await releaser.run_all([image], approve="hold"), list[ReleaseResult])
+        plan = await releaser.check(image)
+        assert_type((plan, plan.lock), tuple[ReleasePlan, JobRef | None])
+        aborted = await releaser.abort(str(token), reinstall=False, timeout=60.0)
+        assert_type((aborted, aborted.version), tuple[AbortResult, JobRef | None])
+    assert_type(ReleaseToken.parse("release/1:"), ReleaseToken)
+
+
+async def follow(event: ReleaseEvent) -> None:
+    """Follow a release by its events."""
+    assert_type((event.release, event.step, event.token), tuple[ImageRelease, ReleaseStep, ReleaseToken])
+    assert_type((event.job, event.rollout, event.at), tuple[Job | None, ImageRollout | None, datetime])
+
+
+async def errors_of_releases(releaser: Releaser, image: ImageRelease) -> None:
+    """Catch errors of releases and read their attributes."""
+    try:
+        await releaser.run(image)
+    except RolloutError as error:
+        assert_type(error.rollout, ImageRollout)
+    except (ReleaseRejectedError, ReleaseSupersededError) as error:
+        assert_type((error.step, error.token), tuple[ReleaseStep, ReleaseToken])
+    except ReleaseTimeoutError as error:
+        late: TimeoutError = error
+        assert_type(late.args, tuple[Any, ...])
+    except ReleaseError as error:
+        assert_type((error.token, error.job), tuple[ReleaseToken, Job | None])
