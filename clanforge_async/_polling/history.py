@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from clanforge_async._logging import log_event
-from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._polling.distributions import TypicalDuration
 from clanforge_async._validation import is_number
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import JobRef

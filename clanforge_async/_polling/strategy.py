@@ -12,7 +12,8 @@ from functools import cached_property
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._polling.forecast import LOGISTIC_SCALE, Forecast, ForecastState, Sample, TypicalDuration, forecast
+from clanforge_async._polling.distributions import LOGISTIC_SCALE, Forecast, TypicalDuration
+from clanforge_async._polling.forecast import ForecastState, Sample, forecast
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
@@ -131,6 +132,7 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
             pause = _pause_by_history(state.typical, last.age, w, self.min)
         else:
             pause = _pause_without_forecast(last.age, w)
+        pause = max(pause, _MIN_RELATIVE_PAUSE * state.restarting_for)
         return min(max(pause, self.min), self.max)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from clanforge_async._logging import log_event
-from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._polling.distributions import TypicalDuration
 from clanforge_async._polling.history import JobHistory
 from clanforge_async._watching.results import WatchResult
 from clanforge_async.jobs import JobFailedError
