@@ -78,11 +78,17 @@ async def retry(
 
 
 async def watch(
-    connection: ConnectionOptions, refs: Sequence[JobRef], watch_options: WatchOptions, output_options: OutputOptions
+    connection: ConnectionOptions,
+    refs: Sequence[JobRef],
+    watch_options: WatchOptions,
+    output_options: OutputOptions,
+    *,
+    fail_fast: bool,
 ) -> int:
-    """Watch jobs until all of them have ended."""
+    """Watch jobs until all of them have ended, or with `fail_fast` until one has failed or was squashed."""
     async with connection.client() as client:
-        return await _watch(client, refs, watch_options, output_options, report_outages(client))
+        api = report_outages(client)
+        return await _watch(client, refs, watch_options, output_options, api, fail_fast=fail_fast)
 
 
 def report_outages(client: ClanforgeClient) -> ApiMonitor:
@@ -148,6 +154,8 @@ async def _watch(
     watch_options: WatchOptions,
     output_options: OutputOptions,
     api: ApiMonitor,
+    *,
+    fail_fast: bool = False,
 ) -> int:
     unfinished, results = list(refs), list[WatchResult]()
     output = output_options.select(refs, api)
@@ -159,7 +167,7 @@ async def _watch(
             async for result in ends:
                 unfinished.remove(result.ref)
                 results.append(result)
-                if watch_options.fail_fast and isinstance(result.error, JobFailedError):
+                if fail_fast and isinstance(result.error, JobFailedError):
                     break
     except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
         # An OSError comes from stdout. If that is a terminal that hangs up, it may replace the cancellation.

@@ -25,13 +25,11 @@ from clanforge_async import (
 from clanforge_async._http import connection_pool
 from clanforge_async._http.request import ApiRequest, RawResponse
 from clanforge_async.cli.errors import COMPLETED, exit_status, hint
-from clanforge_async.cli.formatting import escape_and_truncate, format_duration, print_line, stdout_styler
+from clanforge_async.cli.formatting import escape_and_truncate, format_count, format_duration, print_line, stdout_styler
 from clanforge_async.cli.parameters import ConnectionOptions
 
 _TIMEOUT = 10.0
 """Seconds that each step may take."""
-_UNUSED_ID = 2**31 - 1
-"""Id of an image version that hardly exists: reading it changes nothing, and no other account owns it."""
 _CREDENTIALS = {"AccessKey": "an access key", "BearerToken": "a token"}
 _TLS_ADVICE = (
     "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's; else check that the host "
@@ -186,15 +184,16 @@ class Examination:
         return await self._connect(self._context, _TLS_ADVICE)
 
     async def credentials(self) -> Finding:
-        """Read the status of a job that hardly exists: changes nothing, and needs valid credentials."""
+        """Read the account's games: changes nothing, and needs valid credentials."""
         account = self._config.account_service_id
         try:
-            await self._client.image_versions.status(_UNUSED_ID)
-        except NotFoundError:
-            pass
+            options = await self._client.images.options()
+        except NotFoundError as error:
+            return Finding(escape_and_truncate(str(error)), "check the base URL", error)
         except ClanforgeError as error:
             return Finding(escape_and_truncate(str(error)), hint(error), error)
-        return Finding(f"accepted, for the account {account}" if account else "accepted")
+        games = format_count(len(options.games), "game")
+        return Finding(f"accepted; account {account} has {games}" if account else f"accepted; {games}")
 
     async def clock(self) -> Finding:
         """Compare the local clock with the server's."""

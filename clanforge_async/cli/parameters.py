@@ -208,14 +208,12 @@ class WatchOptions:
         interval: Seconds between polls; None: the watcher's default strategy.
         outage_tolerance: Seconds of unbroken failure before a watch gives up; None: the watcher's default.
         history: File with the durations of ended jobs; None: no history.
-        fail_fast: Stop at the first job that fails or is squashed.
     """
 
     timeout: Timeout = None
     interval: Interval = None
     outage_tolerance: OutageTolerance = None
     history: HistoryPath = None
-    fail_fast: FailFast = False
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""

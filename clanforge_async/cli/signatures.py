@@ -17,6 +17,7 @@ def watch(
     refs: params.JobRefs,
     *,
     watch_options: WatchOptions,
+    fail_fast: params.FailFast = False,
     progress: ProgressOptions,
     connection: ConnectionOptions,
     verbosity: Verbosity,
@@ -26,7 +27,8 @@ def watch(
     from clanforge_async.cli.commands import watch  # noqa: PLC0415 - --help needs no event loop
 
     output_options = _output_options(progress, verbosity, as_json=as_json)
-    return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
+    command = watch(connection, refs, watch_options, output_options, fail_fast=fail_fast)
+    return run_with_logging(command, verbosity.verbose)
 
 
 def status(

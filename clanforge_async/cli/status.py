@@ -82,20 +82,24 @@ def _show(statuses: Sequence[JobStatus], output_options: OutputOptions) -> None:
         for status in statuses:
             if status.job is not None:
                 output.snapshot("status", status.ref, status.job)
-            elif status.error is not None:
+            else:
                 output.read_error(status.ref, status.error)
     elif not output_options.quiet:
         now = datetime.now(UTC)
-        job = statuses[0].job
-        is_single = len(statuses) == 1 and job is not None
-        for line in describe(job, statuses[0].ref, now) if is_single and job else render_table(statuses, now):
+        for line in _describe_single(statuses, now) or render_table(statuses, now):
             print_line(line)
+
+
+def _describe_single(statuses: Sequence[JobStatus], now: datetime) -> list[str]:
+    job = statuses[0].job if len(statuses) == 1 else None
+    return [] if job is None else describe(job, statuses[0].ref, now)
 
 
 def _print_errors(statuses: Sequence[JobStatus]) -> None:
     unread: list[Exception] = [status.error for status in statuses if status.error is not None and status.job is None]
     failed = sum(status.error is not None for status in statuses) - len(unread)
-    parts = [f"{failed} failed or squashed"] * (failed > 0) + [f"{len(unread)} could not be read"] * bool(unread)
+    counts = {"failed or squashed": failed, "could not be read": len(unread)}
+    parts = [f"{count} {text}" for text, count in counts.items() if count]
     if parts:
         hints = dict.fromkeys(text for error in unread if (text := hint(error)))
         print_err("; ".join([f"error: of {format_count(len(statuses), 'job')}, {' and '.join(parts)}", *hints]))
@@ -178,7 +182,7 @@ def _details(name: str, value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         files = cast("Mapping[str, Any]", value)
         yield f"{name} files", str(len(files))
-    elif value is not None:
+    else:
         yield name, {True: "yes", False: "no"}.get(value, escape_and_truncate(str(value)))
 
 

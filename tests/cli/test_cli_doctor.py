@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -94,6 +95,16 @@ def test_a_proxy_is_named_and_used(simulator: Simulator, clanforge: Clanforge, m
 
 
 @pytest.mark.usefixtures("simulator")
+def test_a_proxy_that_refuses_fails_at_the_call(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy, TLS and credentials are checked by one call, whose failure names the proxy."""
+    monkeypatch.setenv("HTTPS_PROXY", os.environ["CLANFORGE_BASE_URL"])
+    finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
+    assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("credentials", "failed"))
+    assert "through the proxy 127.0.0.1:" in finished.out
+    assert "check HTTPS_PROXY" in finished.out
+
+
+@pytest.mark.usefixtures("simulator")
 @pytest.mark.parametrize(
     ("date", "verdict", "text"),
     [
@@ -113,13 +124,14 @@ def test_a_skewed_clock_is_a_warning(
 
 
 def test_an_outage_fails_at_the_credentials(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A server that answers with a failure is status 5; a job with the id that is read is fine."""
+    """A server that answers with a failure is status 5, a refusal 4, and a path that it does not know 6."""
     simulator.faults.add(GatewayError(502), times=1)
     assert clanforge("doctor").status == 5
     simulator.faults.add(Envelope("forbidden", status=403), times=1)
     assert clanforge("doctor").status == 4
-    simulator.add_image_version(doctor._UNUSED_ID, duration=0)
-    assert clanforge("doctor").status == 0
+    simulator.faults.add(Envelope("not found", status=404), times=1)
+    finished = clanforge("doctor")
+    assert (finished.status, finished.lines[-1].strip()) == (6, "check the base URL")
 
 
 @pytest.fixture
@@ -133,7 +145,8 @@ def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            body = b'{"games": [{"gameid": 7, "name": "Deep Harbour"}], "images": [], "success": true}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             await writer.drain()
         writer.close()
 
@@ -170,6 +183,9 @@ def test_an_untrusted_certificate_fails(
     assert finished.status == 0
     assert "TLSv1.3, certificate valid until " in finished.out
     assert f"SSL_CERT_FILE={authority}" in finished.out
+    assert "accepted; account 1234 has 1 game" in finished.out
+    monkeypatch.delenv("CLANFORGE_ACCOUNT_SERVICE_ID")
+    assert "accepted; 1 game" in clanforge("doctor", "--base-url", url).out
 
 
 @pytest.mark.usefixtures("simulator")
@@ -182,7 +198,7 @@ def test_a_step_that_takes_too_long_fails(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
-    monkeypatch.setattr(doctor.asyncio, "open_connection", hang)
+    monkeypatch.setattr("clanforge_async.cli.doctor.asyncio.open_connection", hang)
     finished = clanforge("doctor", "--base-url", tls_server[0])
     assert finished.status == 5
     assert "no answer within 0 s" in finished.out

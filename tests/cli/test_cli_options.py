@@ -76,7 +76,9 @@ def test_verbose_shows_the_log(simulator: Simulator, clanforge: Clanforge) -> No
     assert (logger.level, logger.handlers) == (before, [])
 
 
-@pytest.mark.parametrize("argv", [("--timeout", "5"), ("--interval", "5"), ("--fail-fast",), ("--report", "page.html")])
+@pytest.mark.parametrize(
+    "argv", [("--timeout", "5"), ("--interval", "5"), ("--heartbeat", "1m"), ("--report", "page.html")]
+)
 def test_watch_options_of_a_retry_need_wait(clanforge: Clanforge, argv: tuple[str, ...]) -> None:
     """A retry without --wait rejects watch options before anything is sent."""
     finished = clanforge("image-diff", "retry", "5", *argv)

@@ -59,8 +59,7 @@ def test_the_report_shows_an_unanswered_request(
     simulator.faults.add(Latency(60))
     monkeypatch.setattr("clanforge_async.cli.outages._SILENT_AFTER", 0.1)
     texts: list[str] = []
-    write = report.write_or_warn
-    monkeypatch.setattr(report, "write_or_warn", lambda *args: (texts.append(args[1]), write(*args)))
+    monkeypatch.setattr(report, "write_or_warn", lambda _path, text, _name: texts.append(text))
     assert clanforge("watch", "image-version/1", "--timeout", "0.5", "--report", str(page)).status == 3
     assert any("no response for 0s; still waiting" in text for text in texts)
 

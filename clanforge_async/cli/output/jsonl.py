@@ -46,7 +46,7 @@ class JsonLinesOutput(Output):
             }
         )
 
-    def read_error(self, ref: JobRef, error: Exception) -> None:
+    def read_error(self, ref: JobRef, error: Exception | None) -> None:
         """Print that the status of a job could not be read."""
         _print_json({"event": "error", **_ref_fields(ref), "error": str(error), "error_type": type(error).__name__})
 

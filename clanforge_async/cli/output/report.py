@@ -104,7 +104,7 @@ def render_report(
         jobs=format_job_count(len(ordered)),
         api=_render_api(api),
         status="watched from" if is_final else "being watched, since",
-        until=f"to {_render_time(now)}" if is_final else f"shown as of {_render_time(now)}",
+        until=f" to {_render_time(now)}" if is_final else f", shown as of {_render_time(now)}",
         reload="" if is_final else f'<meta http-equiv="refresh" content="{_REFRESH:.0f}">',
         warning=f'<p class="warning">{escape(warning)}</p>' if warning else "",
         began=_render_time(start),
