@@ -18,7 +18,7 @@ from clanforge_async._watching.notifier import OnError, OnUpdate, current_callba
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.options import WatchOptions, checked_timeout, ref_of
 from clanforge_async._watching.results import WatchClosedError, WatchResult
-from clanforge_async._watching.run_history import record_run, typical_duration
+from clanforge_async._watching.run_history import expected_duration, record_run
 from clanforge_async._watching.scheduler import PollScheduler
 from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
@@ -330,7 +330,7 @@ class JobWatcher:
             ref=ref,
             began=asyncio.get_running_loop().time(),
             last_job=job,
-            forecast_state=ForecastState(typical=typical_duration(self._history, label, ref)),
+            forecast_state=ForecastState(typical=expected_duration(self._history, label, ref)),
         )
         watch = Watch(state, self._policy, options.timeout, options.notifier(ref))
         if self._history is not None and label is not None:

@@ -17,7 +17,7 @@ _MAX_RATIO = 1e4
 
 
 @frozen
-class TypicalDuration:
+class ExpectedDuration:
     """How long runs like this one took: a log-logistic distribution.
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from attrs import asdict, evolve, frozen
 
-from clanforge_async._polling.distributions import LOGISTIC_SCALE, Forecast, TypicalDuration
+from clanforge_async._polling.distributions import LOGISTIC_SCALE, ExpectedDuration, Forecast
 from clanforge_async._polling.estimators import (
     MIN_STDDEV,
     Estimate,
@@ -114,7 +114,7 @@ class ForecastState:
         restarting_since: When it moved first.
     """
 
-    typical: TypicalDuration | None = None
+    typical: ExpectedDuration | None = None
     last: Sample | None = None
     eta: Estimate | None = None
     is_eta_stable: bool = False
@@ -125,7 +125,7 @@ class ForecastState:
     restarting_since: float | None = None
 
     @property
-    def restarting_for(self) -> float:
+    def unstable_for(self) -> float:
         """Seconds for which the start has moved again and again; 0 if it has moved just a few times."""
         if self.last is None or self.restarting_since is None or self.restarts < _MANY_RESTARTS:
             return 0.0
@@ -140,7 +140,7 @@ class ForecastState:
         """Return the state from which `to_dict` made this data."""
         typical, last = plain["typical"], plain["last"]
         return cls(
-            typical=None if typical is None else TypicalDuration(**typical),
+            typical=None if typical is None else ExpectedDuration(**typical),
             last=None if last is None else Sample(**last),
             eta=_read_estimate(plain["eta"]),
             is_eta_stable=plain["is_eta_stable"],
@@ -275,7 +275,7 @@ def forecast(state: ForecastState) -> Forecast | None:
     remaining, slip = list[RemainingTime](), 0.0
     if state.eta is not None and last.eta is not None and not state.eta.is_receding(last.now):
         remaining.append(state.eta.remaining(last.now))
-        slip = state.eta.slip_at(last.now)
+        slip = state.eta.drift_at(last.now)
     if state.progress is not None:
         remaining.append(state.progress.remaining(last.now))
     elif state.complete_since is not None:
