@@ -20,6 +20,7 @@ from clanforge_async._codec.values import (
     parse_id,
     parse_int,
     parse_mapping,
+    parse_masked_mapping,
     parse_masked_text,
     parse_percentage,
     parse_success,
@@ -57,7 +58,7 @@ def _parse_state(id_and_name: tuple[object, object]) -> JobState | None:
 _structure_details = make_dict_structure_fn(
     ImageDiffDetails,
     make_converter(detailed_validation=True),
-    **{name: json_field(name, parse_mapping) for name in _DETAILS},
+    **{name: json_field(name, parse_masked_mapping) for name in _DETAILS},
 )
 
 

@@ -96,6 +96,24 @@ def parse_mapping(value: object) -> Mapping[str, Any]:
     raise ValueError
 
 
+def parse_masked_mapping(value: object) -> Mapping[str, Any]:
+    """Parse an object whose texts, at any depth, may be source URLs, and mask their secrets; null is an empty one."""
+    try:
+        return {name: _mask_texts(item) for name, item in parse_mapping(value).items()}
+    except RecursionError:
+        raise ValueError from None
+
+
+def _mask_texts(value: object) -> object:
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, Mapping):
+        return {name: _mask_texts(item) for name, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list):
+        return [_mask_texts(item) for item in cast("list[object]", value)]
+    return value
+
+
 def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:
     """Return a parser that accepts null and blank text as None."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 from collections.abc import Callable, Mapping
@@ -181,6 +180,21 @@ async def test_no_cache_or_repr_holds_a_source(caplog: pytest.LogCaptureFixture)
     assert_hidden(caplog.text + "".join(repr(vars(record)) for record in caplog.records))
 
 
+@pytest.mark.parametrize("source", [SOURCE, URL], ids=["source", "text"])
+@pytest.mark.parametrize("status", [200, 302, 400, 502])
+async def test_no_local_variable_of_a_call_shows_a_source(source: S3Source | str, status: int) -> None:
+    """If a response quotes the request, no local variable in the traceback of the failed call shows the source."""
+
+    def quote_request(request: httpx.Request) -> httpx.Response:
+        text = str(request.url)
+        return httpx.Response(status, headers={"Location": text}, json={"updateid": "five", "error_message": text})
+
+    async with client_of(quote_request) as client:
+        with pytest.raises(ClanforgeError) as failed:
+            await client.image_updates.create(501, 77, "nightly", source)
+    assert_hidden(shown_by(failed.value))
+
+
 async def test_no_local_variable_shows_a_source() -> None:
     """The local variables of the package's functions, in the traceback of a failed call, show no source."""
 
@@ -232,14 +246,30 @@ def test_an_unreadable_job_is_masked(form: Callable[[str], str]) -> None:
     assert_error_hides(failed.value)
 
 
-def test_the_details_of_a_diff_are_hidden_in_its_repr() -> None:
-    """The repr of a diff's details shows no secret; the details themselves are as the server sent them."""
-    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, image={"update_url": URL}))
+@each_form
+def test_the_details_of_a_diff_are_masked(form: Callable[[str], str]) -> None:
+    """Source URLs in a diff's details are masked at any depth; nothing else changes, nor does reading them again."""
+    image = {"imageid": 3, "urls": [{"update_url": form(URL)}], "path": "a/b", "active": None}
+    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, JobState.FAILED, image=image))
     assert job.details is not None
-    assert "***" in repr(job)
-    assert_hidden(repr(job))
-    assert job.details.image == {"update_url": URL}
-    assert json.loads(json.dumps(job_to_dict(job)))["image"] == {"update_url": URL}
+    assert job.details.image is not None
+    assert "***" in str(job.details.image["urls"])
+    assert job.details.image == image | {"urls": job.details.image["urls"]}
+    assert job_from_dict(JobKind.IMAGE_DIFF, job_to_dict(job)) == job
+    with pytest.raises(JobFailedError) as failed:
+        job.raise_for_failure()
+    assert_hidden(f"{job} {job_to_dict(job)} {pickle.dumps(job)!r}")
+    assert_error_hides(failed.value)
+
+
+def test_details_nested_too_deeply_are_refused() -> None:
+    """Details that are nested too deeply to be masked are unreadable."""
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"image": nested}
+    with pytest.raises(InvalidResponseError) as failed:
+        job_from_dict(JobKind.IMAGE_DIFF, wire(5, **nested))
+    assert failed.value.fields == ("image",)
 
 
 # A real call
