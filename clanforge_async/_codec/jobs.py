@@ -15,6 +15,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field, make_converter
 from clanforge_async._codec.values import (
+    is_no_id,
     optional,
     parse_count,
     parse_id,
@@ -190,7 +191,7 @@ def parse_image_update_job(update_id: int | None, payload: Mapping[str, Any]) ->
         update_id: The update that was asked for; None: a new one, so that the response must have its id.
         payload: The JSON object.
     """
-    if update_id is not None and payload.get("updateid") is None:
+    if update_id is not None and is_no_id(payload.get("updateid")):
         payload = {**payload, "updateid": update_id}
     return _UPDATE.parse(payload, update_id)
 

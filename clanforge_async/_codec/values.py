@@ -38,6 +38,16 @@ def parse_id(value: object) -> int:
     return positive_id(parse_int(value))
 
 
+def is_no_id(value: object) -> bool:
+    """Whether a value stands for no id: null, blank, or 0, as servers of typed languages send it."""
+    return value in (None, "", "0", 0) and value is not False
+
+
+def parse_optional_id(value: object) -> int | None:
+    """Parse a positive integer, or None for no id."""
+    return None if is_no_id(value) else parse_id(value)
+
+
 def parse_count(value: object) -> int:
     """Parse a number of events; a flag counts as 0 or 1."""
     # One page documents `jobfailed` as a flag, another as the number of failures.

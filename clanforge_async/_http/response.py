@@ -39,7 +39,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-_LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,18})(?![0-9])", re.IGNORECASE)
+_LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,99})(?![0-9])", re.IGNORECASE)
 _RETRY_AFTER = re.compile(r"(?:[A-Za-z]{3,9},)?[^,]+")
 """One value of a header that may hold several; the comma after a date's weekday does not end it."""
 _ONE_YEAR = timedelta(days=366).total_seconds()
