@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import httpx_aiohttp
 import pytest
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
 from support.failures import MAX_RESPONSE_BYTES, REJECTED, UNKNOWN_OUTCOMES, UNSENT
@@ -178,6 +180,19 @@ async def test_no_cache_or_repr_holds_a_source(caplog: pytest.LogCaptureFixture)
     assert requests[0].url.params["url"] == URL
     assert "hidden%252FSECRET%252Bkey" in str(requests[0].url)
     assert_hidden(caplog.text + "".join(repr(vars(record)) for record in caplog.records))
+
+
+@pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport, httpx_aiohttp.AiohttpTransport])
+async def test_no_cache_of_a_library_holds_a_source(transport: Callable[[], httpx.AsyncBaseTransport] | None) -> None:
+    """After a call, no `lru_cache` of any library holds the source, over every kind of transport."""
+    async with LoopbackServer(lambda _: http_answer(wire(5))) as server:
+        options: dict[str, Any] = {"base_url": server.url, "transport": transport and transport()}
+        async with ClanforgeClient(("key", "secret"), account_service_id=7, **options) as client:
+            await client.image_updates.create(501, 77, "nightly", SOURCE)
+    assert len(server.requests) == 1
+    caches = [item for item in gc.get_objects() if type(item) is type(lru_cache(str))]
+    assert len(caches) > 10
+    assert_hidden("".join(repr(held) for cache in caches for held in gc.get_referents(cache)))
 
 
 @pytest.mark.parametrize("source", [SOURCE, URL], ids=["source", "text"])
