@@ -228,11 +228,13 @@ class Session:
                 raise
             name = f"{name} at {_destination(http_request.url, transport)}"
             error = map_exception(exc, name, may_be_unsent=self._reports_unsent_requests)
-            raise error from (None if may_quote_credentials(exc) else exc)
+            cause = None if may_quote_credentials(exc) else exc
+        else:
+            self._needs_shield = self._needs_shield and events.any_seen
+            return result
         finally:
             http_request.extensions = extensions  # a kept request must not keep the events of one exchange alive
-        self._needs_shield = self._needs_shield and events.any_seen
-        return result
+        raise error from cause  # outside of `except`: an error keeps what it is raised from there as its context
 
     async def _run_exchange(self, exchange: Coroutine[Any, Any, T], events: HttpcoreEvents) -> T:
         """Await an exchange within the time limit.

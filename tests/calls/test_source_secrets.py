@@ -148,7 +148,7 @@ async def test_an_exception_that_quotes_the_request_is_no_cause() -> None:
         error = await failure_of(handler)
         assert isinstance(error, TransportError)
         assert "WriteError: cannot send" in str(error)
-        assert error.__cause__ is None
+        assert (error.__cause__, error.__context__) == (None, None)
         assert_error_hides(error)
 
 
