@@ -138,8 +138,7 @@ _COUNTS: Mapping[str, Any] = {
     "failed": json_field("failed_machines"),
     "completed": json_field("completed_machines"),
 }
-# The beta page of the call lacks the failed machines.
-_DEFAULT_COUNTS = {"pending_machines": _ABSENT, "failed_machines": 0, "completed_machines": _ABSENT}
+_NO_COUNTS = {"pending_machines": _ABSENT, "completed_machines": _ABSENT}
 
 
 def _parse_regions(value: object) -> dict[int, RegionRollout]:
@@ -151,7 +150,9 @@ def _parse_fleets(value: object) -> dict[int, FleetRollout]:
 
 
 def _with_counts(value: object) -> dict[str, Any]:
-    return _DEFAULT_COUNTS | dict(parse_mapping(value))
+    counts = _NO_COUNTS | dict(parse_mapping(value))
+    # The beta page of the call lacks the failed machines.
+    return counts if counts.get("failed_machines") is not None else counts | {"failed_machines": 0}
 
 
 _REGION = ObjectParser(RegionRollout, "region", {**_COUNTS, "name": json_field("name", _parse_name)})
