@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -193,6 +194,13 @@ async def test_no_cache_of_a_library_holds_a_source(transport: Callable[[], http
     caches = [item for item in gc.get_objects() if type(item) is type(lru_cache(str))]
     assert len(caches) > 10
     assert_hidden("".join(repr(held) for cache in caches for held in gc.get_referents(cache)))
+
+
+async def test_a_source_is_sent_without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request with a source needs none of the libraries whose caches are cleared after it."""
+    monkeypatch.delitem(sys.modules, "yarl._url", raising=False)
+    async with client_of(lambda _: httpx.Response(200, json=wire(5))) as client:
+        assert (await client.image_updates.create(501, 77, "nightly", SOURCE)).id == 5
 
 
 @pytest.mark.parametrize("source", [SOURCE, URL], ids=["source", "text"])
