@@ -48,7 +48,18 @@ class OutputOptions:
             api: The API; None: unknown, as in tests of outputs.
         """
         stdout = self._select_for_stdout(watched, api)
-        files = list(self._files(watched, api)) if watched else []
+        return self._with_files(stdout, list(self._files(watched, api)) if watched else [])
+
+    def select_for_releases(self, images: Sequence[int], api: ApiMonitor | None = None) -> Output:
+        """Return the output for these options.
+
+        Args:
+            images: Images that will be released.
+            api: The API; None: unknown, as in tests of outputs.
+        """
+        return self._with_files(self._select_for_releases(images, api), [])
+
+    def _with_files(self, stdout: Output, files: Sequence[Output]) -> Output:
         if not files:
             return stdout
         from clanforge_async.cli.output.base import MultiOutput  # noqa: PLC0415 - loaded only if needed
@@ -82,6 +93,24 @@ class OutputOptions:
         from clanforge_async.cli.output.plain import PlainOutput, QuietOutput  # noqa: PLC0415 - as above
 
         return QuietOutput(watched, api) if self.quiet else PlainOutput(watched, api, self.heartbeat)
+
+    def _select_for_releases(self, images: Sequence[int], api: ApiMonitor | None) -> Output:
+        from clanforge_async.cli.output.releases import (  # noqa: PLC0415 - as above
+            JsonReleaseOutput,
+            PlainReleaseOutput,
+        )
+
+        if self.as_json:
+            return JsonReleaseOutput(quiet=self.quiet)
+        if self.quiet:
+            from clanforge_async.cli.output.plain import StderrOutages  # noqa: PLC0415 - as above
+
+            return StderrOutages(api)
+        if _stdout_moves_its_cursor():
+            from clanforge_async.cli.output.live_releases import LiveReleaseOutput  # noqa: PLC0415 - as above
+
+            return LiveReleaseOutput(images, api)
+        return PlainReleaseOutput(images, api, self.heartbeat)
 
 
 def _stdout_moves_its_cursor() -> bool:
