@@ -16,23 +16,20 @@ from clanforge_async import (
     ReleaseEvent,
     ReleasePlan,
     Releaser,
-    ReleaseRejectedError,
     ReleaseResult,
-    ReleaseSupersededError,
-    ReleaseTimeoutError,
     ReleaseToken,
-    RolloutError,
 )
 from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.token import Decision
 from clanforge_async.cli.commands import TICK, report_outages
-from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
-from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
+from clanforge_async.cli.errors import COMPLETED, format_error
+from clanforge_async.cli.formatting import escape, print_err, print_line
 from clanforge_async.cli.outages import Outage, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.jsonl import print_json
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions
+from clanforge_async.cli.release_errors import format_release_error, is_over, is_resumable, release_exit_status
 from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
 
@@ -83,7 +80,7 @@ async def check(
         for each in inputs:
             plan = await releaser.check(each.release)
             _show_plan(plan, output)
-            status = max([status, *map(_status_of, plan.problems)])
+            status = max([status, *map(release_exit_status, plan.problems)])
     return status
 
 
@@ -98,8 +95,8 @@ async def abort(
             try:
                 result = await releaser.abort(entry.token, timeout=options.timeout)
             except ReleaseError as error:
-                print_err(_format_error(error))
-                status = max(status, _status_of(error))
+                print_err(format_release_error(error))
+                status = max(status, release_exit_status(error))
             else:
                 _show_abort(entry.token, result, output)
     return status
@@ -134,7 +131,7 @@ async def _run(
         _report(result)
     group.print_resume_command("Not finished.")
     failures = [result.error for result in results if result.error is not None and not result.ok]
-    return max(map(_status_of, failures), default=COMPLETED)
+    return max(map(release_exit_status, failures), default=COMPLETED)
 
 
 class _Group:
@@ -181,7 +178,7 @@ class _Group:
 
     def print_resume_command(self, reason: str) -> None:
         """Print the command that goes on with the releases that have not come to an end, if there are any."""
-        tokens = [token for token in self._tokens.values() if token.update or token.diff or token.intent]
+        tokens = [token for token in self._tokens.values() if is_resumable(token)]
         if tokens:
             print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
 
@@ -195,7 +192,7 @@ class _Group:
 
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
         result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
-        if result.outcome in ("released", "unchanged", "rejected") or _is_over(result.error):
+        if is_over(result):
             self._tokens.pop(result.image_id, None)
         else:
             self._tokens[result.image_id] = result.token
@@ -251,37 +248,11 @@ def _is_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def _is_over(error: Exception | None) -> bool:
-    """Whether a release that failed so has nothing to resume."""
-    return isinstance(error, ReleaseRejectedError | ReleaseSupersededError) or (
-        isinstance(error, ReleaseError) and error.job is not None
-    )
-
-
 def _report(result: ReleaseResult) -> None:
     if result.outcome == "held":
         print_err(f"image {result.image_id} is held: resume with --approve or --reject")
     elif not result.ok and result.error is not None:
-        print_err(_format_error(result.error))
-
-
-def _format_error(error: Exception) -> str:
-    """Return an error as one line, with a hint on how to fix its cause."""
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
-
-
-def _status_of(error: Exception) -> int:
-    """Return the exit status for the error of a release."""
-    match error:
-        case ReleaseTimeoutError():
-            return TIMED_OUT
-        case ReleaseRejectedError() | ReleaseSupersededError() | RolloutError():
-            return JOB_FAILED
-        case ReleaseError():
-            return exit_status(error.__cause__) if isinstance(error.__cause__, Exception) else REFUSED
-        case _:
-            return exit_status(error)
+        print_err(format_release_error(result.error))
 
 
 def _show_plan(plan: ReleasePlan, options: OutputOptions) -> None:

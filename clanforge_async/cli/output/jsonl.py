@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from clanforge_async import Job, JobRef, WatchResult
@@ -94,6 +95,6 @@ def _job_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def print_json(record: dict[str, Any]) -> None:
+def print_json(record: Mapping[str, Any]) -> None:
     """Print a JSON object on one line, in ASCII: escapes keep control characters out of terminals."""
     print_line(json.dumps(record, ensure_ascii=True))
