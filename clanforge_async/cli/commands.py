@@ -23,7 +23,7 @@ from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, WatchOptions
 from clanforge_async.jobs import job_failure
 
-_TICK = 1.0
+TICK = 1.0
 """Seconds between two ticks of the output: the precision of heartbeats, and of the age of an unanswered request."""
 
 
@@ -120,7 +120,7 @@ async def watch_events(
         task.add_done_callback(events.put_nowait)
     running = len(tasks)
     now = asyncio.get_running_loop().time
-    next_tick = now() + _TICK
+    next_tick = now() + TICK
     try:
         with output:
             while running:
@@ -128,7 +128,7 @@ async def watch_events(
                     async with asyncio.timeout_at(next_tick):
                         event = await events.get()
                 except TimeoutError:
-                    next_tick = now() + _TICK
+                    next_tick = now() + TICK
                     output.tick()
                     continue
                 match event:

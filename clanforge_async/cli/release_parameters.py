@@ -36,7 +36,7 @@ def _flatten(groups: list[list[int]] | None) -> list[int]:
 Images = Annotated[
     list[int] | None,
     typer.Option(
-        "--image", metavar="ID", parser=parse_images, callback=_flatten, help="Image to release; may be repeated."
+        "--image", metavar="ID...", parser=parse_images, callback=_flatten, help="Images to release, such as 501 502."
     ),
 ]
 Machine = Annotated[int | None, typer.Option("--machine", metavar="ID", min=1, help="Build machine.")]

@@ -26,7 +26,7 @@ def watch(
     """Wait for one or more jobs to finish."""
     from clanforge_async.cli.commands import watch  # noqa: PLC0415 - --help needs no event loop
 
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     command = watch(connection, refs, watch_options, output_options, fail_fast=fail_fast)
     return run_with_logging(command, verbosity.verbose)
 
@@ -74,7 +74,7 @@ def image_diff_retry(
 ) -> Command:
     """Run an image diff's analysis again."""
     _check_wait(watch_options, progress, wait=wait)
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_diff(diff_id)
     return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
@@ -98,7 +98,7 @@ def image_update_retry(
 ) -> Command:
     """Run an image update again: the build machine pulls the same build."""
     _check_wait(watch_options, progress, wait=wait)
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_update(update_id)
     return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
@@ -145,7 +145,8 @@ def _retry(
     return run_with_logging(retry(connection, ref, watch_options, output_options), verbosity.verbose)
 
 
-def _output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:
+def make_output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:
+    """Return the options that select the output."""
     return OutputOptions(
         as_json=as_json,
         quiet=verbosity.quiet,

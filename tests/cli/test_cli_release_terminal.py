@@ -116,7 +116,7 @@ def test_nobody_reads(images: Simulator, clanforge: Clanforge, monkeypatch: pyte
     def fail(_output: PlainReleaseOutput, event: object) -> NoReturn:
         raise BrokenPipeError(str(event))
 
-    monkeypatch.setattr(PlainReleaseOutput, "event", fail)
+    monkeypatch.setattr(PlainReleaseOutput, "release_event", fail)
     monkeypatch.setattr("clanforge_async.cli.run.discard", lambda _stream: None)
     finished = clanforge(*RELEASE, "--yes")
     assert finished.status == 141

@@ -16,12 +16,12 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from clanforge_async import Job, JobRef, WatchResult
-from clanforge_async.cli.formatting import escape_and_truncate, format_duration
+from clanforge_async.cli.formatting import escape_and_truncate
 from clanforge_async.cli.outages import ApiMonitor, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.job_view import JobView
 from clanforge_async.cli.output.live_table import render_live_table
-from clanforge_async.cli.output.plain import format_live_outage, format_result, format_silence, reason_of
+from clanforge_async.cli.output.plain import format_live_warning, format_past_outage, format_result, reason_of
 
 _FRAMES_PER_SECOND = 4
 
@@ -85,20 +85,12 @@ class LiveOutput(Output):
 
     def recovery(self, recovery: Recovery) -> None:
         """Print the outage above the table, where it stays."""
-        outage = recovery.outage
-        span = f"{outage.since.astimezone():%H:%M:%S}: {outage.host} failed for {format_duration(recovery.seconds)}"
-        self._console.print(Text(f"{span}: {escape_and_truncate(str(outage.error))}"), soft_wrap=True)
+        self._console.print(Text(format_past_outage(recovery)), soft_wrap=True)
 
     def tick(self) -> None:
         """Raise the error that the refreshing thread met, if there is one: the terminal may be gone."""
         if self._live.error is not None:
             raise self._live.error
-
-    def _warning(self, now: datetime) -> str:
-        """Return what is wrong with the API at present; empty if nothing is."""
-        if self._api is None:
-            return ""
-        return format_silence(self._api) if self._api.outage is None else format_live_outage(self._api.outage, now)
 
     def _render(self) -> Group:
         width, height = self._console.size
@@ -108,7 +100,7 @@ class LiveOutput(Output):
             start=self._start,
             now=now,
             polls=self._api.requests if self._is_last and self._api is not None else None,
-            warning=self._warning(now),
+            warning=format_live_warning(self._api, now),
             width=width,
             height=height,
             ascii_only=self._console.options.ascii_only,
