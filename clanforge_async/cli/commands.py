@@ -123,6 +123,7 @@ async def watch_events(
     next_tick = now() + TICK
     try:
         with output:
+            output.begin(watcher)
             while running:
                 try:
                     async with asyncio.timeout_at(next_tick):

@@ -30,7 +30,8 @@ def test_images_are_released(images: Simulator, clanforge: Clanforge, tmp_path: 
     assert "501 approve approved" in lines
     assert lines[-1].startswith("501 released")
     assert [images.image(image_id).files for image_id in (501, 502)] == [BUILD, BUILD]
-    assert history.exists()
+    labels = {json.loads(line)["label"] for line in history.read_text().splitlines()}
+    assert labels == {f"image-{image}/{step}" for image in (501, 502) for step in ("update", "diff", "version")}
     files = sorted((tmp_path / "journal").iterdir())
     assert [file.name for file in files] == ["image-501.json", "image-502.json"]
     everything = finished.out + finished.err + "".join(file.read_text() for file in files)

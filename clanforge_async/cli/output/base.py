@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Self
 
-from clanforge_async import Job, JobRef, ReleaseEvent, ReleaseResult, WatchResult
+from clanforge_async import Job, JobRef, JobWatcher, ReleaseEvent, ReleaseResult, WatchResult
 from clanforge_async.cli.outages import Outage, Recovery
 
 
@@ -21,6 +21,9 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         """Close the output."""
+
+    def begin(self, watcher: JobWatcher) -> None:
+        """Take the watcher of the jobs; called before the first snapshot of a watch."""
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot of a job.
@@ -74,6 +77,10 @@ class MultiOutput(Output):
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def begin(self, watcher: JobWatcher) -> None:
+        """Pass the watcher to all outputs."""
+        self._each(lambda output: output.begin(watcher))
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot on all outputs."""

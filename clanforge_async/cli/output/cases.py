@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeAlias
 from attrs import evolve, frozen
 
 from clanforge_async import JobFailedError, JobRef, ReleaseResult, WatchResult
-from clanforge_async.cli.errors import JOB_FAILED, outcome
+from clanforge_async.cli.errors import JOB_FAILED, exit_status, outcome
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.plain import reason_of
 

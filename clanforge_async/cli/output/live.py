@@ -15,12 +15,12 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async import Job, JobRef, JobWatcher, WatchResult
 from clanforge_async.cli.formatting import escape_and_truncate
 from clanforge_async.cli.outages import ApiMonitor, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.job_view import JobView
-from clanforge_async.cli.output.live_table import render_live_table
+from clanforge_async.cli.output.live_table import most_important, render_live_table
 from clanforge_async.cli.output.plain import format_live_warning, format_past_outage, format_result, reason_of
 
 _FRAMES_PER_SECOND = 4
@@ -42,6 +42,7 @@ class LiveOutput(Output):
         self._failures: list[WatchResult] = []
         self._last_lines: list[str] = []
         self._api = api
+        self._watcher: JobWatcher | None = None
         self._is_last = False
         self._resize_hook = ResizeHook(self._console)
         self._live = _Live(
@@ -72,9 +73,20 @@ class LiveOutput(Output):
         name = self._views[result.ref].name
         return any(line.startswith(f"{name} ") and line.endswith(reason) for line in self._last_lines)
 
+    def begin(self, watcher: JobWatcher) -> None:
+        """Take forecasts from the watcher."""
+        self._watcher = watcher
+
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events look alike
         """Update the job's row."""
-        self._views[ref] = evolve(self._views[ref], job=job)
+        self._show(evolve(self._views[ref], job=job))
+
+    def _show(self, view: JobView) -> None:
+        # Here and not in the refreshing thread: a watcher serves the event loop alone.
+        if view.lacks_eta and self._watcher is not None:
+            forecast = self._watcher.forecast(view.ref)
+            view = evolve(view, forecast=None if forecast is None else forecast.p50)
+        self._views[view.ref] = view
 
     def result(self, result: WatchResult) -> None:
         """Show the result in the job's row."""
@@ -88,9 +100,16 @@ class LiveOutput(Output):
         self._console.print(Text(format_past_outage(recovery)), soft_wrap=True)
 
     def tick(self) -> None:
-        """Raise the error that the refreshing thread met, if there is one: the terminal may be gone."""
+        """Bring the forecasts on the screen up to date: a poll changes them even if it shows no change.
+
+        Raises:
+            OSError: The refreshing thread met it: the terminal may be gone.
+        """
         if self._live.error is not None:
             raise self._live.error
+        shown, _ = most_important(list(self._views.values()), self._console.height)
+        for view in shown:
+            self._show(view)
 
     def _render(self) -> Group:
         width, height = self._console.size
