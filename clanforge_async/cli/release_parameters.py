@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def parse_images(text: str) -> list[int]:
-    """Return the ids in ``501`` or ``501,502``.
+    """Return the ids in ``501``, ``501,502`` or ``501 502``.
 
     Raises:
         typer.BadParameter: Something else.
     """
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
-        msg = f"{text!r} is not an image ID, or several with commas between"
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        msg = f"{text!r} is not an image ID, or several with commas or spaces between"
         raise typer.BadParameter(msg)
     return [int(part) for part in parts]
 

@@ -23,7 +23,7 @@ RUNNING = OverrideFields({"jobstateid": 4, "jobstatename": "Running", "jobprogre
 FAILED = OverrideFields({"jobstateid": 6, "jobstatename": "Failed"})
 
 
-@pytest.mark.parametrize("words", [("--image", "501", "502"), ("--image=501", "502"), ("--image", "501,502", "501")])
+@pytest.mark.parametrize("words", [("--image", "501", "502"), ("--image=501", "502"), ("--image", "501 502,501")])
 def test_an_option_takes_several_images(images: Simulator, clanforge: Clanforge, words: tuple[str, ...]) -> None:
     """``--image 501 502`` is the same as ``--image 501 --image 502``, wherever it stands."""
     for argv in ((*words, "--machine", "77"), ("--machine", "77", *words)):
