@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from support.cli.harness import CallAndHang, CallFirst, Clanforge, OverrideFields
 from support.cli.releases import BUILD, RELEASE, SOURCE, VERSION
-from support.cli.terminal import RUN_IN_NEW_SESSION, Terminal, strip_control_codes
+from support.cli.terminal import Terminal, strip_control_codes
 
-from clanforge_async.cli import release
+from clanforge_async.cli import main, release
 from clanforge_async.cli.output import report
 from clanforge_async.simulator import GatewayError, Simulator
 
@@ -79,18 +79,17 @@ def test_an_outage_tolerance_ends_the_release(images: Simulator, clanforge: Clan
     assert dry.status == 5
 
 
-def test_a_terminal_shows_an_outage_below_its_table(images: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_an_outage_below_its_table(
+    images: Simulator, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A terminal shows the host, the failure and the time left, and keeps a line after the end of the outage."""
-    images.faults.add(GatewayError(502), route=UPDATE_STATUS, times=2)
-    monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    process = terminal.run(RUN_IN_NEW_SESSION, "release", *RELEASE, "--yes", *VERSION)
-    terminal.wait_for("gives up in")
-    assert process.wait(30) == 0
-    terminal.close()
-    shown = "\n".join(strip_control_codes(terminal.shown))
-    assert re.search(r"127\.0\.0\.1:\d+ fails for \d+s, gives up", shown)
+    images.faults.add(GatewayError(502), route=UPDATE_STATUS, times=1)
+    monkeypatch.setattr(release, "TICK", 0.02)
+    with terminal.as_stdout():
+        assert main(["release", *RELEASE, "--yes", *VERSION]) == 0
+    terminal.wait_for("released")
+    shown = " ".join(" ".join(strip_control_codes(terminal.shown)).split())
+    assert re.search(r"127\.0\.0\.1:\d+ fails for \d+s, gives up in \dm\d\ds: Bad Gateway", shown)
     assert re.search(r"\d\d:\d\d:\d\d: 127\.0\.0\.1:\d+ failed for \d+s: Bad Gateway", shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -102,6 +103,16 @@ def test_the_question_lists_the_files(
     assert "... and 11 more" in err
     assert ("Resume with: clanforge release resume" in err) is (status == 2)
     assert (images.image(501).version != 218000) is (status == 0)
+
+
+def test_the_question_is_put_beside_a_report(
+    images: Simulator, ask: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """The live view makes room for the question, and a report is written all the same."""
+    page = tmp_path / "page.html"
+    assert ask(["y"], *RELEASE, "--report", str(page))[0] == 0
+    assert "1 image: 1 released" in page.read_text("utf-8")
+    assert images.image(501).version > 218000
 
 
 def test_the_question_is_put_beside_json(images: Simulator, ask: Callable[..., tuple[int, str]]) -> None:

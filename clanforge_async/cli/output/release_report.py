@@ -26,8 +26,8 @@ RELEASE_LAYOUT = ReportLayout(
     unfinished="had not finished when the command ended",
     command="clanforge release resume",
     columns=(
-        Column(heading="Jobs", css_class="reason", cell=lambda steps: "<br>".join(map(escape_html, steps.jobs))),
-        Column(heading="Machines", css_class="reason", cell=lambda steps: steps.machines),
+        Column(heading="Jobs", css_class="jobs", cell=lambda steps: "<br>".join(map(escape_html, steps.jobs))),
+        Column(heading="Machines", css_class="machines", cell=lambda steps: steps.machines),
     ),
 )
 
