@@ -13,10 +13,10 @@ from attrs import field, frozen
 
 from clanforge_async import GoogleSource, ImageRelease, ReleaseToken, S3Source, SteamSource
 from clanforge_async._codec.masking import MASK
-from clanforge_async._releasing.digest import PlanDigest
-from clanforge_async._releasing.journal import JournalEntry, read_journal
 from clanforge_async.cli.release_parameters import BuildOptions
-from clanforge_async.releases import PLAN_PARTS
+from clanforge_async.releases.digest import PlanDigest
+from clanforge_async.releases.journal import JournalEntry, read_journal
+from clanforge_async.releases.releaser import PLAN_PARTS
 from clanforge_async.resources.sources import Source
 
 

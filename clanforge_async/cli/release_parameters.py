@@ -193,7 +193,7 @@ class DrivingOptions:
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
         from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - loads httpx, which --help doesn't need
-        from clanforge_async._releasing.labels import labelled_by_image_and_step  # noqa: PLC0415 - as above
+        from clanforge_async.releases.labels import labelled_by_image_and_step  # noqa: PLC0415 - as above
 
         history = None if self.history is None else labelled_by_image_and_step(JobHistory(self.history))
         return JobWatcher(client, history=history, **_given(outage_tolerance=self.outage_tolerance))

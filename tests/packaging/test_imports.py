@@ -23,7 +23,6 @@ LAYERS = (
     {"resources"},
     {"client", "_watching"},
     {"watcher"},
-    {"_releasing"},
     {"releases"},
     {"__init__"},
     {"testing", "simulator"},

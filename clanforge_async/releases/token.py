@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from attrs import evolve, field, fields_dict, frozen
 
-from clanforge_async._releasing.digest import PlanDigest, parse_digest
 from clanforge_async._validation import positive_id
 from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.digest import PlanDigest, parse_digest
 
 
 class Call(enum.StrEnum):

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.results import ReleaseError, ReleaseRejectedError
-from clanforge_async._releasing.state import (
+from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.results import ReleaseError, ReleaseRejectedError
+from clanforge_async.releases.state import (
     Action,
     Ask,
     CreateJob,
@@ -32,9 +33,8 @@ from clanforge_async._releasing.state import (
     fail,
     make_lock_error,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async._releasing.unknown_outcome import RETRIES, next_look
-from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
+from clanforge_async.releases.unknown_outcome import RETRIES, next_look
 
 _REINSTALLING = (Decision.DECLINED, Decision.ABORTED)
 

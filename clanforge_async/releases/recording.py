@@ -6,8 +6,12 @@ from typing import Any
 
 from attrs import evolve
 
-from clanforge_async._releasing.rollout import record_failed_read, record_rollout
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import ImageDiffJob, Job, job_failure
+from clanforge_async.refs import JobKind, unix_second
+from clanforge_async.releases.rollout import record_failed_read, record_rollout
+from clanforge_async.releases.state import (
     NO_TIME,
     Action,
     Ask,
@@ -28,12 +32,8 @@ from clanforge_async._releasing.state import (
     paused,
     plain_ref,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent
-from clanforge_async._releasing.unknown_outcome import CREATES, RETRIES, give_up, resolve, settled, was_refused
-from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
-from clanforge_async.images import ImageOptions
-from clanforge_async.jobs import ImageDiffJob, Job, job_failure
-from clanforge_async.refs import JobKind, unix_second
+from clanforge_async.releases.token import Call, Decision, Intent
+from clanforge_async.releases.unknown_outcome import CREATES, RETRIES, give_up, resolve, settled, was_refused
 
 
 def record(state: ReleaseState, action: Action, observed: Observation, rules: ReleaseRules) -> ReleaseState:

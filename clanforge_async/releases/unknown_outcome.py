@@ -12,7 +12,11 @@ from datetime import timedelta
 from attrs import evolve
 
 from clanforge_async._http.retry_policy import may_have_been_processed
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ClanforgeError, OutcomeUnknownError, RetryOutcomeUnknownError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import Job
+from clanforge_async.refs import EPOCH, JobKind, JobRef, unix_second
+from clanforge_async.releases.state import (
     Action,
     ReadJob,
     ReadOptions,
@@ -21,11 +25,7 @@ from clanforge_async._releasing.state import (
     fail,
     plain_ref,
 )
-from clanforge_async._releasing.token import Call, Intent
-from clanforge_async.errors import ClanforgeError, OutcomeUnknownError, RetryOutcomeUnknownError
-from clanforge_async.images import ImageOptions
-from clanforge_async.jobs import Job
-from clanforge_async.refs import EPOCH, JobKind, JobRef, unix_second
+from clanforge_async.releases.token import Call, Intent
 
 CREATES = {Call.UPDATE: JobKind.IMAGE_UPDATE, Call.DIFF: JobKind.IMAGE_DIFF}
 """Calls that create a job which can be recognized by its lock, and the job's kind."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 from clanforge_async._codec.masking import mask_secrets
-from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.images import StragglerPolicy
+from clanforge_async.releases.digest import PlanDigest
 from clanforge_async.resources.sources import Source
 
 

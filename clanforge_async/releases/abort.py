@@ -11,10 +11,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from clanforge_async._releasing.actions import ActionRunner, Services
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.results import AbortResult, ReleaseError, ReleaseTimeoutError
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ConfigurationError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.actions import ActionRunner, Services
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.results import AbortResult, ReleaseError, ReleaseTimeoutError
+from clanforge_async.releases.state import (
     SHORTEST_PAUSE,
     Action,
     Pause,
@@ -24,13 +28,9 @@ from clanforge_async._releasing.state import (
     Watch,
     plain_ref,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async._releasing.turns import Turn
-from clanforge_async._releasing.unknown_outcome import CREATES, was_refused
-from clanforge_async.errors import ConfigurationError
-from clanforge_async.images import ImageOptions
-from clanforge_async.jobs import Job
-from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
+from clanforge_async.releases.turns import Turn
+from clanforge_async.releases.unknown_outcome import CREATES, was_refused
 
 _LOCK_READS = 4
 """Reads of the options after the rejection, until the lock is gone."""

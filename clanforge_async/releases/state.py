@@ -7,13 +7,13 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from clanforge_async._releasing.release import ImageRelease, ReleaseStep
-from clanforge_async._releasing.results import Outcome, ReleaseError
-from clanforge_async._releasing.token import Call, Decision, ReleaseToken
 from clanforge_async.errors import ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageInstall, ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, Job
 from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.release import ImageRelease, ReleaseStep
+from clanforge_async.releases.results import Outcome, ReleaseError
+from clanforge_async.releases.token import Call, Decision, ReleaseToken
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 30.0
 """Seconds between two reads of a release that waits."""
