@@ -121,6 +121,7 @@ async def _run(
         group = _Group(inputs, output, choice, may_repeat=repeat, timeout=driving.timeout)
         try:
             with output:
+                output.begin(watcher)
                 api.begin_watch(group.show_outage, watcher, driving.timeout)
                 results = await group.run(releaser)
         except BaseException as error:

@@ -118,14 +118,17 @@ class ReportOutput(Output):
 
     def _write(self, *, is_final: bool) -> None:
         now = datetime.now(UTC)
-        warning = ""
-        if self._api is not None and not is_final:
-            outage = self._api.outage
-            warning = format_silence(self._api) if outage is None else format_outage(outage)
+        warning = "" if self._api is None else _describe_problem(self._api, now, is_final=is_final)
         html = render_report(
             self._rows, self._start, now, layout=self._layout, api=self._api, warning=warning, is_final=is_final
         )
         write_or_warn(self._path, html, "the report")
+
+
+def _describe_problem(api: ApiMonitor, now: datetime, *, is_final: bool) -> str:
+    if api.outage is not None:
+        return format_outage(api.outage, now, is_over=is_final)
+    return "" if is_final else format_silence(api)
 
 
 class JobReportOutput(ReportOutput):
