@@ -92,7 +92,7 @@ _DNS_HINT = "check the host name in the base URL, and DNS"
 _HINTS: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
     ImageLockedError: "wait until {error.holder} no longer locks the image",
-    NotFoundError: "check the ID and the account service ID",
+    NotFoundError: "check the ID, the account service ID and the base URL",
     PermissionDeniedError: "check that these credentials may use this account service ID",
     RateLimitError: "wait before trying again",
     OutcomeUnknownError: "look at the image before asking again",
@@ -169,8 +169,12 @@ def print_errors(
         print_err("; ".join(filter(None, [f"error: {results[0].ref} {_PHRASES[outcomes[0]]}", hint(errors[0])])))
     else:
         print_err(format_error(errors[0]))
-    resumable = [result.ref for result in results if result.error and not isinstance(result.error, _NOT_RESUMABLE)]
-    print_resume_command("Not finished. Resume with", [*unfinished, *resumable])
+    print_resume_command("Not finished. Resume with", [*unfinished, *(r.ref for r in results if is_resumable(r))])
+
+
+def is_resumable(result: WatchResult) -> bool:
+    """Whether it makes sense to watch a job again whose watch has ended."""
+    return result.error is not None and not isinstance(result.error, _NOT_RESUMABLE)
 
 
 def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bool) -> int:

@@ -54,7 +54,9 @@ def test_a_wide_terminal_shows_the_job() -> None:
 def test_a_narrow_terminal_leaves_out_the_job() -> None:
     """At 40 columns a row still has the image, its step and the job's state and end; at 30, no end."""
     assert shown([running(501)], 40)[1] == "501   update  Running    56%  in 3m10s"
-    assert shown([running(501)], 30)[1] == "501   update  Running    56%"
+    assert shown([running(501)], 37)[1] == "501   update  Running 56% in 3m10s"
+    assert shown([running(501)], 30)[1] == "501   update  Running 56%"
+    assert shown([running(501)], 24)[1] == "501   update  Running 5…"
 
 
 def test_a_forecast_is_marked() -> None:
@@ -75,7 +77,7 @@ def test_a_step_without_a_job_has_a_text() -> None:
 def test_a_failure_shows_its_reason() -> None:
     """The row of a release that failed has the reason, escaped, while the others go on."""
     lines = shown([ended(501, reason="disk \x1b[2J full"), ended(502), running(503)], 120)
-    assert lines[1] == r"501    update  2/6  failed  1m33s  release of image 501, step update: disk \x1b[2J full"
+    assert lines[1] == r"501    update  2/6  failed  1m33s  step update: disk \x1b[2J full"
     assert lines[2] == "502    rollout 6/6  released  1m33s"
     assert lines[-1] == "3 images, 4m05s: 1 failed, 1 released, 1 update"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_the_report_shows_an_outage(simulator: Simulator, clanforge: Clanforge, 
     assert '<p class="warning">outage: 127.0.0.1:' in seen[-1]
     assert "gives up at" in seen[-1]
     assert '<p class="warning">' not in page.read_text("utf-8")
+
+
+def test_the_report_keeps_an_outage_that_is_not_over(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """If the command ends during an outage, the page still says what failed, and no more that it is repeated."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(GatewayError(502))
+    options = ("--interval", "0.1", "--timeout", "0.5", "--report", str(page))
+    assert clanforge("watch", "image-version/1", *options).status == 3
+    [warning] = re.findall('<p class="warning">(.*?)</p>', page.read_text("utf-8"))
+    assert "HTTP 502" in warning
+    assert "retrying" not in warning
 
 
 def test_the_report_shows_an_unanswered_request(

@@ -28,7 +28,8 @@ def test_several_jobs_are_a_table(simulator: Simulator, clanforge: Clanforge) ->
     assert re.fullmatch(r"image-diff/5     Failed     \d+ % +\ds ago   disk full", failed)
     assert unknown.startswith("image-diff/6     error: not found (HTTP 404")
     assert finished.err == (
-        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; check the ID and the account service ID\n"
+        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; "
+        "check the ID, the account service ID and the base URL\n"
     )
     assert clanforge("status", "image-version/1", "image-diff/5").status == 1
     simulator.add_image_version(2, duration=0)

@@ -224,7 +224,7 @@ def format_outage(outage: Outage, now: datetime | None = None, *, is_over: bool 
     since = format_datetime(outage.since, "seconds")
     failure = f"outage: {outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
     if is_over:
-        return "; ".join(filter(None, [failure, advise(outage)]))
+        return "; ".join(filter(None, [failure, advise(outage, is_over=True)]))
     until = outage.deadline(now or outage.since)
     limit = "" if until is None else f", gives up at {format_datetime(until, 'seconds')}"
     return "; ".join(
@@ -251,7 +251,9 @@ def format_live_outage(outage: Outage, now: datetime, *, is_over: bool = False) 
     lasted = format_duration((now - outage.since).total_seconds())
     failure = f"{outage.host} fails for {lasted}{limit}: {escape_and_truncate(str(outage.error))}"
     pause = None if is_over else outage.pause_left(now)
-    advice = f"next request in {format_duration(pause)}, as the server asks" if pause else advise(outage)
+    advice = (
+        f"next request in {format_duration(pause)}, as the server asks" if pause else advise(outage, is_over=is_over)
+    )
     return "; ".join(filter(None, [failure, advice]))
 
 
@@ -277,9 +279,15 @@ def format_past_outage(recovery: Recovery) -> str:
     return f"{span}: {escape_and_truncate(str(outage.error))}"
 
 
-def advise(outage: Outage) -> str:
-    """Return what to do about an outage, or what the client does already; empty if nothing is known that helps."""
+def advise(outage: Outage, *, is_over: bool = False) -> str:
+    """Return what to do about an outage, or what the client does already; empty if nothing is known that helps.
+
+    Args:
+        outage: The outage.
+        is_over: Whether the command has ended, and the client does nothing any more.
+    """
     pause = outage.error.retry_after if isinstance(outage.error, APIError) else None
     if pause is not None:
-        return f"pausing all requests for {format_duration(pause)}, as the server asks"
+        action = "the server asks for a pause of" if is_over else "pausing all requests for"
+        return f"{action} {format_duration(pause)}{'' if is_over else ', as the server asks'}"
     return "" if isinstance(outage.error, RateLimitError) else hint(outage.error)

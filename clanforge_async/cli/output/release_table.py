@@ -10,7 +10,6 @@ from rich.text import Text
 
 from clanforge_async import ReleaseResult, ReleaseStep
 from clanforge_async.cli.formatting import (
-    escape_and_truncate,
     format_count,
     format_counts,
     format_duration,
@@ -27,7 +26,7 @@ from clanforge_async.cli.output.fitting import (
 from clanforge_async.cli.output.job_view import JobView
 from clanforge_async.cli.output.live_table import format_view_time_left
 from clanforge_async.cli.output.live_view import Frame
-from clanforge_async.cli.output.releases import format_result
+from clanforge_async.cli.output.releases import format_result, reason_of
 
 _STEPS = list(ReleaseStep)
 _HEADING = "IMAGE"
@@ -75,14 +74,14 @@ class ReleaseView:
     def details(self, now: datetime) -> list[str]:
         """Return what is shown beside the step, the longest text first."""
         if self.result is not None:
-            reason = "" if self.result.ok or self.result.error is None else f"  {self.result.error}"
-            return [escape_and_truncate(f"{format_result(self.result)}{reason}")]
+            return ["  ".join(filter(None, [format_result(self.result), reason_of(self.result)]))]
         if self.job is None:
             return ["" if self.step is None else self.text]
-        state = f"{self.job.title:9} {self.job.job.progress if self.job.job is not None else 0:3}%"
+        title, progress = self.job.title, 0 if self.job.job is None else self.job.job.progress
         left = format_view_time_left(self.job, now) or ""
-        timed = f"{state}  {left}".rstrip()
-        return [f"{self.job.name}  {timed}", timed, state]
+        aligned = f"{title:9} {progress:3}%  {left}".rstrip()
+        compact = f"{title} {progress}% {left}".rstrip()
+        return [f"{self.job.name}  {aligned}", aligned, compact, f"{title} {progress}%"]
 
 
 def render_release_table(views: Sequence[ReleaseView], frame: Frame) -> list[Text]:
