@@ -16,7 +16,7 @@ from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, with_options
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
 from clanforge_async.cli.signatures import make_output_options
-from clanforge_async.cli.usage import Command
+from clanforge_async.cli.usage import Command, PlainCommand
 
 _IDS = re.compile("[0-9,]+")
 _EPILOG = (
@@ -78,7 +78,7 @@ def _release(
     return run_with_logging(commands.start(connection, build, driving, output), verbosity.verbose)
 
 
-@release.command("resume", epilog=_EPILOG)
+@release.command("resume", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_resume(
     targets: release_params.Targets,
@@ -100,7 +100,7 @@ def _release_resume(
     return run_with_logging(resuming, verbosity.verbose)
 
 
-@release.command("abort", epilog=_EPILOG)
+@release.command("abort", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_abort(
     targets: release_params.Targets,
