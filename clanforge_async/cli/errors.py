@@ -100,7 +100,8 @@ _HINTS: dict[type[Exception], str] = {
     TransportError: "check the network and the base URL; `clanforge doctor` tests each step",
     Exception: "",
 }
-_NETWORK_HINTS = (
+_MESSAGE_HINTS = (
+    ("not a JSON object", "check the base URL: a login page or a proxy may answer in place of the API"),
     (
         "CERTIFICATE_VERIFY_FAILED",
         "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's",
@@ -113,7 +114,7 @@ _NETWORK_HINTS = (
     ("getaddrinfo failed", _DNS_HINT),
     ("name resolution", _DNS_HINT),
 )
-"""Hints for a `TransportError`, by what its message contains, the most specific first."""
+"""Hints for a `TransportError` or an `InvalidResponseError`, by what its message contains, the most specific first."""
 _SETTING_HINTS = {
     "account_service_id": "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID",
     "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
@@ -199,9 +200,9 @@ def hint(error: Exception) -> str:
     """Return how to fix an error; empty if nothing is known that helps."""
     if isinstance(error, ConfigurationError):
         return next((hint for name, hint in _SETTING_HINTS.items() if name in str(error)), "")
-    if isinstance(error, TransportError):
+    if isinstance(error, TransportError | InvalidResponseError):
         message = str(error)
-        if found := next((text for part, text in _NETWORK_HINTS if part in message), None):
+        if found := next((text for part, text in _MESSAGE_HINTS if part in message), None):
             return found
     return _find_by_class(_HINTS, error).format(error=error)
 

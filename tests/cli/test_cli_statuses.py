@@ -65,7 +65,7 @@ def test_a_single_job_is_described(simulator: Simulator, clanforge: Clanforge) -
 
 
 def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A failed job's reason is printed once: on stdout, or with --quiet on stderr."""
+    """A failed job's reason is printed once: on stdout, or with --quiet on stderr. JSON tells a failed read too."""
     simulator.add_image_version(1, duration=0, outcome="failed", error="disk full")
     finished = clanforge("status", "image-version/1")
     assert (finished.status, finished.err) == (1, "error: image-version/1 failed\n")
@@ -73,6 +73,9 @@ def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanfo
     assert clanforge("status", "image-version/1", "--quiet").err == "error: image-version/1 failed: disk full\n"
     simulator.faults.add(Envelope("forbidden", status=403))
     assert clanforge("status", "image-version/1").status == 4
+    finished = clanforge("status", "image-version/1", "--json")
+    assert [(record["event"], record["ref"]) for record in finished.records] == [("error", "image-version/1")]
+    assert finished.records[0]["error_type"] == "PermissionDeniedError"
 
 
 def test_the_table_tells_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:
