@@ -202,7 +202,25 @@ def test_help_of_a_status_lists_its_exit_statuses(clanforge: Clanforge) -> None:
         assert "3 timeout" not in text
 
 
-ALL_COMMANDS = [
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (("release", "resume", "x", "--yes"), "not a release token: 'x'; see 'clanforge release resume --help'"),
+        (("release", "abort", "x"), "not a release token: 'x'; see 'clanforge release abort --help'"),
+        (("release", "--desc", "x"), "see 'clanforge release --help'"),
+        (("watch", "--fail"), "see 'clanforge watch --help'"),
+    ],
+)
+@pytest.mark.usefixtures("simulator")
+def test_a_wrong_usage_names_the_command(clanforge: Clanforge, argv: tuple[str, ...], line: str) -> None:
+    """An error of usage ends with the command whose help to read, also if it is found while the command runs."""
+    finished = clanforge(*argv)
+    assert finished.status == 2
+    assert finished.err.rstrip().endswith(line)
+    assert "Invalid value: " not in finished.err
+
+
+ALL_COMMANDS: list[tuple[str, ...]] = [
     (),
     *JOB_COMMANDS,
     *CALL_COMMANDS,
