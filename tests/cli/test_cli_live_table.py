@@ -185,6 +185,14 @@ def test_a_summary_that_is_too_wide_takes_two_lines() -> None:
     assert [line.plain for line in lines[-2:]] == ["2 jobs, 4m05s: 1 running, 1 completed", "1234 polls"]
 
 
+def test_a_narrow_last_frame_keeps_the_times() -> None:
+    """At 40 columns the row of a completed job ends with its time, also if no other job has an end to show."""
+    completed = finished_view(ended_result(JobRef.image_version(9002), JobState.COMPLETED))
+    failed = finished_view(ended_result(JobRef.image_version(9004), JobState.FAILED, error="disk full"))
+    lines = [line.plain for line in shown([completed, failed], 40)]
+    assert lines[:2] == ["image-version/9002 Completed 100% 93.4 s", "image-version/9004 Failed    disk full"]
+
+
 def test_the_age_has_a_heading_at_once() -> None:
     """The heading of the age is there from the first seconds on, when the age is shorter than it."""
     view = version_view(1, progress=50, eta=ago(-190), updated_at=ago(4))

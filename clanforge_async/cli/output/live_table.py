@@ -139,6 +139,12 @@ class _Column:
 
 _BAR_COLUMN = _Column(heading="PROGRESS", text=_min_bar, priority=4)
 """Progress bar. Its text only reserves the smallest width; `_progress_bar` draws it as wide as there is room."""
+_TIME_LEFT_COLUMN = _Column(
+    heading="",
+    text=format_view_time_left,
+    style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "",
+    priority=1,
+)
 _COLUMNS = (
     _Column(heading="JOB", text=lambda view, _now: view.name, priority=0),
     _Column(
@@ -147,12 +153,7 @@ _COLUMNS = (
     _BAR_COLUMN,
     _Column(heading="", text=_percent, priority=2),
     _Column(heading="ENDS", text=_end, style=lambda _view, _now: "dim", priority=5),
-    _Column(
-        heading="",
-        text=format_view_time_left,
-        style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "",
-        priority=1,
-    ),
+    _TIME_LEFT_COLUMN,
     _Column(
         heading="UPDATED", text=_age, style=lambda view, now: _HIGHLIGHT if view.is_stale(now) else "dim", priority=3
     ),
@@ -165,7 +166,7 @@ _Cells: TypeAlias = Mapping[_Column, str]
 
 def _rows(views: Iterable[JobView], now: datetime, width: int, *, has_headings: bool, ascii_only: bool) -> list[Text]:
     table = [(view, _cells(view, now)) for view in views]
-    widths = _column_widths([cells for _, cells in table], width)
+    widths = _column_widths([_sized_cells(view, cells) for view, cells in table], width)
     headings = [_heading_row(widths, gap(width))] if has_headings else []
     return headings + [_row(view, cells, widths, now, gap(width), ascii_only=ascii_only) for view, cells in table]
 
@@ -180,6 +181,13 @@ def _cells(view: JobView, now: datetime) -> _Cells:
     # A job that ended without success has only a name and a state: the rest of the row is for the reason.
     columns = _ALWAYS_SHOWN if view.title in _TITLES_WITH_REASON else _COLUMNS
     return {column: text for column in columns if (text := column.text(view, now)) is not None}
+
+
+def _sized_cells(view: JobView, cells: _Cells) -> _Cells:
+    """Return the cells for which columns need a width: a completed job's time stands where others have their end."""
+    if view.result is None or view.title in _TITLES_WITH_REASON:
+        return cells
+    return {**cells, _TIME_LEFT_COLUMN: _result(view.result).plain}
 
 
 def _column_widths(rows: Iterable[_Cells], width: int) -> dict[_Column, int]:
