@@ -77,8 +77,8 @@ class LiveOutput(LiveView):
         shown, _ = most_important(self._views.values(), self.console.height)
         for view in shown:
             self._show(view)
-        if self._watcher is not None:
-            self._next_poll = self._watcher._scheduler.seconds_to_next_poll()  # noqa: SLF001 - no concern of programs
+        watcher = self._watcher
+        self._next_poll = 0.0 if watcher is None else watcher._scheduler.seconds_to_next_poll()  # noqa: SLF001 - for us
 
     def draw(self, frame: Frame) -> list[Text]:
         """Return the lines of the table."""

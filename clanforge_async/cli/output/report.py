@@ -16,7 +16,7 @@ from attrs import frozen
 
 from clanforge_async import Job, JobRef, WatchResult
 from clanforge_async.cli.formatting import format_count, format_counts, format_duration
-from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.files import write_or_warn
 from clanforge_async.cli.output.job_states import JobStates
@@ -109,6 +109,14 @@ class ReportOutput(Output):
 
     def __exit__(self, *_: object) -> None:
         self._write(is_final=True)
+
+    def outage(self, outage: Outage) -> None:  # noqa: ARG002 - the API has it
+        """Show an outage with the next tick."""
+        self._next_write = 0.0
+
+    def recovery(self, recovery: Recovery) -> None:  # noqa: ARG002 - as above
+        """Remove an outage that is over with the next tick."""
+        self._next_write = 0.0
 
     def tick(self) -> None:
         """Write the present state, at most every five seconds."""
