@@ -1,6 +1,6 @@
 """Asyncio SDK for the Clanforge game-image API."""
 
-# Names are imported when they are first asked for: pytest loads the package for its plugin wherever it is installed.
+# Names are imported at their first use: pytest loads the package for its plugin wherever it is installed.
 import importlib
 import typing
 

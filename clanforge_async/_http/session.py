@@ -303,7 +303,7 @@ class Session:
             raise ConfigurationError(msg)
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            msg = "a client serves the event loop in which it was first used, and no other"
+            msg = "a client can only be used in the event loop in which it was first used"
             raise ConfigurationError(msg)
         self._loop = loop
         if self._transport is None:

@@ -1,4 +1,4 @@
-"""Ready-made jobs, for tests that need no server."""
+"""Factories of jobs, for tests that need no server."""
 
 from __future__ import annotations
 

@@ -520,7 +520,7 @@ def test_a_client_in_a_second_loop_raises(max_rate: float | None) -> None:
 
     outcomes = [*asyncio.run(use()), *asyncio.run(use())]
     assert not any(isinstance(outcome, Exception) for outcome in outcomes[:6])
-    refusal = "a client serves the event loop in which it was first used, and no other"
+    refusal = "a client can only be used in the event loop in which it was first used"
     assert [repr(outcome) for outcome in outcomes[6:]] == [repr(ConfigurationError(refusal))] * 6
 
 

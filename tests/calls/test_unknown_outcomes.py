@@ -171,10 +171,10 @@ def test_a_failed_read_is_noted(call: SideEffect) -> None:
         notes = getattr(error.__cause__, "__notes__", [])
         assert [note.partition(":")[0] for note in notes] == [
             {
-                "image_installs.queue": "nor could the installs be listed",
-                "image_updates.retry": "nor could the job's status be read",
-                "image_diffs.retry": "nor could the job's status be read",
-            }.get(call.name, "nor could the image's lock be read")
+                "image_installs.queue": "listing the installs failed too",
+                "image_updates.retry": "reading the job's status failed too",
+                "image_diffs.retry": "reading the job's status failed too",
+            }.get(call.name, "reading the image's lock failed too")
         ] * (call.name != "images.set_active")
 
     run()
