@@ -1,4 +1,4 @@
-"""Drives one release: does what the decisions say, keeps the token, and tells of what happens."""
+"""Drives one release: carries out its actions, saves its token and emits its events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from clanforge_async.releases.turns import Turn
 
 
 class _JournalError(Exception):
-    """The journal failed, as the cause tells."""
+    """The journal failed; the error is the cause."""
 
 
 _KINDS = (JobKind.IMAGE_UPDATE, JobKind.IMAGE_DIFF, JobKind.IMAGE_VERSION)
@@ -41,10 +41,10 @@ class ReleaseRun:
     """One release in this process.
 
     Args:
-        services: What the releases of a releaser share.
+        services: Services shared by all releases of a releaser.
         rules: The rules of the release.
-        token: The state to begin from.
-        options: How it is driven.
+        token: The state to start or resume from.
+        options: Options of this run.
     """
 
     def __init__(self, services: Services, rules: ReleaseRules, token: ReleaseToken, options: RunOptions) -> None:
@@ -65,7 +65,7 @@ class ReleaseRun:
         self._deadline = self._began + (math.inf if options.timeout is None else options.timeout)
 
     async def run(self) -> ReleaseResult:
-        """Drive the release to its end, and return its result. Only a cancellation is raised."""
+        """Run the release until it ends, and return its result. Raises nothing but a cancellation."""
         with ExitStack() as turns:
             image_turn = self._services.turns.join(("image", self._rules.release.image_id))
             turns.callback(image_turn.leave)
@@ -128,7 +128,7 @@ class ReleaseRun:
             self._machine_turn.leave()
 
     def _enter_step(self, scope: asyncio.Timeout) -> bool:
-        """Return whether a step begins, and set the time by which it has to end."""
+        """Return whether a new step begins, and set its deadline if so."""
         step = current_step(self._state, self._rules)
         if step is self._step and self._is_begun:
             return False
@@ -199,7 +199,7 @@ class ReleaseRun:
             returned = callback(event)
             if inspect.isawaitable(returned):
                 await returned
-        except Exception:  # noqa: BLE001 - a callback can raise anything, and the release goes on
+        except Exception:  # noqa: BLE001 - the release continues, whatever a callback raises
             image = event.token.image_id
             log_event(
                 logging.ERROR, "listener_failed", "on_event failed for image %(image)s", image=image, exc_info=True

@@ -58,5 +58,5 @@ def _state(state: State) -> JobState:
     try:
         return JobState[state.upper()]
     except KeyError:
-        msg = f"{state!r} is none of {', '.join(valid.name.lower() for valid in JobState)}"
+        msg = f"{state!r} is not one of {', '.join(valid.name.lower() for valid in JobState)}"
         raise ValueError(msg) from None

@@ -142,7 +142,7 @@ async def test_a_dry_run_lists_what_would_end_the_release() -> None:
         assert [type(problem) for problem in plan.problems] == [ReleaseError, ImageLockedError]
         unknown = await releaser.check(release(999))
         assert [type(problem) for problem in unknown.problems] == [NotFoundError, NotFoundError]
-        with pytest.raises(TypeError, match="a release is an ImageRelease"):
+        with pytest.raises(TypeError, match="release must be an ImageRelease"):
             await releaser.check("501")  # type: ignore[arg-type]
         await client.aclose()
         closed = await releaser.check(release(502))

@@ -17,7 +17,7 @@ from clanforge_async.simulator import Run
 async def test_a_watcher_has_its_own_history() -> None:
     """A history is for the releaser's own watcher; beside another watcher it is refused."""
     async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
-        with pytest.raises(ConfigurationError, match="history of its own"):
+        with pytest.raises(ConfigurationError, match="has its own history"):
             Releaser(client, watcher=watcher, history=JobHistory())
 
 

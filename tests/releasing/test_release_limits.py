@@ -157,9 +157,13 @@ def token(**changes: Any) -> ReleaseToken:
         ({"approve": "maybe"}, TypeError, "approve must be callable"),
         ({"on_event": 5}, TypeError, "on_event must be callable"),
         ({"unknown": "ignore"}, ConfigurationError, "unknown must be 'raise' or 'repeat'"),
-        ({"timeout": -1.0}, ConfigurationError, "a timeout is a number of seconds"),
-        ({"timeout": "5"}, ConfigurationError, "a timeout is a number of seconds"),
-        ({"step_timeouts": {"update": -1.0}}, ConfigurationError, "a timeout is a number of seconds"),
+        ({"timeout": -1.0}, ConfigurationError, "a timeout must be None or a non-negative number of seconds"),
+        ({"timeout": "5"}, ConfigurationError, "a timeout must be None or a non-negative number of seconds"),
+        (
+            {"step_timeouts": {"update": -1.0}},
+            ConfigurationError,
+            "a timeout must be None or a non-negative number of seconds",
+        ),
         ({"step_timeouts": {"lunch": 1.0}}, ConfigurationError, "unknown step: 'lunch'"),
     ],
 )

@@ -89,7 +89,7 @@ async def test_run_all_never_raises_for_a_release() -> None:
         assert timed_out.outcome == "failed"
         assert isinstance(timed_out.error, TimeoutError)
         assert await releaser.run_all([]) == []
-        with pytest.raises(TypeError, match="a release is an ImageRelease, not int"):
+        with pytest.raises(TypeError, match="release must be an ImageRelease, not int"):
             await releaser.run_all([501])  # type: ignore[list-item]
     async with world.client() as client, Releaser(client) as releaser:
         await client.aclose()

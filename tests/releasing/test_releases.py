@@ -209,7 +209,7 @@ async def test_an_unknown_image_or_machine_ends_the_check() -> None:
         assert isinstance(unknown.value.__cause__, NotFoundError)
     world.simulator.add_image(504, game_id=12)
     async with world.client() as client, Releaser(client) as releaser:
-        with pytest.raises(ReleaseError, match=r"machine 99 is no build machine .* 77 \(build-77\)"):
+        with pytest.raises(ReleaseError, match=r"machine 99 is not a build machine .* 77 \(build-77\)"):
             await releaser.run(ImageRelease(504, 99, "build 2"))
     assert world.calls() == {}
 

@@ -137,7 +137,7 @@ def test_further_failed_machines_are_an_error_at_the_end() -> None:
     assert isinstance(error, RolloutError)
     assert (error.step, error.token, error.job) == (ReleaseStep.ROLLOUT, state.token, VERSION)
     assert error.rollout == counts(failed=3)
-    assert "3 machines have failed, 1 are tolerated" in str(error)
+    assert "3 machines have failed; at most 1 may" in str(error)
 
 
 def test_tolerated_failures_are_no_error() -> None:

@@ -122,7 +122,7 @@ async def test_create_with_a_diff_must_fit_it() -> None:
     running = f"diff {diff.id} is created: only a completed or failed one can be retried"
     assert await pipeline.refused("imagediff/create", **create, diffid=diff.id) == (400, running)
     pipeline.finish(diff)
-    other = (400, f"diff {diff.id} is about another image or machine")
+    other = (400, f"diff {diff.id} is of another image or machine")
     assert await pipeline.refused("imagediff/create", imageid=502, machineid=77, diffid=diff.id) == other
     assert await pipeline.refused("imagediff/create", imageid=501, machineid=78, diffid=diff.id) == other
     assert await pipeline.refused("imagediff/create", **create, diffid=1) == (400, "unknown diff")

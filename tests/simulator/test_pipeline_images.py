@@ -58,8 +58,8 @@ async def test_an_image_of_no_given_game_is_not_found_by_reading(pipeline: Simul
 @pytest.mark.parametrize(
     ("query", "refusal"),
     [
-        ({"gameid": 12}, (400, "gameid and imageid: give both or neither")),
-        ({"imageid": 501}, (400, "gameid and imageid: give both or neither")),
+        ({"gameid": 12}, (400, "gameid and imageid must be sent together")),
+        ({"imageid": 501}, (400, "gameid and imageid must be sent together")),
         ({"gameversion_identifier": 5}, (400, "gameversion_identifier needs gameid and imageid")),
         ({"gameid": "x", "imageid": 501}, (400, "malformed parameter: gameid")),
         ({"gameid": 999, "imageid": 501}, (400, "unknown game")),
@@ -205,7 +205,7 @@ async def test_maps_without_files_may_be_left_out() -> None:
 @pytest.mark.parametrize("url", ["bucket", "ftp://bucket/", "s3://key:a/b@bucket/"])
 def test_a_default_source_is_checked(url: str) -> None:
     """An image's default source is a source URL with encoded parts."""
-    with pytest.raises(ValueError, match="update_url is no source URL"):
+    with pytest.raises(ValueError, match="update_url is not a source URL"):
         Simulator().add_image(501, game_id=12, update_url=url)
 
 
@@ -214,11 +214,11 @@ def test_everything_is_added_once() -> None:
     simulator = Simulator()
     simulator.add_image(501, game_id=12)
     simulator.add_build_machine(77)
-    with pytest.raises(ValueError, match="game 12 exists already"):
+    with pytest.raises(ValueError, match="game 12 already exists"):
         simulator.add_game(12)
-    with pytest.raises(ValueError, match="image 501 exists already"):
+    with pytest.raises(ValueError, match="image 501 already exists"):
         simulator.add_image(501, game_id=12)
-    with pytest.raises(ValueError, match="build machine 77 exists already"):
+    with pytest.raises(ValueError, match="build machine 77 already exists"):
         simulator.add_build_machine(77)
     with pytest.raises(ValueError, match="account 99 is not one of the simulator's"):
         simulator.add_game(13, account=OTHER)

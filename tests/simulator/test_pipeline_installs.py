@@ -188,7 +188,7 @@ async def test_only_a_waiting_install_is_queued() -> None:
     assert await pipeline.refused(path, mirroring="true") == (400, mismatch)
     await pipeline.ok(path, mirroring="false")
     pipeline.clock.advance(100)
-    ended = f"install {job_id} does not wait to be queued"
+    ended = f"install {job_id} is not waiting to be queued"
     assert await pipeline.refused(path, mirroring="false") == (400, ended)
 
 
@@ -214,7 +214,7 @@ async def test_a_replaced_install_never_starts() -> None:
     assert states(pipeline) == ["SQUASHED", "COMPLETED"]
     assert pipeline.simulator.image(501).machines == {"a": newer.id}
     job_id = pipeline.simulator.image(501).installs[0].id
-    message = f"install {job_id} does not wait to be queued"
+    message = f"install {job_id} is not waiting to be queued"
     assert await pipeline.refused(f"imageinstall/{job_id}/queue", mirroring="false") == (400, message)
 
 

@@ -218,5 +218,5 @@ def test_an_update_is_added_once() -> None:
     """An update cannot be added twice."""
     simulator = Simulator()
     simulator.add_image_update(4, states="completed")
-    with pytest.raises(ValueError, match="there is a job image-update/4 already"):
+    with pytest.raises(ValueError, match="job image-update/4 already exists"):
         simulator.add_image_update(4, states="completed")

@@ -54,7 +54,7 @@ def test_an_ambiguous_or_unknown_id_raises() -> None:
     simulator = Simulator()
     simulator.add_image_version(1, duration=10)
     simulator.add_image_diff(1, duration=10)
-    with pytest.raises(LookupError, match="2 jobs are called 1"):
+    with pytest.raises(LookupError, match="2 jobs match 1"):
         simulator.ended_at(1)
     for unknown in (2, 0, JobRef.image_diff(2)):
         with pytest.raises(LookupError, match="0 jobs"):
@@ -135,7 +135,7 @@ def test_a_job_is_added_once() -> None:
     simulator = Simulator()
     simulator.add_image_version(1, duration=1)
     simulator.add_image_diff(1, duration=1)
-    with pytest.raises(ValueError, match="image-version/1 already"):
+    with pytest.raises(ValueError, match="image-version/1 already exists"):
         simulator.add_image_version(1, duration=2)
 
 

@@ -28,5 +28,5 @@ def test_any_attribute_can_be_given() -> None:
 def test_an_unknown_state_raises() -> None:
     """The error lists the states."""
     unknown: Any = "complete"
-    with pytest.raises(ValueError, match=r"'complete' is none of created, .*, squashed$"):
+    with pytest.raises(ValueError, match=r"'complete' is not one of created, .*, squashed$"):
         image_version_job(9012, unknown)
