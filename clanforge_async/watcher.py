@@ -71,7 +71,7 @@ class JobWatcher:
     ) -> None:
         for name, seconds in (("outage_tolerance", outage_tolerance), ("stale_after", stale_after)):
             if not is_number(seconds) or seconds < 0:
-                msg = f"{name} must be a non-negative number of seconds"
+                msg = f"{name} must be a number of seconds, not negative"
                 raise ConfigurationError(msg)
         if history is not None and not isinstance(history, JobHistory):
             msg = f"history must be a JobHistory, not {type(history).__name__}"

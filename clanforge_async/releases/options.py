@@ -89,5 +89,5 @@ def check_timeout(seconds: float | None) -> None:
         ConfigurationError: The timeout is neither None nor a non-negative number of seconds.
     """
     if seconds is not None and (not is_number(seconds) or seconds < 0):
-        msg = "a timeout must be None or a non-negative number of seconds"
+        msg = "a timeout must be None or a number of seconds, not negative"
         raise ConfigurationError(msg)

@@ -81,11 +81,11 @@ class Releaser:
     ) -> None:
         for name, seconds in (("lock_wait", lock_wait), ("settle", settle)):
             if not is_number(seconds) or seconds < 0:
-                msg = f"{name} must be a non-negative number of seconds"
+                msg = f"{name} must be a number of seconds, not negative"
                 raise ConfigurationError(msg)
         for name, count in (("job_retries", job_retries), ("tolerate_failed", tolerate_failed)):
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-                msg = f"{name} must be a non-negative int"
+                msg = f"{name} must be an int, not negative"
                 raise ConfigurationError(msg)
         if watcher is not None and history is not None:
             msg = "a watcher has its own history: pass a watcher or a history, not both"

@@ -316,7 +316,7 @@ def test_credentials_are_hidden(auth: httpx.Auth) -> None:
     assert repr(auth) == f"{type(auth).__name__}(...)"
     assert_hidden(f"{auth} {auth!r} {[auth]}")
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="holds a secret") as raised:
+        with pytest.raises(TypeError, match="contains a secret") as raised:
             attempt(auth)
         assert_hidden(all_output_of(raised.value))
 

@@ -98,7 +98,7 @@ def test_plain_http_is_rejected_for_other_hosts(host: str) -> None:
 @pytest.mark.parametrize("host", AMBIGUOUS)
 def test_an_ambiguous_host_is_rejected(host: str, scheme: str) -> None:
     """A host that some programs parse as loopback and others do not is an error."""
-    with pytest.raises(ConfigurationError, match="base_url is not an address"):
+    with pytest.raises(ConfigurationError, match="base_url is not a URL"):
         client(f"{scheme}://{host}")
 
 

@@ -199,7 +199,7 @@ INVALID: list[tuple[type[Exception], str, Callable[[], object]]] = [
     (ValueError, "folder must not be", lambda: S3Source("b", " ", "K", "S")),
     (ValueError, "access_key must not be empty", lambda: S3Source("b", "f", "", "S")),
     (ValueError, "secret_key must not be empty", lambda: S3Source("b", "f", "K", "")),
-    (ValueError, "secret_key must not hold a lone surrogate", lambda: S3Source("b", "f", "K", "hush\ud800")),
+    (ValueError, "secret_key must not contain a lone surrogate", lambda: S3Source("b", "f", "K", "hush\ud800")),
     (ValueError, "handlers must be positive", lambda: S3Source("b", "f", "K", "S", handlers=0)),
     (ValueError, "request_timeout", lambda: S3Source("b", "f", "K", "S", request_timeout=0)),
     (ValueError, "request_timeout", lambda: S3Source("b", "f", "K", "S", request_timeout=float("nan"))),

@@ -25,7 +25,7 @@ def release(**options: Any) -> ImageRelease:
         ({"image_id": 0}, ValueError, "image_id must be positive"),
         ({"machine_id": True}, TypeError, "machine_id must be an int"),
         ({"description": " "}, ValueError, "description must not be blank"),
-        ({"description": "a\nb"}, ValueError, "description must not hold control characters"),
+        ({"description": "a\nb"}, ValueError, "description must not contain control characters"),
         ({"game_build": ""}, ValueError, "game_build must not be blank"),
         ({"source": "\t"}, ValueError, "source must not be blank"),
         ({"source": 7}, TypeError, "source must be a source, its URL or None, not int"),

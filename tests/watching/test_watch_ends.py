@@ -180,7 +180,7 @@ async def test_an_invalid_target_raises(target: Any) -> None:
 @virtual_time
 async def test_an_invalid_tolerance_raises(name: str, seconds: Any) -> None:
     """A tolerance must be a number of seconds, and not negative."""
-    with pytest.raises(ConfigurationError, match=f"^{name} must be a non-negative number of seconds"):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds, not negative"):
         JobWatcher(ScriptedServer().client(), **{name: seconds})
 
 
