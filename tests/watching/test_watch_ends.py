@@ -163,13 +163,13 @@ async def test_an_invalid_target_raises(target: Any) -> None:
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher = JobWatcher(server.client())
-    with pytest.raises(TypeError, match=f"a target is a JobRef or a Job, not {type(target).__name__}"):
+    with pytest.raises(TypeError, match=f"a target must be a JobRef or a Job, not {type(target).__name__}"):
         await watcher.wait(target)
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await anext(watcher.updates(target))
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await watcher.wait_all([REF, target])
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await anext(watcher.as_completed([REF, target]))
     await asyncio.sleep(1000)
     assert not server.requests
