@@ -82,7 +82,7 @@ def client(base_url: str, account_service_id: int | None = None) -> ClanforgeCli
 
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_plain_http_is_allowed_for_loopback(host: str) -> None:
-    """Hosts that are loopback without a resolver may use plain http."""
+    """Hosts that are loopback without name resolution may use plain http."""
     client(f"http://{host}")
 
 

@@ -1,4 +1,4 @@
-"""The eight calls with a side effect: sent again only if the server cannot have acted, and else looked up once."""
+"""The eight calls with a side effect: sent again only if the server cannot have processed them; else reads decide."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ each_call = pytest.mark.parametrize("call", SIDE_EFFECTS, ids=str)
 
 @frozen
 class Look:
-    """What the reads after a failure show, and what the call makes of it.
+    """The responses to the reads after a failure, and the result of the call.
 
     Attributes:
         name: A word for it.
@@ -135,8 +135,8 @@ async def doubt(call: SideEffect, client: ClanforgeClient) -> OutcomeUnknownErro
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 @pytest.mark.parametrize("failure", UNKNOWN_OUTCOMES)
-def test_a_look_decides_as_far_as_it_can(look: Look, failure: str) -> None:
-    """After a failure with unknown outcome the documented reads decide, and the call is never sent again."""
+def test_the_documented_reads_decide(look: Look, failure: str) -> None:
+    """After a failure with unknown outcome, the documented reads decide, and the call is never sent again."""
 
     @virtual_time
     async def run() -> None:
@@ -161,7 +161,7 @@ def test_a_look_decides_as_far_as_it_can(look: Look, failure: str) -> None:
 
 @each_call
 def test_a_failed_read_is_noted(call: SideEffect) -> None:
-    """If the read that could decide fails too, the cause says so; the error stays that of the call."""
+    """If the deciding read fails too, a note on the cause says so; the error stays that of the call."""
 
     @virtual_time
     async def run() -> None:
@@ -212,8 +212,8 @@ async def test_without_an_image_nothing_is_read(call: SideEffect) -> None:
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, None])
 @virtual_time
-async def test_an_install_that_had_begun_tells_nothing(state: JobState | None) -> None:
-    """An install that was past Pending when asked, or in an unknown state, proves nothing as long as it is listed."""
+async def test_an_install_that_had_begun_proves_nothing(state: JobState | None) -> None:
+    """If an install was already past Pending, or in an unknown state, it proves nothing while it is listed."""
     server = scripted(QUEUE, httpx.ReadTimeout("late"), {INSTALLS: {"installs": [install_wire(31, JobState.RUNNING)]}})
     async with server.client() as client:
         with pytest.raises(OutcomeUnknownError):
@@ -225,7 +225,7 @@ async def test_an_install_that_had_begun_tells_nothing(state: JobState | None) -
 )
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 def test_since_the_call_is_by_the_servers_clock(created: int, is_candidate: bool, skew: int) -> None:
-    """A job of the second of the call or later is a candidate, however long the failure took to show."""
+    """A job created in the second of the call or later is a candidate, however late the failure is noticed."""
 
     @virtual_time
     async def run() -> None:
@@ -247,7 +247,7 @@ def test_since_the_call_is_by_the_servers_clock(created: int, is_candidate: bool
 
 @virtual_time
 async def test_without_a_date_no_job_is_a_candidate() -> None:
-    """Without a `Date` nothing is known of the server's clock."""
+    """Without a `Date`, the server's clock is unknown, so no job is a candidate."""
     call = BY_NAME["image_diffs.create"]
     undated = httpx.Response(200, json=wire(6, jobcreated=START + 60))
     server = scripted(call, httpx.ReadTimeout("late"), {OPTIONS: options_wire(diffid=6), (DIFF, 6): undated})
@@ -281,7 +281,7 @@ def test_a_read_that_decides_is_repeated(call: SideEffect) -> None:
 @each_call
 @pytest.mark.parametrize("failure", UNSENT)
 def test_a_call_without_a_connection_is_sent_again(call: SideEffect, failure: str) -> None:
-    """If no connection was made, the call is sent again; if none can be made at all, the outcome is known."""
+    """If no connection was made, the call is sent again. If none can be made at all, the outcome is known."""
 
     @virtual_time
     async def run() -> None:
@@ -305,7 +305,7 @@ def test_a_call_without_a_connection_is_sent_again(call: SideEffect, failure: st
 @each_call
 @virtual_time
 async def test_a_429_is_sent_again(call: SideEffect) -> None:
-    """A 429 was not acted upon: the call is sent again, after ``Retry-After``."""
+    """A call that got a 429 was not processed: it is sent again, after ``Retry-After``."""
     server = ScriptedServer()
     answers = [httpx.Response(429, headers={"Retry-After": "20"})]
     server.on(*call.key, lambda: answers.pop() if answers else answer(call.answer))
@@ -319,7 +319,7 @@ async def test_a_429_is_sent_again(call: SideEffect) -> None:
 @each_call
 @virtual_time
 async def test_a_429_with_a_long_pause_is_raised(call: SideEffect) -> None:
-    """``Retry-After`` beyond 60 s is raised at once, with its value."""
+    """A 429 with ``Retry-After`` beyond 60 s is raised at once, with its value."""
     server = scripted(call, httpx.Response(429, headers={"Retry-After": "61"}), {})
     async with server.client() as client:
         with pytest.raises(RateLimitError) as raised:
@@ -331,7 +331,7 @@ async def test_a_429_with_a_long_pause_is_raised(call: SideEffect) -> None:
 @each_call
 @virtual_time
 async def test_a_503_with_a_long_pause_leaves_the_outcome_unknown(call: SideEffect) -> None:
-    """A 503 may have been acted upon; with ``Retry-After`` beyond 60 s no read can tell, so none is sent."""
+    """A call that got a 503 may have been processed; with ``Retry-After`` beyond 60 s, no read is sent."""
     server = scripted(call, httpx.Response(503, headers={"Retry-After": "61"}), {})
     async with server.client() as client:
         await doubt(call, client)
@@ -341,7 +341,7 @@ async def test_a_503_with_a_long_pause_leaves_the_outcome_unknown(call: SideEffe
 @each_call
 @pytest.mark.parametrize("failure", REJECTED)
 def test_a_refusal_is_raised_at_once(call: SideEffect, failure: str) -> None:
-    """A refusal, also with status 200, means that nothing was done: no second request, no read."""
+    """After a refusal, even with status 200, nothing was processed: no second request and no read are sent."""
 
     @virtual_time
     async def run() -> None:
@@ -365,8 +365,8 @@ def test_a_refusal_is_raised_at_once(call: SideEffect, failure: str) -> None:
 
 @each_call
 @pytest.mark.parametrize("body", [{}, {"success": True}, {"something": "else"}], ids=str)
-def test_an_answer_that_lacks_its_fields(call: SideEffect, body: dict[str, Any]) -> None:
-    """A create was done if a readable answer lacks the id: `InvalidResponseError`. Any other call is in doubt."""
+def test_a_response_that_lacks_its_fields(call: SideEffect, body: dict[str, Any]) -> None:
+    """After a valid response without id, a create was processed: `InvalidResponseError`. Other outcomes are unknown."""
 
     @virtual_time
     async def run() -> None:
@@ -395,8 +395,8 @@ def test_an_answer_that_lacks_its_fields(call: SideEffect, body: dict[str, Any])
     ],
 )
 @virtual_time
-async def test_an_answer_about_another_id_is_in_doubt(call: str, body: dict[str, Any]) -> None:
-    """An answer about another job, diff or image than was asked for proves nothing."""
+async def test_a_response_about_another_id_proves_nothing(call: str, body: dict[str, Any]) -> None:
+    """After a response about another job, diff or image than the requested one, the outcome is unknown."""
     reads = dict.fromkeys([OPTIONS, (UPDATE, 5), (DIFF, 5)], FAILED_READ)
     async with scripted(BY_NAME[call], answer(body), reads).client() as client:
         error = await doubt(BY_NAME[call], client)
