@@ -92,7 +92,7 @@ class JobHistory:
             OSError: The file can't be read or written.
         """
         if not isinstance(label, str) or not isinstance(outcome, JobState):
-            msg = "the label of a run must be a str, and its outcome a JobState"
+            msg = "a run needs a str as its label and a JobState as its outcome"
             raise TypeError(msg)
         if not _is_duration(seconds) or not outcome.is_terminal:
             msg = "a run needs a number of seconds, not negative, and a terminal state"

@@ -26,7 +26,7 @@ _RUNNING, _COMPLETED = (4, b"Running"), (5, b"Completed")
 
 
 class ImageVersions:
-    """Jobs, by how often each was polled."""
+    """Jobs, with the number of polls of each."""
 
     def __init__(self) -> None:
         self._polls: dict[int, int] = {}

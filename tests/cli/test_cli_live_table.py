@@ -81,7 +81,7 @@ def test_a_forecast_is_marked() -> None:
 
 
 def test_a_job_that_outlasts_its_forecast_is_not_overdue() -> None:
-    """A forecast that has passed is due, however long ago, and neither highlighted nor counted."""
+    """A forecast that has passed is shown as due, however long ago, and neither highlighted nor counted."""
     *rows, summary = shown([forecast_view(n, ago(seconds)) for n, seconds in ((1, 0.5), (2, 5), (3, 900))])
     assert all(row.plain.endswith("due now  12s ago") for row in rows)
     assert all("yellow" not in str(row.spans) for row in rows)
@@ -110,7 +110,7 @@ def test_a_stale_job_is_highlighted() -> None:
 
 
 def test_a_result_replaces_the_estimate() -> None:
-    """The row of a completed job ends with the watch's effort; any other ends with its reason instead of the bar."""
+    """The row of a completed job ends with the watch's effort; any other has its reason instead of the bar."""
     completed = finished_view(ended_result(JobRef.image_version(1), JobState.COMPLETED))
     failed = finished_view(ended_result(JobRef.image_version(2), JobState.FAILED, error="disk\x1b[2J full"))
     squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))

@@ -36,7 +36,7 @@ RELEASE = (
 
 
 class StoppedClock:
-    """A clock that stands still until it is started; then it runs a hundred times as fast as real time."""
+    """A clock that is stopped until `start`; then it runs a hundred times as fast as real time."""
 
     def __init__(self) -> None:
         self._now = float(int(time.time()))

@@ -38,7 +38,7 @@ class Stage(enum.Enum):
 
 
 def parse_state(stage: Stage, status_code: int, body: bytes) -> JobState | None:
-    """Return the job state that a 2xx answer stands for; None if it is malformed."""
+    """Return the job state that a 2xx response stands for; None if it is malformed."""
     if status_code == _ACCEPTED:
         return JobState.RUNNING
     if status_code == _NO_CONTENT or stage is Stage.RESULT or (stage is Stage.LOCATION and not body):
@@ -63,7 +63,7 @@ def _parse_object(body: bytes) -> Mapping[str, Any] | None:
 
 
 class Operation:
-    """A long-running operation: builds its next request, and reads the answer.
+    """A long-running operation: builds its next request, and parses the response.
 
     Args:
         scenario: The operation's requests.
@@ -91,7 +91,7 @@ class Operation:
         return httpx.Request(method, self._url, headers=self.scenario.headers, cookies=self._cookies)
 
     def read(self, response: httpx.Response) -> JobState | None:
-        """Return the operation's state after an answer; None if that is an error or malformed."""
+        """Return the operation's state after a response; None if that is an error or malformed."""
         self._cookies.extract_cookies(response)
         if not response.is_success:
             return None  # the next request is the same, so a start that failed is tried again
@@ -103,7 +103,7 @@ class Operation:
         return None if state is JobState.RUNNING and self._url is None else state
 
     def _follow(self, headers: httpx.Headers) -> None:
-        """Go on to the address that an answer names, if any."""
+        """Continue at the address that a response names, if any."""
         status_page, location = headers.get("Operation-Location", headers.get("Azure-AsyncOperation")), None
         if "Location" in headers:
             location = self._location = self._resource.join(headers["Location"])
@@ -126,7 +126,7 @@ class Operation:
 
 
 class OperationTransport(httpx.AsyncBaseTransport):
-    """Answers each status poll of an image version with one request of a long-running operation.
+    """Responds to each status poll of an image version with one request of a long-running operation.
 
     Errors and malformed answers of the server, and failures of the network, reach the client as they are.
 

@@ -28,7 +28,7 @@ async def test_ended_at_is_exact() -> None:
 
 
 async def test_ended_at_is_about_the_latest_run() -> None:
-    """After a retry `ended_at` returns the end of the new run, and `retries_of` counts the retry."""
+    """After a retry, `ended_at` returns the end of the new run, and `retries_of` counts the retry."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     ref = simulator.add_image_diff(1, duration=10)
@@ -50,7 +50,7 @@ async def test_created_at_is_about_the_latest_run() -> None:
 
 
 def test_an_ambiguous_or_unknown_id_raises() -> None:
-    """An id alone is enough only if one job has it."""
+    """An id alone identifies a job only if no other job has it."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=10)
     simulator.add_image_diff(1, duration=10)
@@ -166,7 +166,7 @@ def test_speed_is_a_positive_number(speed: float) -> None:
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """An account's repr shows its id and no credentials."""
+    """An account's repr shows its id but no credentials."""
     assert repr(DEMO_ACCOUNT) == "Account(account_service_id=1234)"
 
 

@@ -35,7 +35,7 @@ async def states_at(simulator: Simulator, clock: FakeClock, *times: float) -> li
     ],
 )
 async def test_a_job_passes_through_its_states(states: str, times: tuple[float, ...], seen: list[JobState]) -> None:
-    """Each state lasts for its seconds, 1 by default, and the last one for ever."""
+    """Each state lasts for its seconds, 1 by default, and the last one never ends."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, states=states)
@@ -79,7 +79,7 @@ async def test_fields_of_a_job_follow_from_its_states() -> None:
 
 @pytest.mark.parametrize("state", ["created", "queued", "running"])
 async def test_a_job_that_never_ends_is_overdue(state: str) -> None:
-    """A job that stays in a state for ever has an ETA one hour after the beginning of that state."""
+    """A job that never leaves a state has an ETA one hour after the start of that state."""
     early, late = await job_after(state, 1800), await job_after(state, 1e6)
     assert early.eta == late.eta
     assert late.eta is not None
@@ -103,7 +103,7 @@ async def states_after_retries(**fields: Any) -> list[tuple[JobState | None, Job
 
 
 async def test_retries_have_states_of_their_own() -> None:
-    """`retries` gives the next runs in order. Further runs have the states of the first but complete."""
+    """`retries` defines the next runs in order. Further runs have the states of the first, but complete."""
     seen = await states_after_retries(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
     assert seen == [(CREATED, FAILED), (CREATED, COMPLETED), (CREATED, COMPLETED)]
 

@@ -1,4 +1,4 @@
-"""One random world of releases: rivals, faults, deaths, cancellations, and every policy of the server."""
+"""One random world of releases: other clients, faults, crashes, cancellations, and every policy of the server."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class RandomReleases:
         ]
 
     async def play(self) -> None:
-        """Let all releases come to an end, whatever happens."""
+        """Let all releases end, whatever happens."""
         rivals = [asyncio.ensure_future(self._rival(image_id)) for image_id in (501, 502) if self.has_rivals]
         processes = [self._live(release) for release in self.releases()]
         await asyncio.gather(*processes)
@@ -107,7 +107,7 @@ class RandomReleases:
         self._check_ledger()
 
     async def _rival(self, image_id: int) -> None:
-        """Lock the image now and then, and free it again, or release another build from another machine."""
+        """Sometimes lock the image and free it again, or release another build from another machine."""
         async with self.world.client() as client, JobWatcher(client) as watcher:
             while True:
                 await asyncio.sleep(self.rng.uniform(5.0, 200.0))

@@ -53,7 +53,7 @@ class RetryCall:
         self.run = self.before + self.had_ended if self.others else self.tracked.last_run
 
     def is_done(self, network: Network) -> bool:
-        """Whether both the caller and the server are done with the call."""
+        """Whether both the caller and the server have finished the call."""
         is_over = self.task is not None and self.task.done()
         return is_over and all(logged.served or not logged.arrived for logged in self._requests(network))
 

@@ -1,4 +1,4 @@
-"""Assertions on how watches end, cancelled ones included."""
+"""Assertions on the ends of watches, including cancelled ones."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _assert_error(watch: Watch, end: WatchEnd, watcher: JobWatcher, conditions: 
 
 
 def _assert_no_missed_end(watch: Watch, end: WatchEnd, conditions: Conditions) -> None:
-    """Assert that no watch timed out whose job had ended by its last poll, unless there were faults."""
+    """Assert that no watch whose job had ended by its last poll timed out, unless there were faults."""
     since, deadline = conditions.no_faults_since, end.at
     if not isinstance(end.error, WatchTimeoutError) or since is None or watch.began < since + _AFTER_EFFECTS:
         return

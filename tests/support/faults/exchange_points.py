@@ -1,4 +1,4 @@
-"""Points at which the exchange of a call with a side effect fails, and the transports over which it does."""
+"""Points at which a call with a side effect fails, and the transports with which it does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Account(Protocol):
     """The state on the server."""
 
     def act(self) -> None:
-        """Do what the call asks for."""
+        """Process the call."""
 
 
 Failure = Callable[[Connection, Account], Awaitable[bool]]
@@ -29,7 +29,7 @@ Failure = Callable[[Connection, Account], Awaitable[bool]]
 
 @frozen
 class Point:
-    """A point at which the exchange fails.
+    """A point at which a call fails.
 
     Attributes:
         name: As in the documentation.
@@ -143,7 +143,7 @@ def pyreqwest() -> httpx.AsyncBaseTransport:
 
 
 class Wrapper(httpx.AsyncBaseTransport):
-    """Somebody's wrapper of httpx's transport, as for caching or metrics."""
+    """A third party's wrapper of httpx's transport, for example for caching or metrics."""
 
     def __init__(self) -> None:
         self._wrapped = httpx.AsyncHTTPTransport()
