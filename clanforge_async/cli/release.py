@@ -69,7 +69,7 @@ async def resume(
 async def check(
     connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: OutputOptions
 ) -> int:
-    """Print what releases would do, and what would end them."""
+    """Print the calls that releases would send, and the problems that would end them."""
     inputs, status = new_inputs(build), COMPLETED
     async with (
         connection.client() as client,
@@ -87,7 +87,7 @@ async def check(
 async def abort(
     connection: ConnectionOptions, targets: Sequence[str], options: AbortOptions, output: OutputOptions
 ) -> int:
-    """Free the images of what releases created."""
+    """Remove the locks that releases hold on their images."""
     status = COMPLETED
     async with connection.client() as client, options.releaser(client) as releaser:
         report_outages(client)
@@ -139,10 +139,10 @@ class _Group:
 
     Args:
         inputs: The releases.
-        output: Shows them.
-        choice: What is to become of a diff.
-        may_repeat: Whether a call in doubt had no effect.
-        timeout: Seconds for each.
+        output: The output that shows them.
+        choice: The decision about a diff.
+        may_repeat: Whether the user has confirmed that the call with unknown outcome had no effect.
+        timeout: Seconds for each release.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class _Group:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, releaser: Releaser) -> list[ReleaseResult]:
-        """Run the releases, show each result when it is there and the time that passes, and return them in order."""
+        """Run the releases, show each result as soon as it is known, and return the results in order."""
         tasks = [asyncio.create_task(self._run_one(releaser, each)) for each in self._inputs]
         try:
             waiting: set[asyncio.Future[Any]] = {*tasks}
@@ -177,7 +177,7 @@ class _Group:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def print_resume_command(self, reason: str) -> None:
-        """Print the command that goes on with the releases that have not come to an end, if there are any."""
+        """Print the command that resumes the releases that have not ended, if any."""
         tokens = [token for token in self._tokens.values() if is_resumable(token)]
         if tokens:
             print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
@@ -206,7 +206,7 @@ class _Group:
 
     @contextmanager
     def _breaking(self) -> Generator[None]:
-        """End the command at an error of stdout: the code that calls back would only log it."""
+        """End the command if stdout fails: the code that calls the callback would only log the error."""
         try:
             yield
         except OSError as error:

@@ -28,15 +28,15 @@ _EPILOG = (
 
 
 class _ReleaseGroup(TyperGroup):
-    """The group of commands, whose ``--image`` takes several ids: ``--image 501 502``."""
+    """A group of commands whose ``--image`` accepts several ids: ``--image 501 502``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, with ``--image`` before each id that follows another."""
+        """Parse the arguments after inserting ``--image`` before each further id."""
         return super().parse_args(ctx, list(_repeat_image_option(args)))
 
 
 def _repeat_image_option(args: Sequence[str]) -> Iterator[str]:
-    """Yield ``--image 501 --image 502`` for ``--image 501 502``, since an option of click takes one value."""
+    """Yield ``--image 501 --image 502`` for ``--image 501 502``, since a click option accepts one value."""
     is_value, follows_id = False, False
     for arg in args:
         if follows_id and _IDS.fullmatch(arg):
