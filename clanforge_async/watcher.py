@@ -52,8 +52,7 @@ class JobWatcher:
         timeout: Seconds until a watch gives up; None: no limit.
         outage_tolerance: Seconds for which all polls may fail before a watch gives up with the last error.
         stale_after: Seconds without a status newer than a reference's ``newer_than`` before a watch gives up.
-        history: Durations of earlier runs, for forecasts if the server gives no estimate. Each run that ends while it
-            is watched is added.
+        history: Earlier durations, for forecasts without a server estimate. Each run that ends while watched is added.
 
     Raises:
         ConfigurationError: An argument is invalid.

@@ -76,8 +76,8 @@ def next_action(state: AbortState, *, exclusive: bool, reinstall: bool) -> Actio
     token = state.token
     if state.is_pausing:
         return Pause(SHORTEST_PAUSE)
-    if not token.rejected and (look := _next_job(state)) is not None:
-        return look
+    if not token.rejected and (read := _next_job(state)) is not None:
+        return read
     if state.options is None:
         return ReadOptions()
     lock, own = state.options.lock, _own_diff(token)

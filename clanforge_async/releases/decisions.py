@@ -34,7 +34,7 @@ from clanforge_async.releases.state import (
     make_lock_error,
 )
 from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async.releases.unknown_outcome import RETRIES, next_look
+from clanforge_async.releases.unknown_outcome import RETRIES, next_read
 
 _REINSTALLING = (Decision.DECLINED, Decision.ABORTED)
 
@@ -64,8 +64,8 @@ def next_action(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     intent = state.token.intent
     if intent is None:
         return _NEXT[current_step(state, rules)](state, rules)
-    look = None if state.is_resending else next_look(state, intent)
-    return make_call(state, rules, intent.call) if look is None else look
+    read = None if state.is_resending else next_read(state, intent)
+    return make_call(state, rules, intent.call) if read is None else read
 
 
 def _next_check(state: ReleaseState, _rules: ReleaseRules) -> Action | End:

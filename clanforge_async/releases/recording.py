@@ -63,11 +63,11 @@ def _record_read(state: ReleaseState, action: Action, observed: Observation, rul
     if isinstance(action, ReadRollout):
         return _record_rollout(state, observed, rules)
     if state.token.intent is not None:
-        return _record_look(state, state.token.intent, observed.result, rules)
+        return _record_deciding_read(state, state.token.intent, observed.result, rules)
     return _record_options(state, observed, rules)
 
 
-def _record_look(state: ReleaseState, intent: Intent, result: Any, rules: ReleaseRules) -> ReleaseState:
+def _record_deciding_read(state: ReleaseState, intent: Intent, result: Any, rules: ReleaseRules) -> ReleaseState:
     if isinstance(result, ConfigurationError):
         return fail(state, rules, result)
     if isinstance(result, Exception):

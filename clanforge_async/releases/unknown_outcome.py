@@ -53,7 +53,7 @@ def was_refused(error: Exception) -> bool:
     return not may_have_been_processed(error)
 
 
-def next_look(state: ReleaseState, intent: Intent) -> Action | None:
+def next_read(state: ReleaseState, intent: Intent) -> Action | None:
     """Return the next read that is needed to resolve an unknown outcome; None if none is."""
     if intent.call in RETRIES:
         ref = state.token.ref(RETRIES[intent.call])
@@ -67,7 +67,7 @@ def next_look(state: ReleaseState, intent: Intent) -> Action | None:
 
 def resolve(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> ReleaseState:
     """Return the state after a read: after the last one, the call has happened, is sent again, or stays unknown."""
-    if next_look(state, intent) is not None:
+    if next_read(state, intent) is not None:
         return state
     if intent.call is Call.REJECT and state.options is not None and not _holds_image(state, state.options):
         return evolve(settled(state), token=evolve(state.token, rejected=True, intent=None))

@@ -20,8 +20,8 @@ class Cost(NamedTuple):
 def lower_bound(duration: float, failing: float, poll_worth: float, max_pause: float) -> Cost:
     """Return the lowest cost of a run with this duration, if a share of the runs fails at any time.
 
-    The last poll meets the end. Each pause is shorter by `poll_worth` than the one before, because a run that has
-    failed takes no more polls, but none is longer than `max_pause`. The number of pauses is the best one.
+    The last poll is at the end. Each pause is shorter by `poll_worth` than the previous one, because a run that has
+    failed needs no further polls, but none is longer than `max_pause`. The number of pauses is the optimal one.
     """
     costs = list[Cost]()
     for number in range(max(math.ceil(duration / max_pause), 1), math.ceil(duration / poll_worth) + 2):

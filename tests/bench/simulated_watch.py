@@ -1,7 +1,8 @@
 """Watches without a client: the decisions of a watch, and a planned job's responses to its polls.
 
-The moments are those of `JobWatcher` with a `PlannedServer`, in a tenth of the time. Since a strategy learns of a
-failure only when it ends the watch, the polls of a job that completes tell the cost of every failure as well.
+The times of the polls are those of `JobWatcher` with a `PlannedServer`, but the simulation takes a tenth of the time.
+Since a failure ends the watch, it cannot change earlier polls: the polls of a job that completes also give the cost of
+every possible failure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Populations of jobs for the benchmarks, each drawn from a seed.
 
-`MAIN` is the typical population. Each of the others changes one property, which its name tells. A population is a Latin
+`MAIN` is the typical population. Each of the others changes one property, named in its name. A population is a Latin
 hypercube sample: for n jobs, each property has one value from each of n slices of equal probability, in random order. A
 few hundred jobs then have the same mean duration, and the same share of very long ones, as thousands of random jobs.
 """

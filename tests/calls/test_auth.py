@@ -432,7 +432,7 @@ async def test_an_exception_of_custom_auth_is_unchanged() -> None:
 
 
 async def test_an_error_hides_the_query() -> None:
-    """The URL of an error has no query, since that can hold a signature."""
+    """The URL of an error has no query, since that can contain a signature."""
 
     class QueryAuth(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:

@@ -67,7 +67,7 @@ def assert_no_lost_connection(transport: httpx.AsyncBaseTransport | None) -> Non
     pools = transport.connections if isinstance(transport, ConnectionPool) else [transport]
     for pool in pools:
         if isinstance(pool, httpx.AsyncHTTPTransport):
-            # No public attribute tells a lost connection from a busy one; a lost one blocks its slot forever.
+            # No public attribute distinguishes a lost connection from a busy one; a lost one blocks its slot forever.
             lost = [each for each in pool._pool.connections if not (each.is_idle() or each.is_closed())]
             assert lost == []
 

@@ -541,7 +541,7 @@ async def test_the_server_time_is_in_utc_or_unknown(date: str | None, is_known: 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_the_latest_datetime_is_parsed(call: str) -> None:
-    """A server clock at the last second that a datetime can hold causes no error."""
+    """A server clock at the last second that a datetime can represent causes no error."""
     late = {"Date": "Fri, 31 Dec 9999 23:59:59 GMT"}
     body = wire(5, JobState.COMPLETED, jobupdated=253402300799)
     async with client_of(httpx.Response(200, json=body, headers=late)) as client:

@@ -126,5 +126,5 @@ def test_credentials_in_a_url_are_rejected_and_hidden(read: Callable[[str], Any]
     """A URL with a user name or password is an error that does not quote it, whatever its host."""
     with pytest.raises(ConfigurationError, match="must not contain credentials") as raised:
         client(read(f"{scheme}://{CREDENTIALS}@{host}"))
-    raised.value.__traceback__ = None  # the frames of the package hold the address
+    raised.value.__traceback__ = None  # the package's frames contain the URL
     assert_hidden(shown_by(raised.value))

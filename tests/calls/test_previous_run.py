@@ -35,11 +35,11 @@ class DiffServer:
     """Shows the previous run for 20 s after the retry; can drop the response to the retry.
 
     Args:
-        ended_at: When the previous run ended, by the loop's clock.
-        drops: Whether the retry gets no answer.
-        seconds: How long a body takes to arrive.
+        ended_at: Time at which the previous run ended, by the loop's clock.
+        drops: Whether the retry gets no response.
+        seconds: Seconds that a body takes to arrive.
         dated: Whether responses have a `Date`.
-        connecting: Seconds before a request is sent at all.
+        connecting: Seconds before a request is sent.
     """
 
     def __init__(

@@ -293,7 +293,7 @@ async def test_a_response_that_quotes_the_request_is_only_in_the_body(transport:
     assert isinstance(failed.value, APIError | InvalidResponseError)
     assert "Basic " in failed.value.body
     failed.value.body = ""
-    failed.value.__traceback__ = None  # the frames of the package hold the page
+    failed.value.__traceback__ = None  # the package's frames contain the page
     assert_hidden(shown_by(failed.value))
 
 
@@ -320,7 +320,7 @@ def test_an_invalid_environment_is_not_quoted(environment: dict[str, str], monke
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as raised:
         ClanforgeClient.from_env()
-    # Local variables of the functions that received the secrets hold them; tracebacks do not show local variables.
+    # Functions that received the secrets have them in local variables, which tracebacks do not show.
     raised.value.__traceback__ = None
     assert_hidden(shown_by(raised.value))
 

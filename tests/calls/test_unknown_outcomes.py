@@ -44,14 +44,14 @@ each_call = pytest.mark.parametrize("call", SIDE_EFFECTS, ids=str)
 
 
 @frozen
-class Look:
+class DecidingReads:
     """The responses to the reads after a failure, and the result of the call.
 
     Attributes:
-        name: A word for it.
+        name: Name of the case.
         call: The call.
         reads: The responses to the reads, by call and id.
-        result: What the call returns; None: its outcome stays unknown.
+        result: The result of the call; None: its outcome stays unknown.
         candidate: The error's ``candidate``.
         lock: The error's ``lock``.
     """
@@ -67,55 +67,61 @@ class Look:
         return f"{self.call}: {self.name}"
 
 
-def looks_after_create(kind: str, id_field: str, rival_field: str, ref: JobRef) -> list[Look]:
+def cases_after_create(kind: str, id_field: str, rival_field: str, ref: JobRef) -> list[DecidingReads]:
     call = BY_NAME[f"image_{kind}s.create"]
     lock, status = options_wire(**{id_field: 6}), (f"image{kind}/status", 6)
     return [
-        Look("ours or a rival's", call, {OPTIONS: lock, status: wire(6, jobcreated=START)}, candidate=ref),
-        Look("ended already", call, {OPTIONS: lock, status: wire(6, JobState.FAILED, jobcreated=START)}, candidate=ref),
-        Look("an older one", call, {OPTIONS: lock, status: wire(6, jobcreated=START - 2)}),
-        Look("of the other kind", call, {OPTIONS: options_wire(**{rival_field: 6})}),
-        Look("none", call, {OPTIONS: NO_LOCK}),
-        Look("read of the lock fails", call, {OPTIONS: FAILED_READ}),
-        Look("read of the job fails", call, {OPTIONS: lock, status: FAILED_READ}),
-        Look("image in no game", call, {OPTIONS: options_wire(5)}),
+        DecidingReads("ours or a rival's", call, {OPTIONS: lock, status: wire(6, jobcreated=START)}, candidate=ref),
+        DecidingReads(
+            "ended already", call, {OPTIONS: lock, status: wire(6, JobState.FAILED, jobcreated=START)}, candidate=ref
+        ),
+        DecidingReads("an older one", call, {OPTIONS: lock, status: wire(6, jobcreated=START - 2)}),
+        DecidingReads("of the other kind", call, {OPTIONS: options_wire(**{rival_field: 6})}),
+        DecidingReads("none", call, {OPTIONS: NO_LOCK}),
+        DecidingReads("read of the lock fails", call, {OPTIONS: FAILED_READ}),
+        DecidingReads("read of the job fails", call, {OPTIONS: lock, status: FAILED_READ}),
+        DecidingReads("image in no game", call, {OPTIONS: options_wire(5)}),
     ]
 
 
-def looks_after_retry(kind: str) -> list[Look]:
+def cases_after_retry(kind: str) -> list[DecidingReads]:
     call, status = BY_NAME[f"image_{kind}s.retry"], (f"image{kind}/status", 5)
     return [
-        Look("runs", call, {status: wire(5, jobupdated=START - 9)}, result=JobState.RUNNING),
-        Look("ended since", call, {status: wire(5, JobState.FAILED, jobupdated=START + 2)}, result=JobState.FAILED),
-        Look("ended before", call, {status: wire(5, JobState.FAILED, jobupdated=START - 2)}),
-        Look("read fails", call, {status: FAILED_READ}),
+        DecidingReads("runs", call, {status: wire(5, jobupdated=START - 9)}, result=JobState.RUNNING),
+        DecidingReads(
+            "ended since", call, {status: wire(5, JobState.FAILED, jobupdated=START + 2)}, result=JobState.FAILED
+        ),
+        DecidingReads("ended before", call, {status: wire(5, JobState.FAILED, jobupdated=START - 2)}),
+        DecidingReads("read fails", call, {status: FAILED_READ}),
     ]
 
 
 REJECT, VERSION, QUEUE = (BY_NAME[f"image_{name}"] for name in ("diffs.reject", "versions.create", "installs.queue"))
-LOOKS = [
-    *looks_after_create("update", "updateid", "diffid", JobRef.image_update(6)),
-    *looks_after_create("diff", "diffid", "updateid", JobRef.image_diff(6)),
-    *looks_after_retry("update"),
-    *looks_after_retry("diff"),
-    Look("image is free", REJECT, {OPTIONS: NO_LOCK}, result=DiffRejection(diff_id=5)),
-    Look("another locks it", REJECT, {OPTIONS: options_wire(diffid=6)}, result=DiffRejection(diff_id=5)),
-    Look("update locks it", REJECT, {OPTIONS: options_wire(updateid=5)}, result=DiffRejection(diff_id=5)),
-    Look("still locks it", REJECT, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
-    Look("read fails", REJECT, {OPTIONS: FAILED_READ}),
-    Look("diff still locks", VERSION, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
-    Look("another locks", VERSION, {OPTIONS: options_wire(updateid=6)}, lock=JobRef.image_update(6)),
-    Look("image is free", VERSION, {OPTIONS: NO_LOCK}),
-    Look("read fails", VERSION, {OPTIONS: FAILED_READ}),
-    Look("entry is gone", QUEUE, {INSTALLS: {"installs": [install_wire(32)]}}, result=QueuedInstall()),
+CASES = [
+    *cases_after_create("update", "updateid", "diffid", JobRef.image_update(6)),
+    *cases_after_create("diff", "diffid", "updateid", JobRef.image_diff(6)),
+    *cases_after_retry("update"),
+    *cases_after_retry("diff"),
+    DecidingReads("image is free", REJECT, {OPTIONS: NO_LOCK}, result=DiffRejection(diff_id=5)),
+    DecidingReads("another locks it", REJECT, {OPTIONS: options_wire(diffid=6)}, result=DiffRejection(diff_id=5)),
+    DecidingReads("update locks it", REJECT, {OPTIONS: options_wire(updateid=5)}, result=DiffRejection(diff_id=5)),
+    DecidingReads("still locks it", REJECT, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
+    DecidingReads("read fails", REJECT, {OPTIONS: FAILED_READ}),
+    DecidingReads("diff still locks", VERSION, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
+    DecidingReads("another locks", VERSION, {OPTIONS: options_wire(updateid=6)}, lock=JobRef.image_update(6)),
+    DecidingReads("image is free", VERSION, {OPTIONS: NO_LOCK}),
+    DecidingReads("read fails", VERSION, {OPTIONS: FAILED_READ}),
+    DecidingReads("entry is gone", QUEUE, {INSTALLS: {"installs": [install_wire(32)]}}, result=QueuedInstall()),
     *(
-        Look(state.name.lower(), QUEUE, {INSTALLS: {"installs": [install_wire(31, state)]}}, result=QueuedInstall())
+        DecidingReads(
+            state.name.lower(), QUEUE, {INSTALLS: {"installs": [install_wire(31, state)]}}, result=QueuedInstall()
+        )
         for state in (JobState.QUEUED, JobState.RUNNING, JobState.COMPLETED)
     ),
-    Look("still pending", QUEUE, {INSTALLS: {"installs": [install_wire(31)]}}),
-    Look("created", QUEUE, {INSTALLS: {"installs": [install_wire(31, JobState.CREATED)]}}),
-    Look("read fails", QUEUE, {INSTALLS: FAILED_READ}),
-    Look("no read", BY_NAME["images.set_active"], {}),
+    DecidingReads("still pending", QUEUE, {INSTALLS: {"installs": [install_wire(31)]}}),
+    DecidingReads("created", QUEUE, {INSTALLS: {"installs": [install_wire(31, JobState.CREATED)]}}),
+    DecidingReads("read fails", QUEUE, {INSTALLS: FAILED_READ}),
+    DecidingReads("no read", BY_NAME["images.set_active"], {}),
 ]
 
 
@@ -133,28 +139,28 @@ async def doubt(call: SideEffect, client: ClanforgeClient) -> OutcomeUnknownErro
     return raised.value
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("failure", UNKNOWN_OUTCOMES)
-def test_the_documented_reads_decide(look: Look, failure: str) -> None:
+def test_the_documented_reads_decide(case: DecidingReads, failure: str) -> None:
     """After a failure with unknown outcome, the documented reads decide, and the call is never sent again."""
 
     @virtual_time
     async def run() -> None:
         make, error_type = UNKNOWN_OUTCOMES[failure]
-        server = scripted(look.call, make(), look.reads)
+        server = scripted(case.call, make(), case.reads)
         async with server.client(max_response_bytes=MAX_RESPONSE_BYTES) as client:
-            if look.result is None:
-                error = await doubt(look.call, client)
-                assert (error.call, error.candidate, error.lock) == (look.call.name, look.candidate, look.lock)
+            if case.result is None:
+                error = await doubt(case.call, client)
+                assert (error.call, error.candidate, error.lock) == (case.call.name, case.candidate, case.lock)
                 assert type(error.__cause__) is error_type
-                assert isinstance(error, RetryOutcomeUnknownError) is look.call.name.endswith("retry")
+                assert isinstance(error, RetryOutcomeUnknownError) is case.call.name.endswith("retry")
                 twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
                 assert (twin.call, twin.candidate, twin.lock) == (error.call, error.candidate, error.lock)
             else:
-                result = await look.call.send(client)
-                assert (result.state if isinstance(look.result, JobState) else result) == look.result
-        assert len(server.asked.pop(look.call.key)) == 1
-        assert server.asked.keys() == look.reads.keys()
+                result = await case.call.send(client)
+                assert (result.state if isinstance(case.result, JobState) else result) == case.result
+        assert len(server.asked.pop(case.call.key)) == 1
+        assert server.asked.keys() == case.reads.keys()
 
     run()
 
@@ -360,7 +366,7 @@ def test_a_refusal_is_raised_at_once(call: SideEffect, failure: str) -> None:
     run()
 
 
-# Readable answers of the wrong shape
+# Valid JSON with missing fields or another id
 
 
 @each_call

@@ -172,7 +172,7 @@ def test_the_last_frame_counts_polls() -> None:
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_warning_is_wrapped_below_the_summary(width: int) -> None:
-    """What is wrong with the API stands below the summary, wrapped to the terminal's width."""
+    """A problem with the API is shown below the summary, wrapped to the terminal's width."""
     warning = "127.0.0.1:8731 fails for 12s, gives up in 4m48s: ConnectError: Connection refused (GET /cfp/v1/x)"
     lines = render_live_table(sample_views(), start=BEGAN, now=NOW, width=width, height=24, warning=warning)
     summary = next(index for index, line in enumerate(lines) if line.plain.startswith("12 jobs"))

@@ -1,6 +1,6 @@
-"""An httpx transport that answers the client's status polls from long-running operations of another API.
+"""An httpx transport that responds to the client's status polls with long-running operations of another API.
 
-The operations follow the rules of Azure Resource Manager: the answer to the first request names a status page
+The operations follow the rules of Azure Resource Manager: the response to the first request names a status page
 (``Azure-AsyncOperation`` or ``Operation-Location``), a ``Location``, or neither, in which case the resource itself is
 polled. After a status page reports success, the result is read as well.
 """
@@ -71,7 +71,7 @@ class Operation:
 
     Attributes:
         scenario: The same.
-        errors: How many answers were errors or malformed, by their status; with a 2xx they were malformed.
+        errors: Number of responses that were errors or malformed, by status; those with a 2xx were malformed.
     """
 
     def __init__(self, scenario: Scenario, base_url: httpx.URL) -> None:
@@ -128,7 +128,7 @@ class Operation:
 class OperationTransport(httpx.AsyncBaseTransport):
     """Responds to each status poll of an image version with one request of a long-running operation.
 
-    Errors and malformed answers of the server, and failures of the network, reach the client as they are.
+    Errors and malformed responses of the server, and network failures, reach the client unchanged.
 
     Args:
         operations: The operations; the first stands for image version 1, and so on.
@@ -148,7 +148,7 @@ class OperationTransport(httpx.AsyncBaseTransport):
         operation = self._operations[int(number)]
         poll, state = operation.build_request(), None
         if poll is None:
-            response = httpx.Response(_ACCEPTED)  # the answer stays as it was: accepted, and no more
+            response = httpx.Response(_ACCEPTED)  # the response remains the same: accepted, without an address
         else:
             poll.extensions = request.extensions
             response = await self._inner.handle_async_request(poll)

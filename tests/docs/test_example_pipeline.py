@@ -138,7 +138,7 @@ printf '#!/bin/sh\ntest "$*" = "-m pip install --disable-pip-version-check $WANT
 printf '#!/bin/sh\nexec "%s" -m clanforge_async "$@"\n' "$INTERPRETER" > "$3/bin/clanforge"
 chmod +x "$3/bin/python" "$3/bin/clanforge"
 """
-"""What ``python -m venv FOLDER`` does here: its pip expects the package that the input names."""
+"""Replacement for ``python -m venv FOLDER``: its pip expects the package that the input names."""
 
 
 async def run_action(env: dict[str, str], tmp_path: Path, **inputs: str) -> list[int]:

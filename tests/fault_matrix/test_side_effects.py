@@ -1,7 +1,7 @@
 """The eight calls with a side effect, with a failure at every point: the server never processes a call twice.
 
-`image_diffs.retry` meets every point over every kind of transport. The other calls take the same path, so they meet the
-points that tell acting from not acting over every transport, and the rest over the built-in one.
+`image_diffs.retry` is tested at every point over every kind of transport. The other calls take the same path: only the
+points around the server's processing are tested over every transport, the others over the built-in pool.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DECISIVE = {
     "dropped after acting, before the response",
     "429",
 }
-"""Points that every call meets over every transport."""
+"""Points at which every call is tested over every transport."""
 
 
 class Account:

@@ -1,7 +1,7 @@
 """A pytest plugin for mutmut: runs each mutant only against the tests of its module.
 
-By default mutmut runs every test that reaches a mutant, and nearly all tests poll: a survivor would take minutes, and a
-failure far from the mutant is not what its module's tests promise.
+By default, mutmut runs every test that reaches a mutant, and nearly all tests poll: a survivor would take minutes, and
+a failure in a distant test would hide that the module's own tests do not find the mutant.
 """
 
 from __future__ import annotations

@@ -165,8 +165,8 @@ class Node:
 
     Attributes:
         state: Its state.
-        known: The calls that it knows to have had their effect.
-        in_doubt: The calls that may have had their effect.
+        known: The calls that it knows to be processed.
+        in_doubt: The calls that may have been processed.
     """
 
     state: ReleaseState

@@ -46,7 +46,7 @@ def failed(result: object, step: ReleaseStep) -> ReleaseError:
 
 @virtual_time
 async def test_a_release_ends_when_the_machines_run_the_build() -> None:
-    """The result tells of each job, and when it is there, the machines run the build."""
+    """The result has each job, and when the release ends, the machines run the build."""
     world = ReleaseWorld()
     result = await run(world, game_build="2.0")
     assert isinstance(result, ReleaseResult)

@@ -123,13 +123,13 @@ async def run_until_death(
 
     Args:
         world: The world.
-        work: What the process does.
+        work: The work of the process.
         dies_at: As for `DyingTransport`.
         is_answered: As for `DyingTransport`.
         **options: Arguments of the releaser.
 
     Returns:
-        What the work returned, None if it died; the last token in the journal; and the paths of the requests.
+        The result of the work, None if the process died; the last token in the journal; and the paths of the requests.
     """
     transport = DyingTransport(world.simulator.app, dies_at, is_answered=is_answered)
     journal: list[ReleaseToken] = []

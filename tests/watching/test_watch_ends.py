@@ -139,7 +139,7 @@ async def test_a_running_job_is_polled() -> None:
 
 @virtual_time
 async def test_a_reference_is_polled() -> None:
-    """A reference holds no state, so it is polled at least once."""
+    """A reference has no state, so it is polled at least once."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED))
     await JobWatcher(server.client()).wait(ended(JobState.COMPLETED).ref)

@@ -280,7 +280,7 @@ async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
 
 @virtual_time
 async def test_cancelling_wait_all_stops_every_poll() -> None:
-    """A cancelled `wait_all` returns after its requests in flight are cancelled, and polls no more."""
+    """A cancelled `wait_all` returns after its requests in flight are cancelled, and stops polling."""
     server = ScriptedServer()
 
     async def hang() -> Answer:

@@ -23,7 +23,7 @@ class Ledger:
     Attributes:
         acted: How often each call was carried out, by call and by the image or job that it is about.
         created: The jobs that were created, by kind.
-        foreign: Calls that were about somebody else's job.
+        foreign: Calls on another client's job.
     """
 
     acted: Counter[tuple[str, int]] = field(factory=Counter)

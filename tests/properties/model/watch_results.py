@@ -41,12 +41,12 @@ class Conditions:
     Attributes:
         faults: Names of the faults so far.
         server_ahead: Seconds by which the server's clock is ahead of the loop's.
-        no_faults_since: When the last of them was cleared; None: some are active.
+        no_faults_since: Time at which the last fault was cleared; None: some are active.
         seconds_per_request: Minimum seconds between two requests, by the client's rate.
         max_waiting: Maximum number of jobs and calls that may have waited for each other.
         outage_tolerance: The watchers' setting.
         stale_after: The watchers' setting.
-        closed_at: When each closed watcher was closed.
+        closed_at: Time at which each closed watcher was closed.
     """
 
     faults: set[str]

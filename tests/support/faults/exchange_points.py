@@ -33,13 +33,13 @@ class Point:
 
     Attributes:
         name: As in the documentation.
-        handling: What the call does over a transport that the client believes.
+        handling: Handling by the call with a trusted transport.
         failure: How the server handles the first connection or request.
         times: How many connections or requests fail.
         listens: Whether the server accepts connections.
         is_tls: Whether the client speaks TLS to the server, which doesn't.
         acts: Whether the server acts before the failure.
-        elsewhere: What the call does over another transport; None: the same.
+        elsewhere: Handling with any other transport; None: the same.
     """
 
     name: str

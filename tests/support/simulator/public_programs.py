@@ -1,6 +1,6 @@
 """Three programs that release images, like those that users run today.
 
-Each prints what it believes, one line for each image, and trusts what it is told.
+Each prints its conclusion, one line for each image, and trusts every response.
 """
 
 from __future__ import annotations
