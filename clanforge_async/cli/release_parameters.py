@@ -168,7 +168,7 @@ class BuildOptions:
 
 
 @frozen(kw_only=True)
-class DrivingOptions:
+class ExecutionOptions:
     """Options for running releases.
 
     Attributes:
@@ -244,13 +244,13 @@ class Answer:
     approve: Approve = False
     reject: Reject = False
 
-    def choose(self, driving: DrivingOptions, *, is_terminal: bool) -> bool | Literal["hold", "ask"]:
+    def choose(self, execution: ExecutionOptions, *, is_terminal: bool) -> bool | Literal["hold", "ask"]:
         """Return the decision about a diff.
 
         Raises:
             typer.BadParameter: Options contradict each other, or there is no terminal to ask on.
         """
-        given = [name for name, is_given in self._choices(driving).items() if is_given]
+        given = [name for name, is_given in self._choices(execution).items() if is_given]
         if len(given) > 1:
             msg = f"{' and '.join(given)} contradict each other"
             raise typer.BadParameter(msg)
@@ -260,8 +260,8 @@ class Answer:
         answers: Mapping[str, bool | Literal["hold"]] = {"--reject": False, "--hold": "hold"}
         return answers.get(given[0], True) if given else "ask"
 
-    def _choices(self, driving: DrivingOptions) -> dict[str, bool]:
-        return {"--yes": driving.yes or self.approve, "--reject": self.reject, "--hold": driving.hold}
+    def _choices(self, execution: ExecutionOptions) -> dict[str, bool]:
+        return {"--yes": execution.yes or self.approve, "--reject": self.reject, "--hold": execution.hold}
 
 
 def _given(**options: Any) -> dict[str, Any]:
