@@ -98,7 +98,7 @@ class ClanforgeClient:
             **overrides: Arguments of the constructor; they override the environment.
 
         Raises:
-            ConfigurationError: The environment holds no credentials, half a pair, or both kinds; or an argument is
+            ConfigurationError: The environment contains no credentials, half a pair, or both kinds; or an argument is
                 invalid.
         """
         arguments = arguments_from_env(os.environ, overrides)
@@ -146,5 +146,5 @@ class ClanforgeClient:
         return f"<{type(self).__name__} {self._config.url}>"
 
     def __reduce__(self) -> NoReturn:
-        msg = "a client holds connections and credentials and cannot be pickled or copied"
+        msg = "a client has connections and credentials and cannot be pickled or copied"
         raise TypeError(msg)

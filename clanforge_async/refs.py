@@ -105,7 +105,7 @@ class JobRef:
         try:
             since = EPOCH + timedelta(seconds=int(match["since"])) if match["since"] else None
         except OverflowError:
-            msg = f"not a time that a datetime can hold: {text!r}"
+            msg = f"not a time that a datetime can represent: {text!r}"
             raise ValueError(msg) from None
         return cls(JobKind(match["kind"]), int(match["id"]), since)
 

@@ -37,7 +37,7 @@ class JobWatcher:
 
     A watch ends at Completed, Failed or Squashed. Transient failures (the network, timeouts, 408, 425, 429, 5xx,
     unreadable responses) do not end it: it polls again after 1, 2, 4, 8 and then every 15 seconds, or sooner if the
-    interval is shorter, and likewise after a stale status. Every wait and every deadline uses the event loop's clock.
+    interval is shorter. It does the same after a stale status. All waits and deadlines use the event loop's clock.
 
     Watches of one job share its polls. The first polls of many watches are spread at the client's ``max_rate``; if
     more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
@@ -127,8 +127,8 @@ class JobWatcher:
             timeout: Maximum seconds to wait; None: no limit. Default: the watcher's ``timeout``.
             check: Raise if the job failed or was squashed. If False, return it like a completed one.
             on_update: Called with each changed snapshot, the last included; if it returns an awaitable, that is
-                awaited. If it raises, the error is logged and the watch goes on.
-            on_error: Called likewise with the reference and the error of each failed poll that does not end the watch.
+                awaited. If it raises, the error is logged and the watch continues.
+            on_error: Called similarly with the reference and the error of each failed poll that does not end the watch.
 
         Raises:
             TypeError: The target is neither a job nor a reference, or a callback is not callable.
@@ -161,7 +161,7 @@ class JobWatcher:
             timeout: As in `wait`.
 
         Raises:
-            ClanforgeError: As in `wait`, except that a failed or squashed job is no error here.
+            ClanforgeError: As in `wait`, except that a failed or squashed job is not an error here.
         """
         events: asyncio.Queue[Job | WatchResult] = asyncio.Queue()
         options = self._checked_options(timeout, events.put_nowait, None)

@@ -74,7 +74,7 @@ def auth_from_env(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth
     """Return the credentials from environment variables; empty variables count as unset.
 
     Raises:
-        ConfigurationError: The environment holds no credentials, half a pair, or both kinds.
+        ConfigurationError: The environment contains no credentials, half a pair, or both kinds.
     """
     match tuple(environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN)):
         case ("", "", ""):

@@ -13,7 +13,7 @@ from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
 
 _MAX_BACKOFF = 32.0
-"""Longest cooldown in seconds if the server asks for one without ``Retry-After``."""
+"""Longest cooldown in seconds if the server requests one without ``Retry-After``."""
 
 
 _ROUNDING = 1e-9

@@ -45,7 +45,7 @@ T = TypeVar("T")
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": ACCEPTED_ENCODINGS,
-    # The vendor's documentation says that these calls must not be cached; this also tells proxies.
+    # The vendor's documentation says that these calls must not be cached, and a proxy may not know that.
     "Cache-Control": "no-cache",
     # The vendor's documentation requires it, although no request contains a form.
     "Content-Type": "application/x-www-form-urlencoded",

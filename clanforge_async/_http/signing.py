@@ -33,7 +33,7 @@ def sign(auth: httpx.Auth, request: httpx.Request) -> None:
 
 
 class AuthFlow:
-    """One run of an `httpx.Auth` flow, which may send requests of its own, such as one for a token.
+    """One run of an `httpx.Auth` flow, which may send further requests, such as one for a token.
 
     Args:
         auth: The credentials. Their flow may read a response and sign again.

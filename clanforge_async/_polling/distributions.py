@@ -10,7 +10,7 @@ LOGISTIC_SCALE = math.sqrt(3) / math.pi
 """Scale of the logistic distribution whose standard deviation is 1."""
 
 _MAX_EXPONENT = 500.0
-"""Maximum of an exponent, to keep within what a float can hold."""
+"""Maximum of an exponent, so that a float does not overflow."""
 
 _MAX_RATIO = 1e4
 """Largest ratio of an age to a duration; larger ones make no difference."""

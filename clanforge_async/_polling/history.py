@@ -66,7 +66,7 @@ class JobHistory:
 
     Attributes:
         label: Returns the label of a reference. Runs of one label are expected to take about equally long. Default: the
-            job's kind; assign another function to tell apart more.
+            job's kind; assign another function to distinguish more.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:

@@ -49,7 +49,7 @@ _NET_WORTH_NEAR_END = 0.4
 """Share of its price that a poll just before the forecast end costs; the rest it earns by a sharper forecast."""
 
 _MAX_EXPONENT = 500.0
-"""Maximum of an exponent, to keep within what a float can hold."""
+"""Maximum of an exponent, so that a float does not overflow."""
 
 
 class PollState(RetryCallState):

@@ -53,22 +53,22 @@ class Observers:
         self._observers = observers
 
     def started(self, watch: Hashable, ref: JobRef) -> None:
-        """Tell each observer that a watch has started."""
+        """Report to each observer that a watch has started."""
         for observer in self._observers:
             _guard(observer.started, watch, ref)
 
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, at: float, server_time: datetime) -> None:
-        """Tell each observer of a poll's result."""
+        """Report a poll's result to each observer."""
         for observer in self._observers:
             _guard(observer.polled, watches, seen, at, server_time)
 
     def changed(self, watch: Hashable, job: Job) -> None:
-        """Tell each observer of a changed snapshot."""
+        """Report a changed snapshot to each observer."""
         for observer in self._observers:
             _guard(observer.changed, watch, job)
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
-        """Tell each observer that a watch has ended."""
+        """Report to each observer that a watch has ended."""
         for observer in self._observers:
             _guard(observer.ended, watch, result, outcome)
 

@@ -225,7 +225,7 @@ class Examination:
 
     def _failure(self, error: OSError, advice: str) -> Finding:
         host, port = self._address
-        reason = f"no answer within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        reason = f"no response within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
         return Finding(f"{host}:{port}: {reason}", advice, TransportError(reason, request_sent=False))
 
 

@@ -40,7 +40,7 @@ def flatten_refs(groups: Sequence[Sequence[JobRef]] | None) -> list[JobRef]:
     """
     refs = list(dict.fromkeys(ref for group in groups or () for ref in group))
     if groups and not refs:
-        msg = "there is nothing to watch: stdin holds no reference"
+        msg = "there is nothing to watch: stdin contains no reference"
         raise typer.BadParameter(msg)
     return refs
 
@@ -143,7 +143,7 @@ def parse_positive_duration(text: str) -> float:
     """Return the seconds of a duration.
 
     Raises:
-        typer.BadParameter: It is no duration, or not positive.
+        typer.BadParameter: The text is not a duration, or the duration is not positive.
     """
     try:
         return parse_duration(text)
@@ -155,7 +155,7 @@ def parse_duration_or_zero(text: str) -> float:
     """Return the seconds of a duration, which may be 0.
 
     Raises:
-        typer.BadParameter: It is no duration.
+        typer.BadParameter: The text is not a duration.
     """
     text = str(text)  # as in `_parse_int`
     return 0.0 if text.strip() in _ZEROS else parse_positive_duration(text)

@@ -255,7 +255,7 @@ class Answer:
             msg = f"{' and '.join(given)} contradict each other"
             raise typer.BadParameter(msg)
         if not given and not is_terminal:
-            msg = "without a terminal to ask at, --yes or --hold is required"
+            msg = "without a terminal to ask on, --yes or --hold is required"
             raise typer.BadParameter(msg)
         answers: Mapping[str, bool | Literal["hold"]] = {"--reject": False, "--hold": "hold"}
         return answers.get(given[0], True) if given else "ask"

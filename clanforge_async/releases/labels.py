@@ -29,7 +29,7 @@ def label_by_image_and_step(ref: JobRef) -> str:
 
 
 def labelled_by_image_and_step(history: JobHistory) -> JobHistory:
-    """Return a history of the same runs that labels by image and step, unless it has a label function of its own."""
+    """Return a history of the same runs that labels by image and step, unless its own label function was assigned."""
     if history.label is not label_by_kind:
         return history
     labelled = copy(history)  # shares its runs: the mapping in memory, or the file

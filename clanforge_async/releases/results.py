@@ -126,9 +126,9 @@ class ReleasePlan:
 
     Attributes:
         image_id: The image.
-        options: The answer of "Image options"; None if it could not be read.
+        options: The image options; None if they could not be read.
         rollout: The counts of machines before the release; None if they could not be read, or would not be waited for.
-        lock: The diff or update that holds the image, if any.
+        lock: The diff or update that locks the image, if any.
         steps: The calls that would be sent, with the source's secrets masked.
         problems: Errors that would end the release.
     """

@@ -205,7 +205,7 @@ _IS_POSSIBLE: dict[Call, Callable[[ReleaseToken], object]] = {
     Call.REJECT: lambda token: token.decision in _REJECTING and not token.rejected,
     Call.VERSION: lambda token: token.decision in _RELEASING and not token.rejected and not token.version,
 }
-"""Functions that tell, for each call, whether a token can be about to make it."""
+"""For each call, a function that returns whether a release in this state can be about to make it."""
 
 
 def _parse_number(text: str) -> int:

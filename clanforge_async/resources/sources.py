@@ -55,7 +55,7 @@ def _is_visible(_source: object, attribute: Attribute[str], value: object) -> No
 def _check_visible(name: str, value: object) -> str:
     text = _check_text(name, value)
     if not text.strip() or _CONTROL.search(text):
-        msg = f"{name} must not be empty or blank, nor hold a control character"
+        msg = f"{name} must not be empty or blank, nor contain a control character"
         raise ValueError(msg)
     return text
 
@@ -165,7 +165,7 @@ class S3Source:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; a number is not positive.
+        ValueError: A text is empty, blank or has a control character; a number is not positive.
     """
 
     bucket: str = field(validator=_is_visible)
@@ -207,7 +207,7 @@ class SteamSource:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; the platform or the number of bits is unknown.
+        ValueError: A text is empty, blank or has a control character; the platform or the number of bits is unknown.
     """
 
     app_id: int = field(converter=_to_app_id)
@@ -258,7 +258,7 @@ class GoogleSource:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; a number is not positive; the credentials are
+        ValueError: A text is empty, blank or has a control character; a number is not positive; the credentials are
             not a JSON object.
     """
 

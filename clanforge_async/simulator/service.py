@@ -105,7 +105,7 @@ class Simulator(PipelineSetup):
                 ``queued_for``; see `Run`.
             duration: Seconds in Running if it completes, divided by the simulator's speed.
             outcome: The result of the run.
-            queued_for: Seconds before Running, divided likewise.
+            queued_for: Seconds before Running, also divided by the speed.
             failures: Number of earlier failures.
             account: The account that it belongs to; None: the first.
             quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
@@ -141,10 +141,10 @@ class Simulator(PipelineSetup):
                 ``queued_for``; see `Run`.
             duration: Seconds in Running if it completes, divided by the simulator's speed.
             outcome: The result of the run.
-            queued_for: Seconds before Running, divided likewise.
+            queued_for: Seconds before Running, also divided by the speed.
             retries: The runs that retries start, in order, each a `Run` or its states as text. Any further run is
                 like the first and completes.
-            locked_by: The id of a diff that locks its image, so that the server answers a retry with an error envelope
+            locked_by: The id of a diff that locks its image, so that the response to a retry is an error envelope
                 and status 200.
             listing: The files that it lists once completed; None: a few drawn at random.
             failures: Number of earlier failures.

@@ -201,4 +201,4 @@ def test_a_step_that_takes_too_long_fails(
     monkeypatch.setattr("clanforge_async.cli.doctor.asyncio.open_connection", hang)
     finished = clanforge("doctor", "--base-url", tls_server[0])
     assert finished.status == 5
-    assert "no answer within 0 s" in finished.out
+    assert "no response within 0 s" in finished.out

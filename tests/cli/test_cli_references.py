@@ -113,9 +113,9 @@ def test_utf_16_is_refused(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
         (b"image-version/1 \xef\xbb\xbf\n", r"line 1 of stdin: not a job reference: 'image-version/1 \ufeff'"),
         (b"image-version/" + b"9" * 5000, "line 1 of stdin: "),
         (b"image-version/1@" + b"9" * 12, "line 1 of stdin: not a time"),
-        (codecs.BOM_UTF8, "there is nothing to watch: stdin holds no reference"),
-        (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin holds no reference"),
-        (b"\r\r\n\n", "there is nothing to watch: stdin holds no reference"),
+        (codecs.BOM_UTF8, "there is nothing to watch: stdin contains no reference"),
+        (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin contains no reference"),
+        (b"\r\r\n\n", "there is nothing to watch: stdin contains no reference"),
     ],
 )
 def test_any_other_stdin_is_rejected_in_one_line(
@@ -177,7 +177,7 @@ def test_an_empty_stdin_is_an_error(clanforge: Clanforge, monkeypatch: pytest.Mo
     give(monkeypatch, text)
     finished = clanforge("watch", "-", "-")
     assert finished.status == 2
-    assert "there is nothing to watch: stdin holds no reference" in finished.err
+    assert "there is nothing to watch: stdin contains no reference" in finished.err
 
 
 def test_a_closed_stdin_is_empty(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,7 +336,7 @@ def test_an_id_that_is_not_positive_is_reported(value: object) -> None:
 @pytest.mark.parametrize("field", ["jobcreated", "jobupdated", "jobeta", "jobstart"])
 @pytest.mark.parametrize("value", [253402300800, -62135596801, 10**15, "99999999999999999999", 1e300, -1e300])
 def test_a_time_out_of_range_is_reported(field: str, value: object) -> None:
-    """A timestamp that no datetime can hold, such as one in milliseconds, is reported."""
+    """A timestamp that no datetime can represent, such as one in milliseconds, is reported."""
     assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
