@@ -99,7 +99,7 @@ class MachineCounts:
 
     @property
     def total(self) -> int:
-        """Number of machines: pending, failed and completed."""
+        """Number of pending, failed and completed machines together."""
         return self.pending + self.failed + self.completed
 
 
