@@ -95,7 +95,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.COMPLETED])
-async def test_a_failed_token_request_is_no_failed_retry(failure: Exception, state: JobState) -> None:
+async def test_a_failed_token_request_leaves_the_outcome_known(failure: Exception, state: JobState) -> None:
     """If the token endpoint fails, the retry was not sent: the outcome is known, and no status is read."""
     server = LoginServer(*[failure] * 9, state=state)
     async with server.client(max_retries=0) as client:
@@ -299,7 +299,7 @@ async def test_a_flows_further_requests_count_but_do_not_queue() -> None:
     assert sent == [0, 0, 2]
 
 
-async def test_a_refused_cooldown_is_not_taken_for_the_flows() -> None:
+async def test_a_flow_does_not_wait_for_a_long_cooldown() -> None:
     """With a flow too, a call that would wait too long for a cooldown is refused before anything is sent."""
     server = LoginServer(httpx.Response(200, json={"access_token": "t"}))
     async with server.client(max_retries=0) as client:

@@ -86,7 +86,7 @@ def empty(folder: Path) -> Path:
 
 @pytest.mark.parametrize("make", [lambda _: Path("/no/such/ca.pem"), broken, empty, lambda folder: folder])
 @pytest.mark.parametrize("call", ["status", "retry", "wait"])
-async def test_an_unusable_certificate_file_is_named(
+async def test_an_invalid_certificate_file_is_named(
     make: object, call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """If the file in `SSL_CERT_FILE` is missing or contains no certificates, a `ConfigurationError` names both."""

@@ -156,7 +156,7 @@ async def test_a_queued_install_on_a_mirror() -> None:
     assert (queued.mirror_id, queued.machine_job_id, queued.id, queued.squashed) == (7, None, 7, None)
 
 
-async def test_a_queued_install_may_have_an_id_alone() -> None:
+async def test_a_queued_install_may_have_only_an_id() -> None:
     """Only an example documents the fields after the id, so only the id is required."""
     async with client_of(httpx.Response(200, json={"machinejobid": 8})) as client:
         assert await client.image_installs.queue(INSTALL) == QueuedInstall(machine_job_id=8)

@@ -99,7 +99,7 @@ def test_with_a_token_now_is_the_servers_second(skew: int) -> None:
 
 
 @virtual_time
-async def test_the_servers_clock_goes_on() -> None:
+async def test_the_servers_clock_advances_between_responses() -> None:
     """A response to any call shows the server's clock, which then advances with the loop's clock; no read is needed."""
 
     server = ScriptedServer()

@@ -288,7 +288,7 @@ async def test_the_record_is_read_nested_and_flat(body: dict[str, Any]) -> None:
         )
 
 
-async def test_a_record_needs_id_and_flag_alone() -> None:
+async def test_an_image_needs_only_id_and_flag() -> None:
     """Only the id and the flag are required; other missing fields are None."""
     body = {"image": {"imageid": IMAGE, "active": 0, "path": None}}
     async with client_of(httpx.Response(200, json=body)) as client:

@@ -136,7 +136,7 @@ def test_credentials_are_masked(echo: Callable[[str], str], private_key: str, ha
         ("s3%3A%5C%2F%5C%2FK%3AS%40bucket", "s3%3A%5C%2F%5C%2F***%40bucket"),
     ],
 )
-def test_a_mask_replaces_the_secret_alone(text: str, masked: str) -> None:
+def test_a_mask_replaces_only_the_secret(text: str, masked: str) -> None:
     """The text around a secret is kept if it is clear where the secret ends."""
     assert mask_secrets(text) == masked
     assert mask_secrets(masked) == masked

@@ -84,7 +84,7 @@ async def status_of(client: ClanforgeClient, image_version_id: int, callers: lis
 
 
 @pytest.mark.parametrize(("status", "cls"), [(429, RateLimitError), (503, ServerError)])
-async def test_a_refused_call_has_an_error_of_its_own(status: int, cls: type[APIError]) -> None:
+async def test_a_refused_call_has_its_own_error(status: int, cls: type[APIError]) -> None:
     """A call that is not sent during a long pause raises its own error, with the remaining time."""
     lock = envelope("image locked by diffid: 218595")
 

@@ -108,7 +108,7 @@ async def test_every_call_over_a_socket(auth: str) -> None:
         assert {request.status for request in simulator.requests} == {200}
 
 
-async def test_a_token_needs_an_account_for_the_rollout_alone() -> None:
+async def test_a_token_needs_an_account_only_for_the_rollout() -> None:
     """With a token and no account service id, all calls except the rollout work, and send no id."""
     async with serving("bearer") as (with_account, _, recorder):
         url = str(with_account._config.url)
@@ -123,7 +123,7 @@ async def test_a_token_needs_an_account_for_the_rollout_alone() -> None:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_the_requests_of_a_release_by_hand(auth: str) -> None:
+async def test_the_requests_of_a_release_step_by_step(auth: str) -> None:
     """A release consists of ten different requests: each create once, each status until its job has ended."""
     async with serving(auth) as (client, simulator, recorder), JobWatcher(client, interval=0.01) as watcher:
         assert (await client.images.options(IMAGE)).lock is None

@@ -212,7 +212,7 @@ def test_a_journal_gets_its_secrets_from_the_environment(
     assert "no release in" in clanforge("release", "resume", str(file), "--yes").err
 
 
-def test_other_sources_get_their_secrets_likewise(
+def test_other_sources_get_their_secrets_from_the_environment(
     images: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The secrets of Steam and Google Cloud sources come from the environment, in new and in resumed releases."""

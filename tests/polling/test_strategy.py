@@ -394,7 +394,7 @@ def test_a_poll_is_late_rather_than_repeated_after_the_minimum_pause(scale: floa
     assert missed * (1 - missed) * 1.15 == pytest.approx(scale)  # as much delay as is saved by fewer misses
 
 
-def test_pauses_before_a_certain_end_are_about_equal_and_meet_it() -> None:
+def test_pauses_before_a_certain_end_are_about_equal_and_end_at_it() -> None:
     """The last of the polls that would detect a failure detects the end."""
     times = [0.0]
     while times[-1] < 1000:
@@ -502,7 +502,7 @@ def test_until_eta_follows_the_progress() -> None:
 
 
 @virtual_time
-async def test_an_end_is_detected_soon_by_the_progress_alone() -> None:
+async def test_progress_is_enough_to_detect_an_end_soon() -> None:
     """A job with progress but no ETA takes few polls, and its end is detected within seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(600, eta=None))

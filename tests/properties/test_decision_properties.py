@@ -253,7 +253,7 @@ def test_a_watch_survives_json_between_polls(sequence: list[Poll], policy: Watch
     excess=st.floats(0, 0.1),
     stale=st.booleans(),
 )
-def test_no_watch_polls_for_ever_at_one_instant(
+def test_no_watch_polls_endlessly_at_one_instant(
     began: float, interval: float, steps: int, excess: float, stale: bool
 ) -> None:
     """On a clock that moves by sleeping only, a watch without news gives up in time, however its times are rounded."""

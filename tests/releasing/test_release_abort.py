@@ -55,7 +55,7 @@ async def abort(
 
 
 @virtual_time
-async def test_a_running_update_is_waited_for() -> None:
+async def test_an_abort_waits_for_a_running_update() -> None:
     """An update cannot be cancelled: the abort waits until it ends; there is nothing to reject."""
     world = ReleaseWorld()
     token = await stopped(world, 5.0)

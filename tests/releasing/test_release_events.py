@@ -106,7 +106,7 @@ async def test_an_adopted_job_and_a_held_diff_are_events() -> None:
 
 
 @virtual_time
-async def test_a_dry_run_reads_alone() -> None:
+async def test_a_dry_run_only_reads() -> None:
     """A plan has the options, the counts of machines and the calls with masked secrets, and only reads are sent."""
     world = ReleaseWorld()
     source = S3Source("bucket", "builds", "AKIA-secret", "hush-hush")

@@ -48,7 +48,7 @@ async def test_the_timeout_spans_all_steps() -> None:
     ("step", "seconds"), [(ReleaseStep.UPDATE, 3.0), (ReleaseStep.ROLLOUT, 4.0), (ReleaseStep.APPROVE, 5.0)]
 )
 @virtual_time
-async def test_a_step_has_a_timeout_of_its_own(step: ReleaseStep, seconds: float) -> None:
+async def test_a_step_has_its_own_timeout(step: ReleaseStep, seconds: float) -> None:
     """A step that takes longer than its timeout ends the release; earlier steps do not count."""
 
     async def think(_diff: object) -> bool:

@@ -111,7 +111,7 @@ def test_another_text_is_no_token(text: str) -> None:
         ReleaseToken.parse(text)
 
 
-def test_a_token_is_read_from_text_alone() -> None:
+def test_a_token_is_parsed_only_from_text() -> None:
     """Anything but text is a `TypeError`."""
     with pytest.raises(TypeError, match="int"):
         ReleaseToken.parse(501)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ async def test_the_diff_follows_the_update_at_once() -> None:
 
 
 @virtual_time
-async def test_a_version_that_is_not_waited_for_is_the_end() -> None:
+async def test_a_release_can_end_with_the_version() -> None:
     """With ``wait_for="version"``, a release ends with the version, and reads no rollout."""
     world = ReleaseWorld()
     result = await run(world, wait_for="version")
@@ -98,7 +98,7 @@ async def test_a_build_that_is_on_the_machine_needs_no_update() -> None:
 
 
 @virtual_time
-async def test_installs_that_come_late_are_waited_for() -> None:
+async def test_a_release_waits_for_late_installs() -> None:
     """Until the installs begin, the counts of machines look complete, but the release waits."""
     world = ReleaseWorld(Policies(install_lag=100.0))
     result = await run(world)
@@ -115,7 +115,7 @@ async def test_the_wait_for_a_rollout_to_begin_is_limited() -> None:
 
 
 @virtual_time
-async def test_installs_of_other_images_are_not_waited_for() -> None:
+async def test_a_release_ignores_installs_of_other_images() -> None:
     """The list of installs covers all images: an install of another image that never ends delays no release."""
     world = ReleaseWorld()
     world.simulator.script("install", *["created,running"] * 2)
@@ -184,7 +184,7 @@ async def test_a_lock_of_another_client_is_kept() -> None:
 
 
 @virtual_time
-async def test_a_lock_that_goes_is_waited_for() -> None:
+async def test_a_release_waits_until_a_lock_is_gone() -> None:
     """A release waits up to ``lock_wait`` seconds until another client's lock is gone."""
     world = ReleaseWorld()
     async with world.client() as client:
@@ -291,7 +291,7 @@ async def test_a_newer_release_that_overtakes_is_reported() -> None:
 
 
 @virtual_time
-async def test_manual_installs_are_waited_for_until_they_are_queued() -> None:
+async def test_a_release_waits_until_manual_installs_are_queued() -> None:
     """Installs that wait to be queued delay the end of the release until they are queued."""
     world = ReleaseWorld(Policies(omitted_install_at="manual"))
 

@@ -74,14 +74,14 @@ def read(
     return record(evolve(state, pause=0.0), ReadRollout(), observed, rules)
 
 
-def test_counts_alone_end_nothing_before_the_rollout_begins() -> None:
+def test_counts_do_not_end_a_release_before_the_rollout_begins() -> None:
     """Right after the version's end, the counts describe the previous version: the release keeps waiting."""
     state = read((counts(), []))
     assert next_action(state, RULES) == Pause(5.0)
     assert not state.token.rollout_began
 
 
-def test_an_install_of_another_version_is_no_beginning() -> None:
+def test_an_install_of_another_version_begins_no_rollout() -> None:
     """Installs of other images, or without a version, have no effect."""
     state = read((counts(), [install(219), install(None), install(221, path="/images/777")]), after=119.0)
     assert isinstance(next_action(state, RULES), Pause)
@@ -101,7 +101,7 @@ def test_a_rollout_ends_once_it_was_seen_to_begin() -> None:
     assert (state.end.outcome, state.end.error) == ("released", None)
 
 
-def test_pending_machines_without_installs_are_waited_for() -> None:
+def test_a_release_waits_for_pending_machines_without_installs() -> None:
     """A pending machine keeps the release waiting, even without an install and after ``settle``."""
     state = read((counts(pending=1), []), after=1000.0)
     assert isinstance(next_action(state, RULES), Pause)

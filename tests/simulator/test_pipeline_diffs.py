@@ -210,7 +210,7 @@ async def test_a_failed_diff_is_rejected() -> None:
     assert pipeline.simulator.image(501).lock is None
 
 
-async def test_a_diff_added_alone_goes_the_same_way() -> None:
+async def test_a_standalone_diff_follows_the_same_rules() -> None:
     """A diff that was added without an image keeps its listing when retried, and is accepted or rejected once."""
     pipeline = SimulatedPipeline()
     listing = Listing(added={"new.cfg": {}})

@@ -127,7 +127,7 @@ async def test_an_updates_status_can_be_stale() -> None:
     assert (await pipeline.status(update))["jobupdated"] > ended["jobupdated"]
 
 
-async def test_staleness_is_of_retried_jobs_alone() -> None:
+async def test_only_retried_jobs_are_stale() -> None:
     """`Stale` does not affect calls that create jobs, even if an image has the id of a retried job."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.add_image_diff(501, states="failed")

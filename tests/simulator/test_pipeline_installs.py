@@ -230,7 +230,7 @@ async def test_an_image_can_run_on_a_thousand_machines() -> None:
     assert time.process_time() - before < 5
 
 
-async def test_mirrors_have_installs_of_their_own() -> None:
+async def test_mirrors_have_their_own_installs() -> None:
     """An install to a mirror comes first, names it, returns a mirror job when queued, and counts as no machine."""
     pipeline = SimulatedPipeline(MANUAL, image={"machines": 1, "mirrors": 1})
     version = await pipeline.released(install_at="")

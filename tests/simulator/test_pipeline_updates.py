@@ -42,7 +42,7 @@ async def test_the_response_is_the_new_job() -> None:
     assert later.id > body["updateid"]
 
 
-async def test_an_image_can_have_a_source_of_its_own() -> None:
+async def test_an_image_can_have_a_default_source() -> None:
     """Without ``url``, the image's default source is used; without either, the request is refused."""
     pipeline = SimulatedPipeline(image={"update_url": SOURCE})
     create = CREATE | {"url": ""}
@@ -179,7 +179,7 @@ async def test_a_running_update_can_be_retried() -> None:
     assert pipeline.simulator.files_on(77, 501) == BUILD
 
 
-async def test_a_retry_meets_a_lock() -> None:
+async def test_a_retry_of_a_locked_image_is_refused() -> None:
     """An update of a locked image cannot be retried."""
     pipeline = SimulatedPipeline()
     update = pipeline.finish(await pipeline.update())
@@ -201,7 +201,7 @@ async def test_a_status_is_read_by_path_and_by_query() -> None:
     assert await pipeline.refused("imageupdate/1/retry") == (404, "not found")
 
 
-async def test_an_update_can_be_added_alone() -> None:
+async def test_an_update_can_be_added_without_an_image() -> None:
     """An update can be added without an image; it can be read and retried."""
     pipeline = SimulatedPipeline()
     update = pipeline.simulator.add_image_update(

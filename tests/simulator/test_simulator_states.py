@@ -102,7 +102,7 @@ async def states_after_retries(**fields: Any) -> list[tuple[JobState | None, Job
     return [(response.state, after.state) for response, after in zip(seen[::2], seen[1::2], strict=True)]
 
 
-async def test_retries_have_states_of_their_own() -> None:
+async def test_each_retry_has_its_own_states() -> None:
     """`retries` defines the next runs in order. Further runs have the states of the first, but complete."""
     seen = await states_after_retries(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
     assert seen == [(CREATED, FAILED), (CREATED, COMPLETED), (CREATED, COMPLETED)]
