@@ -12,13 +12,13 @@ from typing import Self, TypeVar, overload
 
 from attrs import frozen
 
-from clanforge_async._polling.strategy import Interval, strategy, until_eta
+from clanforge_async._polling.strategy import Interval, until_eta
 from clanforge_async._validation import is_number
-from clanforge_async._watching.decisions import WatchPolicy, WatchState
 from clanforge_async._watching.notifier import Notifier, OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import WatchClosedError, WatchResult
 from clanforge_async._watching.scheduler import PollScheduler
+from clanforge_async._watching.state import WatchPolicy, WatchState, ref_of
 from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
@@ -65,14 +65,8 @@ class JobWatcher:
         outage_tolerance: float = 300.0,
         stale_after: float = 120.0,
     ) -> None:
-        for name, seconds in (("outage_tolerance", outage_tolerance), ("stale_after", stale_after)):
-            if not is_number(seconds) or seconds < 0:
-                msg = f"{name} must be a number of seconds, not negative"
-                raise ConfigurationError(msg)
         self._timeout = _checked_timeout(timeout)
-        self._policy = WatchPolicy(
-            retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after
-        )
+        self._policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
         self._scheduler = PollScheduler(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
         self._closed = False
@@ -290,14 +284,14 @@ class JobWatcher:
     ) -> AsyncGenerator[Watch, None]:
         checked = list(targets)
         for target in checked:
-            _ref(target)  # before the first watch starts
+            ref_of(target)  # before the first watch starts
         for count, target in enumerate(checked, 1):
             yield self._start(target, options, watches)
             if count % SLICE == 0:
                 await asyncio.sleep(0)
 
     def _start(self, target: JobRef | Job, options: _Options, watches: WatchGroup) -> Watch:
-        ref = _ref(target)
+        ref = ref_of(target)
         job = target if isinstance(target, Job) else None
         if self._closed and not watches:
             raise WatchClosedError(ref, job)
@@ -326,15 +320,6 @@ class _Options:
         if self.on_update is None and self.on_error is None:
             return None
         return Notifier(ref, self.on_update, self.on_error)
-
-
-def _ref(target: JobRef | Job) -> JobRef:
-    if isinstance(target, JobRef):
-        return target
-    if isinstance(target, Job):
-        return target.ref
-    msg = f"a target is a JobRef or a Job, not {type(target).__name__}"
-    raise TypeError(msg)
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
+from cattrs import ClassValidationError, Converter
 
 from clanforge_async._polling.estimators import (
     MIN_STDDEV,
-    Baseline,
     Estimate,
     Observation,
     RemainingTime,
@@ -102,28 +101,34 @@ class ForecastState:
     complete_since: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data, fit for JSON."""
-        return asdict(self)
+        """Return the state as plain data, fit for JSON: short, since an engine stores it at every poll."""
+        plain: dict[str, Any] = _CONVERTER.unstructure(self)
+        return plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the state from which `to_dict` made this data."""
-        last = plain["last"]
-        return cls(
-            last=None if last is None else Sample(**last),
-            eta=_read_estimate(plain["eta"]),
-            progress=_read_estimate(plain["progress"]),
-            step=plain["step"],
-            complete_since=plain["complete_since"],
-        )
+    def from_dict(cls, plain: object) -> Self:
+        """Read the result of `to_dict`. Unknown entries are ignored, and missing ones take their defaults.
+
+        If the rest cannot be read, since another release wrote it, the state is an empty one.
+        """
+        try:
+            return _CONVERTER.structure(plain, cls)
+        except (ClassValidationError, ValueError, TypeError, AttributeError):
+            return cls()
 
 
-def _read_estimate(plain: Mapping[str, Any] | None) -> Estimate | None:
-    if plain is None:
-        return None
-    baseline = Baseline(**{name: Observation(**observation) for name, observation in plain["baseline"].items()})
-    nested: dict[str, Any] = {"latest": Observation(**plain["latest"]), "baseline": baseline}
-    return Estimate(**(dict(plain) | nested))
+def _observation_to_plain(observation: Observation) -> tuple[float, ...]:
+    plain = observation.at, observation.value, observation.stddev
+    return plain if observation.stddev else plain[:2]
+
+
+def _read_observation(plain: Any, _type: type[Observation]) -> Observation:
+    return Observation(*map(float, plain))
+
+
+_CONVERTER = Converter(omit_if_default=True)
+_CONVERTER.register_unstructure_hook(Observation, _observation_to_plain)
+_CONVERTER.register_structure_hook(Observation, _read_observation)
 
 
 def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:

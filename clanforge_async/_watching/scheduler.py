@@ -16,8 +16,9 @@ from typing import cast
 from clanforge_async._http.request import ApiResponse
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
-from clanforge_async._watching.polled_job import PolledJob, ReadStatus, WallClock
+from clanforge_async._watching.polled_job import PolledJob, ReadStatus
 from clanforge_async._watching.results import copy_error
+from clanforge_async._watching.server_clock import WallClock
 from clanforge_async._watching.start_queue import StartQueue
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
@@ -170,18 +171,17 @@ class PollScheduler:
             answer = copy_error(error)
         at = clock()
         del self._in_flight[job]
+        latency = at - began
         if isinstance(answer, ApiResponse):
-            server_time = job.server_time(answer, began, at, self._wall_clock)
-            self._publish(job, PollResult(seen=answer.value, at=at, server_time=server_time), at - began)
+            server_time, seen = job.server_time(answer, began, at, self._wall_clock), answer.value
+            backlog = self._backlog(latency)
+            job.publish(PollResult(seen=seen, at=at, server_time=server_time, latency=latency, backlog=backlog))
         elif isinstance(answer, ClanforgeError):
-            self._publish(job, PollResult(seen=answer, at=at), at - began)
+            job.publish(PollResult(seen=answer, at=at, latency=latency, backlog=self._backlog(latency)))
         else:
             job.fail(answer, at)
         if job.is_watched and not self._is_polled(job):
             self._set_timer(job, job.next_due())
-
-    def _publish(self, job: PolledJob, result: PollResult, latency: float) -> None:
-        job.publish(result, latency, self._backlog(latency))
 
     def _backlog(self, latency: float) -> float:
         """Return the seconds that the polls of all other jobs take if they come at once."""

@@ -19,7 +19,7 @@ LAYERS = (
     {"_codec", "_logging", "_polling"},
     {"_http"},
     {"client", "_watching"},
-    {"watcher"},
+    {"watcher", "engine"},
     {"__init__"},
     {"testing", "simulator"},
     {"pytest_plugin"},
