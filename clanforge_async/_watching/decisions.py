@@ -29,7 +29,7 @@ from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.errors import APIError, ClanforgeError
 from clanforge_async.jobs import Job, job_failure
 
-U = TypeVar("U", WatchClosedError, WatchTimeoutError)
+U = TypeVar("U", bound=WatchClosedError | WatchTimeoutError)
 
 _PAUSES_WITHOUT_NEWS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Maximum pause in seconds after the first, second, ... poll in a row without news; then the last of these."""
