@@ -299,10 +299,8 @@ class TemporalWatcher:
             after = None if limit is None else max(limit, 0.0) + GRACE
             followed = follow(histories, with_updates=with_updates, limit=after)
             async with aclosing(number_events(followed, waiting)) as events:
-                async for number, value in events:
-                    if isinstance(value, WatchResult):
-                        submission.ended(value)
-                    yield number, value
+                async for event in events:
+                    yield event
         finally:
             await submission.stop()
 

@@ -34,7 +34,8 @@ class Event:
     value: Job | WatchResult
 
 
-Events = asyncio.Queue[Event | None]
+Events = asyncio.Queue["Event | asyncio.Task[None] | None"]
+"""Events, the readers that have come to their end, and None when the time is up."""
 
 
 async def follow(
@@ -53,17 +54,20 @@ async def follow(
     events: Events = asyncio.Queue()
     readers = [_Reader(history, events) for history in histories]
     tasks = [asyncio.create_task(reader.run(with_updates=with_updates)) for reader in readers]
-    everything = asyncio.gather(*tasks)
-    everything.add_done_callback(lambda _: events.put_nowait(None))
-    timer = None if limit is None else asyncio.get_running_loop().call_later(limit, everything.cancel)
+    for task in tasks:
+        task.add_done_callback(events.put_nowait)
+    timer = None if limit is None else asyncio.get_running_loop().call_later(limit, events.put_nowait, None)
     try:
-        while (event := await events.get()) is not None:
-            yield event
-        if not everything.cancelled():
-            everything.result()
-        for reader in readers:
-            for event in reader.expire(limit or 0.0):
+        left = len(tasks)
+        while left and (event := await events.get()) is not None:
+            if isinstance(event, Event):
                 yield event
+            else:
+                left -= 1
+                event.result()
+        for reader in readers if left else ():
+            for end in reader.expire(limit or 0.0):
+                yield end
     finally:
         if timer is not None:
             timer.cancel()

@@ -78,6 +78,7 @@ class History:
     temporal: Client
     workflow_id: str
     refs: list[str] = field(factory=list[str])
+    _ended: set[int] = field(factory=set[int], init=False)
     _last_seen: dict[int, WatchState] = field(factory=dict[int, WatchState], init=False)
 
     @property
@@ -101,30 +102,38 @@ class History:
         Raises:
             LookupError: There is no such workflow, or it is no watch.
         """
-        numbers, batch, left = dict[int, int](), Batch([], 1, 0.0), set[int]()
+        numbers, batch = dict[int, int](), Batch([], 1, 0.0)
         async for event in self._events(wait=True):
             scheduled = event.activity_task_scheduled_event_attributes
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 batch = await self._read_batch(event)
-                left = set(range(len(batch.refs)))
             elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
                 numbers[event.event_id] = int(scheduled.activity_id)
             elif event.event_type == _COMPLETED or event.event_type in _UNSUCCESSFUL:
                 number = numbers[_scheduled_event(event)]
-                left.discard(number)
+                self._ended.add(number)
                 yield number, await self._read_result(event, batch, number)
             elif event.event_type in _CLOSED:
-                for number in sorted(left):
+                for number in self._unfinished(batch):
+                    self._ended.add(number)
                     state = self._state(batch, number)
                     yield number, _end(state, event, unfinished(_CLOSED[event.event_type], state))
                 return
-            if batch.refs and not left:
+            if batch.refs and not self._unfinished(batch):
                 return
 
+    @property
+    def is_over(self) -> bool:
+        """Whether each watch of a workflow whose references are known has ended."""
+        return len(self._ended) == len(self.refs)
+
     def last_states(self) -> dict[int, WatchState]:
-        """Return the last known states of all watches, by the number of their reference."""
+        """Return the last known states of the watches that have not ended, by the number of their reference."""
         batch = Batch(self.refs, 1, 0.0)
-        return {number: self._state(batch, number) for number in range(len(self.refs))}
+        return {number: self._state(batch, number) for number in self._unfinished(batch)}
+
+    def _unfinished(self, batch: Batch) -> list[int]:
+        return [number for number in range(len(batch.refs)) if number not in self._ended]
 
     async def pending_states(self) -> dict[int, WatchState]:
         """Return the states of the watches that have not ended, by the number of their reference."""

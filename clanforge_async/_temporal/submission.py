@@ -16,7 +16,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from clanforge_async._temporal.history import History
 from clanforge_async._temporal.workflows import BATCH, GRACE, WATCH
-from clanforge_async._watching.results import WatchResult, WatchTimeoutError
 from clanforge_async.errors import ConfigurationError
 
 _LONGEST_STOP = 5.0
@@ -49,7 +48,6 @@ class Submission:
         self._is_detachable = workflow_id is not None
         self._id = workflow_id or f"{WATCH}/{uuid4()}"
         self._starts: list[asyncio.Task[History]] = []
-        self._left = 0
 
     async def start(self, refs: Sequence[str], timeout: float | None) -> list[History]:  # noqa: ASYNC109 - of the watches
         """Start the workflows of these references, in sorted batches, so that the same ones give the same batches.
@@ -58,7 +56,6 @@ class Submission:
             ConfigurationError: The id is in use for other targets.
         """
         ordered = sorted(refs)
-        self._left = len(ordered)
         batches = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
         parts = [{"refs": batch, "timeout": timeout, "parts": len(batches)} for batch in batches]
         # The first comes last: if it exists, all of them do, and can be resumed.
@@ -88,13 +85,9 @@ class Submission:
                 raise ConfigurationError(msg) from None
         return history
 
-    def ended(self, result: WatchResult) -> None:
-        """Note a watch that needs no stopping: it has ended by itself. A timeout may be the caller's alone."""
-        self._left -= not isinstance(result.error, WatchTimeoutError)
-
     async def stop(self) -> None:
         """Stop what was started, unless the caller has an id to find it by. A start under way is stopped too."""
-        if self._left and not self._is_detachable:
+        if not self._is_detachable:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_STOP):
                     await asyncio.gather(*map(_stop, self._starts), return_exceptions=True)
@@ -110,7 +103,9 @@ async def _refs_of(history: History) -> list[str]:
 
 
 async def _stop(start: asyncio.Task[History]) -> None:
-    await terminate(await asyncio.shield(start))
+    history = await asyncio.shield(start)
+    if not history.is_over:
+        await terminate(history)
 
 
 async def terminate(history: History) -> None:

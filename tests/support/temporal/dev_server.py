@@ -22,6 +22,8 @@ PROGRAM = next((found for folder in _FOLDERS if (found := shutil.which("temporal
 _START_UP = 60.0
 """Seconds within which a server must respond, also on a busy machine."""
 
+_LONGEST_ATTEMPT = 3.0
+
 
 def free_port() -> int:
     """Return a port of loopback that is free."""
@@ -55,8 +57,9 @@ class DevServer:
     async def start(self) -> Client:
         """Start the server, again on the same port, and return a client of it."""
         assert PROGRAM is not None
-        command = [PROGRAM, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self._port)]
-        command += ["--log-level", "never"] if self._file is None else ["--log-level", "never", "--db-filename", str(self._file)]
+        command = [PROGRAM, "server", "start-dev", "--headless", "--log-level", "never"]
+        command += ["--ip", "127.0.0.1", "--port", str(self._port)]
+        command += [] if self._file is None else ["--db-filename", str(self._file)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603, ASYNC220
         return await self.connect()
 
@@ -64,11 +67,15 @@ class DevServer:
         """Return another client, as soon as the server responds."""
         async with asyncio.timeout(_START_UP):
             while True:
-                with contextlib.suppress(RuntimeError, RPCError):
-                    client = await Client.connect(self.address)
-                    await client.count_workflows()
-                    return client
-                await asyncio.sleep(0.05)
+                # A server that starts accepts connections before it responds, and may never respond to those.
+                with contextlib.suppress(RuntimeError, RPCError, TimeoutError):
+                    return await asyncio.wait_for(self._connect(), _LONGEST_ATTEMPT)
+                await asyncio.sleep(0.2)
+
+    async def _connect(self) -> Client:
+        client = await Client.connect(self.address)
+        await client.count_workflows()
+        return client
 
     def kill(self) -> None:
         """End the server without warning."""
