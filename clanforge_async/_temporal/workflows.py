@@ -1,4 +1,4 @@
-"""The workflows. Temporal's sandbox imports this module anew, so it must need nothing but ``temporalio``.
+"""The workflows. This module needs nothing but ``temporalio``, so that Temporal's sandbox could import it too.
 
 An activity is one watch, and each of its attempts is one poll: it fails with the pause until the next attempt, and
 hands on the watch's state in its heartbeat. So a watch that waits costs no worker anything, and polls leave nothing in
@@ -32,7 +32,8 @@ _RETRY_POLICY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coeff
 """For attempts that name no pause: their worker died, or could not poll."""
 
 
-@workflow.defn(name=WATCH)
+# Outside the sandbox, which imports all modules anew for each workflow: that takes longer than the first polls.
+@workflow.defn(name=WATCH, sandboxed=False)
 class WatchWorkflow:
     """Watches a batch of jobs. Its history shows each result as that of an activity."""
 
@@ -64,7 +65,7 @@ class WatchWorkflow:
         )
 
 
-@workflow.defn(name=BRAKE)
+@workflow.defn(name=BRAKE, sandboxed=False)
 class BrakeWorkflow:
     """Holds the polls of all workers of a task queue until the API allows the next request."""
 

@@ -20,6 +20,8 @@ LAYERS = (
     {"_http"},
     {"client", "_watching"},
     {"watcher", "engine"},
+    {"_temporal"},
+    {"temporal"},
     {"__init__"},
     {"testing", "simulator"},
     {"pytest_plugin"},
