@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Wo
 from temporalio.service import RPCError
 
 from clanforge_async._logging import log_event
-from clanforge_async._temporal.rate_limit import hold_queue, release_queue
+from clanforge_async._temporal.rate_limit import hold_queue, is_held, release_queue
 from clanforge_async._temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 from clanforge_async._watching.serialization import without_listings
 from clanforge_async._watching.server_clock import ServerClock
@@ -32,6 +33,12 @@ _HEARTBEAT_INTERVAL = 3.0
 
 _PAUSES_AFTER_REFUSAL = (0.5, 1.0, 2.0)
 """Seconds before the next polls after a 401 or 403: another worker may have the right keys."""
+
+_BRAKE_CHECK_INTERVAL = 0.25
+"""Seconds for which a worker believes that the brake is off, so that many polls need few checks."""
+
+_PAUSE_UNDER_BRAKE = 1.0
+"""Seconds until an attempt that met the brake is queued again; the queue then holds it."""
 
 _SHORTEST_PAUSE = 0.001
 """Seconds; Temporal takes 0 for no pause given."""
@@ -48,6 +55,7 @@ class Activities:
     def __init__(self, client: ClanforgeClient, policy: WatchPolicy) -> None:
         self._client = client
         self._policy = policy
+        self._checked_at = -math.inf
 
     @activity.defn(name=POLL)
     async def poll(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +65,8 @@ class Activities:
             ApplicationError: It has not: its ``next_retry_delay`` is the pause until the next poll.
         """
         state, refusals = _last_state(task)
+        if await self._is_held():
+            raise _retry(state, refusals, _PAUSE_UNDER_BRAKE)
         due, clock = activity.info().current_attempt_scheduled_time.timestamp(), _server_clock()
         async with _heartbeats(state, refusals):
             step = await self._poll_once(state, task, due, clock)
@@ -67,6 +77,16 @@ class Activities:
         if is_refused and refusals < len(_PAUSES_AFTER_REFUSAL):
             raise _retry(step.state, refusals + 1, _PAUSES_AFTER_REFUSAL[refusals])
         return _result_to_dict(step)
+
+    async def _is_held(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._checked_at < _BRAKE_CHECK_INTERVAL:
+            return False
+        with contextlib.suppress(RPCError):  # a server that is too old has neither budget nor brake
+            if await is_held(activity.client(), activity.info().task_queue):
+                return True
+        self._checked_at = now
+        return False
 
     async def _poll_once(
         self, state: WatchState, task: Mapping[str, Any], due: float, clock: Callable[[], float]

@@ -48,6 +48,12 @@ async def hold_queue(temporal: Client, task_queue: str) -> None:
         await _write(temporal, task_queue, 0.0, f"{_BRAKE}{rate}")
 
 
+async def is_held(temporal: Client, task_queue: str) -> bool:
+    """Whether the brake is on. The server still hands out what its rate limiters have saved up before."""
+    _, reason = await _read(temporal, task_queue)
+    return reason.startswith(_BRAKE)
+
+
 async def release_queue(temporal: Client, task_queue: str) -> None:
     """Let polls start again at the budget's rate, unless another rate was set from outside."""
     _, reason = await _read(temporal, task_queue)
