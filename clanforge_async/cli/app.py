@@ -12,7 +12,7 @@ from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
-from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, WatchOptions, with_options
+from clanforge_async.cli.parameters import ConnectionOptions, TemporalOptions, Verbosity, WatchOptions, with_options
 from clanforge_async.refs import JobRef
 
 Command: TypeAlias = Coroutine[Any, Any, int]
@@ -118,16 +118,44 @@ def _watch(
     refs: params.JobRefs,
     *,
     watch_options: WatchOptions,
+    temporal_options: TemporalOptions,
     report: params.ReportPath = None,
     connection: ConnectionOptions,
     verbosity: Verbosity,
     as_json: params.Json = False,
 ) -> Command:
     """Wait for one or more jobs to finish."""
+    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
+    if temporal_options.temporal is not None:
+        if watch_options.interval is not None:
+            msg = "--interval is the workers' own with --temporal"
+            raise UsageError(msg)
+        from clanforge_async.cli import worker  # noqa: PLC0415 - needs the extra 'temporal'
+
+        return run_with_logging(worker.watch(refs, temporal_options, watch_options, output_options), verbosity.verbose)
+    if temporal_options != TemporalOptions():
+        msg = "--id and --task-queue need --temporal"
+        raise UsageError(msg)
     from clanforge_async.cli.commands import watch  # noqa: PLC0415 - as above
 
-    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
     return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
+
+
+@app.command("worker")
+@with_options
+def _worker(
+    temporal: params.TemporalServer,
+    *,
+    task_queue: params.TaskQueue = "clanforge",
+    max_rate: params.MaxRate = None,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+) -> Command:
+    """Poll for the watches of a Temporal task queue, until Ctrl-C."""
+    from clanforge_async.cli.worker import work  # noqa: PLC0415 - needs the extra 'temporal'
+
+    options = TemporalOptions(temporal=temporal, task_queue=task_queue)
+    return run_with_logging(work(connection, options, max_rate), verbosity.verbose)
 
 
 @app.command("simulate")
