@@ -34,6 +34,8 @@ nitpick_ignore = [
     ("py:class", "T"),  # a coroutine's return type
     ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
     ("py:class", "clanforge_async.temporal.J"),  # likewise
+    ("py:class", "clanforge_async._polling.forecast.ForecastState"),  # private parts of a watch's state
+    ("py:class", "clanforge_async._watching.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]
