@@ -14,7 +14,6 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
 from clanforge_async import (
-    ClanforgeError,
     ConfigurationError,
     Job,
     JobFailedError,
@@ -257,16 +256,16 @@ async def test_a_closed_client_ends_no_watch(temporal: Client, queue: str, caplo
         assert (await waiting).is_completed
 
 
-async def test_a_large_batch_is_several_workflows(temporal: Client, queue: str) -> None:
-    """More than 500 watches are several workflows with one id; all of them are resumed and cancelled together."""
-    api = ScriptedServer()
-    refs = [JobRef.image_version(number) for number in range(1, 503)]
-    for ref in refs:
-        api.version(ref.id, wire(ref.id, JobState.COMPLETED))
-    async with working(temporal, queue, api) as watcher:
-        results = await watcher.wait_all(refs, id=queue)
-        assert [result.ref for result in results] == refs
+async def test_a_large_batch_is_several_workflows(
+    temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More watches than a batch holds are several workflows with one id, which are resumed and cancelled together."""
+    monkeypatch.setattr("clanforge_async._temporal.submission.BATCH", 20)
+    refs = [JobRef.image_version(number) for number in range(1, 46)]
+    async with working(temporal, queue, api_of(*[JobState.COMPLETED] * 44)) as watcher:
+        results = await watcher.wait_all(refs[:44], id=queue)
+        assert [result.ref for result in results] == refs[:44]
         assert all(result.ok for result in results)
-        assert len(await collect(watcher, queue)) == 502
-        assert isinstance(results[0], WatchResult)
-        assert not isinstance(results[0].error, ClanforgeError)
+        assert len(await collect(watcher, queue)) == 44
+        assert [part.workflow_id for part in await watcher._parts(queue)] == [queue, f"{queue}/2", f"{queue}/3"]
+        await watcher.cancel(queue)
