@@ -195,6 +195,22 @@ async def test_without_a_worker_a_watch_times_out(temporal: Client, queue: str) 
     await until_open(temporal, queue, count=0)
 
 
+async def test_a_watch_that_all_workers_left_times_out(temporal: Client, queue: str) -> None:
+    """If all workers have gone, the server ends a watch ten seconds after its timeout, with what was last seen."""
+    seen = asyncio.Event()
+    async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
+        waiting = asyncio.create_task(watcher.wait(REF, timeout=2.0, id=queue, on_update=lambda _: seen.set()))
+        async with asyncio.timeout(30):
+            await seen.wait()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    [result] = await collect(TemporalWatcher(temporal), queue)
+    assert isinstance(result.error, WatchTimeoutError)
+    assert result.polls > 0
+    assert result.job is not None
+    assert 1.9 <= result.elapsed < 16
+
+
 async def test_callbacks_may_be_async_and_may_fail(temporal: Client, queue: str) -> None:
     """A result comes after the calls for its updates; a callback that raises ends no watch."""
     seen: list[str] = []
@@ -240,6 +256,8 @@ async def test_a_workflow_of_another_language(temporal: Client, queue: str) -> N
             "clanforge-watch", {"refs": ["nothing/1"]}, id=f"{queue}-bad", task_queue=queue
         )
         await bad.result()
+        with pytest.raises(ValueError, match="not a job reference"):
+            await collect(watcher, bad.id)
 
 
 async def test_a_closed_client_ends_no_watch(temporal: Client, queue: str, caplog: pytest.LogCaptureFixture) -> None:
