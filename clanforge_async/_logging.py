@@ -14,7 +14,9 @@ Each record carries its values as attributes whose names begin with ``clanforge_
   status_code.
 - ``polls_recovered`` (INFO): ref, kind, id, failures, elapsed (since the first of them).
 - ``watch_ended`` (INFO): ref, kind, id, outcome, polls, elapsed, state, state_id, progress, error_type, status_code.
-- ``listener_failed`` (ERROR, with the exception): ref, kind, id.
+- ``history_set_aside`` (WARNING): path, aside (its new name).
+- ``history_failed`` (WARNING): ref, kind, id, error_type. A run is missing from the history, or a forecast from it.
+- ``listener_failed`` (ERROR, with the exception): ref, kind, id; for a release, image.
 
 WARNING is for problems that no caller learns of otherwise: the outcome of a call or watch goes to its caller. Times
 are in seconds. Text from the server is in messages only, escaped and cut short.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from typing import TypeGuard
 
 
@@ -37,5 +38,36 @@ def positive_id(value: object, name: str = "id") -> int:
         raise TypeError(msg)
     if value < 1:
         msg = f"{name} must be positive, not {value}"
+        raise ValueError(msg)
+    return value
+
+
+def flag(value: object, name: str) -> bool:
+    """Return a flag unchanged.
+
+    Raises:
+        TypeError: The flag is not a ``bool``; 0 and 1 are not.
+    """
+    if not isinstance(value, bool):
+        msg = f"{name} must be a bool, not {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def text(value: object, name: str) -> str:
+    """Return a text unchanged.
+
+    Raises:
+        TypeError: The text is not a ``str``.
+        ValueError: The text is empty or blank, or holds a control character.
+    """
+    if not isinstance(value, str):
+        msg = f"{name} must be a str, not {type(value).__name__}"
+        raise TypeError(msg)
+    if not value.strip():
+        msg = f"{name} must not be blank"
+        raise ValueError(msg)
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        msg = f"{name} must not hold control characters"
         raise ValueError(msg)
     return value

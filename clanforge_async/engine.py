@@ -16,6 +16,7 @@ from collections.abc import Callable
 from attrs import evolve
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.server_clock import WallClock
 from clanforge_async._watching.decisions import (
     Finished,
     PollAgain,
@@ -26,7 +27,6 @@ from clanforge_async._watching.decisions import (
 )
 from clanforge_async._watching.results import WatchTimeoutError, copy_error
 from clanforge_async._watching.serialization import with_ref, without_listings
-from clanforge_async._watching.server_clock import WallClock
 from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ClanforgeError, ConfigurationError
@@ -91,7 +91,9 @@ async def poll_once(
         result = PollResult(seen=answer, at=ended, latency=latency, backlog=backlog)
         step = decide(state, result, policy, deadline, least)
     else:
-        server_time, server_clock = state.server_clock.advance(answer, began, ended, WallClock())
+        server_time, server_clock = state.server_clock.advance(
+            answer.server_time, answer.value.updated_at, began, ended, WallClock()
+        )
         seen = without_listings(answer.value)
         result = PollResult(seen=seen, at=ended, server_time=server_time, latency=latency, backlog=backlog)
         step = _with_listings(decide(evolve(state, server_clock=server_clock), result, policy, deadline, least), answer)

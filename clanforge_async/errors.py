@@ -15,7 +15,13 @@
     │  ├─ ServerError                5xx
     │  └─ ImageLockedError           any status
     ├─ InvalidResponseError          the response cannot be parsed
-    ├─ RetryOutcomeUnknownError      the retry may or may not have happened
+    ├─ OutcomeUnknownError           a call with a side effect may or may not have been processed
+    │  └─ RetryOutcomeUnknownError   a retry may or may not have happened
+    ├─ ReleaseError                  a release ended before the machines ran the build
+    │  ├─ ReleaseRejectedError       the diff was not approved
+    │  ├─ ReleaseSupersededError     a newer version is installed instead
+    │  ├─ ReleaseTimeoutError        the release timed out (TimeoutError too)
+    │  └─ RolloutError               too many machines failed
     ├─ JobFailedError                the job failed
     │  └─ JobSquashedError           a newer job replaced it
     ├─ StaleJobError                 a watch saw no new status in time
@@ -28,6 +34,8 @@ Every error can be pickled with its attributes, and with its cause if that is an
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from clanforge_async.refs import JobKind, JobRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,17 +146,17 @@ class ServerError(APIError):
 
 
 class ImageLockedError(APIError):
-    """The image is locked by a diff that was neither accepted nor rejected.
+    """The image is locked by a diff that was neither accepted nor rejected, or by an update.
 
     Attributes:
-        diff_id: The image diff that holds the lock.
+        holder: The image diff or image update that holds the lock.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        diff_id: int,
+        holder: JobRef,
         status_code: int,
         error_code: int | None = None,
         method: str = "GET",
@@ -165,7 +173,21 @@ class ImageLockedError(APIError):
             body=body,
             retry_after=retry_after,
         )
-        self.diff_id = diff_id
+        self.holder = holder
+
+    @property
+    def diff_id(self) -> int | None:
+        """The image diff that holds the lock; None if an update does."""
+        return _id_of(self.holder, JobKind.IMAGE_DIFF)
+
+    @property
+    def update_id(self) -> int | None:
+        """The image update that holds the lock; None if a diff does."""
+        return _id_of(self.holder, JobKind.IMAGE_UPDATE)
+
+
+def _id_of(ref: JobRef, kind: JobKind) -> int | None:
+    return ref.id if ref.kind is kind else None
 
 
 class InvalidResponseError(ClanforgeError):
@@ -182,15 +204,46 @@ class InvalidResponseError(ClanforgeError):
         self.body = body
 
 
-class RetryOutcomeUnknownError(ClanforgeError):
-    """A retry failed, and the server may or may not have processed it. The failure is chained as the cause.
+class OutcomeUnknownError(ClanforgeError):
+    """A call with a side effect failed, and the server may or may not have processed it.
 
-    Read the diff's status before retrying again: a second retry discards the run that the first may have started.
+    The failure is chained as the cause. Sending the call again may have its effect twice: look first.
 
     Attributes:
-        diff_id: The image diff that may or may not be running again.
+        call: The method, as in ``image_updates.create``.
+        candidate: A job that the call may have created: it locks the image, and was created since the call. It may be
+            somebody else's. None if there is none, or the deciding reads failed too.
+        lock: The job that locks the image now; None if none does, or nobody could tell.
     """
 
-    def __init__(self, diff_id: int) -> None:
-        super().__init__(f"the retry of image diff {diff_id} may or may not have happened")
-        self.diff_id = diff_id
+    def __init__(self, call: str, *, candidate: JobRef | None = None, lock: JobRef | None = None) -> None:
+        found = "" if candidate is None else f"; {candidate} was created since, perhaps by it"
+        super().__init__(f"the outcome of {call} is unknown: the server may or may not have processed it{found}")
+        self.call = call
+        self.candidate = candidate
+        self.lock = lock
+
+
+class RetryOutcomeUnknownError(OutcomeUnknownError):
+    """A retry failed, and the server may or may not have processed it. The failure is chained as the cause.
+
+    Read the job's status before retrying again: a second retry discards the run that the first may have started.
+
+    Attributes:
+        ref: The image update or image diff that may or may not be running again.
+    """
+
+    def __init__(self, ref: JobRef) -> None:
+        super().__init__(call=f"{ref.kind.replace('-', '_')}s.retry")
+        self.args = (f"the retry of {ref.kind.replace('-', ' ')} {ref.id} may or may not have happened",)
+        self.ref = ref
+
+    @property
+    def diff_id(self) -> int | None:
+        """The image diff; None for an update."""
+        return _id_of(self.ref, JobKind.IMAGE_DIFF)
+
+    @property
+    def update_id(self) -> int | None:
+        """The image update; None for a diff."""
+        return _id_of(self.ref, JobKind.IMAGE_UPDATE)

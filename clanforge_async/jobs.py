@@ -33,49 +33,20 @@ class JobState(enum.IntEnum):
         return self >= JobState.COMPLETED
 
 
-def _default_state_id(job: Job) -> int | None:
+def _default_state_id(job: JobStatus) -> int | None:
     return None if job.state is None else job.state.value
 
 
-def _default_state_name(job: Job) -> str:
+def _default_state_name(job: JobStatus) -> str:
     return "Unknown" if job.state is None else job.state.name.title()
 
 
-@frozen(kw_only=True)
-class Job:
-    """Snapshot of a job; base of `ImageDiffJob` and `ImageVersionJob`.
+class HasState:
+    """Questions that the state of a job answers."""
 
-    Attributes:
-        kind: Kind of the job.
-        id: Id of the image diff or image version.
-        state: The state; None if this release does not know it.
-        state_id: Number of the state as the server sent it; None if it sent none.
-        state_name: Name of the state as the server sent it.
-        created_at: Time of creation. All times are the server's, aware and in UTC.
-        updated_at: Time of the server's last update.
-        started_at: Start time; None before that.
-        eta: Time at which the server expects the job to complete: an estimate that changes and can pass.
-        progress: Percentage from 0 to 100; not linear in time.
-        failure_count: Number of failures so far. A running job with failures has not ended.
-        error: The job's error message, if any.
-        newer_than: Passed on to `ref`; set on jobs that a retry returned. Not part of the job itself, so comparison
-            ignores it.
-    """
+    __slots__ = ()
 
-    kind: ClassVar[JobKind]
-
-    id: int
     state: JobState | None
-    state_id: int | None = field(default=Factory(_default_state_id, takes_self=True))
-    state_name: str = field(default=Factory(_default_state_name, takes_self=True))
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None = None
-    eta: datetime | None = None
-    progress: int = 0
-    failure_count: int = 0
-    error: str | None = None
-    newer_than: datetime | None = field(default=None, eq=False, repr=False)
 
     @property
     def is_terminal(self) -> bool:
@@ -91,6 +62,52 @@ class Job:
     def is_failed(self) -> bool:
         """Whether the job has failed. False for a squashed job, which a newer one replaced."""
         return self.state is JobState.FAILED
+
+
+@frozen(kw_only=True)
+class JobStatus(HasState):
+    """The fields that all jobs of the API share ("Job fields"), also those that no call reads by id.
+
+    Attributes:
+        id: Id of the job.
+        state: The state; None if this release does not know it.
+        state_id: Number of the state as the server sent it; None if it sent none.
+        state_name: Name of the state as the server sent it.
+        created_at: Time of creation. All times are the server's, aware and in UTC.
+        updated_at: Time of the server's last update.
+        started_at: Start time; None before that.
+        eta: Time at which the server expects the job to complete: an estimate that changes and can pass.
+        progress: Percentage from 0 to 100; not linear in time.
+        failure_count: Number of failures so far. A running job with failures has not ended.
+        error: The job's error message, if any.
+    """
+
+    id: int
+    state: JobState | None
+    state_id: int | None = field(default=Factory(_default_state_id, takes_self=True))
+    state_name: str = field(default=Factory(_default_state_name, takes_self=True))
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    eta: datetime | None = None
+    progress: int = 0
+    failure_count: int = 0
+    error: str | None = None
+
+
+@frozen(kw_only=True)
+class Job(JobStatus):
+    """Snapshot of a job that can be watched: `ImageUpdateJob`, `ImageDiffJob` or `ImageVersionJob`.
+
+    Attributes:
+        kind: Kind of the job.
+        newer_than: Passed on to `ref`; set on jobs that a retry returned. Not part of the job itself, so comparison
+            ignores it.
+    """
+
+    kind: ClassVar[JobKind]
+
+    newer_than: datetime | None = field(default=None, eq=False, repr=False)
 
     @property
     def ref(self) -> JobRef:
@@ -142,6 +159,24 @@ def job_failure(job: Job) -> JobFailedError | None:
             return None
 
 
+@frozen(kw_only=True)
+class ImageUpdateJob(Job):
+    """Snapshot of an image update: a build machine pulls a build from its source.
+
+    Attributes:
+        success: Whether *the request* for this status succeeded; independent of the job's outcome.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.IMAGE_UPDATE
+
+    success: bool = True
+
+    @property
+    def update_id(self) -> int:
+        """Id of the image update."""
+        return self.id
+
+
 def _count_files(files: Mapping[str, Any]) -> str:
     return f"<{len(files)} files>"
 
@@ -149,6 +184,11 @@ def _count_files(files: Mapping[str, Any]) -> str:
 def _files_field() -> Any:
     # A listing can hold every file of an image: too long for a repr. Its values need not be hashable.
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
+
+
+def _hide_details(details: Mapping[str, Any] | None) -> str:
+    # An image's own fields can hold the credentials of its source.
+    return "None" if details is None else "***"
 
 
 @frozen(kw_only=True)
@@ -161,9 +201,13 @@ class ImageDiffDetails:
         image: The image.
     """
 
-    game: Mapping[str, Any] | None = field(default=None, hash=False)
-    machine: Mapping[str, Any] | None = field(default=None, hash=False)
-    image: Mapping[str, Any] | None = field(default=None, hash=False)
+    game: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    machine: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+    image: Mapping[str, Any] | None = field(default=None, hash=False, repr=_hide_details)
+
+
+def _lists_any_file(diff: ImageDiffJob) -> bool:
+    return bool(diff.added or diff.modified or diff.removed)
 
 
 @frozen(kw_only=True)
@@ -174,6 +218,7 @@ class ImageDiffJob(Job):
         added: Files on the build machine that the image lacks, by path; empty if the server lists none.
         modified: Files that differ, by path.
         removed: Files of the image that the build machine lacks, by path.
+        has_listing: Whether the server sent any of the three, empty or not.
         details: Game, machine and image, if requested.
     """
 
@@ -182,12 +227,18 @@ class ImageDiffJob(Job):
     added: Mapping[str, Any] = _files_field()
     modified: Mapping[str, Any] = _files_field()
     removed: Mapping[str, Any] = _files_field()
+    has_listing: bool = field(default=Factory(_lists_any_file, takes_self=True), repr=False)
     details: ImageDiffDetails | None = None
 
     @property
     def diff_id(self) -> int:
         """Id of the image diff."""
         return self.id
+
+    @property
+    def is_empty(self) -> bool | None:
+        """Whether nothing differs; None if the job has not completed or the server sent no listing."""
+        return not _lists_any_file(self) if self.is_completed and self.has_listing else None
 
 
 @frozen(kw_only=True)

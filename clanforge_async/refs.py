@@ -14,12 +14,15 @@ from clanforge_async._validation import positive_id
 # freezegun puts a subclass in the place of `datetime`, also in modules that are imported while the clock is frozen. The
 # class of a sum is that of its first term, so a fake EPOCH would give every job fake times for good.
 EPOCH: datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")(1970, 1, 1, tzinfo=UTC)
+LATEST_SECOND: datetime = EPOCH.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
+"""Latest time to which a second can be added."""
 _SECOND = timedelta(seconds=1)
 
 
 class JobKind(enum.StrEnum):
     """Kind of a job: the resource that it works on."""
 
+    IMAGE_UPDATE = "image-update"
     IMAGE_DIFF = "image-diff"
     IMAGE_VERSION = "image-version"
 
@@ -54,7 +57,7 @@ class JobRef:
 
     Attributes:
         kind: Kind of the job.
-        id: Id of the image diff or image version.
+        id: Id of the image update, image diff or image version.
         newer_than: A status that the server updated before this time belongs to a previous run of the job and is
             ignored. In whole seconds, as the API counts them. None: any status counts.
     """
@@ -62,6 +65,11 @@ class JobRef:
     kind: JobKind = field(converter=JobKind)
     id: int = field(validator=_validate_id)
     newer_than: datetime | None = field(default=None, converter=_round_up_to_second)
+
+    @classmethod
+    def image_update(cls, update_id: int, newer_than: datetime | None = None) -> Self:
+        """Refer to an image update."""
+        return cls(JobKind.IMAGE_UPDATE, update_id, newer_than)
 
     @classmethod
     def image_diff(cls, diff_id: int, newer_than: datetime | None = None) -> Self:
@@ -86,7 +94,7 @@ class JobRef:
             raise TypeError(msg)
         match = _REF.fullmatch(text)
         if match is None or match["kind"] not in set(JobKind):
-            expected = "image-diff/ID or image-version/ID, optionally followed by @SINCE"
+            expected = "image-update/ID, image-diff/ID or image-version/ID, optionally followed by @SINCE"
             msg = f"not a job reference: {text!r} (expected {expected})"
             raise ValueError(msg)
         try:

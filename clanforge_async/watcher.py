@@ -12,21 +12,24 @@ from typing import Self, TypeVar, overload
 
 from attrs import frozen
 
+from clanforge_async._polling.forecast import ForecastState, JobForecast
+from clanforge_async._polling.history import JobHistory
 from clanforge_async._polling.strategy import Interval, until_eta
 from clanforge_async._validation import is_number
 from clanforge_async._watching.notifier import Notifier, OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import WatchClosedError, WatchResult
+from clanforge_async._watching.run_history import record_run, typical_duration
 from clanforge_async._watching.scheduler import PollScheduler
 from clanforge_async._watching.state import WatchPolicy, WatchState, ref_of
 from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
-from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError
+from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job, JobFailedError
 from clanforge_async.refs import JobRef
 
-J = TypeVar("J", bound=ImageDiffJob | ImageVersionJob)
+J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
 _UNTIL_ETA = until_eta()
 
@@ -51,6 +54,7 @@ class JobWatcher:
         timeout: Seconds until a watch gives up; None: no limit.
         outage_tolerance: Seconds of unbroken failure before a watch gives up with the last error.
         stale_after: Seconds of nothing newer than a reference's ``newer_than`` before a watch gives up.
+        history: How long ended jobs took, to foretell what the server doesn't; gets each run that a watch sees end.
 
     Raises:
         ConfigurationError: An argument has an unusable value.
@@ -64,7 +68,12 @@ class JobWatcher:
         timeout: float | None = None,
         outage_tolerance: float = 300.0,
         stale_after: float = 120.0,
+        history: JobHistory | None = None,
     ) -> None:
+        if history is not None and not isinstance(history, JobHistory):
+            msg = f"history must be a JobHistory, not {type(history).__name__}"
+            raise ConfigurationError(msg)
+        self._history = history
         self._timeout = _checked_timeout(timeout)
         self._policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
         self._scheduler = PollScheduler(client.observer, client.max_concurrency, client.max_rate)
@@ -216,6 +225,23 @@ class JobWatcher:
                 self._check_loop()
                 yield await ended.get()
 
+    def forecast(self, target: JobRef | Job) -> JobForecast | None:
+        """Return when a job is expected to end, as of its last poll.
+
+        Costs some microseconds and no request.
+
+        Args:
+            target: A job that is being watched, or a reference to one. Its ``newer_than`` makes no difference.
+
+        Returns:
+            The forecast. None if neither the server's estimate, the progress nor the history says anything, or if no
+            watch of this watcher waits for the job.
+
+        Raises:
+            TypeError: The target is neither a job nor a reference.
+        """
+        return self._scheduler.forecast(ref_of(target))
+
     async def aclose(self) -> None:
         """Stop polling, and end unfinished watches with a `WatchClosedError`. No task is left when this returns.
 
@@ -295,8 +321,16 @@ class JobWatcher:
         job = target if isinstance(target, Job) else None
         if self._closed and not watches:
             raise WatchClosedError(ref, job)
-        state = WatchState(ref=ref, began=asyncio.get_running_loop().time(), last_job=job)
+        label = None if self._history is None else self._history.label(ref)
+        state = WatchState(
+            ref=ref,
+            began=asyncio.get_running_loop().time(),
+            last_job=job,
+            forecast_state=ForecastState(typical=typical_duration(self._history, label, ref)),
+        )
         watch = Watch(state, self._policy, options.timeout, options.notifier(ref))
+        if self._history is not None and label is not None:
+            watch.future.add_done_callback(partial(record_run, self._history, label))
         self._watches.add(watch)
         watches.append(watch)
         if self._closed:  # after others of the group have started

@@ -37,6 +37,10 @@ nitpick_ignore = [
     ("py:class", "clanforge_async._polling.forecast.ForecastState"),  # private parts of a watch's state
     ("py:class", "clanforge_async._watching.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
+    ("py:class", "os.PathLike"),
+    ("py:class", "clanforge_async._releasing.digest.PlanDigest"),  # parts of a token, which is opaque text to users
+    ("py:class", "clanforge_async._releasing.token.Decision"),
+    ("py:class", "clanforge_async._releasing.token.Intent"),
     ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]
 nitpick_ignore_regex = [

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from attrs import Attribute, Factory, field, frozen
 
+from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async._validation import is_number, is_positive, positive_id
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.errors import ConfigurationError
 
 CLANFORGE_URL = "https://api.multiplay.co.uk"

@@ -24,8 +24,10 @@ _KEPT_ALIVE = 55.0
 NEW_CONNECTION = "clanforge_async.new_connection"
 """Extension of a request that must not use an existing connection."""
 
-_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Environment variables that name certificates to trust, the first in effect first."""
+
+_DEFAULT_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
 
 _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEPT_ALIVE)
 
@@ -38,10 +40,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     Args:
         connection: Makes a transport with one connection.
+        proxy: Host and port of the proxy that it connects to, for messages; None: no proxy.
     """
 
-    def __init__(self, connection: Callable[[], httpx.AsyncBaseTransport]) -> None:
+    def __init__(self, connection: Callable[[], httpx.AsyncBaseTransport], proxy: str | None = None) -> None:
         self._new = connection
+        self.proxy = proxy
         self._busy: set[httpx.AsyncBaseTransport] = set()
         self._idle: deque[tuple[float, httpx.AsyncBaseTransport]] = deque()
 
@@ -119,15 +123,21 @@ class _PooledStream(httpx.AsyncByteStream):
                 await self._drop()
 
 
+def host_and_port(url: httpx.URL) -> str:
+    """Return the host and the port of a URL, without its credentials."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or _DEFAULT_PORTS.get(url.scheme, 80)}"
+
+
 def make_pool(config: ClientConfig) -> ConnectionPool:
     """Return a pool for the client's base URL.
 
     Raises:
         ConfigurationError: The environment names an unusable proxy.
     """
-    context = _ssl_context(config)
+    context = make_ssl_context(config)
     try:
-        proxy_url = _proxy_url(config.url)
+        proxy_url = find_proxy(config.url)
         proxy = None if proxy_url is None else httpx.Proxy(proxy_url)
 
         def connection() -> httpx.AsyncHTTPTransport:
@@ -138,23 +148,29 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
         # The cause is hidden: a proxy URL can hold a password.
         msg = "the proxy that the environment names is not one that can be used"
         raise ConfigurationError(msg) from None
-    return ConnectionPool(connection)
+    return ConnectionPool(connection, None if proxy is None else host_and_port(proxy.url))
 
 
-def _ssl_context(config: ClientConfig) -> ssl.SSLContext:
+def make_ssl_context(config: ClientConfig) -> ssl.SSLContext:
+    """Return the TLS context of a client's connections.
+
+    Raises:
+        ConfigurationError: The trusted certificates cannot be loaded.
+    """
     if config.url.scheme == "http" and signs_once(config.auth):
         # Loading the trusted certificates is slow, and nothing is sent over TLS. This context trusts nobody.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        variable = next((name for name in _CERTIFICATE_VARIABLES if os.environ.get(name)), None)
+        variable = next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), None)
         source = "the trusted certificates" if variable is None else f"{variable}={os.environ[variable]}"
         msg = f"{source} cannot be loaded: {error.strerror or error}"
         raise ConfigurationError(msg) from error
 
 
-def _proxy_url(base_url: httpx.URL) -> str | None:
+def find_proxy(base_url: httpx.URL) -> str | None:
+    """Return the URL of the proxy for a base URL, from the environment or the system's settings; None: no proxy."""
     if is_loopback(base_url.host) or bypasses_proxy(base_url):  # this machine is never reached through a proxy
         return None
     proxies = urllib.request.getproxies()

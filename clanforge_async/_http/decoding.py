@@ -12,7 +12,7 @@ from typing import cast
 
 import httpx
 
-from clanforge_async._codec import EXCERPT, excerpt
+from clanforge_async._codec.error_body import excerpt
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
 ACCEPTED_ENCODINGS = "gzip, deflate"
@@ -65,7 +65,7 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
 def _checked_size(body: bytearray, limit: int) -> bytearray:
     if len(body) > limit:
         msg = f"the response is larger than {limit} bytes"
-        raise InvalidResponseError(msg, body=excerpt(bytes(body[:EXCERPT])))
+        raise InvalidResponseError(msg, body=excerpt(body))
     return body
 
 

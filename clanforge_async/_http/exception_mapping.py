@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeGuard
 
 import httpx
 
+from clanforge_async._codec.masking import mask_secrets, masked_start
 from clanforge_async._http.connection_pool import ConnectionPool
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
@@ -26,6 +29,8 @@ _NOT_SENT = (
     httpx.UnsupportedProtocol,
 )
 _TRUSTED_TRANSPORTS = (ConnectionPool, httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
+_UNSPECIFIC = "All connection attempts failed"
+"""Message of anyio for a connection that was refused, or whose host was not reached at any address."""
 _AIOHTTP_NOT_SENT = {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
 
 
@@ -43,7 +48,19 @@ def is_network_error(exc: Exception) -> bool:
 def may_quote_credentials(exc: Exception) -> bool:
     """Whether an exception may show credentials, and so must not even be chained as a cause."""
     # h11 quotes a header that it rejects, and some errors of aiohttp show all headers of their request.
-    return isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _is_response_error(exc.__cause__)
+    is_quoting = isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _is_response_error(exc.__cause__)
+    return is_quoting or any(mask_secrets(text) != text for text in _texts_of(exc))
+
+
+def _texts_of(exc: BaseException) -> Iterator[str]:
+    """Yield the texts of an exception and of those behind it, with the URLs of their requests."""
+    link: BaseException | None = exc
+    while link is not None:
+        yield str(link)
+        yield repr(vars(link))
+        request = vars(link).get("_request")  # the property raises if there is none
+        yield str(request.url) if isinstance(request, httpx.Request) else ""
+        link = link.__cause__ or link.__context__
 
 
 def _is_response_error(exc: BaseException | None) -> TypeGuard[_ResponseError]:
@@ -74,7 +91,7 @@ def map_exception(exc: Exception, request_name: str, *, may_be_unsent: bool) -> 
 
     Args:
         exc: The exception of a transport.
-        request_name: Method and path of the request, for the message.
+        request_name: Method and path of the request, its host and port, and the proxy in use, for the message.
         may_be_unsent: Whether to believe the exception if it says that the request was not sent.
     """
     if isinstance(exc, httpx.DecodingError):
@@ -98,4 +115,18 @@ def _detail(exc: Exception, origin: BaseException | None) -> str:
     if isinstance(exc, httpx.LocalProtocolError):
         return ""
     detail = f"{origin.status} {origin.message}" if _is_response_error(origin) else str(exc)
-    return f": {detail}"[:LONGEST_MESSAGE]  # h11 quotes the whole line that it cannot parse
+    if detail == _UNSPECIFIC:
+        detail = _os_error_message(exc) or detail
+    return masked_start(f": {detail}", LONGEST_MESSAGE)  # h11 quotes the whole line that it cannot parse
+
+
+def _os_error_message(exc: BaseException) -> str | None:
+    """Return the operating system's message for the exception, or for the first cause that has one."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return os.strerror(cause.errno)
+        # anyio chains a group: an error for each address of the host.
+        group: Sequence[BaseException] = getattr(cause, "exceptions", ())
+        cause = group[0] if group else cause.__cause__ or cause.__context__
+    return None

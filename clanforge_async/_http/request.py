@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
-from attrs import define, frozen
+from attrs import define, field, frozen
+
+from clanforge_async._codec.masking import mask_secrets
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+class HttpRequest(httpx.Request):
+    """An HTTP request whose repr has no query, which can hold the secrets of a source."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self.method!r}, {self.url.path!r})>"
 
 
 @define(eq=False)
@@ -20,7 +29,8 @@ class ApiRequest(Generic[T_co]):
     Attributes:
         path: Path below the base URL.
         parse: Reads the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
-        params: Query parameters of this call, without those that every call sends.
+        params: Query parameters of this call, without those that every call sends. They can hold secrets.
+        sends_account: Whether the account service id is sent as a query parameter, as on every call but one.
         idempotent: Whether sending the request twice has the same effect as sending it once.
         sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
         sent_by: Event loop time by which a request with a side effect was surely sent, if it was.
@@ -29,11 +39,17 @@ class ApiRequest(Generic[T_co]):
 
     path: str
     parse: Callable[[Mapping[str, Any]], T_co]
-    params: Mapping[str, str] = {}
+    params: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    sends_account: bool = True
     idempotent: bool = True
     sent_at: float = -math.inf
     sent_by: float = math.inf
-    http_request: httpx.Request | None = None
+    http_request: HttpRequest | None = field(default=None, repr=False)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a parameter holds the secrets of a source."""
+        return any(mask_secrets(value) != value for value in self.params.values())
 
     @property
     def was_sent(self) -> bool:
@@ -71,3 +87,19 @@ class ApiResponse(Generic[T_co]):
 
     value: T_co
     server_time: datetime | None = None
+
+
+class RequestObserver(Protocol):
+    """Observes the requests of a client's calls."""
+
+    def sent(self, request: ApiRequest[Any], /) -> None:
+        """Record that a request is handed to the transport."""
+
+    def ended(self, request: ApiRequest[Any], response: RawResponse | None, error: BaseException | None, /) -> None:
+        """Record the outcome of a request.
+
+        Args:
+            request: The request.
+            response: The response, of any status; None without one.
+            error: The failure, or the cancellation; None if the call has a result.
+        """

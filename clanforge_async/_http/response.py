@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-from clanforge_async._codec import ErrorBody, excerpt, is_error, parse_error_body
+from clanforge_async._codec.error_body import ErrorBody, excerpt, is_error, parse_error_body
+from clanforge_async._codec.masking import masked_start
 from clanforge_async._http.request import ApiResponse, RawResponse
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
@@ -25,6 +26,7 @@ from clanforge_async.errors import (
     RateLimitError,
     ServerError,
 )
+from clanforge_async.refs import JobKind, JobRef
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-_LOCKED = re.compile(r"image locked by diffid:\s*([0-9]{1,19})(?![0-9])", re.IGNORECASE)
+_LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,18})(?![0-9])", re.IGNORECASE)
 _RETRY_AFTER = re.compile(r"(?:[A-Za-z]{3,9},)?[^,]+")
 """One value of a header that may hold several; the comma after a date's weekday does not end it."""
 _ONE_YEAR = timedelta(days=366).total_seconds()
@@ -85,7 +87,8 @@ def _make_error(response: RawResponse, error: ErrorBody) -> APIError:
         "retry_after": parse_retry_after(response.headers.get_list("Retry-After"), server_time),
     }
     if locked := _LOCKED.search(error.text):
-        return ImageLockedError(error.message, diff_id=int(locked[1]), **error_context)
+        holder = JobRef(JobKind(f"image-{locked[1].lower()}"), int(locked[2]))
+        return ImageLockedError(error.message, holder=holder, **error_context)
     cls = _error_class(response.status, error.message)
     return cls(_error_message(response, error), **error_context)
 
@@ -101,7 +104,7 @@ def _error_class(status: int, message: str) -> type[APIError]:
 def _error_message(response: RawResponse, error: ErrorBody) -> str:
     location = response.headers.get("Location") if response.status in _REDIRECTS else None
     if location is not None:
-        return f"redirected to {location[:LONGEST_MESSAGE]}, but redirects are never followed"
+        return f"redirected to {masked_start(location, LONGEST_MESSAGE)}, but redirects are never followed"
     if error.message:
         return error.message
     try:

@@ -15,6 +15,7 @@ from clanforge_async._http.request_log import log_retry
 from clanforge_async.errors import (
     APIError,
     ClanforgeError,
+    ImageLockedError,
     InvalidResponseError,
     RateLimitError,
     ServerError,
@@ -31,6 +32,7 @@ _FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 10.0
 """Upper bounds in seconds of the first pause and of every pause; the bound doubles with each attempt."""
 
 _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
+_FIRST_SERVER_ERROR = 500
 _REQUEST_TIMEOUT, _TOO_EARLY = 408, 425
 _TRANSIENT_CLIENT_ERRORS = frozenset({_REQUEST_TIMEOUT, _TOO_EARLY, _TOO_MANY_REQUESTS})
 _RETRYABLE_STATUSES = _TRANSIENT_CLIENT_ERRORS | {500, 502, _UNAVAILABLE, 504}
@@ -104,10 +106,11 @@ def is_throttled(error: APIError) -> bool:
 
 def may_have_been_processed(error: ClanforgeError) -> bool:
     """Whether the server may have processed the request despite the error."""
-    if isinstance(error, TransportError):
-        return error.request_sent
-    is_timeout = isinstance(error, APIError) and error.status_code == _REQUEST_TIMEOUT and is_transient(error)
-    return is_timeout or isinstance(error, ServerError | InvalidResponseError)
+    if isinstance(error, APIError):
+        # A refusal is no failure: a lock, whatever the status, or an error below 500 except a timeout.
+        is_failure = error.status_code == _REQUEST_TIMEOUT or error.status_code >= _FIRST_SERVER_ERROR
+        return is_failure and not isinstance(error, ImageLockedError)
+    return error.request_sent if isinstance(error, TransportError) else isinstance(error, InvalidResponseError)
 
 
 def may_be_from_previous_run(response: ApiResponse[Job], seconds_since_call: float) -> bool:

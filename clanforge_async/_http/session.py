@@ -11,15 +11,16 @@ import asyncio
 import math
 import platform
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
 from clanforge_async._http.cancellation import cancellation_behind, may_use_httpcore, shield_connection
 from clanforge_async._http.config import ClientConfig
-from clanforge_async._http.connection_pool import NEW_CONNECTION, make_pool
+from clanforge_async._http.connection_pool import NEW_CONNECTION, ConnectionPool, host_and_port, make_pool
 from clanforge_async._http.decoding import ACCEPTED_ENCODINGS, read_body
 from clanforge_async._http.exception_mapping import (
     is_network_error,
@@ -29,14 +30,14 @@ from clanforge_async._http.exception_mapping import (
 )
 from clanforge_async._http.httpcore_events import HttpcoreEvents
 from clanforge_async._http.limiter import CooldownError, RequestLimiter
-from clanforge_async._http.request import ApiRequest, ApiResponse, RawResponse
+from clanforge_async._http.request import ApiRequest, ApiResponse, HttpRequest, RawResponse, RequestObserver
 from clanforge_async._http.request_log import log_failure, log_response
 from clanforge_async._http.response import make_cooldown_error, parse_response
 from clanforge_async._http.retry_policy import call_with_retries, is_throttled
 from clanforge_async._http.signing import AuthFlow, sign, signs_once
 from clanforge_async._http.single_use_body import with_single_use_body
-from clanforge_async._http.tracing import capture_trace_headers
-from clanforge_async._version import __version__
+from clanforge_async._http.tracing import capture_trace_headers, suppress_instrumentation
+from clanforge_async._http.version import __version__
 from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
 
 T = TypeVar("T")
@@ -53,17 +54,23 @@ _HEADERS = {
 
 
 class Session:
-    """Sends API requests within a client's limits and with its credentials."""
+    """Sends API requests within a client's limits and with its credentials.
+
+    Attributes:
+        observer: Told of each request and its outcome; None: nobody is.
+    """
 
     def __init__(self, config: ClientConfig) -> None:
+        self.observer: RequestObserver | None = None
         transport = config.transport
         self._config = config
         self._limiter = RequestLimiter(config.max_rate, config.max_concurrency)
         self._transport = transport
         self._closed = False
         self._base = str(config.url).rstrip("/")
-        self._url = lru_cache(maxsize=1024)(self._parse_url)
+        self._url = lru_cache(maxsize=1024)(self._plain_url)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._server_clock: float | None = None
         self._headers = httpx.Headers({"Host": config.url.netloc.decode("ascii"), **_HEADERS})
         self._timeout = config.httpx_timeout.as_dict()
         self._seconds = config.seconds_per_request
@@ -72,6 +79,19 @@ class Session:
         self._needs_shield = transport is not None and may_use_httpcore(transport)
         account = config.account_service_id
         self._query = {} if account is None else {"accountserviceid": str(account)}
+
+    @property
+    def config(self) -> ClientConfig:
+        """The client's configuration."""
+        return self._config
+
+    def server_now(self) -> float | None:
+        """Return the present Unix second of the server's clock; None before a response has told it."""
+        return None if self._server_clock is None else self._server_clock + asyncio.get_running_loop().time()
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of a call, without its query."""
+        return self._base + path
 
     async def aclose(self) -> None:
         """Close the connections; later requests raise `ConfigurationError`."""
@@ -99,26 +119,29 @@ class Session:
         Raises:
             ClanforgeError: The attempt failed.
         """
-        self._ensure_open()
+        self.ensure_open()
         request.sent_at = -math.inf
+        raw: RawResponse | None = None
         try:
             raw = await self._send(request, max_cooldown)
-        except (TransportError, InvalidResponseError) as error:
-            log_failure(request, error)
-            raise
-        log_response(request, raw)
-        try:
+            log_response(request, raw)
             response = parse_response(request.parse, raw)
-        except APIError as error:
-            if is_throttled(error):
+        except BaseException as error:
+            if raw is None and isinstance(error, TransportError | InvalidResponseError):
+                log_failure(request, error)
+            elif raw is not None and isinstance(error, APIError) and is_throttled(error):
                 self._limiter.start_cooldown(error, request.sent_at)
+            self._report_end(request, raw, error)
             raise
         self._limiter.reset_backoff()
+        if response.server_time is not None:
+            self._server_clock = response.server_time.timestamp() - asyncio.get_running_loop().time()
+        self._report_end(request, raw, None)
         return response
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
         """Wait for the limiter, sign, and send; several requests if the credentials need them."""
-        url = self._base + request.path
+        url = self.url_of(request.path)
         try:
             async with self._limiter.slot(max_cooldown):
                 http_request = request.http_request or self._build(request)
@@ -130,8 +153,10 @@ class Session:
             raise make_cooldown_error(url, cooldown.status_code, cooldown.seconds) from None
         return RawResponse("GET", url, response.status_code, response.headers, body)
 
-    def _build(self, request: ApiRequest[Any]) -> httpx.Request:
-        http_request = httpx.Request("GET", self._url(request.path, urlencode({**self._query, **request.params})))
+    def _build(self, request: ApiRequest[Any]) -> HttpRequest:
+        # A cached URL stays for as long as the client, so one with parameters, which can be secret, is not cached.
+        is_plain = request.sends_account and not request.params
+        http_request = HttpRequest("GET", self._url(request.path) if is_plain else self._parse_url(request))
         # Copying our `Headers` is cheap: the copy shares their contents, unlike headers given to a request.
         http_request.headers = httpx.Headers(self._headers)
         if self._signs_once:
@@ -139,9 +164,7 @@ class Session:
         request.http_request = http_request
         return http_request
 
-    async def _run_auth_flow(
-        self, request: ApiRequest[Any], http_request: httpx.Request
-    ) -> tuple[httpx.Response, bytes]:
+    async def _run_auth_flow(self, request: ApiRequest[Any], http_request: HttpRequest) -> tuple[httpx.Response, bytes]:
         is_first = True
 
         def count() -> None:
@@ -156,15 +179,21 @@ class Session:
 
         async def send_other(other: httpx.Request) -> tuple[httpx.Response, bytes]:
             count()
-            return await self._exchange(other, f"{other.method} {other.url.host}")
+            return await self._exchange(other, other.method)
 
         return await AuthFlow(self._config.auth, http_request, send, send_other).run()
 
     async def _send_call(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Send the HTTP request of an API call."""
+        with suppress_instrumentation() if request.has_secrets else nullcontext():
+            return await self._send_once(request, http_request)
+
+    async def _send_once(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         name = f"GET {request.path}"
         now = asyncio.get_running_loop().time
         request.sent_at = now()
+        if self.observer is not None:
+            self.observer.sent(request)
         if request.idempotent:
             return await self._exchange(http_request, name)
         request.sent_by = math.inf
@@ -177,7 +206,7 @@ class Session:
         self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
         """Exchange one HTTP request for its response; exceptions of the network become errors of this package."""
-        transport = self._ensure_open()
+        transport = self.ensure_open()
         events = HttpcoreEvents()
         extensions = http_request.extensions
         http_request.extensions = {
@@ -192,6 +221,7 @@ class Session:
         except Exception as exc:
             if not is_network_error(exc):
                 raise
+            name = f"{name} at {_destination(http_request.url, transport)}"
             error = map_exception(exc, name, may_be_unsent=self._reports_unsent_requests)
             raise error from (None if may_quote_credentials(exc) else exc)
         finally:
@@ -248,7 +278,16 @@ class Session:
         finally:
             await stream.aclose()
 
-    def _ensure_open(self) -> httpx.AsyncBaseTransport:
+    def _report_end(self, request: ApiRequest[Any], raw: RawResponse | None, error: BaseException | None) -> None:
+        if self.observer is not None and request.was_sent:
+            self.observer.ended(request, raw, error)
+
+    def ensure_open(self) -> httpx.AsyncBaseTransport:
+        """Return the transport.
+
+        Raises:
+            ConfigurationError: The client is closed, or was first used in another event loop.
+        """
         if self._closed:
             msg = "the client is closed"
             raise ConfigurationError(msg)
@@ -261,6 +300,21 @@ class Session:
             self._transport = make_pool(self._config)
         return self._transport
 
-    def _parse_url(self, path: str, query: str) -> httpx.URL:
-        # Parsing a string is four times faster in httpx than assembling a URL from its parts.
-        return httpx.URL(self._base + path + (query and f"?{query}"))
+    def _plain_url(self, path: str) -> httpx.URL:
+        return self._parse_url(ApiRequest(path, dict))
+
+    def _parse_url(self, request: ApiRequest[Any]) -> httpx.URL:
+        params = {**(self._query if request.sends_account else {}), **request.params}
+        # A space as %20 instead of + means the same to every parser of queries, and is what signatures are made of.
+        query = urlencode(params, quote_via=quote, safe="")
+        try:
+            # Parsing a string is four times faster in httpx than assembling a URL from its parts.
+            return httpx.URL(self._base + request.path + (query and f"?{query}"))
+        except httpx.InvalidURL:
+            msg = f"the parameters of {request.path} are too long for a URL: {len(query)} characters"
+        raise ConfigurationError(msg)
+
+
+def _destination(url: httpx.URL, transport: httpx.AsyncBaseTransport) -> str:
+    proxy = transport.proxy if isinstance(transport, ConnectionPool) else None
+    return host_and_port(url) if proxy is None else f"{host_and_port(url)} through the proxy {proxy}"

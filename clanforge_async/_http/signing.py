@@ -8,7 +8,9 @@ from contextlib import aclosing
 
 import httpx
 
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async._codec.masking import masked_start
+from clanforge_async._http.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async._http.request import HttpRequest
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError, ConfigurationError, TransportError
 
 Exchange = Callable[[httpx.Request], Awaitable[tuple[httpx.Response, bytes]]]
@@ -42,7 +44,7 @@ class AuthFlow:
 
     def __init__(self, auth: httpx.Auth, request: httpx.Request, send: Exchange, send_other: Exchange) -> None:
         self._auth = auth
-        self._request = httpx.Request(request.method, request.url, headers=request.headers)
+        self._request = HttpRequest(request.method, request.url, headers=request.headers)
         self._send = send
         self._send_other = send_other
         self._may_have_been_processed = False
@@ -81,7 +83,7 @@ class AuthFlow:
         except StopAsyncIteration:
             return None
         except _HTTPX_ERRORS as exc:
-            msg = f"the auth flow failed: {type(exc).__name__}: {exc}"[:LONGEST_MESSAGE]
+            msg = masked_start(f"the auth flow failed: {type(exc).__name__}: {exc}", LONGEST_MESSAGE)
             raise self._error(msg) from exc
 
     def _is_for_api(self, request: httpx.Request) -> bool:

@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx
 
-from clanforge_async._http.request import ApiRequest
+from clanforge_async._http.request import ApiRequest, HttpRequest
 
 
-def with_single_use_body(http_request: httpx.Request, request: ApiRequest[Any]) -> httpx.Request:
+def with_single_use_body(http_request: httpx.Request, request: ApiRequest[Any]) -> HttpRequest:
     """Return the HTTP request with an empty body that can be read only once, and that notes when it is read."""
     headers = httpx.Headers(http_request.headers)
     headers["Content-Length"] = "0"
     stream = _SingleUseBody(request)
-    return httpx.Request(
+    return HttpRequest(
         http_request.method, http_request.url, headers=headers, stream=stream, extensions=http_request.extensions
     )
 

@@ -1,13 +1,22 @@
-"""Trace headers that an instrumentation of httpx adds to a request, kept for the log and for spans."""
+"""Instrumentations of httpx: the trace headers that they add to a request, and their absence from secret ones."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 
 import httpx
 
 TRACE_HEADERS: ContextVar[httpx.Headers | None] = ContextVar("clanforge_async.trace_headers", default=None)
 """Headers that were added to the last request of this context; None if there were none."""
+
+
+def suppress_instrumentation() -> AbstractContextManager[None]:
+    """Return a context in which OpenTelemetry's instrumentation of httpx makes no span, which would show the query."""
+    # Whoever uses the instrumentation has imported it already.
+    utils = sys.modules.get("opentelemetry.instrumentation.utils")
+    return nullcontext() if utils is None else utils.suppress_http_instrumentation()
 
 
 class capture_trace_headers:  # noqa: N801 - a context manager, used like a function

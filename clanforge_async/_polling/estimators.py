@@ -6,33 +6,38 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from attrs import evolve, frozen
 
-MIN_STDDEV = 1.0
-"""Seconds by which any estimate may be off, since the server counts whole seconds."""
+from clanforge_async._polling.plain_data import packed
 
-_PRIOR_BIAS, _PRIOR_BIAS_STDDEV = 0.0, 0.12
-"""How much too late the server's ETA is, as a fraction of the remaining time, before anything is measured."""
+MIN_STDDEV = 0.3
+"""Standard deviation, in seconds, of a moment of which the server tells the whole second: a second over root 12."""
+
+_PRIOR_SPEED, _PRIOR_SPEED_STDDEV = 0.0, 0.12
+"""Seconds per second by which the server's ETA moves, before anything is measured."""
 
 _PRIOR_POWER, _PRIOR_POWER_STDDEV = 1.0, 0.2
 """The power of time that progress follows, before anything is measured."""
 
-_MIN_BIAS, _MAX_BIAS = -0.5, 1.0
+_MIN_SLOPE, _MAX_SLOPE = -1.0, 0.5
 _MIN_POWER, _MAX_POWER = 0.5, 2.0
 
-_RECEDING_BIAS = -0.8
-"""Bias below which an ETA moves away nearly as fast as time passes, and says nothing."""
+_MAX_DEVIATION = 4.0
+"""Standard deviations by which an observation may miss its line. Beyond that the line has a kink, and starts anew."""
 
-_MAX_EXPLAINED_SPEED = 0.5
-"""Seconds per second to which a bias explains that an ETA moves away; beyond that it moves with the clock."""
+_MIN_RELATIVE_STDDEV = 1e-4
+"""Relative standard deviation that any progress has at least."""
+
+_RECEDING_SPEED = 0.8
+"""Seconds per second above which an ETA moves away nearly as fast as time passes."""
 
 _MAX_SPEED = 1.5
 """Seconds per second; a bias can't move an ETA faster, so the server must have made a new one."""
 
-_MIN_TIME_RATIO = 1.05
-"""Ratio of two observations' elapsed times below which they can't measure the power."""
+_MAX_EXPLAINED_SPEED = 0.5
+"""Seconds per second to which a bias explains that an ETA moves away; beyond that it moves with the clock."""
 
 _MAX_DRIFT = 3.0
 """Seconds per second to which a prediction error is limited, so that one absurd ETA is soon forgotten."""
@@ -48,34 +53,62 @@ class Observation:
     Attributes:
         at: When the server determined the value, which may be before the poll that shows it.
         value: The expected end for an ETA; the completed fraction of the work for progress.
-        stddev: Standard deviation of the completed fraction.
+        stddev: Standard deviation of the value.
     """
 
     at: float
     value: float
-    stddev: float = 0.0
+    stddev: float
 
 
 @frozen
-class Baseline:
-    """An earlier observation to compare the latest one with.
+class Line:
+    """A straight line through observations with errors: a Kalman filter whose state is a point and the slope.
 
     Attributes:
-        observation: The one to compare with; it stays about halfway between the first and the latest.
-        next: The one that replaces it.
+        x: Where the latest observation was made.
+        y: The line's value there.
+        slope: Its slope.
+        y_variance: Variance of ``y``.
+        covariance: Covariance of ``y`` and ``slope``.
+        slope_variance: Variance of ``slope``.
+        is_measured: Whether the slope is that of at least two observations, and not only expected.
     """
 
-    observation: Observation
-    next: Observation
+    x: float
+    y: float
+    slope: float
+    y_variance: float
+    covariance: float
+    slope_variance: float
+    is_measured: bool = False
 
-    @classmethod
-    def starting_at(cls, observation: Observation) -> Self:
-        """Return a baseline that has a single observation."""
-        return cls(observation, observation)
+    def observe(self, x: float, y: float, variance: float) -> Line | None:
+        """Return the line after another observation with an error of this variance; None if it can't be on the line."""
+        dx = x - self.x
+        covariance = self.covariance + dx * self.slope_variance
+        y_variance = self.y_variance + dx * (self.covariance + covariance)
+        total = y_variance + variance
+        error = y - self.at(x)
+        if self.is_measured and error * error > _MAX_DEVIATION * _MAX_DEVIATION * total:
+            return None
+        return Line(
+            x=x,
+            y=self.at(x) + y_variance / total * error,
+            slope=self.slope + covariance / total * error,
+            y_variance=y_variance * variance / total,
+            covariance=covariance * variance / total,
+            slope_variance=max(self.slope_variance - covariance * covariance / total, 0.0),
+            is_measured=True,
+        )
 
-    def advance(self, latest: Observation) -> Baseline:
-        """Return the baseline that has moved on to its next observation."""
-        return Baseline(self.next, latest)
+    def at(self, x: float) -> float:
+        """Return the line's value at ``x``."""
+        return self.y + self.slope * (x - self.x)
+
+    def stddev(self, dx: float) -> float:
+        """Return the standard deviation of the line's value, ``dx`` beyond the latest observation."""
+        return math.sqrt(max(self.y_variance + dx * (2 * self.covariance + dx * self.slope_variance), 0.0))
 
 
 class RemainingTime(NamedTuple):
@@ -85,6 +118,7 @@ class RemainingTime(NamedTuple):
     stddev: float
 
 
+@packed
 @frozen
 class Estimate:
     """A job's estimated end, and how well the same source has predicted it so far.
@@ -94,8 +128,8 @@ class Estimate:
         stddev: Standard deviation of the end, as far as the source's own errors explain it.
         drift: Moving average of the seconds per second by which the end has moved beyond that.
         latest: The latest observation.
-        baseline: The earlier observation that the latest is compared with.
-        is_receding: Whether the end moves away about as fast as time passes.
+        line: The ETA against time, or the logarithm of the fraction against that of the elapsed time.
+        recedes: Whether the ETA has moved away about as fast as time passed, twice in a row.
         slip: Seconds by which an ETA has moved along with the clock, as of the latest observation.
         observed_for: Seconds from the first observation to the latest.
     """
@@ -104,16 +138,16 @@ class Estimate:
     stddev: float
     drift: float
     latest: Observation
-    baseline: Baseline
-    is_receding: bool = False
+    line: Line
+    recedes: bool = False
     slip: float = 0.0
     observed_for: float = 0.0
 
     def remaining(self, now: float) -> RemainingTime:
         """Return the time until the end, as uncertain as the end is overdue and has slipped."""
         overdue = max(now - self.end, 0.0)
-        drifted = self.drift * max(self.end - self.latest.at, 0.0)
-        return RemainingTime(max(self.end - now, 0.0), self.stddev + drifted + overdue + self.slip_at(now))
+        stddev = math.hypot(self.stddev, self.drift * max(self.end - self.latest.at, 0.0))
+        return RemainingTime(max(self.end - now, 0.0), stddev + overdue + self.slip_at(now))
 
     def slip_at(self, now: float, moved: float = 0.0) -> float:
         """Return the slip at a time since the latest observation, if the ETA has moved by ``moved`` seconds since then.
@@ -128,81 +162,72 @@ class Estimate:
         kept = self.slip * self.observed_for / observed_for
         return max(kept + moved / _MAX_EXPLAINED_SPEED - elapsed, 0.0)
 
+    def is_receding(self, now: float) -> bool:
+        """Tell whether the ETA still moves away about as fast as time passes, so that it says nothing."""
+        return self.recedes and self.slip_at(now) > 0
+
 
 def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estimate:
     """Return the estimate after the server has made an ETA, or changed it."""
     if previous is None:
-        return _new_eta_estimate(latest)
+        return _eta_estimate(_new_eta_line(latest), latest)
     before = previous.latest
+    elapsed = latest.at - before.at
+    if elapsed <= 0:
+        return _eta_estimate(_new_eta_line(latest), latest)
+    moved = latest.value - before.value
+    line = None
+    if abs(moved) <= _MAX_SPEED * elapsed and before.value > latest.at:  # an end that has passed measures no bias
+        line = previous.line.observe(latest.at, latest.value, latest.stddev**2)
+    estimate = _eta_estimate(line or _new_eta_line(latest), latest)
     return evolve(
-        _revise_eta_estimate(previous, latest),
-        slip=previous.slip_at(latest.at, latest.value - before.value),
-        observed_for=previous.observed_for + max(latest.at - before.at, 0.0),
-    )
-
-
-def _revise_eta_estimate(previous: Estimate, latest: Observation) -> Estimate:
-    before = previous.latest
-    if latest.at <= before.at:
-        return _new_eta_estimate(latest)
-    if abs(latest.value - before.value) > _MAX_SPEED * (latest.at - before.at):
-        return _new_eta_estimate(latest, _update_drift(previous, latest.value, latest.at))
-    baseline = previous.baseline
-    if baseline.next.value - baseline.next.at >= 2 * (latest.value - latest.at):
-        baseline = baseline.advance(latest)
-    elapsed = latest.at - baseline.observation.at
-    measured = (baseline.observation.value - latest.value) / elapsed
-    if before.value > latest.at:
-        bias, bias_stddev = _combine_with_prior(measured, MIN_STDDEV / elapsed, _PRIOR_BIAS, _PRIOR_BIAS_STDDEV)
-    else:  # the previous end has passed without an end, so its distance measures no bias
-        bias, bias_stddev = _PRIOR_BIAS, _PRIOR_BIAS_STDDEV
-    ahead = latest.value - latest.at
-    remaining = max(ahead, 0.0) / (1 + _clamp(bias, _MIN_BIAS, _MAX_BIAS))
-    end = latest.at + remaining if ahead > 0 else latest.value
-    return Estimate(
-        end=end,
-        stddev=MIN_STDDEV + bias_stddev * remaining,
-        drift=_update_drift(previous, end, latest.at),
-        latest=latest,
-        baseline=baseline,
-        is_receding=measured < _RECEDING_BIAS and baseline.observation != before,
+        estimate,
+        drift=_update_drift(previous, estimate.end, latest.at),
+        recedes=moved > _RECEDING_SPEED * elapsed and previous.slip > 0,
+        slip=previous.slip_at(latest.at, moved),
+        observed_for=previous.observed_for + elapsed,
     )
 
 
 def update_progress_estimate(previous: Estimate | None, latest: Observation, started: float) -> Estimate:
     """Return the estimate after the progress of a job that has run since ``started`` has changed."""
-    if previous is None or latest.value < previous.latest.value:
-        baseline = Baseline.starting_at(latest)
-    else:
-        baseline = previous.baseline
-        if latest.at - started >= 2 * (baseline.next.at - started):
-            baseline = baseline.advance(latest)
-    power, power_stddev = _progress_power(baseline.observation, latest, started)
-    duration = _elapsed(latest, started) * math.pow(latest.value, -1 / power)
+    x, y = _log_elapsed(latest.at, started), math.log(latest.value)
+    variance = max(latest.stddev / latest.value, _MIN_RELATIVE_STDDEV) ** 2
+    is_comparable = previous is not None and latest.value >= previous.latest.value and x > previous.line.x
+    line = previous.line.observe(x, y, variance) if previous is not None and is_comparable else None
+    line = line or Line(x, y, _PRIOR_POWER, variance, 0.0, _PRIOR_POWER_STDDEV**2)
+    power = _clamp(line.slope, _MIN_POWER, _MAX_POWER)
+    dx = max(-line.y / power, 0.0)
+    duration = math.exp(x + dx)
     end = started + duration
-    relative_stddev = math.hypot(latest.stddev / latest.value, math.log(latest.value) / power * power_stddev)
     return Estimate(
         end=end,
-        stddev=MIN_STDDEV + duration / power * relative_stddev,
+        stddev=math.hypot(MIN_STDDEV, duration * line.stddev(dx) / power),
         drift=0.0 if previous is None else _update_drift(previous, end, latest.at),
         latest=latest,
-        baseline=baseline,
+        line=line,
     )
 
 
 def should_have_reached(estimate: Estimate, fraction: float, started: float, now: float) -> bool:
     """Tell whether the progress would have reached a fraction by now if it went on as before."""
-    power, _ = _progress_power(estimate.baseline.observation, estimate.latest, started)
-    return (estimate.end - started) * math.pow(fraction, 1 / power) < now - started
+    return estimate.line.at(_log_elapsed(now, started)) > math.log(fraction)
 
 
-def _new_eta_estimate(latest: Observation, drift: float = 0.0) -> Estimate:
+def _new_eta_line(latest: Observation) -> Line:
+    return Line(latest.at, latest.value, _PRIOR_SPEED, latest.stddev**2, 0.0, _PRIOR_SPEED_STDDEV**2)
+
+
+def _eta_estimate(line: Line, latest: Observation) -> Estimate:
+    """Return the estimate of the end as the moment at which the ETA, by its line, is now."""
+    approach = 1 - _clamp(line.slope, _MIN_SLOPE, _MAX_SLOPE)
+    remaining = max(line.y - latest.at, 0.0) / approach
     return Estimate(
-        end=latest.value,
-        stddev=MIN_STDDEV + _PRIOR_BIAS_STDDEV * max(latest.value - latest.at, 0.0),
-        drift=drift,
+        end=latest.at + remaining if remaining > 0 else line.y,
+        stddev=line.stddev(remaining) / approach,
+        drift=0.0,
         latest=latest,
-        baseline=Baseline.starting_at(latest),
+        line=line,
     )
 
 
@@ -211,26 +236,8 @@ def _update_drift(previous: Estimate, end: float, at: float) -> float:
     return previous.drift + _DRIFT_SMOOTHING * (min(unexplained, _MAX_DRIFT) - previous.drift)
 
 
-def _progress_power(baseline: Observation, latest: Observation, started: float) -> tuple[float, float]:
-    """Return the power of time that the progress follows, and its standard deviation."""
-    time_ratio = _elapsed(latest, started) / _elapsed(baseline, started)
-    if latest.value <= baseline.value or time_ratio < _MIN_TIME_RATIO:
-        return _PRIOR_POWER, _PRIOR_POWER_STDDEV
-    log_time_ratio = math.log(time_ratio)
-    measured = math.log(latest.value / baseline.value) / log_time_ratio
-    measured_stddev = (latest.stddev / latest.value + baseline.stddev / baseline.value) / log_time_ratio
-    power, stddev = _combine_with_prior(measured, measured_stddev, _PRIOR_POWER, _PRIOR_POWER_STDDEV)
-    return _clamp(power, _MIN_POWER, _MAX_POWER), stddev
-
-
-def _combine_with_prior(measured: float, stddev: float, prior: float, prior_stddev: float) -> tuple[float, float]:
-    """Combine a measurement with prior knowledge: each is normal, and weighs the more the less it varies."""
-    weight = prior_stddev * prior_stddev / (prior_stddev * prior_stddev + stddev * stddev)
-    return prior + weight * (measured - prior), prior_stddev * math.sqrt(1 - weight)
-
-
-def _elapsed(observation: Observation, started: float) -> float:
-    return max(observation.at - started, 0.5)
+def _log_elapsed(at: float, started: float) -> float:
+    return math.log(max(at - started, 0.5))
 
 
 def _clamp(value: float, lowest: float, highest: float) -> float:

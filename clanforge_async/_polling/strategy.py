@@ -12,30 +12,43 @@ from functools import cached_property
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._polling.forecast import Forecast, ForecastState, Sample, forecast
+from clanforge_async._polling.forecast import LOGISTIC_SCALE, Forecast, ForecastState, Sample, TypicalDuration, forecast
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
 
 Interval = float | wait_base | Callable[[RetryCallState], float]
 
-_EARLY_END_SHARE = 0.15
-"""Assumed share of jobs that end before their forecast. Fewer do, but a failure would be detected last of all."""
+_MAX_WAITING = 300.0
+_FAILING_SHARE = 0.1
+"""Assumed share of runs that fail, each at any time."""
 
 _TYPICAL_DURATION = 480.0
 """Seconds that a job takes of which nothing is known."""
 
+_DURATION_PER_SHARE = 2000.0
+"""Seconds for each unit of the share of runs that are shorter: one in twenty is shorter than 100 s."""
+
 _MIN_RELATIVE_PAUSE = 0.005
 """Minimum pause, as a fraction of the time in which the job may already have ended."""
-
-_TYPICAL_WAIT = 10.0
-"""Seconds that a job is assumed to have waited when it is first seen waiting."""
 
 _DELAY_AFTER_FORECAST = 1.0
 """Seconds after the forecast end by which a poll is made, however uncertain the forecast is, unless it has slipped."""
 
-_PAUSE_TOLERANCE = 0.02
-"""Seconds to which a pause is computed."""
+_TRUST = 0.8
+"""Probability that a job takes as long as its history says."""
+
+_DOUBTFUL_LOG_STDDEV = 0.7
+"""Standard deviation of the logarithm of a duration of which the history is wrong."""
+
+_MAX_GAIN = 2.0
+"""Ratio of a pause by history and one without, at most, so that a wrong history costs little."""
+
+_NET_WORTH_NEAR_END = 0.4
+"""Share of its price that a poll just before the forecast end costs; the rest it earns by a sharper forecast."""
+
+_MAX_EXPONENT = 500.0
+"""Maximum of an exponent, to keep within what a float can hold."""
 
 
 class PollState(RetryCallState):
@@ -66,26 +79,37 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
 
     Args:
         min: Minimum seconds between two polls.
-        max: Maximum seconds between two polls.
+        max: Maximum seconds between two polls of a job that runs, and after a failed poll.
+        max_waiting: Maximum seconds between two polls of a job that is created, pending or queued.
         poll_worth: Seconds of delay that one request saved is worth. Smaller values poll more often.
 
     Raises:
-        ConfigurationError: Not ``0 < min <= max``, or ``poll_worth`` is not positive.
+        ConfigurationError: Not ``0 < min <= max``, or ``max_waiting`` or ``poll_worth`` is not positive.
     """
 
-    def __init__(self, min: float = 1.0, max: float = 60.0, *, poll_worth: float = 0.15) -> None:  # noqa: A002 - as in tenacity
+    def __init__(
+        self,
+        min: float = 1.0,  # noqa: A002 - as in tenacity
+        max: float = 60.0,  # noqa: A002
+        *,
+        max_waiting: float = _MAX_WAITING,
+        poll_worth: float = 0.15,
+    ) -> None:
         if not 0 < min <= max < math.inf:
             msg = "until_eta needs 0 < min <= max seconds"
             raise ConfigurationError(msg)
-        if not 0 < poll_worth < math.inf:
-            msg = "until_eta needs a positive poll_worth in seconds"
-            raise ConfigurationError(msg)
+        for name, seconds in (("max_waiting", max_waiting), ("poll_worth", poll_worth)):
+            if not 0 < seconds < math.inf:
+                msg = f"until_eta needs a positive {name} in seconds"
+                raise ConfigurationError(msg)
         self.min = min
         self.max = max
+        self.max_waiting = max_waiting
         self.poll_worth = poll_worth
 
     def __repr__(self) -> str:
-        return f"until_eta({self.min:g}, {self.max:g}, poll_worth={self.poll_worth:g})"
+        waiting = "" if self.max_waiting == _MAX_WAITING else f"max_waiting={self.max_waiting:g}, "
+        return f"until_eta({self.min:g}, {self.max:g}, {waiting}poll_worth={self.poll_worth:g})"
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
@@ -94,7 +118,20 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         state = retry_state.forecast_state if isinstance(retry_state, PollState) else ForecastState()
         if state.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
-        return min(max(_pause(state, state.last, self.poll_worth, self.max), self.min), self.max)
+        return self._pause(state, state.last)
+
+    def _pause(self, state: ForecastState, last: Sample) -> float:
+        expected, w = forecast(state), self.poll_worth
+        if not last.is_running:
+            pause = _pause_while_waiting(expected, state.typical, last.age, w)
+            return max(min(pause, self.max_waiting), self.min)
+        if expected is not None:
+            pause = _pause_with_forecast(expected, last.age, w, self.min, self.max)
+        elif state.typical is not None:
+            pause = _pause_by_history(state.typical, last.age, w, self.min)
+        else:
+            pause = _pause_without_forecast(last.age, w)
+        return min(max(pause, self.min), self.max)
 
 
 def _has_failed(state: RetryCallState) -> bool:
@@ -103,51 +140,61 @@ def _has_failed(state: RetryCallState) -> bool:
     return state.outcome is not None and state.outcome.failed
 
 
-def _pause(state: ForecastState, last: Sample, lateness_per_poll: float, max_pause: float) -> float:
-    expected = forecast(state)
+def _pause_while_waiting(expected: Forecast | None, typical: TypicalDuration | None, age: float, w: float) -> float:
+    """Return the pause ``x`` with the lowest cost per second, ``(w + s f x^3 / 6) / x``.
+
+    A job that waits has to start before it can end: at the rates ``s`` and ``f``.
+    """
     if expected is None:
-        return _pause_without_forecast(last, lateness_per_poll)
-    pause = _pause_by_hazard(expected, last.age, lateness_per_poll, max_pause)
-    if expected.seconds > 0:
-        return min(pause, expected.seconds + _DELAY_AFTER_FORECAST + expected.slip)
-    return max(pause, _MIN_RELATIVE_PAUSE * 2 * expected.scale)  # an overdue forecast's scale is about half its delay
+        duration = _DURATION_PER_SHARE
+        if typical is not None:
+            duration = min(typical.seconds / _FAILING_SHARE, _MAX_GAIN * duration)
+        return math.cbrt(3 * w * age * duration)
+    latest = expected.seconds + expected.scale / LOGISTIC_SCALE
+    return math.cbrt(3 * w * latest * latest / _FAILING_SHARE)
 
 
-def _pause_without_forecast(last: Sample, lateness_per_poll: float) -> float:
-    if last.is_running:
-        # A rate of gamma distribution with shape 2 leaves the hazard 2 / (age + duration).
-        inverse_hazard = (last.age + _TYPICAL_DURATION) / 2
-        return max(math.sqrt(2 * lateness_per_poll * inverse_hazard), _MIN_RELATIVE_PAUSE * last.age)
-    # A waiting job has to start and then to end, so its hazard grows from 0: it is h * t after t seconds.
-    hazard_growth = 2 / _TYPICAL_DURATION / (last.age + _TYPICAL_WAIT)
-    return math.pow(1.5 * math.sqrt(2 * lateness_per_poll / hazard_growth), 2 / 3)
+def _pause_without_forecast(age: float, w: float) -> float:
+    # A rate of gamma distribution with shape 2 leaves the hazard 2 / (age + duration).
+    return max(math.sqrt(w * (age + _TYPICAL_DURATION)), _MIN_RELATIVE_PAUSE * age)
 
 
-def _pause_by_hazard(expected: Forecast, age: float, lateness_per_poll: float, max_pause: float) -> float:
-    """Return the pause over which the integral of sqrt(h) is sqrt(2 * w), or `max_pause` if that is shorter."""
-    early = _EARLY_END_SHARE / (age + expected.seconds)
-    start, sqrt_hazard = _integrate_sqrt_hazard(expected, early, 0.0)
-    target = start + math.sqrt(2 * lateness_per_poll)
-    # The hazard never falls, so Newton's method approaches the pause from above and never overshoots.
-    pause, step = min((target - start) / sqrt_hazard, max_pause), math.inf
-    while step > _PAUSE_TOLERANCE:
-        integral, sqrt_hazard = _integrate_sqrt_hazard(expected, early, pause)
-        step = (integral - target) / sqrt_hazard
-        pause -= max(step, 0.0)
+def _pause_by_history(typical: TypicalDuration, age: float, w: float, min_pause: float) -> float:
+    """Return the pause by two hazards, weighted by how likely each is: the history's, and that of a wrong history."""
+    doubtful = TypicalDuration(typical.seconds, _DOUBTFUL_LOG_STDDEV)
+    right, wrong = _TRUST / (1 + typical.odds(age)), (1 - _TRUST) / (1 + doubtful.odds(age))
+    share = right / (right + wrong)
+    hazard = (1 - share) * doubtful.hazard(age) + share * _FAILING_SHARE / max(typical.seconds, age)
+    if age >= typical.seconds:
+        hazard += share * typical.hazard(age)
+    else:
+        ahead = Forecast(typical.seconds - age, typical.seconds / typical.shape)
+        hazard += 2 * w / _pause_to_end(ahead, w / share, min_pause) ** 2
+    return min(math.sqrt(2 * w / hazard), _MAX_GAIN * _pause_without_forecast(age, w))
+
+
+def _pause_with_forecast(expected: Forecast, age: float, w: float, min_pause: float, max_pause: float) -> float:
+    if expected.seconds == 0:
+        return max(_pause_to_end(expected, w, min_pause), _MIN_RELATIVE_PAUSE * 2 * expected.scale)
+    goal = min(
+        _pause_to_end(expected, _NET_WORTH_NEAR_END * w, min_pause),
+        expected.seconds + _DELAY_AFTER_FORECAST + expected.slip,
+    )
+    squared_pauses = goal * goal * _FAILING_SHARE / (age + expected.seconds) / (2 * w)
+    pauses = max(math.ceil(math.sqrt(squared_pauses + 0.25) - 0.5), math.ceil(goal / max_pause), 1)
+    return goal / pauses + w * (pauses - 1) / 2
+
+
+def _pause_to_end(expected: Forecast, w: float, min_pause: float) -> float:
+    """Return the best time for the first poll around the forecast end."""
+    m, s = expected.seconds, expected.scale
+    exponent = min(m / s, _MAX_EXPONENT)
+    b = w / s * (1 + math.exp(exponent))
+    pause = m - s * exponent + s * math.log1p(b + math.sqrt(2 * b))
+    spread = 4 * s / (w + min_pause)
+    if spread < 1:
+        pause = max(pause, m + 2 * s * math.atanh(math.sqrt(1 - spread)))
     return pause
-
-
-def _integrate_sqrt_hazard(expected: Forecast, early: float, t: float) -> tuple[float, float]:
-    """Return the integral of sqrt(h) up to t, but for a constant, and sqrt(h) at t."""
-    peak = 1 / expected.scale
-    z = (t - expected.seconds) * peak
-    log1p_exp_abs = math.log1p(math.exp(-abs(z)))
-    log1p_exp_z, log1p_exp_minus_z = max(z, 0.0) + log1p_exp_abs, max(-z, 0.0) + log1p_exp_abs
-    low, high, y = math.sqrt(early), math.sqrt(early + peak), math.sqrt(early + peak * math.exp(-log1p_exp_minus_z))
-    # Written without differences of nearly equal numbers: high^2 - y^2 and y^2 - low^2 come from the two logarithms.
-    above = high * (2 * math.log(high + y) + log1p_exp_z)
-    below = low * (2 * math.log(y + low) + log1p_exp_minus_z)
-    return expected.scale * (above - below), y
 
 
 def strategy(interval: Interval) -> AsyncRetrying:

@@ -19,10 +19,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Wo
 from temporalio.service import RPCError
 
 from clanforge_async._logging import log_event
+from clanforge_async._polling.server_clock import ServerClock, UpdateClock
 from clanforge_async._temporal.rate_limit import hold_queue, is_held, release_queue
 from clanforge_async._temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 from clanforge_async._watching.serialization import without_listings
-from clanforge_async._watching.server_clock import ServerClock
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.engine import Finished, PollAgain, WatchPolicy, WatchState, poll_once
 from clanforge_async.errors import AuthenticationError, PermissionDeniedError
@@ -121,7 +121,7 @@ def _last_state(task: Mapping[str, Any]) -> tuple[WatchState, int]:
     except (TypeError, ValueError) as error:
         raise ApplicationError(str(error), non_retryable=True) from None
     # The drivers' clock is the Temporal server's, in Unix time: better than a worker's wall clock.
-    return evolve(WatchState.start(ref, task["began"]), server_clock=ServerClock(offset=0.0)), 0
+    return evolve(WatchState.start(ref, task["began"]), server_clock=ServerClock(updates=UpdateClock(offset=0.0))), 0
 
 
 def _server_clock() -> Callable[[], float]:

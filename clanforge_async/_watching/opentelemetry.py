@@ -27,8 +27,8 @@ from types import EllipsisType
 from opentelemetry import context, metrics, propagate, trace
 
 from clanforge_async._http.tracing import TRACE_HEADERS
+from clanforge_async._http.version import __version__
 from clanforge_async._logging import state_label
-from clanforge_async._version import __version__
 from clanforge_async._watching.results import Outcome, WatchResult
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH, JobKind, JobRef
@@ -103,7 +103,7 @@ class JobTelemetry:
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, _at: float, server_time: datetime) -> None:
         """Count the poll, and link the watches to its request's span."""
         attributes = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
-        self._server_time = server_time
+        self._server_time = server_time.replace(microsecond=0)  # as the update that it is compared with
         try:
             self._telemetry.polls.add(1, attributes)
         finally:

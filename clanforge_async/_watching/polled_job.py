@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.server_clock import UpdateClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import copy_error
-from clanforge_async._watching.server_clock import ServerClock, WallClock
 from clanforge_async._watching.watch import Watch
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
@@ -36,10 +36,10 @@ class PolledJob:
         is_queued: Whether the job waits in the heap for a worker.
         timer: The timer of the next poll.
         has_lost_watches: Whether a watch has left since the timer was set: the timer may then be early.
+        update_clock: The server's clock by the job's updates, for responses without ``Date``.
     """
 
     __slots__ = (
-        "_server_clock",
         "first_due",
         "has_lost_watches",
         "is_asking",
@@ -50,6 +50,7 @@ class PolledJob:
         "read_status",
         "ref",
         "timer",
+        "update_clock",
         "was_polled",
         "watches",
     )
@@ -67,7 +68,7 @@ class PolledJob:
         self.is_queued = False
         self.timer: asyncio.TimerHandle | None = None
         self.has_lost_watches = False
-        self._server_clock = ServerClock()
+        self.update_clock = UpdateClock()
 
     @property
     def is_watched(self) -> bool:
@@ -99,18 +100,6 @@ class PolledJob:
         """Let the first poll be due now."""
         for watch in self.watches:
             watch.due = min(watch.due, now)
-
-    def server_time(self, response: ApiResponse[Job], began: float, at: float, clock: WallClock) -> datetime:
-        """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
-
-        Args:
-            response: The response.
-            began: When the poll began, by the event loop's clock.
-            at: When it ended.
-            clock: The local wall clock.
-        """
-        server_time, self._server_clock = self._server_clock.advance(response, began, at, clock)
-        return server_time
 
     def publish(self, result: PollResult) -> None:
         """Pass a poll result to the observers, then to every watch that takes part."""

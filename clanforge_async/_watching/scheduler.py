@@ -11,14 +11,16 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import cast
 
 from clanforge_async._http.request import ApiResponse
+from clanforge_async._polling.forecast import JobForecast, job_forecast
+from clanforge_async._polling.server_clock import DateClock, ServerClock, WallClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
 from clanforge_async._watching.polled_job import PolledJob, ReadStatus
 from clanforge_async._watching.results import copy_error
-from clanforge_async._watching.server_clock import WallClock
 from clanforge_async._watching.start_queue import StartQueue
 from clanforge_async._watching.watch import Watch
 from clanforge_async.errors import ClanforgeError
@@ -43,6 +45,7 @@ class PollScheduler:
         self._capacity = capacity
         self._max_rate = max_rate
         self._start_queue = StartQueue(capacity, max_rate, self._release)
+        self._date_clock = DateClock()
         self._wall_clock = WallClock()
         self._jobs: dict[tuple[JobKind, int], PolledJob] = {}
         self._queue: list[tuple[float, int, PolledJob]] = []
@@ -62,6 +65,12 @@ class PollScheduler:
         job.add(watch)
         watch.start(job.observers, self._leave, job.first_due)
         self._hasten(job, watch.due)
+
+    def forecast(self, ref: JobRef) -> JobForecast | None:
+        """Return the forecast of a job that is polled; None if nothing tells."""
+        job = self._jobs.get((ref.kind, ref.id))
+        forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
+        return next((expected for expected in forecasts if expected is not None), None)
 
     def _leave(self, watch: Watch) -> asyncio.Task[None] | None:
         job = self._jobs[watch.ref.kind, watch.ref.id]
@@ -173,15 +182,21 @@ class PollScheduler:
         del self._in_flight[job]
         latency = at - began
         if isinstance(answer, ApiResponse):
-            server_time, seen = job.server_time(answer, began, at, self._wall_clock), answer.value
+            server_time = self._server_time(job, answer, began, at)
             backlog = self._backlog(latency)
-            job.publish(PollResult(seen=seen, at=at, server_time=server_time, latency=latency, backlog=backlog))
+            job.publish(PollResult(seen=answer.value, at=at, server_time=server_time, latency=latency, backlog=backlog))
         elif isinstance(answer, ClanforgeError):
             job.publish(PollResult(seen=answer, at=at, latency=latency, backlog=self._backlog(latency)))
         else:
             job.fail(answer, at)
         if job.is_watched and not self._is_polled(job):
             self._set_timer(job, job.next_due())
+
+    def _server_time(self, job: PolledJob, response: ApiResponse[Job], began: float, at: float) -> datetime:
+        clock = ServerClock(self._date_clock, job.update_clock)
+        server_time, clock = clock.advance(response.server_time, response.value.updated_at, began, at, self._wall_clock)
+        self._date_clock, job.update_clock = clock.dates, clock.updates
+        return server_time
 
     def _backlog(self, latency: float) -> float:
         """Return the seconds that the polls of all other jobs take if they come at once."""

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import NoneType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from attrs import NOTHING, Attribute, evolve, fields
+from cattrs import Converter
 
-from clanforge_async._codec import job_from_dict, job_to_dict
+from clanforge_async._codec.jobs import job_from_dict, job_to_dict
 from clanforge_async._validation import is_number
 from clanforge_async.errors import ClanforgeError
-from clanforge_async.jobs import Job
+from clanforge_async.images import ImageRollout
+from clanforge_async.jobs import ImageDiffJob, Job
 from clanforge_async.refs import EPOCH, JobRef
+
+T = TypeVar("T")
 
 LONGEST_TEXT = 2048
 """Longest text in plain data, in characters."""
@@ -32,7 +37,7 @@ def with_ref(job: Job, ref: JobRef) -> Job:
 
 def without_listings(job: Job) -> Job:
     """Return the snapshot without its listings and details, and with long texts clipped."""
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"has_listing": False} if isinstance(job, ImageDiffJob) and job.has_listing else {}
     for attribute in fields(type(job)):
         value = getattr(job, attribute.name)
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
@@ -114,23 +119,27 @@ def _error_classes(cls: type[ClanforgeError]) -> Iterator[type[ClanforgeError]]:
     yield cls
 
 
+def register_kind(name: str, cls: type[T], write: Callable[[T], Any], read: Callable[[Any], T]) -> None:
+    """Make values of a class survive as attributes of errors.
+
+    Args:
+        name: Name of the kind in plain data.
+        cls: The class.
+        write: Returns a value as plain data.
+        read: Reads the result of `write`; raises what `error_from_plain` lets become a `ClanforgeError`.
+    """
+    _KINDS[name] = cls, write, read
+
+
 def _to_plain(value: object) -> Any:
+    for name, (cls, write, _) in _KINDS.items():
+        if isinstance(value, cls):
+            return {name: write(value)}
     match value:
         case str():
-            plain: Any = str(value)[:LONGEST_TEXT]
+            plain: Any = value[:LONGEST_TEXT]
         case None | bool() | int() | float():
             plain = value
-        case _ if isinstance(value, type(EPOCH)):
-            plain = {"time": value.isoformat()}
-        case JobRef():
-            plain = {"ref": str(value)}
-        case Job():
-            plain = {"job": job_to_plain(without_listings(value))}
-        case BaseException():
-            plain = {"error": error_to_plain(value)}
-        case Mapping():
-            entries = cast("Mapping[object, object]", value)
-            plain = {"mapping": {str(key): _to_plain(entry) for key, entry in entries.items()}}
         case Sequence():
             plain = [_to_plain(item) for item in cast("Sequence[object]", value)]
         case _:
@@ -143,21 +152,33 @@ def _from_plain(plain: Any) -> Any:
         return tuple(_from_plain(item) for item in cast("list[object]", plain))
     if not isinstance(plain, Mapping):
         return plain
-    [(kind, value)] = cast("Mapping[str, Any]", plain).items()
-    return _READERS[kind](value)
+    [(name, value)] = cast("Mapping[str, Any]", plain).items()
+    _, _, read = _KINDS[name]
+    return read(value)
+
+
+def _write_mapping(entries: Mapping[object, object]) -> dict[str, Any]:
+    return {str(key): _to_plain(entry) for key, entry in entries.items()}
 
 
 def _read_mapping(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _from_plain(entry) for key, entry in entries.items()}
 
 
-_READERS: dict[str, Callable[[Any], object]] = {
-    "time": EPOCH.fromisoformat,
-    "ref": JobRef.parse,
-    "job": job_from_plain,
-    "error": error_from_plain,
-    "mapping": _read_mapping,
+def _write_job(job: Job) -> dict[str, Any]:
+    return job_to_plain(without_listings(job))
+
+
+_RECORDS = Converter(omit_if_default=True, detailed_validation=False)
+_KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "time": (type(EPOCH), type(EPOCH).isoformat, EPOCH.fromisoformat),
+    "ref": (JobRef, str, JobRef.parse),
+    "job": (Job, _write_job, job_from_plain),
+    "error": (BaseException, error_to_plain, error_from_plain),
+    "rollout": (ImageRollout, _RECORDS.unstructure, partial(_RECORDS.structure, cl=ImageRollout)),
+    "mapping": (Mapping, _write_mapping, _read_mapping),
 }
+"""How attributes of errors are written and read, by their class."""
 
 
 def as_mapping(plain: object) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any, Self, cast
 from attrs import Attribute, Factory, field, frozen
 from tenacity import AsyncRetrying
 
-from clanforge_async._codec import job_from_dict, job_to_dict
+from clanforge_async._codec.jobs import job_from_dict, job_to_dict
 from clanforge_async._polling.forecast import ForecastState
+from clanforge_async._polling.server_clock import ServerClock
 from clanforge_async._polling.strategy import Interval, strategy, until_eta
 from clanforge_async._validation import is_number
 from clanforge_async._watching.serialization import (
@@ -19,7 +20,6 @@ from clanforge_async._watching.serialization import (
     with_ref,
     without_listings,
 )
-from clanforge_async._watching.server_clock import ServerClock
 from clanforge_async.errors import ClanforgeError, ConfigurationError, InvalidResponseError
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
@@ -79,7 +79,7 @@ class WatchState:
             not fail.
         stale_since: When the server first showed a status older than ``ref.newer_than``, likewise.
         forecast_state: The state of the forecast that the wait strategy works with.
-        server_clock: The server's clock, if its responses do not tell the time.
+        server_clock: The server's clock, by the responses so far.
     """
 
     ref: JobRef
@@ -112,7 +112,7 @@ class WatchState:
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain data that JSON can hold, without the listings of image diffs."""
         last_job, last_news = _job_to_plain(self.last_job), _job_to_plain(self.last_news)
-        plain = {name: getattr(self, name) for name in _NUMBERS} | {
+        plain = {name: getattr(self, name) for name in _NUMBERS if getattr(self, name) != _NUMBERS[name]} | {
             "ref": str(self.ref),
             "last_job": last_job,
             # True instead of the same job again, which would double the state's size.

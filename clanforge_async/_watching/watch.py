@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection
 from functools import partial
 
+from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._watching.decisions import Finished, PollResult, decide, unfinished
 from clanforge_async._watching.notifier import Notifier
 from clanforge_async._watching.observers import Observers
@@ -80,6 +81,11 @@ class Watch:
     def ref(self) -> JobRef:
         """The reference of the watched job."""
         return self._state.ref
+
+    @property
+    def forecast_state(self) -> ForecastState:
+        """The state of the job's forecast, as of the last poll with news."""
+        return self._state.forecast_state
 
     def start(
         self,

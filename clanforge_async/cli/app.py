@@ -1,36 +1,86 @@
-"""The commands' signatures: each parses its arguments and returns the coroutine to run."""
+"""The command tree: each command is a function of `signatures` and a row of a table here."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
+from typer.core import TyperCommand
 
-from clanforge_async.cli import parameters as params
+from clanforge_async.cli import image_signatures, signatures
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
-from clanforge_async.cli.logs import run_with_logging
-from clanforge_async.cli.output.select import OutputOptions
-from clanforge_async.cli.parameters import ConnectionOptions, TemporalOptions, Verbosity, WatchOptions, with_options
-from clanforge_async.refs import JobRef
+from clanforge_async.cli.parameters import EXIT_STATUS_HELP, with_options
+from clanforge_async.cli.release_signatures import release
+from clanforge_async.cli.usage import Command
 
-Command: TypeAlias = Coroutine[Any, Any, int]
+T = TypeVar("T")
 
-UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
-"""Raised for wrong arguments. A class of click, which recent versions of typer vendor."""
+_GROUPS = {
+    "image-update": "Image updates.",
+    "image-diff": "Image diffs.",
+    "image-version": "Image versions.",
+    **image_signatures.GROUPS,
+}
+"""The help of each group of commands."""
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "watch": signatures.watch,
+    "status": signatures.status,
+    "doctor": signatures.doctor,
+    "worker": signatures.worker,
+    "image-update status": signatures.image_update_status,
+    "image-update retry": signatures.image_update_retry,
+    "image-diff status": signatures.image_diff_status,
+    "image-diff retry": signatures.image_diff_retry,
+    "image-version status": signatures.image_version_status,
+    **image_signatures.COMMANDS,
+    "simulate": signatures.simulate,
+    "demo": signatures.demo,
+}
+"""The function of each command, by its name after that of its group, in the order of the help."""
+_EPILOGS = {
+    "worker": None,
+    "simulate": None,
+    "demo": None,
+    **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
+}
+"""Last paragraph of the help of the commands that are not about jobs."""
+
+
+class _Command(TyperCommand):
+    """A command whose help and usage name an argument by its metavar alone, without the type that typer adds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        parameters: list[Any] = self.params
+        for parameter in parameters:
+            if parameter.param_type_name == "argument":
+                name = parameter.metavar + ("..." if parameter.nargs != 1 else "")
+                parameter.get_usage_pieces = partial(_return, [name])
+                parameter.get_help_record = partial(_return, (name, parameter.help))
+
+
+def _return(value: T, _context: object) -> T:
+    return value
+
 
 app: typer.Typer = typer.Typer(
     name="clanforge",
-    help="Retry image diffs, and wait for image versions and diffs of the Clanforge game-image API.",
+    help="Look at images of the Clanforge game-image API, change them, and wait for their jobs.",
     epilog="Credentials are read only from the environment: CLANFORGE_ACCESS_KEY with CLANFORGE_SECRET_KEY, "
     "or CLANFORGE_TOKEN.",
     rich_markup_mode=None,
 )
-image_version: typer.Typer = typer.Typer(help="Image versions.", rich_markup_mode=None)
-image_diff: typer.Typer = typer.Typer(help="Image diffs.", rich_markup_mode=None)
-app.add_typer(image_version, name="image-version")
-app.add_typer(image_diff, name="image-diff")
+_groups = {name: typer.Typer(help=text, rich_markup_mode=None) for name, text in _GROUPS.items()}
+for _name, _group in _groups.items():
+    app.add_typer(_group, name=_name)
+app.add_typer(release, name="release")
+for _path, _function in _COMMANDS.items():
+    _group_name, _, _name = _path.rpartition(" ")
+    _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
+    _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
 
 
 def parse(argv: Sequence[str]) -> Command | int:
@@ -55,7 +105,7 @@ def parse(argv: Sequence[str]) -> Command | int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from clanforge_async._version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
+        from clanforge_async._http.version import __version__  # noqa: PLC0415 - reads the metadata, which is slow
 
         print_line(f"clanforge {__version__}")
         raise typer.Exit
@@ -68,117 +118,3 @@ def _clanforge(
     ] = False,
 ) -> None:
     pass
-
-
-@image_version.command("status", epilog=params.EXIT_STATUS_HELP)
-@with_options
-def _image_version_status(
-    image_version_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
-) -> Command:
-    """Show an image version job's current status."""
-    return _status(JobRef.image_version(image_version_id), connection, verbosity, as_json=as_json)
-
-
-@image_diff.command("status", epilog=params.EXIT_STATUS_HELP)
-@with_options
-def _image_diff_status(
-    diff_id: params.JobId, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
-) -> Command:
-    """Show an image diff job's current status."""
-    return _status(JobRef.image_diff(diff_id), connection, verbosity, as_json=as_json)
-
-
-@image_diff.command("retry", epilog=params.EXIT_STATUS_HELP)
-@with_options
-def _image_diff_retry(
-    diff_id: params.JobId,
-    *,
-    wait: params.Wait = False,
-    watch_options: WatchOptions,
-    report: params.ReportPath = None,
-    connection: ConnectionOptions,
-    verbosity: Verbosity,
-    as_json: params.Json = False,
-) -> Command:
-    """Run an image diff's analysis again."""
-    from clanforge_async.cli.commands import retry  # noqa: PLC0415 - --help needs no event loop
-
-    if not wait and (watch_options != WatchOptions() or report):
-        msg = "--timeout, --interval, --fail-fast and --report need --wait"
-        raise UsageError(msg)
-    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
-    return run_with_logging(
-        retry(connection, diff_id, watch_options if wait else None, output_options), verbosity.verbose
-    )
-
-
-@app.command("watch", epilog=params.EXIT_STATUS_HELP)
-@with_options
-def _watch(
-    refs: params.JobRefs,
-    *,
-    watch_options: WatchOptions,
-    temporal_options: TemporalOptions,
-    report: params.ReportPath = None,
-    connection: ConnectionOptions,
-    verbosity: Verbosity,
-    as_json: params.Json = False,
-) -> Command:
-    """Wait for one or more jobs to finish."""
-    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet, report=report)
-    if temporal_options.temporal is not None:
-        if watch_options.interval is not None:
-            msg = "--interval is the workers' own with --temporal"
-            raise UsageError(msg)
-        from clanforge_async.cli import worker  # noqa: PLC0415 - needs the extra 'temporal'
-
-        return run_with_logging(worker.watch(refs, temporal_options, watch_options, output_options), verbosity.verbose)
-    if temporal_options != TemporalOptions():
-        msg = "--id and --task-queue need --temporal"
-        raise UsageError(msg)
-    from clanforge_async.cli.commands import watch  # noqa: PLC0415 - as above
-
-    return run_with_logging(watch(connection, refs, watch_options, output_options), verbosity.verbose)
-
-
-@app.command("worker")
-@with_options
-def _worker(
-    temporal: params.TemporalServer,
-    *,
-    task_queue: params.TaskQueue = "clanforge",
-    max_rate: params.MaxRate = None,
-    connection: ConnectionOptions,
-    verbosity: Verbosity,
-) -> Command:
-    """Poll for the watches of a Temporal task queue, until Ctrl-C."""
-    from clanforge_async.cli.worker import work  # noqa: PLC0415 - needs the extra 'temporal'
-
-    options = TemporalOptions(temporal=temporal, task_queue=task_queue)
-    return run_with_logging(work(connection, options, max_rate), verbosity.verbose)
-
-
-@app.command("simulate")
-@with_options
-def _simulate(host: params.Host = "127.0.0.1", port: params.Port = 8080, speed: params.Speed = 1.0) -> Command:
-    """Serve a simulated API with a few jobs, until Ctrl-C."""
-    from clanforge_async.cli.simulate import simulate  # noqa: PLC0415 - needs the extra 'simulator'
-
-    return simulate(host, port, speed)
-
-
-@app.command("demo")
-@with_options
-def _demo(verbosity: Verbosity, report: params.ReportPath = None) -> Command:
-    """Watch a dozen simulated jobs; needs no configuration."""
-    from clanforge_async.cli.demo import run_demo  # noqa: PLC0415 - needs the extra 'simulator'
-
-    output_options = OutputOptions(quiet=verbosity.quiet, report=report)
-    return run_with_logging(run_demo(output_options=output_options), verbosity.verbose)
-
-
-def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *, as_json: bool) -> Command:
-    from clanforge_async.cli.commands import show_status  # noqa: PLC0415 - as above
-
-    output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
-    return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clanforge_async import AccessKeyAuth, ClanforgeClient, JobRef, WatchResult
-from clanforge_async.cli.commands import watch_events
+from clanforge_async.cli.commands import report_outages, watch_events
 from clanforge_async.cli.errors import COMPLETED, outcome
 from clanforge_async.cli.formatting import format_counts, format_job_count, print_line, style_of
 from clanforge_async.cli.output.select import OutputOptions
@@ -68,7 +68,9 @@ async def run_demo(
         print_line(f"Retrying image-diff/{_RETRIED_DIFF}, which has failed, and watching {len(planned)} jobs at once.")
         retried = (await client.image_diffs.retry(_RETRIED_DIFF)).ref
         refs = [retried if (ref.kind, ref.id) == (retried.kind, retried.id) else ref for ref in planned]
-        ends = watch_events(watcher, refs, (output_options or OutputOptions()).select(refs))
+        api = report_outages(client)
+        output = (output_options or OutputOptions()).select(refs, api)
+        ends = watch_events(watcher, refs, output, api)
         results = [_compare(simulator, planned, result) async for result in ends]
     console = Console(highlight=False)
     console.print(_results_table(results))

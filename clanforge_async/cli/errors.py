@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from clanforge_async import (
     JobFailedError,
     JobRef,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     RetryOutcomeUnknownError,
@@ -27,7 +29,7 @@ from clanforge_async import (
     WatchTimeoutError,
 )
 from clanforge_async._watching.results import outcome_of
-from clanforge_async.cli.formatting import escape_and_truncate, format_counts, format_job_count, print_err
+from clanforge_async.cli.formatting import escape_and_truncate, format_job_count, print_err
 
 T = TypeVar("T")
 
@@ -62,22 +64,46 @@ _EXIT_STATUSES: dict[type[Exception], int] = {
     BadRequestError: REFUSED,
     NotFoundError: REFUSED,
     ImageLockedError: REFUSED,
-    RetryOutcomeUnknownError: OUTCOME_UNKNOWN,
+    OutcomeUnknownError: OUTCOME_UNKNOWN,
     Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
 }
 _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
 """HTTP statuses of a plain `APIError` that are worth another try: Request Timeout and Too Early."""
 _OUTCOMES = frozenset({"completed", "failed", "squashed", "timeout"})
+_PHRASES = {
+    "failed": "failed",
+    "squashed": "squashed by a newer job",
+    "timeout": "timed out",
+    "error": "could not be watched",
+    "unfinished": "not finished",
+}
+"""How a message names the outcomes of jobs that have not completed, the most severe first."""
+_DNS_HINT = "check the host name in the base URL, and DNS"
 _HINTS: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
-    ImageLockedError: "accept or reject image diff {error.diff_id} first",
+    ImageLockedError: "wait until {error.holder} no longer locks the image",
     NotFoundError: "check the ID and the account service ID",
     PermissionDeniedError: "check that these credentials may use this account service ID",
     RateLimitError: "wait before trying again",
-    RetryOutcomeUnknownError: "see `clanforge image-diff status {error.diff_id}` before asking again",
-    TransportError: "check the network and the base URL",
+    OutcomeUnknownError: "look at the image before asking again",
+    RetryOutcomeUnknownError: "see `clanforge {error.ref.kind} status {error.ref.id}` before asking again",
+    TransportError: "check the network and the base URL; `clanforge doctor` tests each step",
     Exception: "",
 }
+_NETWORK_HINTS = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's",
+    ),
+    ("[SSL", "check that the server speaks https on this port"),
+    ("Connection refused", "nothing listens there: check the host and the port"),
+    ("ProxyError", "check HTTPS_PROXY, or exempt the host with NO_PROXY"),
+    ("Name or service not known", _DNS_HINT),  # Linux; then macOS, Windows, and a resolver that is down
+    ("nodename nor servname", _DNS_HINT),
+    ("getaddrinfo failed", _DNS_HINT),
+    ("name resolution", _DNS_HINT),
+)
+"""Hints for a `TransportError`, by what its message contains, the most specific first."""
 _SETTING_HINTS = {
     "account_service_id": "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID",
     "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
@@ -108,39 +134,68 @@ def outcome(error: Exception | None) -> str:
 def format_error(error: Exception) -> str:
     """Return an error as one line, with a hint on how to fix it."""
     cause = f" ({escape_and_truncate(str(error.__cause__))})" if isinstance(error.__cause__, ClanforgeError) else ""
-    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}{cause}", _hint(error)]))
+    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}{cause}", hint(error)]))
 
 
-def print_errors(results: Sequence[WatchResult], unfinished: Sequence[JobRef] = ()) -> None:
+def print_errors(
+    results: Sequence[WatchResult], unfinished: Sequence[JobRef] = (), *, is_reason_shown: bool = False
+) -> None:
     """Print a summary of failed watches, hints, and the command that resumes them; nothing if all jobs completed.
 
     Args:
         results: Results of the watches that ended.
         unfinished: Jobs that had not ended when watching stopped.
+        is_reason_shown: Whether the reason of each failure is already printed for people.
     """
     errors = [result.error for result in results if result.error is not None]
     if not errors:
         return
     outcomes = [*(outcome(result.error) for result in results), *("unfinished" for _ in unfinished)]
-    if len(outcomes) == 1:
-        print_err(format_error(errors[0]))
+    if len(outcomes) > 1:
+        print_err("; ".join(filter(None, [f"error: {_summary(outcomes)}", *dict.fromkeys(map(hint, errors))])))
+    elif is_reason_shown and not isinstance(errors[0], ConfigurationError):
+        print_err("; ".join(filter(None, [f"error: {results[0].ref} {_PHRASES[outcomes[0]]}", hint(errors[0])])))
     else:
-        summary = f"error: of {format_job_count(len(outcomes))} {format_counts(outcomes)}"
-        print_err("; ".join(filter(None, [summary, *dict.fromkeys(map(_hint, errors))])))
+        print_err(format_error(errors[0]))
     resumable = [result.ref for result in results if result.error and not isinstance(result.error, _NOT_RESUMABLE)]
-    print_resume_command("unfinished", [*unfinished, *resumable])
+    print_resume_command("Not finished. Resume with", [*unfinished, *resumable])
 
 
-def print_resume_command(reason: str, refs: Sequence[JobRef]) -> None:
+def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bool) -> int:
+    """Print that a single job has failed or was squashed, and return the exit status.
+
+    Args:
+        ref: The reference that was asked for.
+        error: The failure.
+        is_reason_shown: Whether the reason is already printed for people.
+    """
+    print_err(f"error: {ref} {_PHRASES[outcome(error)]}" if is_reason_shown else format_error(error))
+    return JOB_FAILED
+
+
+def print_resume_command(message: str, refs: Sequence[JobRef]) -> None:
     """Print the command that continues to watch these jobs, if there are any."""
     if refs:
-        print_err(f"{reason}; to watch on: clanforge watch {' '.join(map(str, refs))}")
+        print_err(f"{message}: clanforge watch {' '.join(map(str, refs))}")
 
 
-def _hint(error: Exception) -> str:
+def hint(error: Exception) -> str:
+    """Return how to fix an error; empty if nothing is known that helps."""
     if isinstance(error, ConfigurationError):
         return next((hint for name, hint in _SETTING_HINTS.items() if name in str(error)), "")
+    if isinstance(error, TransportError):
+        message = str(error)
+        if found := next((text for part, text in _NETWORK_HINTS if part in message), None):
+            return found
     return _find_by_class(_HINTS, error).format(error=error)
+
+
+def _summary(outcomes: Sequence[str]) -> str:
+    """Return ``1 of 3 jobs failed, 1 timed out``."""
+    counts = Counter(outcomes)
+    parts = [f"{counts[name]} {phrase}" for name, phrase in _PHRASES.items() if name in counts]
+    first, _, rest = parts[0].partition(" ")
+    return ", ".join([f"{first} of {format_job_count(len(outcomes))} {rest}", *parts[1:]])
 
 
 def _find_by_class(table: Mapping[type[Exception], T], error: Exception) -> T:

@@ -24,7 +24,7 @@ SEVERITY_ORDER: tuple[str, ...] = (
     "queued",
     "pending",
     "created",
-    "waiting",
+    "not polled yet",
     "unfinished",
     "completed",
 )
@@ -106,9 +106,9 @@ def escape_and_truncate(text: str) -> str:
     return escape(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
 
 
-def format_datetime(moment: datetime) -> str:
-    """Return a time as ISO 8601 in UTC."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def format_datetime(moment: datetime, precision: str = "auto") -> str:
+    """Return a time as ISO 8601 in UTC, with the precision that `datetime.isoformat` names."""
+    return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def parse_duration(text: str) -> float:
@@ -146,6 +146,26 @@ def format_short_duration(seconds: float) -> str:
     return f"{whole // _UNITS[unit]}{unit}"
 
 
+def format_age(seconds: float) -> str:
+    """Return the time since an event: ``4s ago``, ``12m ago``; ``now`` for one in the future."""
+    return f"{format_short_duration(seconds)} ago" if seconds >= 0 else "now"
+
+
+def format_time_left(seconds: float) -> str:
+    """Return the time until an event: ``in 3m05s``, ``due now``, ``overdue 4m``."""
+    if abs(seconds) < 1:
+        return "due now"
+    return f"in {format_duration(seconds)}" if seconds > 0 else f"overdue {format_short_duration(-seconds)}"
+
+
+def format_local_time(moment: datetime, now: datetime) -> str:
+    """Return a time by the local clock, with its weekday if it is not today; empty if there is no such local time."""
+    with suppress(OverflowError, OSError):  # datetime.max has no local time in some zones
+        local = moment.astimezone()
+        return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%a %H:%M}"
+    return ""
+
+
 def format_counts(names: Iterable[str]) -> str:
     """Return how often each state or outcome occurs, by severity: ``1 failed, 3 running, 2 completed``."""
     counts = Counter(names)
@@ -153,9 +173,14 @@ def format_counts(names: Iterable[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in dict.fromkeys([*known, *counts]))
 
 
+def format_count(count: int, noun: str) -> str:
+    """Return ``1 poll``, ``2 polls``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def format_job_count(count: int) -> str:
     """Return ``1 job``, ``2 jobs``."""
-    return f"{count} job{'' if count == 1 else 's'}"
+    return format_count(count, "job")
 
 
 def style_of(name: str) -> str:

@@ -11,11 +11,15 @@ from clanforge_async.cli.formatting import print_err
 
 T = TypeVar("T")
 
+_SHOWN_OTHERWISE = {"cooling_down"}
+"""Warnings that commands report themselves, as part of an outage."""
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
+        if self.level == logging.WARNING and getattr(record, "clanforge_event", None) in _SHOWN_OTHERWISE:
+            return
         when = datetime.fromtimestamp(record.created, UTC).astimezone()
         prefix = "" if record.levelno >= logging.WARNING else f"{when:%H:%M:%S} "
         print_err(f"{prefix}{record.levelname.lower()}: {record.getMessage()}")

@@ -1,21 +1,17 @@
-"""Arguments and options of all commands: their declarations, and the parsing of values."""
+"""Arguments and options of all commands."""
 
 from __future__ import annotations
 
-import codecs
 import inspect
-import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from attrs import fields, frozen, has, resolve_types
 
-from clanforge_async.cli.formatting import parse_duration
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.cli import parsing
+from clanforge_async.refs import JobRef
 
 if TYPE_CHECKING:
     from clanforge_async import ClanforgeClient, JobWatcher
@@ -26,122 +22,21 @@ EXIT_STATUS_HELP = (
     "of several jobs, the highest."
 )
 """Last paragraph of the help of each command that reads or watches jobs."""
-STDIN = "-"
-"""Argument that stands for the references on stdin."""
-_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+DEFAULT_HEARTBEAT = 300.0
 
-
-def parse_refs(argument: str) -> list[JobRef]:
-    """Return the reference in an argument; if that is ``-``, the references on stdin, one a line.
-
-    Raises:
-        typer.BadParameter: An invalid reference.
-    """
-    return list(_read_stdin()) if argument == STDIN else [_parse_ref(argument)]
-
-
-def flatten_refs(groups: Sequence[Sequence[JobRef]] | None) -> list[JobRef]:
-    """Return the references of all arguments in order, without duplicates.
-
-    Raises:
-        typer.BadParameter: No references at all: an empty stdin is more likely a mistake than a success.
-    """
-    refs = list(dict.fromkeys(ref for group in groups or () for ref in group))
-    if groups and not refs:
-        msg = "there is nothing to watch: stdin holds no reference"
-        raise typer.BadParameter(msg)
-    return refs
-
-
-def complete_kind(incomplete: str) -> list[str]:
-    """Return the prefixes of references that the shell may complete an argument to."""
-    return [f"{kind}/" for kind in JobKind if f"{kind}/".startswith(incomplete)]
-
-
-def check_writable(text: str) -> Path:
-    """Return the resolved path of a file to write later, so that a wrong path fails now and not hours later.
-
-    Raises:
-        OSError: The path is not a regular file, or its folder is missing or not writable.
-    """
-    path = Path(text).resolve()
-    if path.exists() and not path.is_file():
-        msg = f"{text} is not a regular file"
-        raise OSError(msg)
-    if not path.parent.is_dir():
-        msg = f"there is no folder {path.parent}"
-        raise OSError(msg)
-    if not os.access(path.parent, os.W_OK):
-        msg = f"the folder {path.parent} is not yours to write to"
-        raise OSError(msg)
-    return path
-
-
-def _read_stdin() -> Iterator[JobRef]:
-    for number, line in enumerate(_stdin_lines(), start=1):
-        source = f"line {number} of stdin is "
-        if line.startswith(_UTF16_BOMS) or b"\0" in line:
-            msg = f"{source}not a job reference: it is not UTF-8, but looks like UTF-16"
-            raise typer.BadParameter(msg)
-        text = line.removeprefix(codecs.BOM_UTF8).decode(errors="backslashreplace")
-        if ref := text.partition("#")[0].strip():
-            yield _parse_ref(ref, source)
-
-
-def _stdin_lines() -> Iterator[bytes]:
-    """Return the lines as bytes: the encoding of `sys.stdin` is the locale's, on Windows a code page."""
-    try:
-        for line in getattr(sys.stdin, "buffer", sys.stdin) or ():
-            # A program that calls main() may have replaced stdin by a stream of text.
-            yield from (line if isinstance(line, bytes) else line.encode(errors="backslashreplace")).splitlines()
-    except OSError as error:
-        msg = f"cannot read stdin: {error}"
-        raise typer.BadParameter(msg) from None
-
-
-def _parse_ref(text: str, source: str = "") -> JobRef:
-    try:
-        return JobRef.parse(text)
-    except ValueError as error:
-        msg = f"{source}{error}"
-        raise typer.BadParameter(msg) from None
-
-
-def _parse_duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _parse_speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        msg = f"{text!r} is not a positive number"
-        raise typer.BadParameter(msg)
-    return speed
-
-
-def _parse_report_path(text: str) -> Path:
-    try:
-        return check_writable(text)
-    except OSError as error:
-        msg = f"cannot write the report: {error}"
-        raise typer.BadParameter(msg) from None
-
-
-JobId = Annotated[int, typer.Argument(metavar="ID", min=1, show_default=False)]
+JobId = Annotated[
+    int,
+    typer.Argument(metavar="ID", parser=parsing.parse_positive_int, show_default=False, help="The job's id, a number."),
+]
 JobRefs = Annotated[
     list[JobRef],
     typer.Argument(
         metavar="REF",
-        parser=parse_refs,
-        callback=flatten_refs,
-        autocompletion=complete_kind,
-        help="image-version/ID or image-diff/ID, optionally followed by @SINCE; - reads them from stdin, one a line.",
+        parser=parsing.parse_refs,
+        callback=parsing.flatten_refs,
+        autocompletion=parsing.complete_kind,
+        help="image-update/ID, image-diff/ID or image-version/ID, optionally followed by @SINCE; - reads them from "
+        "stdin, one a line.",
     ),
 ]
 BaseUrl = Annotated[
@@ -153,7 +48,7 @@ AccountServiceId = Annotated[
     typer.Option(
         "--account-service-id",
         metavar="ASID",
-        min=1,
+        parser=parsing.parse_positive_int,
         help="Account service ID (overrides CLANFORGE_ACCOUNT_SERVICE_ID).",
     ),
 ]
@@ -162,7 +57,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="T",
-        parser=_parse_duration,
+        parser=parsing.parse_positive_duration,
         help="Stop waiting after this time (45s, 90m, 1h30m, or seconds).",
     ),
 ]
@@ -171,14 +66,46 @@ Interval = Annotated[
     typer.Option(
         "--interval",
         metavar="T",
-        parser=_parse_duration,
+        parser=parsing.parse_positive_duration,
         help="Fixed poll interval (default: adaptive, from ETA and progress).",
+    ),
+]
+OutageTolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--outage-tolerance",
+        metavar="T",
+        parser=parsing.parse_duration_or_zero,
+        show_default=False,
+        help="Stop watching a job after this time of unbroken failure of the API or the network (default: 5m).",
+    ),
+]
+Heartbeat = Annotated[
+    float,
+    typer.Option(
+        "--heartbeat",
+        metavar="T",
+        parser=parsing.parse_duration_or_zero,
+        show_default=False,
+        help="In a pipe, print a line after this time without a change (default: 5m; 0: never).",
+    ),
+]
+HistoryPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--history", metavar="FILE", dir_okay=False, help="Predict ends from the durations in FILE, and add new ones."
     ),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first job that fails or is squashed.")]
 ReportPath = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", parser=_parse_report_path, help="Write an HTML report to FILE."),
+    typer.Option("--report", metavar="FILE", parser=parsing.parse_output_path, help="Write an HTML report to FILE."),
+]
+JUnitPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--junit", metavar="FILE", parser=parsing.parse_output_path, help="Write JUnit XML to FILE, a test per job."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, to stderr.")]
@@ -191,44 +118,65 @@ Verbose = Annotated[
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the new run to finish.")]
 Host = Annotated[str, typer.Option("--host", metavar="H", help="Address to listen on.")]
 Port = Annotated[
-    int, typer.Option("--port", metavar="P", min=0, max=65535, help="Port to listen on; 0: any free port.")
+    int, typer.Option("--port", metavar="P", parser=parsing.parse_port, help="Port to listen on; 0: any free port.")
 ]
 Speed = Annotated[
-    float, typer.Option("--speed", metavar="X", parser=_parse_speed, help="Speed factor (10 = ten times faster).")
-]
-
-
-Temporal = Annotated[
-    str | None,
-    typer.Option("--temporal", metavar="HOST:PORT", help="Watch on this Temporal server, whose workers poll."),
-]
-TemporalServer = Annotated[str, typer.Option("--temporal", metavar="HOST:PORT", help="The Temporal server.")]
-TaskQueue = Annotated[str, typer.Option("--task-queue", metavar="Q", help="Task queue of the Temporal workers.")]
-WatchId = Annotated[
-    str | None,
-    typer.Option("--id", metavar="ID", help="With --temporal: let the watches go on, to come back to by this id."),
-]
-MaxRate = Annotated[
-    float | None,
+    float,
     typer.Option(
-        "--max-rate", metavar="R", parser=_parse_speed, help="Polls per second over all workers of the task queue."
+        "--speed",
+        metavar="X",
+        parser=parsing.parse_speed,
+        show_default=False,
+        help="Speed factor (10 = ten times faster).",
+    ),
+]
+
+
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        parser=parsing.parse_count,
+        show_default=False,
+        help="Add N image versions, with ids from 20001 on.",
+    ),
+]
+States = Annotated[
+    str,
+    typer.Option(
+        "--states",
+        metavar="S",
+        help="States of these jobs, with the seconds in each, such as created,running:40,failed.",
+    ),
+]
+FaultNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="NAME[:SHARE]",
+        show_default=False,
+        help="Inject a fault into this share of the requests (default: 1); repeatable. "
+        "NAME: 429, 502, 503, drop, truncate, html, stale, latency=2s.",
     ),
 ]
 
 
 @frozen(kw_only=True)
-class TemporalOptions:
-    """Where watches run on Temporal.
+class SimulationOptions:
+    """Options of a simulated API.
 
     Attributes:
-        temporal: Host and port of the server; None: the watches run here.
-        task_queue: The task queue.
-        id: Id of the watches, which then outlive the command.
+        speed: Speed factor of the jobs.
+        jobs: Number of further image versions.
+        states: States of these jobs.
+        faults: Faults to inject, as text.
     """
 
-    temporal: Temporal = None
-    task_queue: TaskQueue = "clanforge"
-    id: WatchId = None
+    speed: Speed = 1.0
+    jobs: Jobs = 0
+    states: States = "created,queued:5,running:30,completed"
+    faults: FaultNames = None
 
 
 @frozen(kw_only=True)
@@ -243,12 +191,12 @@ class ConnectionOptions:
     base_url: BaseUrl = None
     account_service_id: AccountServiceId = None
 
-    def client(self) -> ClanforgeClient:
-        """Return a client with the credentials from the environment."""
+    def client(self, **options: Any) -> ClanforgeClient:
+        """Return a client with the credentials from the environment, and with further options."""
         from clanforge_async import ClanforgeClient  # noqa: PLC0415 - loads httpx, which --help doesn't need
 
         given = {"base_url": self.base_url, "account_service_id": self.account_service_id}
-        return ClanforgeClient.from_env(**{name: value for name, value in given.items() if value is not None})
+        return ClanforgeClient.from_env(**{k: v for k, v in given.items() if v is not None}, **options)
 
 
 @frozen(kw_only=True)
@@ -258,19 +206,39 @@ class WatchOptions:
     Attributes:
         timeout: Maximum time to watch, in seconds; None: no limit.
         interval: Seconds between polls; None: the watcher's default strategy.
-        fail_fast: Stop at the first job that fails or is squashed.
+        outage_tolerance: Seconds of unbroken failure before a watch gives up; None: the watcher's default.
+        history: File with the durations of ended jobs; None: no history.
     """
 
     timeout: Timeout = None
     interval: Interval = None
-    fail_fast: FailFast = False
+    outage_tolerance: OutageTolerance = None
+    history: HistoryPath = None
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
-        from clanforge_async import JobWatcher  # noqa: PLC0415 - as above
+        from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - as above
 
-        options: dict[str, Any] = {} if self.interval is None else {"interval": self.interval}
+        given = {"interval": self.interval, "outage_tolerance": self.outage_tolerance}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if self.history is not None:
+            options["history"] = JobHistory(self.history)
         return JobWatcher(client, timeout=self.timeout, **options)
+
+
+@frozen(kw_only=True)
+class ProgressOptions:
+    """Options for how a watch reports its progress and results.
+
+    Attributes:
+        heartbeat: Seconds without a change after which a pipe gets a line all the same; 0: never.
+        report: File for the HTML report; None: no report.
+        junit: File for the JUnit XML; None: none.
+    """
+
+    heartbeat: Heartbeat = DEFAULT_HEARTBEAT
+    report: ReportPath = None
+    junit: JUnitPath = None
 
 
 @frozen(kw_only=True)

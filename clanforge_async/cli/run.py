@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from clanforge_async.cli.app import Command, UsageError, parse
+from clanforge_async.cli.app import parse
 from clanforge_async.cli.errors import INTERRUPTED, USAGE_ERROR, exit_status, format_error
 from clanforge_async.cli.formatting import discard, print_err, print_traceback
+from clanforge_async.cli.usage import Command, UsageError
 from clanforge_async.errors import ClanforgeError
 
 

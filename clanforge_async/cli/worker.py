@@ -13,11 +13,13 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from clanforge_async import Job, JobFailedError, JobRef, TransportError, WatchResult
+from clanforge_async.cli.commands import Ticker, is_cancelled
 from clanforge_async.cli.errors import highest_exit_status, print_errors, print_resume_command
 from clanforge_async.cli.formatting import print_err
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.select import OutputOptions
-from clanforge_async.cli.parameters import ConnectionOptions, TemporalOptions, WatchOptions
+from clanforge_async.cli.parameters import ConnectionOptions
+from clanforge_async.cli.temporal_parameters import TemporalOptions
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, set_max_rate
 
 
@@ -44,30 +46,41 @@ async def work(connection: ConnectionOptions, temporal_options: TemporalOptions,
 async def watch(
     refs: Sequence[JobRef],
     temporal_options: TemporalOptions,
-    watch_options: WatchOptions,
+    timeout: float | None,  # noqa: ASYNC109 - of each watch
     output_options: OutputOptions,
+    *,
+    fail_fast: bool,
 ) -> int:
-    """Watch jobs on Temporal until all of them have ended. Workers poll; this process only shows what they see."""
+    """Watch jobs on Temporal until all have ended, or with `fail_fast` until one has failed or was squashed.
+
+    Workers poll; this process only shows the results of their polls.
+    """
     unfinished, results = list(refs), list[WatchResult]()
     try:
         with _temporal_errors():
             temporal = await _connect(temporal_options)
-            watcher = TemporalWatcher(temporal, task_queue=temporal_options.task_queue, timeout=watch_options.timeout)
+            watcher = TemporalWatcher(temporal, task_queue=temporal_options.task_queue, timeout=timeout)
             ends = _show_events(watcher, refs, output_options.select(refs), temporal_options.id)
             async with aclosing(ends):
                 async for result in ends:
                     unfinished.remove(result.ref)
                     results.append(result)
-                    if watch_options.fail_fast and isinstance(result.error, JobFailedError):
+                    if fail_fast and isinstance(result.error, JobFailedError):
                         break
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        if temporal_options.id is None:
-            print_resume_command("interrupted", unfinished)
-        else:
-            print_err(f"interrupted; the watches with the id {temporal_options.id!r} go on")
+    except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
+        # An OSError comes from stdout, as in a watch that runs here.
+        if not isinstance(error, OSError) or is_cancelled():
+            _print_interruption(temporal_options, unfinished)
         raise
-    print_errors(results, unfinished=unfinished)
+    print_errors(results, unfinished=unfinished, is_reason_shown=output_options.shows_reasons)
     return highest_exit_status(results)
+
+
+def _print_interruption(options: TemporalOptions, unfinished: Sequence[JobRef]) -> None:
+    if options.id is None:
+        print_resume_command("Interrupted. Resume with", unfinished)
+    else:
+        print_err(f"Interrupted. The watches with the id {options.id!r} go on.")
 
 
 async def _show_events(
@@ -86,9 +99,10 @@ async def _show_events(
 
     task = asyncio.create_task(collect())
     task.add_done_callback(events.put_nowait)
+    ticker = Ticker(output)
     try:
         with output:
-            while not isinstance(event := await events.get(), asyncio.Task):
+            while not isinstance(event := await ticker.next(events), asyncio.Task):
                 if isinstance(event, Job):
                     output.snapshot("update", event.ref, event)
                 else:

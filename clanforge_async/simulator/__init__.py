@@ -9,6 +9,15 @@ Requires the ``simulator`` extra. ::
     async with serve(simulator) as base_url:
         ...
     print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
+
+It also has images, and takes builds from an update to the machines that run them. ::
+
+    simulator.add_build_machine(77)
+    simulator.add_image(501, game_id=12, files={"bin/server": "1"}, machines=5)
+    simulator.builds["s3://bucket/server/", "build 2"] = {"bin/server": "2"}
+    simulator.script("update", "running:60,failed", "running:90,completed")
+    ...
+    print(simulator.image(501))
 """
 
 from clanforge_async.simulator.errors import MISSING_EXTRA
@@ -19,6 +28,8 @@ except ModuleNotFoundError as _missing:
     raise ImportError(MISSING_EXTRA) from _missing
 
 from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
+from clanforge_async.simulator.builds import Builds
+from clanforge_async.simulator.demo import add_demo_pipeline
 from clanforge_async.simulator.fault_injection import FaultRule, Faults
 from clanforge_async.simulator.faults import (
     Drop,
@@ -32,7 +43,9 @@ from clanforge_async.simulator.faults import (
     Truncate,
     Unreadable,
 )
+from clanforge_async.simulator.images import SimulatedImage, SimulatedInstall
 from clanforge_async.simulator.payloads import Listing, Quirks
+from clanforge_async.simulator.policies import Policies
 from clanforge_async.simulator.requests import Request, RequestLog, Route
 from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 from clanforge_async.simulator.server import serve
@@ -41,6 +54,7 @@ from clanforge_async.simulator.service import Simulator
 __all__ = [
     "DEMO_ACCOUNT",
     "Account",
+    "Builds",
     "Drop",
     "Envelope",
     "Fault",
@@ -51,16 +65,20 @@ __all__ = [
     "Latency",
     "Listing",
     "Outcome",
+    "Policies",
     "Quirks",
     "Request",
     "RequestLog",
     "Route",
     "Run",
     "RunOptions",
+    "SimulatedImage",
+    "SimulatedInstall",
     "SimulatedRequest",
     "Simulator",
     "Stale",
     "Truncate",
     "Unreadable",
+    "add_demo_pipeline",
     "serve",
 ]

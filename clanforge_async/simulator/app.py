@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from starlette import routing
@@ -15,86 +14,65 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
+from clanforge_async.simulator import calls, image_calls
 from clanforge_async.simulator.auth import identify
+from clanforge_async.simulator.calls import Call
 from clanforge_async.simulator.errors import RequestRefusedError, envelope
 from clanforge_async.simulator.faults import Dropped, SimulatedRequest
+from clanforge_async.simulator.parameters import Parameters, parse_id
 from clanforge_async.simulator.requests import Request, Route
+from clanforge_async.simulator.signature import SignedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from starlette import requests
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from clanforge_async.simulator.auth import Account
+    from clanforge_async.simulator.calls import EndpointFunction
     from clanforge_async.simulator.fault_injection import Faults
-    from clanforge_async.simulator.jobs import JobRecord, JobStore
+    from clanforge_async.simulator.jobs import JobStore
+    from clanforge_async.simulator.pipeline import Pipeline
     from clanforge_async.simulator.requests import RequestLog
 
-_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_JSON = "application/json"
 
-
-@frozen
-class _Call:
-    """An authorized request: the input of an endpoint.
-
-    Attributes:
-        route: The call.
-        job_id: The job id in its path; None if that is not an id.
-        query: The query parameters.
-        account: The caller's account.
-        jobs: All jobs.
-        now: The server's time, in Unix seconds.
-        previous_run: Whether to show the run before the latest, if there is one.
-    """
-
-    route: Route
-    job_id: int | None
-    query: Mapping[str, str]
-    account: Account
-    jobs: JobStore
-    now: float
-    previous_run: bool
-
-    def job(self) -> JobRecord:
-        """Return the job that the path names, or raise as `JobStore.get`."""
-        return self.jobs.get(self.route.kind, self.job_id, self.account)
-
-
-def _retry_job(call: _Call) -> dict[str, Any]:
-    job = call.job()
-    job.retry(call.now)
-    return job.to_payload(call.now, previous_run=call.previous_run)
-
-
-def _job_status(call: _Call) -> dict[str, Any]:
-    details = call.query.get("diff_info") == "1"
-    # "success" is on nearly every documented page but that of the image diff retry.
-    return call.job().to_payload(call.now, previous_run=call.previous_run, details=details) | {"success": True}
-
-
-_EndpointFunction: TypeAlias = "Callable[[_Call], dict[str, Any]]"
-
-_ENDPOINTS: dict[Route, _EndpointFunction] = {
-    Route.IMAGE_DIFF_RETRY: _retry_job,
-    Route.IMAGE_DIFF_STATUS: _job_status,
-    Route.IMAGE_VERSION_STATUS: _job_status,
+_ENDPOINTS: dict[Route, EndpointFunction] = {
+    Route.IMAGE_OPTIONS: image_calls.image_options,
+    Route.IMAGE_SET_ACTIVE: image_calls.set_active,
+    Route.IMAGE_ROLLOUT: image_calls.rollout,
+    Route.IMAGE_UPDATE_CREATE: calls.create_update,
+    Route.IMAGE_UPDATE_STATUS: calls.update_status,
+    Route.IMAGE_UPDATE_RETRY: calls.retry_update,
+    Route.IMAGE_DIFF_CREATE: calls.create_diff,
+    Route.IMAGE_DIFF_STATUS: calls.job_status,
+    Route.IMAGE_DIFF_RETRY: calls.retry_diff,
+    Route.IMAGE_DIFF_REJECT: calls.reject_diff,
+    Route.IMAGE_VERSION_CREATE: calls.create_version,
+    Route.IMAGE_VERSION_STATUS: calls.job_status,
+    Route.IMAGE_INSTALL_LIST: calls.list_installs,
+    Route.IMAGE_INSTALL_QUEUE: calls.queue_install,
 }
 
 
-def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[], float]) -> Starlette:
-    """Return an ASGI app that serves a store's jobs.
+def make_app(
+    jobs: JobStore, pipeline: Pipeline, faults: Faults, log: RequestLog, clock: Callable[[], float]
+) -> Starlette:
+    """Return an ASGI app that serves a store's jobs, and a pipeline that adds to them.
 
     Args:
         jobs: The jobs and the accounts that may read them.
+        pipeline: The games, images and build machines.
         faults: The faults to inject.
         log: The log of requests.
         clock: Returns the server's time in Unix seconds.
     """
     app = Starlette(
         routes=[
-            _starlette_route(_Endpoint(route, function, jobs, faults, log, clock))
+            _starlette_route(path, _Endpoint(route, function, jobs, pipeline, faults, log, clock))
             for route, function in _ENDPOINTS.items()
+            for path in (route.path, route.query_path)
+            if path is not None
         ],
         middleware=[Middleware(_Middleware, log=log, clock=clock)],
         exception_handlers={HTTPException: _error_response},
@@ -103,8 +81,8 @@ def make_app(jobs: JobStore, faults: Faults, log: RequestLog, clock: Callable[[]
     return app
 
 
-def _starlette_route(endpoint: _Endpoint) -> routing.Route:
-    route = routing.Route(endpoint.route.path, endpoint.handle)
+def _starlette_route(path: str, endpoint: _Endpoint) -> routing.Route:
+    route = routing.Route(path, endpoint.handle)
     # Starlette adds HEAD to GET, and so would retry a diff if asked for the headers alone.
     route.methods = {"GET"}
     return route
@@ -133,8 +111,9 @@ class _Endpoint:
     """Answers the requests of one route, through the faults that apply to them."""
 
     route: Route
-    _function: _EndpointFunction
+    _function: EndpointFunction
     _jobs: JobStore
+    _pipeline: Pipeline
     _faults: Faults
     _log: RequestLog
     _clock: Callable[[], float]
@@ -142,37 +121,60 @@ class _Endpoint:
     async def handle(self, request: requests.Request) -> Response:
         """Answer and log a request."""
         arrived_at = self._clock()
-        text = request.path_params.get("job_id", "")
-        job_id = int(text) if _ID.fullmatch(text) else None
-        simulated = self._simulated_request(request, job_id)
-        response = await self._faults.apply(simulated, partial(self._respond, request, job_id))
+        target = self._id_of(request)
+        response = await self._faults.apply(
+            self._simulated_request(request, target), partial(self._respond, request, target)
+        )
         status = None if isinstance(response, Dropped) else response.status_code
-        self._log.record(Request(at=arrived_at, route=self.route, id=job_id, status=status))
+        self._log.record(Request(at=arrived_at, route=self.route, id=target, status=status))
         return response
 
-    def _simulated_request(self, request: requests.Request, job_id: int | None) -> SimulatedRequest:
+    def _id_of(self, request: requests.Request) -> int | None:
+        parameter = self.route.id_parameter
+        in_query = None if parameter is None else request.query_params.get(parameter)
+        return parse_id(request.path_params.get("id", in_query))
+
+    def _simulated_request(self, request: requests.Request, target: int | None) -> SimulatedRequest:
         async def disconnected() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        job = None if job_id is None else self._jobs.find(self.route.kind, job_id)
+        job = None if self.route.kind is None else self._jobs.find(self.route.kind, target)
         return SimulatedRequest(
             route=self.route,
-            id=job_id,
+            id=target,
             clock=self._clock,
             since_retry=job.since_retry(self._clock()) if job else None,
             disconnected=disconnected,
         )
 
-    async def _respond(self, request: requests.Request, job_id: int | None, previous_run: bool) -> Response:
-        query = request.query_params
-        authorization = request.headers.get("authorization")
+    async def _respond(self, request: requests.Request, target: int | None, previous_run: bool) -> Response:
+        now = self._clock()
+        self._pipeline.advance(now)
         try:
-            account = identify(self._jobs.accounts, authorization, query.get("accountserviceid"))
-            call = _Call(self.route, job_id, query, account, self._jobs, self._clock(), previous_run)
-            return JSONResponse(self._function(call))
+            content = self._function(self._call(request, target, now, previous_run))
         except RequestRefusedError as error:
             return JSONResponse(envelope(error.code, error.message), error.status)
+        return Response(content, media_type=_JSON) if isinstance(content, bytes) else JSONResponse(content)
+
+    def _call(self, request: requests.Request, target: int | None, now: float, previous_run: bool) -> Call:
+        signed = SignedRequest(path=request.url.path, query=request.url.query, headers=request.headers)
+        account_service_id = request.path_params.get("account_service_id", request.query_params.get("accountserviceid"))
+        account = identify(self._jobs.accounts, signed, account_service_id, now)
+        parameters = Parameters(request.query_params)
+        if request.url.path == self.route.query_path:
+            target = parameters.id(str(self.route.id_parameter))
+        return Call(
+            route=self.route,
+            id=target,
+            parameters=parameters,
+            account=account,
+            has_token=signed.scheme == "bearer",
+            jobs=self._jobs,
+            pipeline=self._pipeline,
+            now=now,
+            previous_run=previous_run,
+        )
 
 
 async def _error_response(_request: requests.Request, error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """Accounts, their credentials, and the authorization of requests.
 
-The API's two hosts differ: one takes HTTP Basic with an access key pair and requires ``accountserviceid`` on every
-call, its successor takes a Bearer token, which identifies the account by itself. The simulator takes either.
+The API's two hosts differ: one takes HTTP Basic or AWS Signature Version 4 with an access key pair and requires
+``accountserviceid`` on every call, its successor takes a Bearer token, which identifies the account by itself. The
+simulator takes each of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from clanforge_async.simulator.errors import RequestRefusedError
+from clanforge_async.simulator.signature import SignedRequest, is_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,24 +53,26 @@ DEMO_ACCOUNT = Account(
 """The default account of a simulator."""
 
 
-def identify(accounts: Iterable[Account], authorization: str | None, account_service_id: str | None) -> Account:
+def identify(
+    accounts: Iterable[Account], request: SignedRequest, account_service_id: str | None, now: float
+) -> Account:
     """Return the account of a request's sender.
 
     Args:
         accounts: All accounts.
-        authorization: The ``Authorization`` header.
-        account_service_id: The query parameter ``accountserviceid``.
+        request: The request.
+        account_service_id: The query parameter ``accountserviceid``, or the account in the path.
+        now: The server's time, in Unix seconds.
 
     Raises:
-        RequestRefusedError: 401 for a header that is missing, malformed or wrong; 400 for an ``accountserviceid`` that
-            is malformed, or missing with Basic; 403 for an account of other
-            credentials.
+        RequestRefusedError: 401 for credentials that are missing, malformed or wrong; 400 for an ``accountserviceid``
+            that is malformed, or missing without a Bearer token; 403 for an account of other credentials.
     """
-    scheme, _, credentials = (authorization or "").partition(" ")
-    matching = [account for account in accounts if _has_credentials(scheme.lower(), credentials.strip(), account)]
+    scheme = request.scheme
+    matching = [account for account in accounts if _has_credentials(request, account, now)]
     if not matching:
         raise RequestRefusedError(401, "unauthorized")
-    if account_service_id is None and scheme.lower() == "bearer":
+    if account_service_id is None and scheme == "bearer":
         return matching[0]
     if account_service_id is None:
         raise RequestRefusedError(400, "missing parameter: accountserviceid")
@@ -80,12 +84,14 @@ def identify(accounts: Iterable[Account], authorization: str | None, account_ser
     raise RequestRefusedError(403, "forbidden")
 
 
-def _has_credentials(scheme: str, credentials: str, account: Account) -> bool:
-    if scheme == "bearer" and account.token:
-        return hmac.compare_digest(credentials.encode(), account.token.encode())
-    if scheme == "basic" and account.access_key and account.secret_key:
-        return hmac.compare_digest(_decode(credentials), f"{account.access_key}:{account.secret_key}".encode())
-    return False
+def _has_credentials(request: SignedRequest, account: Account, now: float) -> bool:
+    if request.scheme == "bearer" and account.token:
+        return hmac.compare_digest(request.credentials.encode(), account.token.encode())
+    if not (account.access_key and account.secret_key):
+        return False
+    if request.scheme == "basic":
+        return hmac.compare_digest(_decode(request.credentials), f"{account.access_key}:{account.secret_key}".encode())
+    return is_signed(request, account.access_key, account.secret_key, now)
 
 
 def _decode(credentials: str) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clanforge_async.refs import JobKind, JobRef
+
 MISSING_EXTRA = "the simulator needs starlette and uvicorn: pip install 'clanforge-async[simulator]'"
 
 
@@ -21,6 +23,12 @@ class RequestRefusedError(Exception):
         self.status = status
         self.code: int = status if code is None else code
         self.message = message
+
+
+def locked(holder: JobRef) -> RequestRefusedError:
+    """Return the refusal of a request for an image that an image diff or update locks."""
+    name = "diffid" if holder.kind is JobKind.IMAGE_DIFF else "updateid"
+    return RequestRefusedError(200, f"image locked by {name}: {holder.id}", code=1)
 
 
 def envelope(code: int, message: str) -> dict[str, Any]:

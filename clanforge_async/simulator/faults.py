@@ -41,7 +41,7 @@ class SimulatedRequest:
 
     Attributes:
         route: The call.
-        id: The job id in its path; None if that is not an id.
+        id: The id that it is about: of a job or, to create an update or diff, of an image; None if it has none.
         clock: Returns the server's time in Unix seconds.
         since_retry: Seconds since the job's latest retry; None if there was none, or no such job.
         disconnected: Returns once the client has disconnected.
@@ -217,7 +217,7 @@ class Stale(Fault):
 
     def applies_to(self, request: SimulatedRequest) -> bool:
         """Return whether there is an earlier run to show."""
-        if request.route is Route.IMAGE_DIFF_RETRY:
+        if request.route in (Route.IMAGE_DIFF_RETRY, Route.IMAGE_UPDATE_RETRY):
             return self.retry_answer
         if request.since_retry is None:
             return False

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import attrs
 from attrs import field, frozen
 
-from clanforge_async._codec import job_to_dict
+from clanforge_async._codec.jobs import job_to_dict
 from clanforge_async.jobs import ImageDiffDetails, Job, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from random import Random
 
 
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 class Quirks:
     """Deviations of a job's JSON from the vendor's documentation. By default none: absent values are null.
 
+    The last two are of an image's JSON.
+
     Attributes:
         names_only: The state has a name but no number.
         short_names: The completed state is named ``Complete``.
         omits_nulls: Null fields are left out.
         swaps_types: Numbers are written as text, and a number that is documented as text as a number.
         adds_fields: Undocumented fields are added.
+        omits_empty_maps: A diff's maps are left out if they are empty.
+        omits_success: No response has ``success``, as on the legacy pages.
+        omits_update_id: The responses to an update's status and retry have no ``updateid``.
+        omits_failed_machines: A rollout has no ``failed_machines``, as on the legacy page.
+        flattens_images: The fields of an image are not inside of ``image``.
     """
 
     names_only: bool = False
@@ -32,6 +39,11 @@ class Quirks:
     omits_nulls: bool = False
     swaps_types: bool = False
     adds_fields: bool = False
+    omits_empty_maps: bool = False
+    omits_success: bool = False
+    omits_update_id: bool = False
+    omits_failed_machines: bool = False
+    flattens_images: bool = False
 
     @classmethod
     def random(cls, rng: Random) -> Self:
@@ -50,6 +62,11 @@ class Quirks:
         if self.swaps_types:
             wire = {name: _swap_type(value) for name, value in wire.items()}
         return wire | {"jobnode": "builder-3", "jobtags": []} if self.adds_fields else wire
+
+    def write_listing(self, listing: Listing) -> dict[str, Any]:
+        """Return the maps of an image diff."""
+        maps = {name: getattr(listing, name) for name in ("added", "modified", "removed")}
+        return {name: files for name, files in maps.items() if files or not self.omits_empty_maps}
 
 
 def _swap_type(value: object) -> object:
@@ -83,6 +100,24 @@ class Listing:
         files = list(sizes.items())
         first, second = sorted(rng.choices(range(len(files) + 1), k=2))
         return cls(added=dict(files[:first]), modified=dict(files[first:second]), removed=dict(files[second:]))
+
+    @classmethod
+    def between(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Self:
+        """Compare the files of an image with those of a build machine."""
+        return cls(
+            added={path: _describe(file) for path, file in new.items() if path not in old},
+            modified={path: _describe(file) for path, file in new.items() if path in old and old[path] != file},
+            removed={path: _describe(file) for path, file in old.items() if path not in new},
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it lists no file."""
+        return not (self.added or self.modified or self.removed)
+
+
+def _describe(file: Any) -> Any:
+    return cast("Any", file) if isinstance(file, Mapping) else {"content": file}
 
 
 def random_details(rng: Random) -> ImageDiffDetails:

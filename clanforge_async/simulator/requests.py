@@ -18,27 +18,80 @@ _LOG_SIZE = 10_000
 
 
 class Route(enum.StrEnum):
-    """A call of the API, by the name that the command line uses."""
+    """A call of the API, named after the client's method."""
 
-    IMAGE_DIFF_RETRY = "image-diff retry"
+    IMAGE_OPTIONS = "image options"
+    IMAGE_SET_ACTIVE = "image set-active"
+    IMAGE_ROLLOUT = "image rollout"
+    IMAGE_UPDATE_CREATE = "image-update create"
+    IMAGE_UPDATE_STATUS = "image-update status"
+    IMAGE_UPDATE_RETRY = "image-update retry"
+    IMAGE_DIFF_CREATE = "image-diff create"
     IMAGE_DIFF_STATUS = "image-diff status"
+    IMAGE_DIFF_RETRY = "image-diff retry"
+    IMAGE_DIFF_REJECT = "image-diff reject"
+    IMAGE_VERSION_CREATE = "image-version create"
     IMAGE_VERSION_STATUS = "image-version status"
+    IMAGE_INSTALL_LIST = "image-install list"
+    IMAGE_INSTALL_QUEUE = "image-install queue"
 
     @property
-    def kind(self) -> JobKind:
-        """The kind of job that it is about."""
-        return JobKind(self.partition(" ")[0])
+    def kind(self) -> JobKind | None:
+        """The kind of job that its id is one of; None if its id is of something else, or it has none."""
+        return _KINDS.get(self)
 
     @property
     def path(self) -> str:
-        """Its path, the same on both hosts, with the job's id as ``{job_id}``."""
+        """Its path, the same on both hosts, with its id as ``{id}``."""
         return _PATHS[self]
+
+    @property
+    def query_path(self) -> str | None:
+        """Its other path, with the id in the query, if there is one. No page documents it, but programs use it."""
+        return _QUERY_PATHS.get(self)
+
+    @property
+    def id_parameter(self) -> str | None:
+        """The query parameter with the id that it is about, if that is not in its path."""
+        return _ID_PARAMETERS.get(self)
 
 
 _PATHS = {
-    Route.IMAGE_DIFF_RETRY: "/cfp/v1/imagediff/{job_id}/retry",
-    Route.IMAGE_DIFF_STATUS: "/cfp/v1/imagediff/{job_id}/status",
-    Route.IMAGE_VERSION_STATUS: "/cfp/v1/imageversion/{job_id}/status",
+    Route.IMAGE_OPTIONS: "/cfp/v1/image/options",
+    Route.IMAGE_SET_ACTIVE: "/cfp/v1/image/{id}/update",
+    Route.IMAGE_ROLLOUT: "/cfp/v2/project/{account_service_id}/image/{id}/status",
+    Route.IMAGE_UPDATE_CREATE: "/cfp/v1/imageupdate/create",
+    Route.IMAGE_UPDATE_STATUS: "/cfp/v1/imageupdate/{id}/status",
+    Route.IMAGE_UPDATE_RETRY: "/cfp/v1/imageupdate/{id}/retry",
+    Route.IMAGE_DIFF_CREATE: "/cfp/v1/imagediff/create",
+    Route.IMAGE_DIFF_STATUS: "/cfp/v1/imagediff/{id}/status",
+    Route.IMAGE_DIFF_RETRY: "/cfp/v1/imagediff/{id}/retry",
+    Route.IMAGE_DIFF_REJECT: "/cfp/v1/imagediff/{id}/reject",
+    Route.IMAGE_VERSION_CREATE: "/cfp/v1/imageversion/create",
+    Route.IMAGE_VERSION_STATUS: "/cfp/v1/imageversion/{id}/status",
+    Route.IMAGE_INSTALL_LIST: "/cfp/v1/imageinstall/status",
+    Route.IMAGE_INSTALL_QUEUE: "/cfp/v1/imageinstall/{id}/queue",
+}
+_QUERY_PATHS = {
+    Route.IMAGE_UPDATE_STATUS: "/cfp/v1/imageupdate/status",
+    Route.IMAGE_DIFF_STATUS: "/cfp/v1/imagediff/status",
+}
+_ID_PARAMETERS = {
+    Route.IMAGE_OPTIONS: "imageid",
+    Route.IMAGE_UPDATE_CREATE: "imageid",
+    Route.IMAGE_UPDATE_STATUS: "updateid",
+    Route.IMAGE_DIFF_CREATE: "imageid",
+    Route.IMAGE_DIFF_STATUS: "diffid",
+    Route.IMAGE_VERSION_CREATE: "diffid",
+}
+_KINDS = {
+    Route.IMAGE_UPDATE_STATUS: JobKind.IMAGE_UPDATE,
+    Route.IMAGE_UPDATE_RETRY: JobKind.IMAGE_UPDATE,
+    Route.IMAGE_DIFF_STATUS: JobKind.IMAGE_DIFF,
+    Route.IMAGE_DIFF_RETRY: JobKind.IMAGE_DIFF,
+    Route.IMAGE_DIFF_REJECT: JobKind.IMAGE_DIFF,
+    Route.IMAGE_VERSION_CREATE: JobKind.IMAGE_DIFF,
+    Route.IMAGE_VERSION_STATUS: JobKind.IMAGE_VERSION,
 }
 
 
@@ -49,7 +102,7 @@ class Request:
     Attributes:
         at: Its time of arrival by the server's clock, in Unix seconds.
         route: The call.
-        id: The job id in its path; None if that is not an id.
+        id: The id that it is about: of a job or, to create an update or diff, of an image; None if it has none.
         status: The status of the response; None if the connection was closed without one.
     """
 

@@ -11,7 +11,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import EPOCH
@@ -148,7 +148,7 @@ class RunSchedule:
     @property
     def started(self) -> float:
         """The time at which it starts to run, or ends without running; infinite if it never does."""
-        return next((change.since for change in self.changes if change.state >= JobState.RUNNING), math.inf)
+        return _start_of(self.changes)
 
     @property
     def ended(self) -> float:
@@ -162,7 +162,14 @@ class RunSchedule:
 
 
 def make_schedule(
-    run: Run, rng: Random, *, created: float, speed: float = 1.0, failures: int = 0, not_before: int | None = None
+    run: Run,
+    rng: Random,
+    *,
+    created: float,
+    speed: float = 1.0,
+    failures: int = 0,
+    not_before: int | None = None,
+    runs_from: float = 0.0,
 ) -> RunSchedule:
     """Schedule a run.
 
@@ -173,6 +180,7 @@ def make_schedule(
         speed: The divisor of its durations.
         failures: Number of earlier runs that failed.
         not_before: See `RunSchedule`; None: the second of its creation, for a job's first run.
+        runs_from: The earliest time to run, while the machine works on earlier jobs; infinite: it never runs.
     """
     # Draw all options, needed or not, so that giving one leaves the others as they were.
     curve, step = rng.uniform(0.75, 1.35), rng.choice((1, 2, 5))
@@ -182,10 +190,12 @@ def make_schedule(
     sequence = _state_sequence(run, fraction)
     if not_before is not None and sequence[0].state is not JobState.CREATED:
         sequence = (StateChange(0, JobState.CREATED), *sequence)
+    changes = tuple(StateChange(created + since / speed, state) for since, state in sequence)
+    delay = max(runs_from - _start_of(changes), 0.0)
     return RunSchedule(
         created=created,
-        changes=tuple(StateChange(created + since / speed, state) for since, state in sequence),
-        completes=created + _completion_time(run, sequence, fraction) / speed,
+        changes=_delayed(changes, delay) if delay else changes,
+        completes=created + _completion_time(run, sequence, fraction) / speed + delay,
         curve=_or_default(run.curve, curve),
         step=_or_default(run.step, step),
         estimate_error=_or_default(run.estimate_error, estimate_error) if run.estimate else None,
@@ -193,6 +203,17 @@ def make_schedule(
         failures=failures,
         not_before=math.floor(created) if not_before is None else not_before,
     )
+
+
+def _start_of(changes: tuple[StateChange, ...]) -> float:
+    return next((change.since for change in changes if change.state >= JobState.RUNNING), math.inf)
+
+
+def _delayed(changes: tuple[StateChange, ...], delay: float) -> tuple[StateChange, ...]:
+    waiting = tuple(change for change in changes if change.state < JobState.RUNNING)
+    waiting = waiting or (StateChange(changes[0].since, JobState.CREATED),)
+    active = (change for change in changes if change.state >= JobState.RUNNING)
+    return (*waiting, *(StateChange(change.since + delay, change.state) for change in active))
 
 
 def _state_sequence(run: Run, fraction: float) -> StateSequence:
@@ -224,6 +245,13 @@ def _completion_time(run: Run, sequence: StateSequence, fraction: float) -> floa
 
 def _or_default(option: T | None, default: T) -> T:
     return default if option is None else option
+
+
+def cut_short(schedule: RunSchedule, state: JobState, now: float, error: str | None = None) -> RunSchedule:
+    """Return the schedule of a run that ends now in another state than planned."""
+    # At the moment of its creation a run shows its first state.
+    past = () if now <= schedule.created else (change for change in schedule.changes if change.since <= now)
+    return evolve(schedule, changes=(*past, StateChange(now, state)), error=error)
 
 
 def latest_change(schedule: RunSchedule, now: float) -> StateChange:
@@ -261,7 +289,7 @@ def estimate_at(schedule: RunSchedule, now: float) -> float | None:
     Each update brings a new estimate, wrong by a fraction of the time that then remains. So estimates change, become
     more precise, and can be in the past before the next update.
     """
-    if schedule.estimate_error is None:
+    if schedule.estimate_error is None or schedule.completes == math.inf:
         return None
     return schedule.completes + schedule.estimate_error * (schedule.completes - updated_at(schedule, now))
 

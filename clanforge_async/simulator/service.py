@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from clanforge_async.auth import AccessKeyAuth, BearerTokenAuth
+from clanforge_async import AccessKeyAuth, BearerTokenAuth
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
@@ -18,6 +18,7 @@ from clanforge_async.simulator.auth import DEMO_ACCOUNT, Account
 from clanforge_async.simulator.fault_injection import Faults
 from clanforge_async.simulator.jobs import JobRecord, JobStore
 from clanforge_async.simulator.payloads import Listing, Quirks, random_details
+from clanforge_async.simulator.pipeline_setup import PipelineSetup, as_run
 from clanforge_async.simulator.requests import RequestLog
 from clanforge_async.simulator.runs import Outcome, Run, RunOptions
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from clanforge_async.simulator.policies import Policies
 
-class Simulator:
+
+class Simulator(PipelineSetup):
     """A simulated Clanforge API. Jobs run by its clock from the moment they are added.
 
     Simulators with the same seed, clock and jobs give the same responses, in whatever order the jobs were added.
@@ -40,6 +43,7 @@ class Simulator:
         clock: Returns its time in Unix seconds. Each response's ``Date`` and each timestamp come from it.
         speed: The divisor of the jobs' durations.
         accounts: The accounts that may call.
+        builds: The files that an update brings, by its source without secrets and its description.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Simulator:
         clock: Callable[[], float] = time.time,
         *,
         quirks: bool = False,
+        policies: Policies | None = None,
     ) -> None:
         """Create a simulator without jobs.
 
@@ -59,6 +64,7 @@ class Simulator:
             accounts: The accounts that may call. Jobs belong to the first by default.
             clock: Returns the server's time in Unix seconds. Clock skew is a clock ahead of the client's.
             quirks: Whether each job is written with `Quirks` drawn at random, instead of as documented by the vendor.
+            policies: The choice for each rule that the vendor's pages leave open; None: the defaults of `Policies`.
 
         Raises:
             ValueError: There is no account, or the speed is not a positive number.
@@ -71,13 +77,11 @@ class Simulator:
             raise ValueError(msg)
         self.speed = speed
         self.accounts: tuple[Account, ...] = tuple(accounts)
-        self.clock = clock
         self.faults: Faults = Faults(seed)
         self.requests: RequestLog = RequestLog()
-        self._seed = seed
-        self._quirks = quirks
-        self._jobs = JobStore(self.accounts)
-        self.app: ASGIApp = make_app(self._jobs, self.faults, self.requests, clock)
+        jobs = JobStore(self.accounts)
+        super().__init__(jobs, clock, speed=speed, seed=seed, quirks=quirks, policies=policies)
+        self.app: ASGIApp = make_app(jobs, self._pipeline, self.faults, self.requests, clock)
 
     def add_image_version(
         self,
@@ -154,7 +158,7 @@ class Simulator:
         ref = JobRef.image_diff(id)
         rng = self._rng(ref, "findings")
         random_listing, details = Listing.random(rng), random_details(rng)
-        runs = (run, *(Run(states=retry) if isinstance(retry, str) else retry for retry in retries))
+        runs = (run, *map(as_run, retries))
         return self._add(
             ref,
             runs,
@@ -165,6 +169,28 @@ class Simulator:
             details=details,
             locked_by=locked_by,
         )
+
+    def add_image_update(
+        self,
+        id: int,  # noqa: A002 - its name everywhere else
+        *,
+        states: str | None = None,
+        duration: float | None = None,
+        outcome: Outcome = "completed",
+        queued_for: float = 0.0,
+        retries: Sequence[Run | str] = (),
+        failures: int = 0,
+        account: Account | None = None,
+        quirks: Quirks | None = None,
+        **options: Unpack[RunOptions],
+    ) -> JobRef:
+        """Add an image update job that is created now, and changes no image.
+
+        Arguments and errors are as for `add_image_diff`.
+        """
+        run = Run(states=states, duration=duration, outcome=outcome, queued_for=queued_for, **options)
+        runs = (run, *map(as_run, retries))
+        return self._add(JobRef.image_update(id), runs, account, quirks, failures=failures)
 
     def client(self, account: Account | None = None, **options: Any) -> ClanforgeClient:
         """Return a client that calls the app in process.
@@ -213,25 +239,19 @@ class Simulator:
         if ref in self._jobs.records:
             msg = f"there is a job {ref} already"
             raise ValueError(msg)
-        account = account or self.accounts[0]
-        if account not in self.accounts:
-            msg = f"account {account.account_service_id} is not one of the simulator's"
-            raise ValueError(msg)
+        account = self._account(account)
         record = JobRecord(
             ref=ref,
             account=account,
             seed=f"{self._seed}/{ref}",
             speed=self.speed,
             runs=runs,
-            quirks=quirks or self._default_quirks(ref),
+            quirks=quirks or self._tasks.random_quirks(f"{self._seed}/{ref}"),
             **fields,
         )
         record.start_run(self.clock())
         self._jobs.records[ref] = record
         return ref
-
-    def _default_quirks(self, ref: JobRef) -> Quirks:
-        return Quirks.random(self._rng(ref, "habits")) if self._quirks else Quirks()
 
     def _rng(self, ref: JobRef, purpose: str) -> random.Random:
         # A purpose is part of the seed: another word for it would change what existing seeds give.

@@ -3,18 +3,19 @@
 #
 #     gate.sh image-version/9002 image-diff/5003@1763769600
 #
-# The keys and GATE_TIMEOUT (default 90m) come from the environment. The exit status is that of `clanforge watch`;
-# image-jobs.html has a timeline of each job.
+# The keys come from the environment, and so may GATE_TIMEOUT (default 90m), GATE_REPORT and GATE_JUNIT (files for the
+# timeline of each job and for JUnit XML). The exit status is that of `clanforge watch`.
 set -eu
 
 watch() {
     status=0
-    clanforge watch --timeout "${GATE_TIMEOUT:-90m}" --fail-fast --report image-jobs.html "$@" || status=$?
+    clanforge watch --timeout "${GATE_TIMEOUT:-90m}" --fail-fast --report "${GATE_REPORT:-image-jobs.html}" \
+        --junit "${GATE_JUNIT:-image-jobs.xml}" "$@" || status=$?
 }
 
 watch "$@"
 if [ "$status" -eq 5 ]; then
-    # The watch has retried for minutes already. Watching has no side effects, so try once more.
+    # The only status that is worth another try. Watching has no side effects.
     echo "gate: the API failed; watching once more" >&2
     watch "$@"
 fi
@@ -27,7 +28,7 @@ case $status in
     4) echo "gate: access denied; check the secrets" >&2 ;;
     5) echo "gate: the API failed again; run this step again once it responds" >&2 ;;
     6) echo "gate: the API refused the request, see above; another try will not help" >&2 ;;
-    7) echo "gate: nobody knows what happened, see above; look before you run this step again" >&2 ;;
+    7) echo "gate: the outcome could not be determined, see above; check before you run this step again" >&2 ;;
     *) echo "gate: stopped" >&2 ;;
 esac
 exit "$status"

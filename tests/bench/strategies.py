@@ -32,7 +32,8 @@ def _until_eta(factor: float) -> Strategy:
     return Strategy(f"poll_worth={poll_worth:.2g}", until_eta(poll_worth=poll_worth), 200)
 
 
-FIXED = (_fixed(1, 40), _fixed(3, 80), FIXED_5 := _fixed(5, 120), FIXED_10 := _fixed(10, 200), _fixed(30, 400))
+FIXED_5, FIXED_10, FIXED_30 = _fixed(5, 120), _fixed(10, 200), _fixed(30, 400)
+FIXED = (_fixed(1, 40), _fixed(3, 80), FIXED_5, FIXED_10, FIXED_30)
 EXPONENTIAL = Strategy("exponential 1 to 60 s", wait_exponential(multiplier=1, min=1, max=60), 400)
 DEFAULT = Strategy("until_eta()", until_eta(), 800)
 SETTINGS = (*map(_until_eta, (1 / 16, 1 / 6, 0.4)), DEFAULT, *map(_until_eta, (2.5, 6, 16)))

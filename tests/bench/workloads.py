@@ -150,12 +150,25 @@ def _stratified_samples(rng: Random, number: int) -> Iterator[float]:
 
 
 MAIN = Workload(name="main")
+SHORT = Workload(name="short jobs", queued_for=uniform(0, 5), duration=uniform(3, 45))
 OTHERS = (
-    Workload(name="short jobs", queued_for=uniform(0, 5), duration=uniform(3, 45)),
+    SHORT,
     Workload(name="long queues", queued_for=uniform(300, 3600), duration=uniform(30, 300), estimated_in_queue=0.5),
     Workload(name="coarse progress", step=one_of(5, 10, 25)),
     Workload(name="optimistic estimates", bias=uniform(-0.4, 0), update_interval=uniform(60, 300), estimated=1.0),
     Workload(name="constant bias", improves=False, estimated=1.0),
     Workload(name="no estimates", estimated=0.0),
     Workload(name="stalling progress", stalls_at=uniform(0.3, 0.7), stalls_for=uniform(0.05, 0.25)),
+)
+NEW = (
+    Workload(name="new: pessimistic estimates", bias=uniform(0, 0.6), power=always(1.0)),
+    Workload(name="new: steady builds", duration=uniform(600, 1500), queued_for=uniform(0, 600), failing=0.15),
+    Workload(name="new: stale and coarse", update_interval=uniform(10, 90), step=one_of(2, 5, 20), failing=0.02),
+    Workload(name="new: curved progress", estimated=0.3, power=uniform(0.6, 1.7), queued_for=uniform(5, 120)),
+)
+"""Populations that were made after `until_eta` was tuned, and never used to tune it."""
+
+LONG_WAIT = Workload(name="half an hour of queue", queued_for=always(1800), duration=always(120), estimated=1.0)
+LONG_WAIT_WITHOUT_ETA = Workload(
+    name="the same without ETA", queued_for=always(1800), duration=always(120), estimated=0.0
 )

@@ -56,4 +56,4 @@ async def test_a_watchers_numbers_are_checked_too(name: str) -> None:
     """The same goes for a watcher."""
     async with client(transport=httpx.MockTransport(lambda _: httpx.Response(500))) as some_client:
         with pytest.raises(ConfigurationError, match=name):
-            JobWatcher(some_client, **{name: HUGE})
+            JobWatcher(some_client, **{name: HUGE})  # type: ignore[arg-type]

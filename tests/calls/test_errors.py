@@ -25,6 +25,7 @@ from clanforge_async import (
     JobSquashedError,
     JobState,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
     RequestTimeoutError,
@@ -49,7 +50,8 @@ TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
     ServerError: (APIError,),
     ImageLockedError: (APIError,),
     InvalidResponseError: (ClanforgeError,),
-    RetryOutcomeUnknownError: (ClanforgeError,),
+    OutcomeUnknownError: (ClanforgeError,),
+    RetryOutcomeUnknownError: (OutcomeUnknownError,),
     JobFailedError: (ClanforgeError,),
     JobSquashedError: (JobFailedError,),
     StaleJobError: (ClanforgeError,),
@@ -89,14 +91,21 @@ ERRORS: list[tuple[ClanforgeError, dict[str, Any]]] = [
     (RateLimitError("slow", status_code=429, **RESPONSE), {"status_code": 429, "message": "slow", **RESPONSE}),
     (ServerError("down", status_code=502, **RESPONSE), {"status_code": 502, "message": "down", **RESPONSE}),
     (
-        ImageLockedError("locked", diff_id=9, status_code=200, **RESPONSE),
+        ImageLockedError("locked", holder=JobRef.image_diff(9), status_code=200, **RESPONSE),
         {"diff_id": 9, "status_code": 200, "message": "locked", **RESPONSE},
     ),
     (
         InvalidResponseError("unreadable", fields=("diffid", "jobeta"), body="<html>"),
         {"fields": ("diffid", "jobeta"), "body": "<html>"},
     ),
-    (RetryOutcomeUnknownError(5), {"diff_id": 5}),
+    (
+        OutcomeUnknownError("image_updates.create", candidate=JobRef.image_update(7), lock=JobRef.image_update(7)),
+        {"call": "image_updates.create", "candidate": JobRef.image_update(7), "lock": JobRef.image_update(7)},
+    ),
+    (
+        RetryOutcomeUnknownError(JobRef.image_diff(5)),
+        {"ref": JobRef.image_diff(5), "diff_id": 5, "update_id": None, "call": "image_diffs.retry", "candidate": None},
+    ),
     (JobFailedError(JOB), {"job": JOB}),
     (JobSquashedError(JOB), {"job": JOB}),
     (StaleJobError(REF, JOB), {"ref": REF, "last_job": JOB}),
@@ -172,7 +181,7 @@ def test_a_copy_has_its_own_attributes() -> None:
 
 def test_a_cause_of_this_package_is_pickled() -> None:
     """An unpickled error has its cause if that is a `ClanforgeError`."""
-    error = RetryOutcomeUnknownError(5)
+    error = RetryOutcomeUnknownError(JobRef.image_diff(5))
     error.__cause__ = RequestTimeoutError("no response in time", request_sent=True)
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
     assert isinstance(twin.__cause__, RequestTimeoutError)
@@ -220,7 +229,7 @@ def test_notes_are_pickled() -> None:
             JobFailedError(ImageDiffJob(id=5, state=JobState.FAILED, created_at=TIME, updated_at=TIME)),
             "image-diff/5 failed",
         ),
-        (RetryOutcomeUnknownError(5), "the retry of image diff 5 may or may not have happened"),
+        (RetryOutcomeUnknownError(JobRef.image_diff(5)), "the retry of image diff 5 may or may not have happened"),
         (WatchTimeoutError(REF, JOB), "timed out: image-diff/5@1763769600 (last seen Failed at 40 %)"),
         (WatchClosedError(REF), "the watcher was closed: image-diff/5@1763769600 (no status received)"),
         (StaleJobError(REF), "the server still shows the previous run: image-diff/5@1763769600 (no status received)"),
@@ -234,7 +243,7 @@ def test_a_message_names_the_failure(error: ClanforgeError, text: str) -> None:
 def test_missing_attributes_are_empty() -> None:
     """Attributes that the response does not provide are None or empty."""
     error = APIError("teapot", status_code=418)
-    locked = ImageLockedError("locked", diff_id=9, status_code=200)
+    locked = ImageLockedError("locked", holder=JobRef.image_diff(9), status_code=200)
     for silent in (error, locked):
         assert (silent.error_code, silent.retry_after) == (None, None)
         assert (silent.method, silent.url, silent.body) == ("GET", "", "")

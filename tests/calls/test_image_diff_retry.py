@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import httpx_aiohttp
 import pytest
+from support.failures import MAX_RESPONSE_BYTES, REJECTED, UNSENT
+from support.failures import UNKNOWN_OUTCOMES as FAILURES
 from support.loopback_server import LoopbackServer, http_answer, nobody_listens
 from support.scripted_server import START, Answer, ScriptedServer, answer, envelope, server_now, wire
 from support.virtual_time import now, virtual_time
@@ -19,14 +21,12 @@ from support.virtual_time import now, virtual_time
 from clanforge_async import (
     APIError,
     ClanforgeClient,
-    ClanforgeError,
     ImageDiffJob,
     ImageLockedError,
     InvalidResponseError,
     JobRef,
     JobState,
     RateLimitError,
-    RequestTimeoutError,
     RetryOutcomeUnknownError,
     ServerError,
     TransportError,
@@ -34,41 +34,9 @@ from clanforge_async import (
 
 RETRY, STATUS = ("imagediff/retry", 5), ("imagediff/status", 5)
 TERMINAL = [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED]
-UNSENT: dict[str, Exception] = {
-    "refused": httpx.ConnectError("refused"),
-    "connect timeout": httpx.ConnectTimeout("late"),
-    "pool timeout": httpx.PoolTimeout("late"),
-    "proxy": httpx.ProxyError("no"),
-}
-UNKNOWN_OUTCOMES: dict[str, tuple[Callable[[], Answer], type[ClanforgeError]]] = {
-    "read timeout": (lambda: httpx.ReadTimeout("late"), RequestTimeoutError),
-    "write timeout": (lambda: httpx.WriteTimeout("late"), RequestTimeoutError),
-    "dropped": (lambda: httpx.RemoteProtocolError("dropped"), TransportError),
-    "read error": (lambda: httpx.ReadError("reset"), TransportError),
-    "write error": (lambda: httpx.WriteError("reset"), TransportError),
-    "system": (ConnectionResetError, TransportError),
-    "500": (lambda: httpx.Response(500, text="<html>"), ServerError),
-    "501": (lambda: httpx.Response(501), ServerError),
-    "502": (lambda: httpx.Response(502, text="<html>"), ServerError),
-    "503": (lambda: httpx.Response(503, text="<html>"), ServerError),
-    "504": (lambda: httpx.Response(504, text="<html>"), ServerError),
-    "599": (lambda: httpx.Response(599), ServerError),
-    "500 envelope": (lambda: httpx.Response(500, json=envelope("internal")), ServerError),
-    "html": (lambda: httpx.Response(200, text="<html>"), InvalidResponseError),
-    "empty": (lambda: httpx.Response(204), InvalidResponseError),
-    "list": (lambda: httpx.Response(200, json=[]), InvalidResponseError),
+# A retry names the job, so that an object that is not a job leaves the outcome unknown as well.
+UNKNOWN_OUTCOMES = FAILURES | {
     "no job": (lambda: httpx.Response(200, json={"diffid": 5}), InvalidResponseError),
-    "bad gzip": (
-        lambda: httpx.Response(200, stream=httpx.ByteStream(b"x" * 50), headers={"Content-Encoding": "gzip"}),
-        InvalidResponseError,
-    ),
-    "too large": (lambda: httpx.Response(200, content=b"x" * 5000), InvalidResponseError),
-}
-REJECTED: dict[str, Answer] = {
-    **{str(status): httpx.Response(status) for status in (301, 400, 401, 403, 404, 409, 418)},
-    "envelope": httpx.Response(200, json=envelope("no")),
-    "locked": httpx.Response(200, json=envelope("image locked by diffid: 6")),
-    "locked under 500": httpx.Response(500, json=envelope("image locked by diffid: 6")),
 }
 # Every clock is tested once, not with every failure.
 each_failure_and_clock = pytest.mark.parametrize(
@@ -117,7 +85,7 @@ class Diff:
         return datetime.fromtimestamp(math.floor(self.began + seconds), UTC)
 
     def client(self, **options: Any) -> ClanforgeClient:
-        return self.server.client(**({"max_response_bytes": 4000} | options))
+        return self.server.client(**({"max_response_bytes": MAX_RESPONSE_BYTES} | options))
 
 
 def fails(answer_: Answer) -> Callable[[], Answer]:
@@ -397,7 +365,7 @@ def test_a_failed_status_leaves_the_outcome_unknown(failure: str, unread: str) -
         server = ScriptedServer()
         server.retry(5, UNKNOWN_OUTCOMES[failure][0]())
         server.diff(5, answers[unread])
-        async with server.client(max_response_bytes=4000) as client:
+        async with server.client(max_response_bytes=MAX_RESPONSE_BYTES) as client:
             with pytest.raises(RetryOutcomeUnknownError) as raised:
                 await client.image_diffs.retry(5)
         assert type(raised.value.__cause__) is UNKNOWN_OUTCOMES[failure][1]

@@ -168,6 +168,52 @@ async def test_no_exception_of_tenacity_escapes() -> None:
     assert raised.value.__cause__ is None
 
 
+# Host, port and proxy
+
+
+@pytest.mark.parametrize(
+    ("url", "destination"),
+    [
+        ("https://api.multiplay.dev", "api.multiplay.dev:443"),
+        ("https://api.multiplay.dev:8443", "api.multiplay.dev:8443"),
+        ("http://[::1]:8080", "[::1]:8080"),
+        ("http://localhost", "localhost:80"),
+    ],
+)
+async def test_a_network_error_names_host_and_port(url: str, destination: str) -> None:
+    """The error of a request without a response names the host and the port."""
+    for error in (httpx.ConnectError("down"), httpx.ReadTimeout("")):
+        async with failing(error, base_url=url) as client:
+            with pytest.raises(TransportError) as raised:
+                await client.image_diffs.status(5)
+        assert f"GET /cfp/v1/imagediff/5/status at {destination}" in str(raised.value)
+
+
+async def test_a_network_error_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of a request through a proxy names the proxy as well, and says why it was not reached."""
+    monkeypatch.setenv("NO_PROXY", "")
+    with nobody_listens() as url:
+        address = url.removeprefix("http://")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:marked@{address}")
+        async with ClanforgeClient(("key", "secret"), account_service_id=7, max_retries=0) as client:
+            with pytest.raises(TransportError) as raised:
+                await client.image_diffs.status(5)
+    at = f"GET /cfp/v1/imagediff/5/status at api.multiplay.co.uk:443 through the proxy {address}"
+    assert str(raised.value) == f"ConnectError: Connection refused ({at})"
+
+
+async def test_a_host_with_several_addresses_has_the_first_reason() -> None:
+    """If each address of a host fails, the reason of the first is named; without one, what the transport says."""
+    refused, unknown = OSError("All connection attempts failed"), OSError("All connection attempts failed")
+    refused.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(111, "refused"), OSError(113, "no route")])
+    for cause, reason in ((refused, "Connection refused"), (unknown, "All connection attempts failed")):
+        error = httpx.ConnectError("All connection attempts failed")
+        error.__cause__ = cause
+        async with failing(error) as client:
+            with pytest.raises(TransportError, match=f"ConnectError: {reason} "):
+                await client.image_diffs.status(5)
+
+
 # Timeouts
 
 

@@ -29,12 +29,13 @@ def test_a_long_text_is_truncated() -> None:
 
 @pytest.mark.parametrize("argv", [("image-version", "status", "1"), ("watch", "image-version/1")])
 def test_the_error_of_a_job_is_escaped(simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...]) -> None:
-    """The error of a job is escaped in plain lines and on stderr."""
+    """The error of a job is escaped in plain lines, and with --quiet on stderr."""
     simulator.add_image_version(1, duration=0, outcome="failed", error=HOSTILE)
     finished = clanforge(*argv)
     assert len(finished.lines) == 1
     assert finished.out.endswith(f": {ESCAPED}\n")
-    assert finished.err == f"error: image-version/1 failed: {ESCAPED}\n"
+    assert finished.err == "error: image-version/1 failed\n"
+    assert clanforge(*argv, "--quiet").err == f"error: image-version/1 failed: {ESCAPED}\n"
 
 
 def test_json_has_the_exact_error_in_ascii(simulator: Simulator, clanforge: Clanforge) -> None:

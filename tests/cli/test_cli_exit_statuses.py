@@ -45,6 +45,7 @@ EXPECTED = {
     "JobFailedError": 1,
     "JobSquashedError": 1,
     "NotFoundError": 6,
+    "OutcomeUnknownError": 7,
     "PermissionDeniedError": 4,
     "RateLimitError": 5,
     "RequestTimeoutError": 5,
@@ -330,7 +331,7 @@ def test_every_error_of_the_contract_is_told_by_its_class() -> None:
         (APIError("too early", status_code=425), 5),
         (APIError("moved", status_code=301), 6),
         (APIError("wrong", status_code=200), 6),
-        (ImageLockedError("locked", diff_id=1, status_code=408), 6),
-        (RetryOutcomeUnknownError(5), 7),
+        (ImageLockedError("locked", holder=JobRef.image_diff(1), status_code=408), 6),
+        (RetryOutcomeUnknownError(JobRef.image_diff(5)), 7),
     ]
     assert [(error, exit_status(error)) for error, _ in raised] == raised

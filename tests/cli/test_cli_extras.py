@@ -51,7 +51,8 @@ def test_any_other_missing_module_raises(monkeypatch: pytest.MonkeyPatch, module
         main(["watch", "image-diff/5"])
 
 
-def test_help_loads_only_typer(spawn: Spawn) -> None:
+@pytest.mark.parametrize("command", [(), ("image", "status")])
+def test_help_loads_only_typer(spawn: Spawn, command: tuple[str, ...]) -> None:
     """Importing the entry point loads no extra; --help loads neither asyncio, httpx, rich nor the simulator."""
-    out, _ = spawn("--help", code=LOADED).communicate(timeout=20)
+    out, _ = spawn(*command, "--help", code=LOADED).communicate(timeout=20)
     assert json.loads(out.splitlines()[-1]) == [[], []]

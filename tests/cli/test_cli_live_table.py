@@ -30,7 +30,7 @@ def shown(tracks: list[JobView], width: int = 100, height: int = 40, *, ascii_on
     lines = render_live_table(tracks, start=BEGAN, now=NOW, width=width, height=height, ascii_only=ascii_only)
     assert len(lines) <= max(height - 1, 1)
     assert all(line.cell_len <= width and "\n" not in line.plain for line in lines)
-    return lines
+    return lines[1:] if lines[0].plain.startswith("JOB") else lines
 
 
 def many_jobs(count: int) -> list[JobView]:
@@ -72,7 +72,7 @@ def test_a_stale_job_is_highlighted() -> None:
     row, summary = shown([version_view(1, eta=ago(-600), updated_at=ago(11 * 60))])
     assert row.plain.endswith("in 10m00s  11m ago")
     assert "yellow" in str(row.spans)
-    assert summary.plain.endswith(": 1 without news, 1 running")
+    assert summary.plain.endswith(": 1 not updated for 10m, 1 running")
 
 
 def test_a_result_replaces_the_estimate() -> None:
@@ -82,9 +82,9 @@ def test_a_result_replaces_the_estimate() -> None:
     squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))
     late = finished_view(timed_out_result(JobRef.image_version(4)))
     lines = [line.plain for line in shown([completed, failed, squashed, late])]
-    assert lines[0] == f"image-version/1  Completed  {'━' * 30}  100%  93.4 s, 7 polls"
+    assert lines[0] == f"image-version/1  Completed  {'━' * 30}  100%  93.4 s"
     assert lines[1] == r"image-version/2  Failed     disk\x1b[2J full"
-    assert lines[2] == "image-version/3  Squashed   93.4 s, 7 polls"
+    assert lines[2] == "image-version/3  Squashed   93.4 s"
     assert lines[3].startswith("image-version/4  timeout    timed out")
     assert lines[4] == "4 jobs, 4m05s: 1 failed, 1 squashed, 1 timeout, 1 completed"
 
@@ -99,15 +99,52 @@ def test_rows_keep_their_order_if_all_fit() -> None:
 def test_the_most_important_rows_are_shown_and_the_rest_is_counted(count: int) -> None:
     """Failures come first, then the jobs closest to their end; jobs that don't fit are counted by state."""
     lines = [line.plain for line in shown(many_jobs(count), height=12)]
-    assert len(lines) == 11
+    assert len(lines) == 10  # and the headings
     assert [line.split()[:2] for line in lines[:3]] == [
         ["image-version/9", "Failed"],
         ["image-version/8", "Running"],
         ["image-version/2", "Running"],
     ]
-    assert lines[-2].endswith(f"{count // 10} queued, 1 waiting, 1 completed")
-    assert lines[-2].startswith(f"… and {count - 9} more: ")
+    assert lines[-2].endswith(f"{count // 10} queued, 1 not polled yet, 1 completed")
+    assert lines[-2].startswith(f"… and {count - 8} more: ")
     assert lines[-1].startswith(f"{count} jobs, 4m05s: 1 failed, ")
+
+
+def test_columns_have_headings() -> None:
+    """Each column has a heading, if the terminal has lines to spare."""
+    view = version_view(9012, progress=50, eta=ago(-190))
+    lines = render_live_table([view], start=BEGAN, now=NOW, width=80, height=24)
+    assert lines[0].plain.split() == ["JOB", "STATE", "PROGRESS", "ENDS", "UPDATED"]
+    assert lines[0].plain.index("ENDS") == lines[1].plain.index("12:03:10")
+    assert lines[0].plain.index("UPDATED") == lines[1].plain.index("12s ago")
+    assert render_live_table([view], start=BEGAN, now=NOW, width=80, height=7)[0].plain.startswith("image-version")
+
+
+@pytest.mark.parametrize(("running", "failed_rows"), [(20, 5), (3, 6), (0, 9)])
+def test_failures_leave_room_for_running_jobs(running: int, failed_rows: int) -> None:
+    """Failures take at most half of the lines, as long as running jobs need the other half."""
+    failed = [finished_view(ended_result(JobRef.image_diff(n), JobState.FAILED)) for n in range(1, 31)]
+    lines = [line.plain for line in shown([*failed, *(version_view(n) for n in range(1, running + 1))], height=13)]
+    assert sum(line.startswith("image-diff") for line in lines) == failed_rows
+    assert sum(line.startswith("image-version") for line in lines) == min(running, 9 - failed_rows)
+    assert "30 failed" in lines[-1]
+
+
+def test_the_last_frame_counts_polls() -> None:
+    """The summary of the last frame has the number of polls."""
+    lines = render_live_table([version_view(1)], start=BEGAN, now=NOW, width=80, height=24, polls=1)
+    assert lines[-1].plain == "1 job, 4m05s: 1 running; 1 poll"
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_warning_is_wrapped_below_the_summary(width: int) -> None:
+    """What is wrong with the API stands below the summary, wrapped to the terminal's width."""
+    warning = "127.0.0.1:8731 fails for 12s, gives up in 4m48s: ConnectError: Connection refused (GET /cfp/v1/x)"
+    lines = render_live_table(sample_views(), start=BEGAN, now=NOW, width=width, height=24, warning=warning)
+    summary = next(index for index, line in enumerate(lines) if line.plain.startswith("12 jobs"))
+    assert " ".join(line.plain for line in lines[summary + 1 :]) == warning
+    assert all(line.cell_len <= width for line in lines)
+    assert len(render_live_table(sample_views(), start=BEGAN, now=NOW, width=20, height=3, warning=warning)) <= 2
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 120, 300])
@@ -133,7 +170,7 @@ def test_an_ascii_terminal_is_sent_ascii() -> None:
     lines = shown(many_jobs(30), 60, 8, ascii_only=True)
     assert all(line.plain.isascii() for line in lines)
     assert "####" in lines[1].plain
-    assert lines[-2].plain.startswith("... and 25 more")
+    assert lines[-2].plain.startswith("... and 26 more")
     assert shown(sample_views(), 20, ascii_only=True)[0].plain.endswith("...")
 
 

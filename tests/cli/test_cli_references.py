@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.cli.harness import Clanforge
 
 from clanforge_async.cli import main
-from clanforge_async.cli.parameters import parse_refs
+from clanforge_async.cli.parsing import parse_refs
 from clanforge_async.simulator import Simulator
 
 REFS = """
@@ -49,7 +49,10 @@ def test_an_invalid_line_is_reported_with_its_number(clanforge: Clanforge, monke
     give(monkeypatch, "image-version/1\n9012\n")
     finished = clanforge("watch", "-")
     assert finished.status == 2
-    assert "line 2 of stdin is not a job reference: '9012' (expected image-diff/ID or image-version/ID" in finished.err
+    assert (
+        "line 2 of stdin: '9012' is not a job reference; did you mean image-version/9012 or image-diff/9012"
+        in finished.err
+    )
 
 
 def test_undecodable_bytes_are_rejected(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +60,7 @@ def test_undecodable_bytes_are_rejected(clanforge: Clanforge, monkeypatch: pytes
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8"))
     finished = clanforge("watch", "-")
     assert finished.status == 2
-    assert "line 1 of stdin is not a job reference" in finished.err
+    assert "line 1 of stdin: this is not UTF-8" in finished.err
 
 
 @pytest.mark.parametrize(
@@ -98,18 +101,18 @@ def test_utf_16_is_refused(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
     finished = clanforge("watch", "-")
     assert finished.status == 2
     [line] = finished.err.splitlines()
-    assert "of stdin is not a job reference: it is not UTF-8, but looks like UTF-16" in line
+    assert "of stdin: this is not UTF-8, but looks like UTF-16" in line
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"image-version/1\xe9\n", r"line 1 of stdin is not a job reference: 'image-version/1\\xe9'"),
-        (b"image-version/1\n\0\n", "line 2 of stdin is not a job reference: it is not UTF-8"),
-        (b"image-version/1\r9012\r", "line 2 of stdin is not a job reference: '9012'"),
-        (b"image-version/1 \xef\xbb\xbf\n", r"line 1 of stdin is not a job reference: 'image-version/1 \ufeff'"),
-        (b"image-version/" + b"9" * 5000, "line 1 of stdin is "),
-        (b"image-version/1@" + b"9" * 12, "line 1 of stdin is not a time"),
+        (b"image-version/1\xe9\n", r"line 1 of stdin: not a job reference: 'image-version/1\\xe9'"),
+        (b"image-version/1\n\0\n", "line 2 of stdin: this is not UTF-8"),
+        (b"image-version/1\r9012\r", "line 2 of stdin: '9012' is not a job reference"),
+        (b"image-version/1 \xef\xbb\xbf\n", r"line 1 of stdin: not a job reference: 'image-version/1 \ufeff'"),
+        (b"image-version/" + b"9" * 5000, "line 1 of stdin: "),
+        (b"image-version/1@" + b"9" * 12, "line 1 of stdin: not a time"),
         (codecs.BOM_UTF8, "there is nothing to watch: stdin holds no reference"),
         (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin holds no reference"),
         (b"\r\r\n\n", "there is nothing to watch: stdin holds no reference"),
@@ -184,7 +187,7 @@ def test_a_closed_stdin_is_empty(clanforge: Clanforge, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("image-v", ["image-version/"]), ("", ["image-diff/", "image-version/"])]
+    ("typed", "offered"), [("image-v", ["image-version/"]), ("", ["image-update/", "image-diff/", "image-version/"])]
 )
 def test_the_shell_completes_job_kinds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, typed: str, offered: list[str]

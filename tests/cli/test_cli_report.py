@@ -21,10 +21,11 @@ from support.cli.sample_jobs import (
 )
 
 from clanforge_async import JobRef, JobState
+from clanforge_async.cli.output.files import write_atomically
 from clanforge_async.cli.output.job_states import JobStates
-from clanforge_async.cli.output.report import render_report, write_atomically
+from clanforge_async.cli.output.report import render_report
 from clanforge_async.cli.output.timeline import Axis
-from clanforge_async.cli.parameters import check_writable
+from clanforge_async.cli.parsing import check_writable
 from clanforge_async.simulator import Run, Simulator
 
 REF = JobRef.image_version(9)
@@ -198,5 +199,5 @@ def test_links_are_followed_and_folders_checked(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "file").read_text() == "text"
     assert (tmp_path / "link").is_symlink()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(OSError, match="not yours to write to"):
+    with pytest.raises(OSError, match="permission denied for the folder"):
         check_writable(str(tmp_path / "file"))

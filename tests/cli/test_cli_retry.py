@@ -24,7 +24,7 @@ def test_retry_prints_the_reference_of_the_new_run(simulator: Simulator, clanfor
     token, state, *_ = line.split("  ")
     assert token.startswith("image-diff/5@")
     assert state == "Created"
-    assert finished.err == f"asked for; to watch on: clanforge watch {token}\n"
+    assert finished.err == f"Retry started. Follow it with: clanforge watch {token}\n"
     assert simulator.retries_of(ref) == 1
 
 
@@ -47,7 +47,7 @@ def test_a_reference_that_stdout_does_not_take_is_printed_to_stderr(
         patch.setattr("clanforge_async.cli.output.plain.print_line", fail)
         finished = clanforge(*RETRY, *options)
     assert finished.status == (141 if isinstance(error, BrokenPipeError) else 5)
-    assert finished.err.startswith("asked for; to watch on: clanforge watch image-diff/5@")
+    assert finished.err.startswith("Retry started. Follow it with: clanforge watch image-diff/5@")
     assert simulator.retries_of(ref) == 1
 
 
@@ -65,12 +65,32 @@ def test_wait_watches_the_new_run(simulator: Simulator, clanforge: Clanforge) ->
     assert finished.err == ""
 
 
+@pytest.mark.parametrize("options", [(), ("--wait", "--interval", "0.05")])
+def test_an_update_is_retried_like_a_diff(simulator: Simulator, clanforge: Clanforge, options: tuple[str, ...]) -> None:
+    """A retry of an image update is sent once, and can be waited for."""
+    ref = simulator.add_image_update(6, duration=0, outcome="failed", retries=[Run(duration=0.3)])
+    finished = clanforge("image-update", "retry", "6", *options)
+    assert finished.status == 0
+    assert finished.lines[0].startswith("image-update/6@")
+    assert (" completed " in finished.lines[-1]) is bool(options)
+    assert simulator.retries_of(ref) == 1
+
+
+def test_an_unknown_outcome_of_an_update_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:
+    """If the outcome of an update's retry is unknown, the hint names the command that shows the update."""
+    simulator.add_image_update(6, duration=0, outcome="failed")
+    simulator.faults.add(GatewayError(502), route="image-update retry")
+    finished = clanforge("image-update", "retry", "6")
+    assert finished.status == 7
+    assert "see `clanforge image-update status 6` before asking again" in finished.err
+
+
 def test_wait_stops_after_its_timeout(simulator: Simulator, clanforge: Clanforge) -> None:
     """With --timeout the wait ends with status 3, and the command to resume is printed."""
     failed_diff(simulator, duration=1000)
     finished = clanforge(*RETRY, "--wait", "--timeout", "0.2")
     assert finished.status == 3
-    assert "to watch on: clanforge watch image-diff/5@" in finished.err
+    assert "Resume with: clanforge watch image-diff/5@" in finished.err
 
 
 def test_a_retry_with_an_unknown_outcome_is_not_sent_again(simulator: Simulator, clanforge: Clanforge) -> None:

@@ -24,6 +24,14 @@ COMMANDS = [
     ("watch image-version/1 image-diff/5", 1),
     ("watch image-version/2 --timeout 0.1", 3),
     ("watch image-version/1 --account-service-id 99", 4),
+    ("image options --image 501", 0),
+    ("image status 501", 0),
+    ("image deactivate 501", 0),
+    ("image-update status 6", 1),
+    ("image-update retry 6 --wait", 0),
+    ("image-diff reject 5 --keep", 0),
+    ("image-install list", 0),
+    ("image-install queue 5", 6),
     ("image-diff status five", 2),
     ("image-diff status 5 --token secret", 2),
 ]
@@ -37,6 +45,8 @@ def marked(simulator: Simulator, servers: Servers, monkeypatch: pytest.MonkeyPat
     marked.add_image_version(1, duration=0)
     marked.add_image_version(2, duration=1000)
     marked.add_image_diff(5, duration=0.001, outcome="failed")
+    marked.add_image_update(6, duration=0.001, outcome="failed")
+    marked.add_image(501, game_id=12, update_url=f"s3://{ACCESS_KEY}:{SECRET_KEY}@builds/linux")
     with servers.serving(marked) as base_url:
         for name, value in {**KEYS, "CLANFORGE_BASE_URL": base_url}.items():
             monkeypatch.setenv(name, value)

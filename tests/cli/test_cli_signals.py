@@ -26,7 +26,7 @@ from clanforge_async.cli.event_loop import run_command
 from clanforge_async.simulator import Latency, Run, Simulator
 
 STATUSES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
-INTERRUPTED = "interrupted; to watch on: clanforge watch image-diff/5@7\n"
+INTERRUPTED = "Interrupted. Resume with: clanforge watch image-diff/5@7\n"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -68,7 +68,7 @@ def test_a_signal_exits_at_once_and_prints_how_to_resume(
     finished = clanforge("watch", "image-diff/5@7", "image-version/1", "image-diff/6")
     assert time.monotonic() - sent[0] < 5
     assert finished.status == STATUSES[number]
-    assert finished.err == "interrupted; to watch on: clanforge watch image-diff/5@7 image-diff/6\n"
+    assert finished.err == "Interrupted. Resume with: clanforge watch image-diff/5@7 image-diff/6\n"
 
 
 @pytest.mark.parametrize("number", STATUSES)
@@ -81,7 +81,7 @@ def test_a_signalled_process_has_its_status(simulator: Simulator, spawn: Spawn, 
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == STATUSES[number]
-    assert err == "interrupted; to watch on: clanforge watch image-diff/5\n"
+    assert err == "Interrupted. Resume with: clanforge watch image-diff/5\n"
 
 
 @pytest.mark.parametrize("number", STATUSES)
@@ -304,7 +304,7 @@ def test_an_interrupted_wait_prints_the_reference_of_the_new_run(simulator: Simu
     simulator.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-diff status")
     finished = clanforge("image-diff", "retry", "5", "--wait")
     assert finished.status == 130
-    assert finished.err == f"interrupted; to watch on: clanforge watch {finished.lines[0].split()[0]}\n"
+    assert finished.err == f"Interrupted. Resume with: clanforge watch {finished.lines[0].split()[0]}\n"
 
 
 @pytest.mark.usefixtures("simulator")

@@ -7,6 +7,9 @@ import socket
 import pytest
 from support.cli.harness import Clanforge, Spawn
 
+from clanforge_async.cli.simulate import InjectedFault, parse_fault
+from clanforge_async.simulator import Drop, Fault, GatewayError, Latency, Stale, Truncate, Unreadable
+
 
 def test_the_printed_commands_work(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
     """The printed commands work, with the references from the documentation, until Ctrl-C ends the server."""
@@ -35,3 +38,56 @@ def test_a_port_in_use_is_status_2(clanforge: Clanforge) -> None:
     assert finished.status == 2
     assert "in use" in finished.err
     assert finished.err.endswith("choose another --host or --port\n")
+
+
+def test_many_jobs_with_states_and_faults(spawn: Spawn, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--jobs adds image versions that run as --states says, and --fault makes a share of the requests fail."""
+    options = ("--jobs", "3", "--states", "created,running:2,failed", "--fault", "502:0.5", "--fault", "latency=0.01")
+    process = spawn("simulate", "--port", "0", "--speed", "100", *options)
+    assert process.stdout is not None
+    printed = "".join(process.stdout.readline() for _ in range(12))
+    monkeypatch.delenv("CLANFORGE_TOKEN", raising=False)
+    for name, value in re.findall(r"export (\w+)=(\S+)", printed):
+        monkeypatch.setenv(name, value)
+    assert "seq -f image-version/%.0f 20001 20003 | clanforge watch -   # 3 jobs" in printed
+    refs = [f"image-version/{number}" for number in (20001, 20002, 20003)]
+    finished = clanforge("watch", *refs, "--interval", "0.05", "--timeout", "20")
+    assert finished.status == 1
+    assert finished.err.splitlines()[-1] == "error: 3 of 3 jobs failed"
+    assert "HTTP 502" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "share"),
+    [
+        ("429", GatewayError(429, retry_after=1), 1.0),
+        ("502:0.1", GatewayError(502), 0.1),
+        ("503", GatewayError(503, retry_after=1), 1.0),
+        ("drop", Drop(), 1.0),
+        ("truncate:1", Truncate(), 1.0),
+        ("html:0", Unreadable(html=True), 0.0),
+        ("stale", Stale(), 1.0),
+        ("latency=2s:0.25", Latency(2.0), 0.25),
+    ],
+)
+def test_a_fault_has_a_name_and_a_share(text: str, fault: Fault, share: float) -> None:
+    """A fault is named, with a share of the requests that is 1 by default."""
+    assert parse_fault(text) == InjectedFault(fault, share)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--fault", "flood"), "--fault flood: not one of 429, 502, 503, drop, truncate, html, stale, latency=2s"),
+        (("--fault", "502:2"), "the share must be a number from 0 to 1"),
+        (("--fault", "502:often"), "the share must be a number from 0 to 1"),
+        (("--fault", "latency"), "'' is not a duration"),
+        (("--jobs", "1", "--states", "sleeping"), "--states: "),
+        (("--jobs", "-1"), "'-1' is not a number of jobs"),
+    ],
+)
+def test_wrong_options_are_status_2(clanforge: Clanforge, argv: tuple[str, ...], message: str) -> None:
+    """A fault, share, state or number that makes no sense is a usage error."""
+    finished = clanforge("simulate", "--port", "0", *argv)
+    assert finished.status == 2
+    assert message in finished.err

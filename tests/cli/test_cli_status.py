@@ -8,12 +8,11 @@ from support.cli.harness import Clanforge, OverrideFields
 
 from clanforge_async.simulator import Simulator
 
-KINDS = ["image-version", "image-diff"]
+KINDS = ["image-version", "image-diff", "image-update"]
 
 
 def add(simulator: Simulator, kind: str, **options: object) -> None:
-    adding = {"image-version": simulator.add_image_version, "image-diff": simulator.add_image_diff}[kind]
-    adding(7, **{"duration": 0, **options})  # type: ignore[arg-type] # whatever the test says
+    getattr(simulator, f"add_{kind.replace('-', '_')}")(7, **{"duration": 0, **options})
 
 
 @pytest.mark.parametrize("kind", KINDS)

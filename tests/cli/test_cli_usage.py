@@ -11,7 +11,14 @@ from support.cli.harness import Clanforge, Spawn
 
 from clanforge_async.cli import main
 
-COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry"), ("watch",)]
+JOB_COMMANDS = [
+    *(("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry")),
+    *(("image-update", "status"), ("image-update", "retry"), ("watch",)),
+]
+CALL_COMMANDS = [
+    *(("image", "options"), ("image", "status"), ("image", "activate"), ("image", "deactivate")),
+    *(("image-diff", "reject"), ("image-install", "list"), ("image-install", "queue")),
+]
 
 
 def test_version_is_printed(clanforge: Clanforge) -> None:
@@ -96,7 +103,7 @@ def test_no_command_prints_help_with_status_2(clanforge: Clanforge) -> None:
     assert "Commands:" in finished.out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*JOB_COMMANDS, *CALL_COMMANDS])
 def test_every_command_has_connection_options_and_none_for_credentials(
     clanforge: Clanforge, command: tuple[str, ...]
 ) -> None:
@@ -125,11 +132,13 @@ def test_every_command_has_connection_options_and_none_for_credentials(
         (["image-diff", "status", "five"], "'ID'"),
         (["image-diff", "retry", "0"], "'ID'"),
         (["image-version", "retry", "5"], "No such command 'retry'"),
+        (["image", "status", "0"], "'ID'"),
+        (["image-install", "list", "--version", "-1"], "'--version'"),
         (["simulate", "--port", "70000"], "--port"),
         (["simulate", "--speed", "fast"], "'fast' is not a positive number"),
         (["simulate", "--speed", "-1"], "'-1' is not a positive number"),
         (["watch", "image-diff/5", "--report", "/no/such/folder/page.html"], "there is no folder /no/such/folder"),
-        (["watch", "image-diff/5", "--report", "/dev/null"], "/dev/null is not a regular file"),
+        (["watch", "image-diff/5", "--report", "/dev/null"], "cannot write /dev/null: not a regular file"),
     ],
 )
 def test_a_usage_error_is_one_line_with_status_2(clanforge: Clanforge, argv: list[str], message: str) -> None:
@@ -179,8 +188,16 @@ def test_a_wrong_setting_is_reported_with_its_option(
 
 def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
     """The help of a command that reads or watches jobs lists the exit statuses."""
-    for command in COMMANDS:
+    for command in JOB_COMMANDS:
         text = " ".join(clanforge(*command, "--help").out.split())
         assert "Exit status: 0 all completed, 1 failed" in text
         numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
         assert numbers == [*"01234567", "129", "130", "143"]
+
+
+def test_help_of_a_single_call_lists_its_exit_statuses(clanforge: Clanforge) -> None:
+    """The help of a command that makes one call lists the exit statuses that it can have: not those of jobs."""
+    for command in CALL_COMMANDS:
+        text = " ".join(clanforge(*command, "--help").out.split())
+        numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
+        assert numbers == [*"024567", "129", "130", "143"]

@@ -55,6 +55,13 @@ def test_json_has_an_object_for_each_update_and_result(simulator: Simulator, cla
     assert finished.err == ""
 
 
+def test_an_image_update_is_watched_like_any_job(simulator: Simulator, clanforge: Clanforge) -> None:
+    """`watch` takes image updates too, also a retried one that the server does not show yet."""
+    simulator.add_image_update(6, duration=0)
+    assert clanforge("watch", "image-update/6", *QUICK).lines[-1].startswith("image-update/6  completed  ")
+    assert clanforge("watch", "image-update/6@1999999999", "--timeout", "0.2", *QUICK).status == 3
+
+
 @pytest.mark.parametrize("outcome", ["failed", "squashed"])
 def test_a_failed_or_squashed_job_is_status_1(simulator: Simulator, clanforge: Clanforge, outcome: str) -> None:
     """The reason of a failed or squashed job is printed to stdout and stderr."""
@@ -63,9 +70,9 @@ def test_a_failed_or_squashed_job_is_status_1(simulator: Simulator, clanforge: C
     assert finished.status == 1
     [line] = finished.lines
     reason = ": disk full" if outcome == "failed" else ""
-    assert re.fullmatch(rf"image-diff/5  {outcome}  [0-9.]+ s, 1 poll{reason}", line)
+    assert re.fullmatch(rf"image-diff/5  {outcome}  [0-9.]+ s{reason}", line)
     assert finished.err.startswith("error: image-diff/5 ")
-    assert "to watch on" not in finished.err
+    assert "Resume with" not in finished.err
     [*_, result] = clanforge("watch", "image-diff/5", "--json").records
     assert result["outcome"] == outcome
 
@@ -132,7 +139,8 @@ def test_an_unknown_job_is_status_6(clanforge: Clanforge) -> None:
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 6
     assert finished.lines[0].startswith("image-diff/5  error  ")
-    assert finished.err.startswith("error: not found (HTTP 404")
+    assert "not found (HTTP 404" in finished.lines[0]
+    assert finished.err.startswith("error: image-diff/5 could not be watched; check the ID")
     assert "check the ID" in finished.err
 
 
@@ -145,8 +153,8 @@ def test_the_highest_status_of_several_jobs_is_returned(simulator: Simulator, cl
     finished = clanforge("watch", *refs, "--timeout", "1")
     assert finished.status == 3
     assert finished.err.splitlines() == [
-        "error: of 3 jobs 1 failed, 1 timeout, 1 completed",
-        "unfinished; to watch on: clanforge watch image-version/3",
+        "error: 1 of 3 jobs failed, 1 timed out",
+        "Not finished. Resume with: clanforge watch image-version/3",
     ]
     assert clanforge("watch", *refs[:2], "image-version/4").status == 6
 
@@ -182,7 +190,7 @@ def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge:
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")
     assert finished.status == 6
-    assert "accept or reject image diff 218595 first" in finished.err
+    assert "wait until image-diff/218595 no longer locks the image" in finished.err
 
 
 @pytest.mark.usefixtures("simulator")
@@ -192,4 +200,5 @@ def test_a_refused_connection_is_status_5(clanforge: Clanforge, monkeypatch: pyt
     finished = clanforge("image-version", "status", "1", "--base-url", "http://127.0.0.1:1")
     assert finished.status == 5
     [line] = finished.err.splitlines()
-    assert line.endswith("; check the network and the base URL")
+    assert "Connection refused" in line
+    assert line.endswith("at 127.0.0.1:1); nothing listens there: check the host and the port")

@@ -22,6 +22,7 @@ from clanforge_async import (
 
 KINDS = list(JobKind)
 REQUIRED = {
+    JobKind.IMAGE_UPDATE: {"updateid", "jobcreated", "jobupdated", "jobfailed", "jobprogress", "jobstatename"},
     JobKind.IMAGE_DIFF: {"diffid", "jobcreated", "jobupdated", "jobfailed", "jobprogress", "jobstatename"},
     JobKind.IMAGE_VERSION: {"imageversionid", "jobcreated", "jobupdated", "jobfailed", "jobprogress", "jobstatename"},
 }
@@ -249,10 +250,32 @@ def test_unknown_fields_are_ignored(kind: JobKind) -> None:
 
 @pytest.mark.parametrize("empty", [None, [], {}])
 def test_missing_files_are_an_empty_mapping(empty: object) -> None:
-    """Listings that are null, empty or an empty list are empty mappings, and are not written."""
+    """Listings that are null, empty or an empty list are empty mappings; null ones are not written."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, added=empty, modified=empty, removed=empty))
     assert (job.added, job.modified, job.removed) == ({}, {}, {})
-    assert not {"added", "modified", "removed"} & job_to_dict(job).keys()
+    written = {"added", "modified", "removed"} & job_to_dict(job).keys()
+    assert len(written) == (0 if empty is None else 3)
+
+
+@pytest.mark.parametrize(
+    ("files", "state", "is_empty"),
+    [
+        ({}, 5, None),
+        ({"added": None, "modified": None, "removed": None}, 5, None),
+        ({"added": {}}, 5, True),
+        ({"added": [], "modified": {}, "removed": None}, 5, True),
+        ({"removed": {"a.txt": {}}}, 5, False),
+        ({"added": {}, "modified": {"a.txt": {}}}, 5, False),
+        ({"added": {}}, 4, None),
+        ({"added": {}}, 6, None),
+        ({"added": {}}, 99, None),
+    ],
+)
+def test_a_diff_is_empty_if_a_completed_listing_is(files: dict[str, Any], state: int, is_empty: bool | None) -> None:
+    """A completed diff is empty if the server sent a listing without files; without a listing nobody can tell."""
+    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5) | {"jobstateid": state} | files)
+    assert job.is_empty is is_empty
+    assert job_from_dict(JobKind.IMAGE_DIFF, job_to_dict(job)).is_empty is is_empty
 
 
 def test_details_are_parsed_if_present() -> None:
@@ -348,7 +371,7 @@ def test_an_invalid_object_is_reported(field: str, value: object) -> None:
 def test_every_invalid_field_is_reported(kind: JobKind) -> None:
     """Several invalid fields are all reported."""
     assert invalid_fields(kind, {}) == REQUIRED[kind]
-    ours = "diffid" if kind is JobKind.IMAGE_DIFF else "imageversionid"
+    (ours,) = (field for field in REQUIRED[kind] if field.endswith("id"))
     body = wire(5, jobcreated=1.5, jobupdated="soon", jobprogress=math.nan, jobstateid=True, jobeta=10**15)
     assert invalid_fields(kind, body | {ours: None}) == {
         ours,
@@ -414,5 +437,5 @@ def test_a_kind_may_be_text() -> None:
     body = wire(5)
     job = job_from_dict("image-diff", body)  # type: ignore[call-overload] # what callers who check no types do
     assert job == job_from_dict(JobKind.IMAGE_DIFF, body)
-    with pytest.raises(ValueError, match="image-update"):
-        job_from_dict("image-update", body)  # type: ignore[call-overload] # the claim is that this fails
+    with pytest.raises(ValueError, match="image-install"):
+        job_from_dict("image-install", body)  # type: ignore[call-overload] # the claim is that this fails

@@ -68,7 +68,7 @@ def test_three_states_are_terminal(state: JobState) -> None:
 
 def test_the_kinds_are_text() -> None:
     """A kind is the text that a reference contains."""
-    assert [str(kind) for kind in JobKind] == ["image-diff", "image-version"]
+    assert [str(kind) for kind in JobKind] == ["image-update", "image-diff", "image-version"]
     assert JobKind("image-diff") is JobKind.IMAGE_DIFF
 
 
@@ -230,11 +230,11 @@ def test_newer_than_is_aware() -> None:
         JobRef.image_diff(5, datetime(2025, 11, 22))  # noqa: DTZ001 - the claim is about a naive moment
 
 
-def test_a_kind_is_one_of_two() -> None:
-    """A reference accepts the two kinds, as text too, and no other."""
-    assert JobRef("image-diff", 5) == JobRef.image_diff(5)
-    with pytest.raises(ValueError, match="image-update"):
-        JobRef("image-update", 5)
+def test_a_kind_is_one_of_three() -> None:
+    """A reference accepts the three kinds, as text too, and no other."""
+    assert JobRef("image-update", 5) == JobRef.image_update(5)
+    with pytest.raises(ValueError, match="image-install"):
+        JobRef("image-install", 5)
 
 
 def test_newer_than_may_be_out_of_range() -> None:
@@ -267,7 +267,7 @@ def test_newer_than_may_be_out_of_range() -> None:
         "image-diff/5@-999999999999",
         "image-diff/5@999999999999",
         "image-diff/5@1@2",
-        "image-update/5",
+        "image-install/5",
         "Image-Diff/5",
         "IMAGE_DIFF/5",
         "image-diff/" + "9" * 5000,

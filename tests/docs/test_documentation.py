@@ -110,3 +110,17 @@ def test_the_changelog_has_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.search(rf"^## \[{re.escape(version)}\] - [0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$", changelog, re.MULTILINE)
+
+
+def test_the_code_of_an_endpoint_is_that_of_the_package() -> None:
+    """Every line that the contributors' guide shows of an endpoint stands in the file that it names."""
+    lines = [line.strip() for line in Document("CONTRIBUTING.md").text.splitlines()]
+    shown: list[str] = []
+    code = ""
+    for line in lines:
+        if line.startswith("+++ b/"):
+            code = (ROOT / line.removeprefix("+++ b/")).read_text("utf-8")
+        elif line.startswith("+"):
+            shown.append(line)
+            assert f"\n{line.removeprefix('+')}\n" in code, line
+    assert len(shown) > 20

@@ -20,7 +20,7 @@ PIPELINE = EXAMPLES / "pipeline"
 PROGRAMS = {
     "clanforge": f'exec "{sys.executable}" -m clanforge_async "$@"',
     "python": f'exec "{sys.executable}" "$@"',
-    "pip": 'test "$*" = "install clanforge-async[cli]"',
+    "pip": 'test "$*" = "install ${CLANFORGE_INSTALL:-clanforge-async[cli]}"',
 }
 
 
@@ -119,14 +119,59 @@ async def test_the_gitlab_pipeline_runs(simulator: Simulator, env: dict[str, str
     """The GitLab pipeline does the same."""
     pipeline: Any = yaml.safe_load((PIPELINE / "gitlab-ci.yml").read_text("utf-8"))
     before = pipeline["default"]["before_script"]
-    variables = dict(env)
+    variables = dict(env) | pipeline["variables"]
     for stage in pipeline["stages"]:
         [job] = [job for job in pipeline.values() if isinstance(job, dict) and job.get("stage") == stage]
         await run_shell("\n".join([*before, *job["script"]]), variables | job.get("variables", {}), tmp_path)
         if "artifacts" in job:
             reports, paths = (job["artifacts"].get(kind, {}) for kind in ("reports", "paths"))
             assert all((tmp_path / path).exists() for path in [*reports.values(), *paths])
-            dotenv = (tmp_path / reports["dotenv"]).read_text("utf-8") if reports else ""
+            dotenv = (tmp_path / reports["dotenv"]).read_text("utf-8") if "dotenv" in reports else ""
             variables |= dict(line.split("=", 1) for line in dotenv.splitlines())
     assert re.fullmatch(r"image-diff/5678@\d+", variables["REF"])
     assert simulator.retries_of(5678) == 1
+
+
+VENV = """
+mkdir -p "$3/bin"
+printf '#!/bin/sh\ntest "$*" = "-m pip install --disable-pip-version-check $WANTED"\n' > "$3/bin/python"
+printf '#!/bin/sh\nexec "%s" -m clanforge_async "$@"\n' "$INTERPRETER" > "$3/bin/clanforge"
+chmod +x "$3/bin/python" "$3/bin/clanforge"
+"""
+"""What ``python -m venv FOLDER`` does here: its pip expects the package that the input names."""
+
+
+@pytest.mark.parametrize(
+    ("install", "refs", "status"),
+    [
+        ("clanforge-async[cli]==0.1.0", "image-version/9012", 0),
+        ("./dist/clanforge_async-0.1.0-py3-none-any.whl[cli]", "image-version/9012\nimage-diff/5678", 1),
+        ("./checkout[cli]", "image-version/9012", 0),
+    ],
+)
+async def test_the_action_runs(env: dict[str, str], tmp_path: Path, install: str, refs: str, status: int) -> None:
+    """The action installs what its input names, waits for its jobs, and has the exit status as its output."""
+    action: Any = yaml.safe_load((EXAMPLES.parent / "action.yml").read_text("utf-8"))
+    (tmp_path / "bin" / "clanforge").unlink()
+    (tmp_path / "bin" / "python").write_text(f"#!/bin/sh\n{VENV}", "utf-8")
+    given = {name: field.get("default", "") for name, field in action["inputs"].items()}
+    given |= {"refs": refs, "install": install}
+    values = {f"inputs.{name}": value for name, value in given.items()}
+    runner = {
+        "RUNNER_TEMP": str(tmp_path / "temp"),
+        "GITHUB_ACTION_PATH": str(EXAMPLES.parent),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "WANTED": install,
+        "INTERPRETER": sys.executable,
+    }
+    statuses: list[int] = []
+    for step in action["runs"]["steps"]:
+        assert "${{" not in step["run"]  # an expression would be run as part of the script
+        given_env = {key: evaluate_expressions(value, values) for key, value in step["env"].items()}
+        shell = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")
+        finished = await run(*shell, step["run"], env=env | runner | given_env, cwd=tmp_path)
+        statuses.append(finished.status)
+    assert statuses == [0, status]
+    assert (tmp_path / "output").read_text("utf-8") == f"status={status}\n"
+    assert (tmp_path / "image-jobs.html").exists()
+    assert (tmp_path / "image-jobs.xml").exists()

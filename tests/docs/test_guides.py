@@ -24,14 +24,16 @@ from support.scripted_server import server_now
 from support.virtual_time import virtual_time
 
 import clanforge_async
-from clanforge_async import ImageVersionJob, JobFailedError, JobState, WatchResult, simulator, testing
+from clanforge_async import ImageVersionJob, JobFailedError, JobState, TransportError, WatchResult, simulator, testing
 from clanforge_async.cli.app import parse
+from clanforge_async.cli.outages import Outage, Recovery
 from clanforge_async.cli.output.jsonl import JsonLinesOutput
 from clanforge_async.cli.simulate import _add_jobs
 from clanforge_async.refs import EPOCH
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator
 
 PAGES = [Document(f"{name}.md") for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "examples/README")]
+PAGES.append(Document("llms.txt"))
 DESIGN_NOTES = [Document(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs" / "design").glob("*.md"))]
 FAILURES = Document("docs/failures.md")
 COMMAND_LINE = Document("docs/cli.md")
@@ -151,6 +153,9 @@ def test_every_field_of_a_json_line_is_explained(capsys: pytest.CaptureFixture[s
     with JsonLinesOutput() as records:
         records.snapshot("update", job.ref, job)
         records.result(WatchResult(ref=job.ref, job=job, error=JobFailedError(job), polls=1, elapsed=1.0))
+        outage = Outage(host="h", error=TransportError("down", request_sent=False), since=EPOCH, gives_up_at=EPOCH)
+        records.outage(outage)
+        records.recovery(Recovery(outage=outage, seconds=1.0))
     written = {field for line in capsys.readouterr().out.splitlines() for field in json.loads(line)}
     rows = [line.split("|")[1] for line in COMMAND_LINE.text.splitlines() if line.startswith("| `")]
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == written - {"event"}

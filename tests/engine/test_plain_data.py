@@ -14,17 +14,27 @@ from clanforge_async import (
     APIError,
     ClanforgeError,
     ConfigurationError,
+    FleetRollout,
     ImageDiffJob,
     ImageLockedError,
+    ImageRelease,
+    ImageRollout,
     InvalidResponseError,
     JobFailedError,
     JobRef,
     JobSquashedError,
     JobState,
+    OutcomeUnknownError,
     RateLimitError,
+    RegionRollout,
+    ReleaseError,
+    ReleaseStep,
+    ReleaseToken,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    RolloutError,
     StaleJobError,
+    SteamSource,
     TransportError,
     WatchClosedError,
     WatchResult,
@@ -48,20 +58,29 @@ def all_classes(cls: type[ClanforgeError] = ClanforgeError) -> Iterator[type[Cla
             yield from all_classes(subclass)
 
 
-def outcome_unknown() -> RetryOutcomeUnknownError:
-    error = RetryOutcomeUnknownError(5678)
+RELEASE = ImageRelease(501, 77, "build", SteamSource(730))
+TOKEN = ReleaseToken(image_id=501, machine_id=77, plan=RELEASE.digest, diff=JOB.ref)
+ROLLOUT = ImageRollout(
+    failed=2, fleets={3: FleetRollout(pending=1, regions={4: RegionRollout(name="eu", completed=7)})}
+)
+
+
+def caused(error: ClanforgeError) -> ClanforgeError:
     error.__cause__ = THROTTLED
     return error
 
 
 CONTEXT: dict[str, Any] = {"status_code": 418, "error_code": 7, "url": "https://host/x", "body": "b", "retry_after": 1}
 EXAMPLES: dict[type[ClanforgeError], Callable[[Any], ClanforgeError]] = {
-    ImageLockedError: lambda cls: cls("locked", diff_id=4, **CONTEXT),
+    ImageLockedError: lambda cls: cls("locked", holder=JobRef.image_update(4), **CONTEXT),
     APIError: lambda cls: cls("refused", **CONTEXT),
     TransportError: lambda cls: cls("connection lost", request_sent=True),
     JobFailedError: lambda cls: cls(JOB),
     InvalidResponseError: lambda cls: cls("not a job", fields=("jobcreated", "jobupdated"), body="{}"),
-    RetryOutcomeUnknownError: lambda _: outcome_unknown(),
+    RetryOutcomeUnknownError: lambda cls: caused(cls(JobRef.image_update(5678, NOW))),
+    OutcomeUnknownError: lambda cls: caused(cls("image_diffs.create", candidate=JOB.ref, lock=JOB.ref)),
+    RolloutError: lambda cls: cls("machines", step=ReleaseStep.ROLLOUT, token=TOKEN, rollout=ROLLOUT),
+    ReleaseError: lambda cls: cls("failed", step=ReleaseStep.DIFF, token=TOKEN, job=JOB),
     StaleJobError: lambda cls: cls(JOB.ref, JOB, THROTTLED),
     WatchClosedError: lambda cls: cls(JOB.ref, JOB, THROTTLED),
     WatchTimeoutError: lambda cls: cls(JOB.ref, None, THROTTLED),
@@ -109,7 +128,12 @@ def test_a_cause_that_is_an_attribute_is_one_object() -> None:
 def test_a_completed_result_survives_json() -> None:
     """A result without an error is read back equal, with its job, listings and reference."""
     job = evolve(
-        JOB, state=JobState.COMPLETED, state_id=5, state_name="Completed", added={"maps/tundra.pak": {"size": 12}}
+        JOB,
+        state=JobState.COMPLETED,
+        state_id=5,
+        state_name="Completed",
+        added={"maps/tundra.pak": {"size": 12}},
+        has_listing=True,
     )
     result = WatchResult(ref=job.ref, job=job, error=None, polls=3, elapsed=12.5)
     assert through_json(result) == result
@@ -200,4 +224,4 @@ class ListedJob(ImageDiffJob):
 def test_only_listings_with_a_default_are_left_out() -> None:
     """A state's job is without listings, except those that the job cannot be without."""
     job = ListedJob(id=5678, state=None, created_at=NOW, updated_at=NOW, added={"a": 1}, files=("a",))
-    assert WatchState.start(job, 0.0).last_job == evolve(job, added={})
+    assert WatchState.start(job, 0.0).last_job == evolve(job, added={}, has_listing=False)

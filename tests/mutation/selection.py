@@ -18,6 +18,12 @@ from mutation.names import PACKAGE, module_of
 
 TESTS_OF: dict[str, tuple[str, ...]] = {
     "_codec": ("tests/codec", "tests/properties/test_codec_properties.py", "tests/calls/test_client_calls.py"),
+    "_codec.images": (
+        "tests/calls/test_image_diffs.py",
+        "tests/calls/test_image_installs.py",
+        "tests/calls/test_images.py",
+        "tests/properties/test_image_properties.py",
+    ),
     "_http": ("tests/calls", "tests/watching/test_watch_closing.py"),
     "_polling": (
         "tests/polling/test_forecast.py",
@@ -34,11 +40,26 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     ),
     "_watching.scheduler": ("tests/watching", "tests/polling/test_strategy.py"),
     "errors": ("tests/calls/test_errors.py",),
+    "resources": (
+        "tests/calls/test_image_diff_retry.py",
+        "tests/calls/test_image_diffs.py",
+        "tests/calls/test_image_installs.py",
+        "tests/calls/test_image_updates.py",
+        "tests/calls/test_image_versions.py",
+        "tests/calls/test_images.py",
+        "tests/calls/test_unknown_outcomes.py",
+    ),
     "watcher": ("tests/watching",),
 }
 """Tests of each module or package that is mutated; the longest name counts. Together they are all that mutmut runs."""
 
-_USED_AT_IMPORT = ("errors.", "_codec.x__field", "_codec.x__make_converter", "_polling.strategy.xǁuntil_etaǁ__init__")
+_USED_AT_IMPORT = (
+    "errors.",
+    "_codec.objects.",
+    "_codec.jobs.",
+    "_codec.images.",
+    "_polling.strategy.xǁuntil_etaǁ__init__",
+)
 """Mutants that are called at import, which has no effect in a process that has already imported their module."""
 
 _MAX_CPU_SECONDS = 8.0

@@ -8,11 +8,11 @@ from typing import Any
 from support.endpoints import endpoints, missing_parts
 
 from clanforge_async._http.request import ApiRequest
-from clanforge_async.client import _Resource
+from clanforge_async.resources.base import Resource
 from clanforge_async.simulator import Simulator
 
 
-class Servers(_Resource):
+class Servers(Resource):
     """An endpoint that a release could add, with nothing around it."""
 
     async def reboot(self, server_id: int) -> Mapping[str, Any]:

@@ -12,16 +12,19 @@ import pytest
 import clanforge_async
 
 LAYERS = (
-    {"_validation", "_version"},
+    {"_validation"},
     {"refs"},
     {"errors"},
-    {"jobs", "auth"},
-    {"_codec", "_logging", "_polling"},
+    {"jobs"},
+    {"images"},
+    {"_logging"},
+    {"_codec", "_polling"},
     {"_http"},
+    {"resources"},
     {"client", "_watching"},
     {"watcher", "engine"},
-    {"_temporal"},
-    {"temporal"},
+    {"_releasing", "_temporal"},
+    {"releases", "temporal"},
     {"__init__"},
     {"testing", "simulator"},
     {"pytest_plugin"},
@@ -31,7 +34,7 @@ LAYERS = (
 """Modules and folders of the package from the bottom to the top. Those of one layer do not import each other."""
 
 ALLOWED = {
-    entry: {"__init__", "jobs", "refs", "errors", "auth", "client", "watcher", "_codec"}
+    entry: {"__init__", "images", "jobs", "refs", "errors", "client", "watcher", "_codec"}
     for entry in ("simulator", "testing")
 }
 """Entries that use the package as its users do: by its public modules, and by the JSON form of jobs."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import clanforge_async
-from clanforge_async import _version
+from clanforge_async._http import version as version_module
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def no_metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr(metadata, "version", version)
         yield
-    importlib.reload(_version)
+    importlib.reload(version_module)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
@@ -35,7 +35,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 @pytest.mark.usefixtures("no_metadata")
 def test_without_metadata_the_version_is_unknown() -> None:
     """A package without metadata still has a version, a valid one."""
-    assert importlib.reload(_version).__version__ == "0+unknown"
+    assert importlib.reload(version_module).__version__ == "0+unknown"
 
 
 @pytest.mark.parametrize(

@@ -182,5 +182,5 @@ def test_clocks_that_differ_a_little_do_not_start_over() -> None:
     together, apart = forecast_state(*seen, (JOB, 125.0)), forecast_state(*seen, (JOB, 20.0))
     assert together.last is not None
     assert apart.last is not None
-    assert together.last.now == STARTED.timestamp() + 130
-    assert apart.last.now == STARTED.timestamp() + 20
+    assert together.last.now == STARTED.timestamp() + 130.5
+    assert apart.last.now == STARTED.timestamp() + 20.5

@@ -1,4 +1,4 @@
-"""`python -m properties`: runs the state machine in one random world per seed, until one fails."""
+"""`python -m properties`: runs the state machine, or releases, in one random world per seed, until one fails."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 
+from properties.model.release_world import run_release_world
 from properties.test_state_machine import run_world
 from rich.console import Console
 
@@ -19,19 +20,21 @@ _WORLDS_PER_LINE = 100
 def main() -> int:
     """Run the worlds; return 1 if one failed, after printing how to replay it."""
     arguments = _parser().parse_args()
+    run = run_release_world if arguments.releases else run_world
     first: int = random.randrange(10**9) if arguments.seed is None else arguments.seed
     number: int = arguments.worlds or (1 if arguments.seed is not None else _WORLDS)
     logging.getLogger("clanforge_async").addHandler(logging.NullHandler())
+    option = " --releases" if arguments.releases else ""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"worlds {first} to {first + number - 1}")
     began, failed = time.perf_counter(), list[int]()
     for seed in range(first, first + number):
         try:
-            run_world(seed)
+            run(seed)
         except Exception:  # noqa: BLE001 - any failure is reported
             console.print(traceback.format_exc())
             failed.append(seed)
-            console.print(f"world {seed} failed; replay it with: nox -s worlds -- --seed {seed}")
+            console.print(f"world {seed} failed; replay it with: nox -s worlds --{option} --seed {seed}")
             if not arguments.keep_going:
                 break
         if (seed - first + 1) % _WORLDS_PER_LINE == 0:
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m properties", description=__doc__)
     parser.add_argument("--seed", type=int, help="seed of the first world; default: random, or with it alone one world")
     parser.add_argument("--worlds", type=int, help=f"how many; default: {_WORLDS}, or 1 with --seed")
+    parser.add_argument("--releases", action="store_true", help="run worlds of releases instead of watches")
     parser.add_argument("--keep-going", action="store_true", help="go on after a world that fails")
     return parser
 

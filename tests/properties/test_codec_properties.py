@@ -167,11 +167,12 @@ def test_any_fields_are_parsed_or_reported(body: dict[str, Any], kind: JobKind) 
 
 
 @LENIENT
-@given(st.sets(st.sampled_from(FIELDS[:11]), min_size=1), st.sampled_from(JobKind))
+@given(st.sets(st.sampled_from(FIELDS[:13]), min_size=1), st.sampled_from(JobKind))
 def test_all_invalid_fields_are_reported(broken: set[str], kind: JobKind) -> None:
     """Of any set of invalid fields, all that a job of the kind has are reported, and no others."""
-    foreign = "imageversionid" if kind is JobKind.IMAGE_DIFF else "diffid"
-    known = broken - {foreign} - ({"success"} if kind is JobKind.IMAGE_DIFF else set())
+    ids = {JobKind.IMAGE_UPDATE: "updateid", JobKind.IMAGE_DIFF: "diffid", JobKind.IMAGE_VERSION: "imageversionid"}
+    foreign = set(ids.values()) - {ids[kind]}
+    known = broken - foreign - ({"success"} if kind is JobKind.IMAGE_DIFF else set())
     body = wire(5) | {field: [None] for field in broken}
     if not known:
         job_from_dict(kind, body)

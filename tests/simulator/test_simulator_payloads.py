@@ -10,16 +10,22 @@ from support.simulator.calling import FakeClock, job
 from clanforge_async import JobKind, JobState, job_from_dict
 from clanforge_async.simulator import Listing, Quirks, Simulator
 
-PATHS = {JobKind.IMAGE_DIFF: "imagediff/1/status", JobKind.IMAGE_VERSION: "imageversion/1/status"}
+PATHS = {
+    JobKind.IMAGE_UPDATE: "imageupdate/1/status",
+    JobKind.IMAGE_DIFF: "imagediff/1/status",
+    JobKind.IMAGE_VERSION: "imageversion/1/status",
+}
 
 
 async def payload(kind: JobKind = JobKind.IMAGE_VERSION, seconds: float = 100, **quirks: Any) -> dict[str, Any]:
     clock = FakeClock()
     simulator = Simulator(clock=clock)
-    if kind is JobKind.IMAGE_DIFF:
-        simulator.add_image_diff(1, duration=10, quirks=Quirks(**quirks))
-    else:
-        simulator.add_image_version(1, duration=10, quirks=Quirks(**quirks))
+    add = {
+        JobKind.IMAGE_UPDATE: simulator.add_image_update,
+        JobKind.IMAGE_DIFF: simulator.add_image_diff,
+        JobKind.IMAGE_VERSION: simulator.add_image_version,
+    }
+    add[kind](1, duration=10, quirks=Quirks(**quirks))
     clock.advance(seconds)
     return await job(simulator, PATHS[kind])
 
@@ -57,13 +63,21 @@ async def test_adds_fields_adds_unknown_fields() -> None:
 
 
 @pytest.mark.parametrize("kind", JobKind)
+async def test_omits_success_removes_success(kind: JobKind) -> None:
+    """With ``omits_success`` no job has ``success``; without, each has."""
+    assert "success" not in await payload(kind, omits_success=True)
+    assert (await payload(kind))["success"] is True
+
+
+@pytest.mark.parametrize("kind", JobKind)
 @pytest.mark.parametrize("seconds", [0, 5, 100])
 async def test_quirks_do_not_change_the_parsed_job(kind: JobKind, seconds: float) -> None:
     """The SDK's codec reads the same job with any quirks."""
     plain = job_from_dict(kind, await payload(kind, seconds))
     for seed in range(20):
         quirks = Quirks.random(random.Random(seed))
-        read = job_from_dict(kind, await payload(kind, seconds, **attrs.asdict(quirks)))
+        body = {"updateid": 1} | await payload(kind, seconds, **attrs.asdict(quirks))
+        read = job_from_dict(kind, body)
         assert (read.state, read.progress, read.updated_at) == (plain.state, plain.progress, plain.updated_at)
         assert (read.started_at, read.eta, read.error) == (plain.started_at, plain.eta, plain.error)
 

@@ -13,7 +13,8 @@ from soak.app_connection import AppConnection
 from soak.fault_kinds import FaultKind
 from soak.records import FaultRecord, RecordFile, RetryRecord
 
-_ROUTES = {(route.kind.replace("-", ""), route.path.rpartition("/")[2]): route for route in Route}
+_WATCHED = (Route.IMAGE_DIFF_RETRY, Route.IMAGE_DIFF_STATUS, Route.IMAGE_VERSION_STATUS)
+_ROUTES = {tuple(route.path.split("/")[3::2]): route for route in _WATCHED}
 
 
 class ConnectionHandler:

@@ -8,19 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clanforge_async import ClanforgeClient, ClanforgeError
-from clanforge_async.client import _Resource
+from clanforge_async import ClanforgeClient, ClanforgeError, ImageInstall, JobState
+from clanforge_async.refs import EPOCH
+from clanforge_async.resources.base import Resource
 from clanforge_async.simulator import Simulator
 
 TESTS = Path(__file__).parents[1]
-ARGUMENTS: Mapping[str, Any] = {"int": 5678, "str": "name"}
+ARGUMENTS: Mapping[str, Any] = {
+    "int": 5678,
+    "str": "name",
+    "bool": True,
+    "ImageInstall": ImageInstall(id=5678, state=JobState.CREATED, created_at=EPOCH, updated_at=EPOCH),
+}
 """Example arguments by annotation; add one if an endpoint takes another type."""
 
 
 def endpoints(client: ClanforgeClient) -> Iterator[tuple[str, Any]]:
     """Yield each public method of the client's resources, named as users write it: ``image_diffs.retry``."""
     for resource_name, resource in vars(client).items():
-        if isinstance(resource, _Resource):
+        if isinstance(resource, Resource):
             for name, method in inspect.getmembers(resource, callable):
                 if not name.startswith("_"):
                     yield f"{resource_name}.{name}", method
@@ -49,7 +55,11 @@ async def has_route(method: Any, simulator: Simulator) -> bool:
     """Whether the simulator recognises the request of a method; it counts only requests that it has a route for."""
     before = simulator.requests.count()
     parameters = inspect.signature(method).parameters.values()
-    arguments = [ARGUMENTS[parameter.annotation] for parameter in parameters if parameter.default is parameter.empty]
+    arguments = {
+        parameter.name: ARGUMENTS[parameter.annotation]
+        for parameter in parameters
+        if parameter.default is parameter.empty
+    }
     with suppress(ClanforgeError):
-        await method(*arguments)
+        await method(**arguments)
     return simulator.requests.count() > before

@@ -17,7 +17,7 @@ from clanforge_async import ClanforgeClient, JobKind, JobState
 START = 1_763_769_600
 """2025-11-22 00:00:00 UTC: the scripted server's time when a virtual loop starts."""
 
-_PATH = re.compile(r"/cfp/v1/(imagediff|imageversion)/([0-9]+)/(status|retry)")
+_PATH = re.compile(r"/cfp/v[12]/(?:project/[0-9]+/)?(image[a-z]*)/(?:([0-9]+)/)?([a-z]+)")
 
 Answer = httpx.Response | dict[str, Any] | Exception
 Script = Callable[[], Answer | Awaitable[Answer]]
@@ -31,6 +31,7 @@ def server_now() -> float:
 def wire(job_id: int, state: JobState | None = JobState.RUNNING, **fields: Any) -> dict[str, Any]:
     """Return the JSON object that the API sends for a job; `fields` override its defaults."""
     usual: dict[str, Any] = {
+        "updateid": job_id,
         "diffid": job_id,
         "imageversionid": job_id,
         "jobcreated": START - 60,
@@ -69,7 +70,8 @@ class ScriptedServer:
     """Responds to each call by a script, and records the requests.
 
     Attributes:
-        asked: Event loop times of the requests for each ``(call, id)``, such as ``("imagediff/retry", 5)``.
+        asked: Event loop times of the requests for each ``(call, id)``, such as ``("imagediff/retry", 5)``; 0 without
+            an id.
         in_flight: Number of requests that wait for their response.
         most_in_flight: Largest `in_flight` so far.
     """
@@ -99,8 +101,7 @@ class ScriptedServer:
 
     def polls(self, job_id: int, kind: JobKind = JobKind.IMAGE_VERSION) -> list[float]:
         """Return the event loop times of a job's status requests."""
-        resource = "imageversion" if kind is JobKind.IMAGE_VERSION else "imagediff"
-        return self.asked[f"{resource}/status", job_id]
+        return self.asked[f"{kind.replace('-', '')}/status", job_id]
 
     def client(self, **options: Any) -> ClanforgeClient:
         """Return a client of this server, without a rate limit by default."""
@@ -115,7 +116,7 @@ class ScriptedServer:
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         match = _PATH.fullmatch(request.url.path)
         assert match is not None, request.url
-        key = f"{match[1]}/{match[3]}", int(match[2])
+        key = f"{match[1]}/{match[3]}", int(match[2] or 0)
         self.asked[key].append(asyncio.get_running_loop().time())
         self.requests.append(request)
         self.in_flight += 1

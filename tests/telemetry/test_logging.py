@@ -137,7 +137,7 @@ async def test_a_repeated_call_is_logged(caplog: pytest.LogCaptureFixture) -> No
     ]
     assert lines[0][1] == (
         f"attempt 1 of GET {path} failed, the next in {waits[0]:.2f} s: "
-        f"RequestTimeoutError('no response in time: GET {path}')"
+        f"RequestTimeoutError('no response in time: GET {path} at api.multiplay.co.uk:443')"
     )
 
 

@@ -87,7 +87,7 @@ async def test_an_interrupted_watch_says_how_to_go_on(
         _, err = await process.communicate()
         assert process.returncode == 143
         if named:
-            assert err.decode() == f"interrupted; the watches with the id '{queue}' go on\n"
+            assert err.decode() == f"Interrupted. The watches with the id '{queue}' go on.\n"
             await TemporalWatcher(temporal).cancel(queue)
         else:
             assert b"clanforge watch image-version/1" in err
@@ -97,7 +97,11 @@ async def test_an_interrupted_watch_says_how_to_go_on(
     ("arguments", "status", "message"),
     [
         (("--id", "release-42"), 2, "--id and --task-queue need --temporal"),
-        (("--temporal", "127.0.0.1:1", "--interval", "5"), 2, "--interval is the workers' own"),
+        (
+            ("--temporal", "127.0.0.1:1", "--interval", "5"),
+            2,
+            "--interval, --outage-tolerance and --history are the workers' own",
+        ),
         (("--temporal", f"127.0.0.1:{free_port()}"), 5, "cannot connect to Temporal at 127.0.0.1:"),
     ],
 )

@@ -21,7 +21,7 @@ from clanforge_async import job_from_dict as read_job
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher
 
 DONE = wire(1, JobState.COMPLETED)
-OPTIONS: dict[str, float] = {"interval": 0.5, "outage_tolerance": 3.0, "stale_after": 4.0}
+OPTIONS: dict[str, Any] = {"interval": 0.5, "outage_tolerance": 3.0, "stale_after": 4.0}
 """Patience of the watches: short, so that the tests are."""
 
 

@@ -5,9 +5,10 @@ from support.documents import ROOT, Document
 from support.testing.projects import run_tests
 
 
-def test_code_of_the_guide_runs(pytester: pytest.Pytester) -> None:
-    """Each Python block of the guide to testing is a test file that passes."""
-    blocks = [example.code for example in Document("docs/testing.md").examples]
+@pytest.mark.parametrize("guide", ["docs/testing.md", "docs/simulator.md"])
+def test_code_of_the_guides_runs(pytester: pytest.Pytester, guide: str) -> None:
+    """Each Python block of the guides to testing and to the simulated pipeline is a test file that passes."""
+    blocks = [example.code for example in Document(guide).examples]
     tests = sum(block.count("def test_") for block in blocks)
     assert tests
     run_tests(pytester, *blocks).assert_outcomes(passed=tests)

@@ -14,6 +14,7 @@ from tenacity import wait_fixed, wait_random
 from clanforge_async import (
     CLANFORGE_URL,
     MULTIPLAY_URL,
+    AbortResult,
     AccessKeyAuth,
     APIError,
     AuthenticationError,
@@ -22,24 +23,44 @@ from clanforge_async import (
     ClanforgeClient,
     ClanforgeError,
     ConfigurationError,
+    GoogleSource,
     ImageDiffJob,
     ImageLockedError,
+    ImageRelease,
+    ImageRollout,
+    ImageUpdateJob,
     ImageVersionJob,
     InvalidResponseError,
     Job,
     JobFailedError,
+    JobForecast,
+    JobHistory,
     JobKind,
     JobRef,
     JobSquashedError,
     JobState,
     JobWatcher,
     NotFoundError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
+    ReleaseError,
+    ReleaseEvent,
+    ReleasePlan,
+    Releaser,
+    ReleaseRejectedError,
+    ReleaseResult,
+    ReleaseStep,
+    ReleaseSupersededError,
+    ReleaseTimeoutError,
+    ReleaseToken,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    RolloutError,
+    S3Source,
     ServerError,
     StaleJobError,
+    SteamSource,
     TransportError,
     WatchClosedError,
     WatchResult,
@@ -90,6 +111,8 @@ async def calls(diff_id: int, image_version_id: int) -> None:
         assert_type(await client.image_diffs.status(diff_id), ImageDiffJob)
         assert_type(await client.image_diffs.status(diff_id, include_details=True), ImageDiffJob)
         assert_type(await client.image_versions.status(image_version_id), ImageVersionJob)
+        assert_type(await client.image_updates.status(5), ImageUpdateJob)
+        assert_type(await client.image_updates.retry(5), ImageUpdateJob)
         assert_type(client.max_concurrency, int)
         assert_type(client.max_rate, float | None)
     assert_type(await client.aclose(), None)
@@ -126,6 +149,7 @@ def jobs(diff: ImageDiffJob, version: ImageVersionJob) -> None:
         assert_type(diff.details.image, Mapping[str, Any] | None)
     assert_type(version.image_version_id, int)
     assert_type(version.success, bool)
+    assert_type(diff.is_empty, bool | None)
     assert_type(JobState.RUNNING.is_terminal, bool)
     numbers: list[int] = [JobState.RUNNING]
     texts: list[str] = [JobKind.IMAGE_DIFF]
@@ -158,7 +182,7 @@ def wire(job: ImageDiffJob, body: Mapping[str, Any], kind: JobKind) -> None:
     assert_type(job_to_dict(job), dict[str, Any])
     assert_type(job_from_dict(JobKind.IMAGE_DIFF, body), ImageDiffJob)
     assert_type(job_from_dict(JobKind.IMAGE_VERSION, body), ImageVersionJob)
-    assert_type(job_from_dict(kind, body), ImageDiffJob | ImageVersionJob)
+    assert_type(job_from_dict(kind, body), ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
 
 def references(moment: datetime) -> None:
@@ -192,6 +216,7 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
 
     JobWatcher(client, interval=5, timeout=3600, outage_tolerance=60, stale_after=60.0)
     JobWatcher(client, interval=until_eta(min=2.0, max=30.0) + wait_random(0, 1), timeout=None)
+    JobWatcher(client, interval=until_eta(max_waiting=60.0), history=JobHistory())
     async with JobWatcher(client, interval=wait_fixed(5)) as watcher:
         assert_type(watcher, JobWatcher)
         assert_type(await watcher.wait(target), Job)
@@ -203,21 +228,32 @@ async def watching(client: ClanforgeClient, target: JobRef, job: Job) -> None:
         assert_type(results, list[WatchResult])
         async for result in watcher.as_completed({target}, on_update=on_update_async, on_error=on_error_async):
             assert_type(result, WatchResult)
+        assert_type(watcher.forecast(job), JobForecast | None)
     assert_type(await watcher.aclose(), None)
+
+
+def forecasts(forecast: JobForecast, history: JobHistory) -> None:
+    """Read forecasts, and write a history."""
+    assert_type(forecast.p50, datetime)
+    assert_type(forecast.p90, datetime)
+    JobHistory(path="history.jsonl")
+    history.label = str
+    assert_type(history.add("image-diff", 12.5, JobState.COMPLETED), None)
+    assert_type(history.durations("image-diff"), tuple[float, ...])
 
 
 async def kinds(
     watcher: JobWatcher,
     diff: ImageDiffJob,
     version: ImageVersionJob,
-    either: ImageDiffJob | ImageVersionJob,
+    either: ImageUpdateJob | ImageDiffJob | ImageVersionJob,
     anything: JobRef | Job,
 ) -> None:
     """Wait for jobs of known kinds."""
     assert_type(await watcher.wait(diff), ImageDiffJob)
     assert_type((await watcher.wait(diff, timeout=60)).diff_id, int)
     assert_type(await watcher.wait(version, check=False), ImageVersionJob)
-    assert_type(await watcher.wait(either), ImageDiffJob | ImageVersionJob)
+    assert_type(await watcher.wait(either), ImageUpdateJob | ImageDiffJob | ImageVersionJob)
     assert_type(await watcher.wait(anything), Job)
 
 
@@ -243,7 +279,8 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except TransportError as error:
         assert_type(error.request_sent, bool)
     except ImageLockedError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.holder, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
     except RateLimitError as error:
         assert_type(error.retry_after, float | None)
     except (BadRequestError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError) as error:
@@ -254,7 +291,11 @@ async def errors_of_calls(client: ClanforgeClient) -> None:
     except InvalidResponseError as error:
         assert_type((error.fields, error.body), tuple[tuple[str, ...], str])
     except RetryOutcomeUnknownError as error:
-        assert_type(error.diff_id, int)
+        assert_type(error.ref, JobRef)
+        assert_type((error.diff_id, error.update_id), tuple[int | None, int | None])
+    except OutcomeUnknownError as error:
+        assert_type(error.call, str)
+        assert_type((error.candidate, error.lock), tuple[JobRef | None, JobRef | None])
 
 
 async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
@@ -279,6 +320,75 @@ async def errors_of_watches(watcher: JobWatcher, target: JobRef) -> None:
         assert_type(value_error.args, tuple[Any, ...])
     except ClanforgeError as error:
         assert_type(error.args, tuple[Any, ...])
+
+
+def sources() -> None:
+    """Construct sources of image updates in every supported way."""
+    s3 = S3Source("bucket", "folder", "access key", "secret key", region="eu-west-1", handlers=5, request_timeout=120)
+    steam = SteamSource("730", "user", "password", platform="linux", bits=64, branch="beta", branch_password="open")
+    google = GoogleSource("bucket", "folder", {"type": "service_account"}, handlers=5, request_timeout="2m")
+    assert_type(S3Source("bucket", "folder", "access key", "secret key").request_timeout, str | None)
+    assert_type(SteamSource(730, guard_code="code", mod="mod").app_id, int)
+    assert_type(GoogleSource("bucket", "folder", '{"type": "service_account"}').credentials, str)
+    for source in (s3, steam, google):
+        assert_type(source.url(), str)
+        assert_type(source.masked_url, str)
+
+
+async def releases(client: ClanforgeClient, watcher: JobWatcher, token: ReleaseToken) -> None:
+    """Release images in every supported way."""
+    image = ImageRelease(501, 77, "build", SteamSource(730), game_build="2.0", restart=True, on_empty="full")
+    assert_type((image.image_id, image.description), tuple[int, str])
+    async with Releaser(
+        client,
+        watcher=watcher,
+        journal="releases/",
+        exclusive=True,
+        lock_wait=60.0,
+        job_retries=1,
+        settle=120.0,
+        tolerate_failed=1,
+    ) as releaser:
+        result = await releaser.run(
+            image,
+            approve=lambda diff: not diff.removed,
+            resume=token,
+            unknown="repeat",
+            timeout=3600.0,
+            step_timeouts={ReleaseStep.UPDATE: 600.0},
+            on_event=follow,
+        )
+        assert_type(result.unwrap(), ReleaseResult)
+        assert_type((result.update, result.diff), tuple[ImageUpdateJob | None, ImageDiffJob | None])
+        assert_type((result.version, result.rollout), tuple[ImageVersionJob | None, ImageRollout | None])
+        assert_type((result.token, result.ok, result.elapsed), tuple[ReleaseToken, bool, float])
+        assert_type(await releaser.run_all([image], approve="hold"), list[ReleaseResult])
+        plan = await releaser.check(image)
+        assert_type((plan, plan.lock), tuple[ReleasePlan, JobRef | None])
+        aborted = await releaser.abort(str(token), reinstall=False, timeout=60.0)
+        assert_type((aborted, aborted.version), tuple[AbortResult, JobRef | None])
+    assert_type(ReleaseToken.parse("release/1:"), ReleaseToken)
+
+
+async def follow(event: ReleaseEvent) -> None:
+    """Follow a release by its events."""
+    assert_type((event.release, event.step, event.token), tuple[ImageRelease, ReleaseStep, ReleaseToken])
+    assert_type((event.job, event.rollout, event.at), tuple[Job | None, ImageRollout | None, datetime])
+
+
+async def errors_of_releases(releaser: Releaser, image: ImageRelease) -> None:
+    """Catch errors of releases and read their attributes."""
+    try:
+        await releaser.run(image)
+    except RolloutError as error:
+        assert_type(error.rollout, ImageRollout)
+    except (ReleaseRejectedError, ReleaseSupersededError) as error:
+        assert_type((error.step, error.token), tuple[ReleaseStep, ReleaseToken])
+    except ReleaseTimeoutError as error:
+        late: TimeoutError = error
+        assert_type(late.args, tuple[Any, ...])
+    except ReleaseError as error:
+        assert_type((error.token, error.job), tuple[ReleaseToken, Job | None])
 
 
 async def steps(client: ClanforgeClient, target: JobRef, job: Job) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from attrs import evolve
 from tenacity import RetryCallState
 
 from clanforge_async import (
@@ -17,14 +15,12 @@ from clanforge_async import (
     BadRequestError,
     ClanforgeError,
     ConfigurationError,
-    ImageDiffDetails,
     ImageDiffJob,
     ImageLockedError,
     ImageVersionJob,
     InvalidResponseError,
     Job,
     JobFailedError,
-    JobKind,
     JobRef,
     JobSquashedError,
     JobState,
@@ -35,12 +31,10 @@ from clanforge_async import (
     ServerError,
     StaleJobError,
     TransportError,
-    job_from_dict,
 )
 from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._polling.strategy import Interval
 from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, decide
-from clanforge_async._watching.server_clock import ServerClock
 from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.jobs import job_failure
 
@@ -65,7 +59,7 @@ PERMANENT = [
     pytest.param(NotFoundError("no such job", status_code=404), id="404"),
     pytest.param(APIError("moved", status_code=302), id="redirect"),
     pytest.param(APIError("an error envelope", status_code=200), id="envelope"),
-    pytest.param(ImageLockedError("locked", diff_id=4, status_code=200), id="locked"),
+    pytest.param(ImageLockedError("locked", holder=JobRef.image_diff(4), status_code=200), id="locked"),
     pytest.param(ConfigurationError("the client is closed"), id="closed-client"),
 ]
 
@@ -376,146 +370,6 @@ def test_decide_is_pure() -> None:
         assert first == second
         assert first.state is not state
         assert state.to_dict() == before
-
-
-STATES = [
-    pytest.param(initial_state(), id="begun"),
-    pytest.param(
-        initial_state(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
-        id="stale",
-    ),
-    pytest.param(
-        initial_state(
-            last_job=version(),
-            last_news=version(progress=3),
-            last_error=RateLimitError("later", status_code=429, retry_after=30.0),
-            failing_since=0.25,
-            polls_without_news=3,
-            polls=7,
-            idle_for=12.5,
-            server_clock=ServerClock(1.5, 2.5, 3.5, 4.5),
-        ),
-        id="failing",
-    ),
-    pytest.param(
-        initial_state(
-            JobRef.image_diff(5678),
-            last_job=job_from_dict(
-                JobKind.IMAGE_DIFF,
-                {
-                    "diffid": 5678,
-                    "jobcreated": 1,
-                    "jobupdated": 2,
-                    "jobstateid": 99,
-                    "jobstatename": "Musing",
-                    "jobprogress": 3,
-                    "jobfailed": 1,
-                },
-            ),
-        ),
-        id="unknown-state",
-    ),
-]
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_state_survives_json(state: WatchState) -> None:
-    """A state written as JSON is read back equal."""
-    assert WatchState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
-
-
-def watched_state() -> WatchState:
-    """Return the state of a watch with everything in it that an ordinary one has."""
-    job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
-    state = decide(initial_state(), seen(job), WatchPolicy()).state
-    return decide(state, seen(evolve(job, progress=50), BEGAN + 30), WatchPolicy()).state
-
-
-WATCHED = watched_state()
-
-
-def test_a_state_with_a_forecast_survives_json() -> None:
-    """The forecast's state is written and read with the rest."""
-    job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
-    outcome = decide(initial_state(), seen(job), WatchPolicy())
-    assert outcome.state.forecast_state.eta is not None
-    assert outcome.state.forecast_state.progress is not None
-    assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
-
-
-@pytest.mark.parametrize("fault", [{"ref": "image-diff"}, {"ref": 5678}, {"ref": None}])
-def test_a_state_without_a_reference_raises(fault: dict[str, Any]) -> None:
-    """Data whose reference is missing or unreadable raises one of the documented errors."""
-    with pytest.raises((TypeError, ValueError)):
-        WatchState.from_dict(initial_state().to_dict() | fault)
-    with pytest.raises(KeyError, match="ref"):
-        WatchState.from_dict({})
-
-
-@pytest.mark.parametrize("name", [name for name in initial_state().to_dict() if name != "ref"])
-@pytest.mark.parametrize("value", [..., None, "red", {}, {"colour": "red"}, [1]])
-def test_a_state_of_another_release_is_read(name: str, value: Any) -> None:
-    """Missing and unreadable entries of a state take their defaults, and the others are kept."""
-    plain: dict[str, Any] = WATCHED.to_dict() | {"colour": "red"} | {name: value}
-    state = WatchState.from_dict({key: entry for key, entry in plain.items() if entry is not ...})
-    if name == "last_error" and value not in (..., None):
-        assert isinstance(state.last_error, ClanforgeError)
-    elif name == "last_job":
-        assert state == evolve(WATCHED, last_job=None, last_news=None)
-    else:
-        assert state == evolve(WATCHED, **{name: getattr(WatchState(ref=WATCHED.ref, began=0.0), name)})
-
-
-def test_unknown_entries_of_a_forecast_are_ignored() -> None:
-    """A forecast with unknown entries at any depth is read; one that is unreadable is an empty one."""
-    plain = WATCHED.to_dict()
-    memory = plain["forecast_state"]
-    memory["colour"] = memory["last"]["colour"] = memory["eta"]["baseline"]["colour"] = "red"
-    assert WatchState.from_dict(plain) == WATCHED
-    del memory["last"]["progress"]
-    assert WatchState.from_dict(plain).forecast_state == ForecastState()
-
-
-def test_a_state_stays_small() -> None:
-    """A usual state is smaller than 1 KiB as JSON, and grows neither with a listing nor beyond 2 KiB of each text."""
-    assert len(json.dumps(WATCHED.to_dict())) < 1024
-    listing = {f"maps/{number}.pak": {"size": 12} for number in range(500)}
-    big = diff(added=listing, modified=listing, details=ImageDiffDetails(game=listing), error="x" * 100_000)
-    for state in (WatchState.start(big, 0.0), initial_state(big.ref, last_job=big, last_news=big)):
-        plain = state.to_dict()
-        assert len(json.dumps(plain)) < 4096
-        assert plain["last_job"]["joberror"] == "x" * 2048
-        assert WatchState.from_dict(plain).last_job == diff(error="x" * 2048)
-
-
-def test_a_watch_can_move_between_processes() -> None:
-    """A watch whose state is written and read between all polls makes the same decisions."""
-    broken = RateLimitError("later", status_code=429, retry_after=30.0)
-    eta = NOW + timedelta(seconds=300)
-    sequence: list[Job | ClanforgeError] = [
-        diff(JobState.COMPLETED, updated=-1),
-        broken,
-        diff(JobState.QUEUED, updated=2),
-        diff(updated=3, started_at=NOW, eta=eta, progress=40),
-        broken,
-        diff(None, updated=4, state_id=8, state_name="Musing"),
-        diff(JobState.FAILED, updated=5, failure_count=1, error="no space left"),
-    ]
-    here = there = initial_state(RETRIED)
-    for number, answer in enumerate(sequence):
-        result = seen(answer, BEGAN + 10 * number)
-        in_one = decide(here, result, WatchPolicy())
-        resumed = WatchState.from_dict(json.loads(json.dumps(there.to_dict())))
-        in_many = decide(resumed, result, WatchPolicy())
-        assert type(in_one) is type(in_many)
-        here, there = in_one.state, in_many.state
-        assert here == there
-        if isinstance(in_one, PollAgain) and isinstance(in_many, PollAgain):
-            assert in_one == in_many
-    assert isinstance(in_one, Finished)
-    assert isinstance(in_many, Finished)
-    assert in_one.news == in_many.news == sequence[-1]
-    assert str(in_one.result.error) == str(in_many.result.error) == "image-diff/5678 failed: no space left"
 
 
 def test_a_result_without_a_server_time_has_the_local_one() -> None:

@@ -1,26 +1,26 @@
-"""The interface of all outputs, and several outputs as one."""
+"""The base class of all outputs, and several outputs as one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async.cli.outages import Outage, Recovery
 
 
-class Output(Protocol):
-    """Shows jobs to a user or a program. A context manager: entered once, before anything is shown."""
+class Output:
+    """Shows jobs to a user or a program. A context manager: entered once, before anything is shown.
 
-    def __enter__(self) -> Self: ...
+    Every method does nothing here; an output overrides those that it has a use for.
+    """
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the output."""
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot of a job.
@@ -34,8 +34,17 @@ class Output(Protocol):
     def result(self, result: WatchResult) -> None:
         """Show the result of a watch."""
 
+    def outage(self, outage: Outage) -> None:
+        """Show that requests have begun to fail."""
 
-class MultiOutput:
+    def recovery(self, recovery: Recovery) -> None:
+        """Show that requests succeed again."""
+
+    def tick(self) -> None:
+        """Show the passing of time; called about once a second."""
+
+
+class MultiOutput(Output):
     """Several outputs as one.
 
     Args:
@@ -58,10 +67,24 @@ class MultiOutput:
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot on all outputs."""
-        for output in self._outputs:
-            output.snapshot(event, ref, job)
+        self._each(lambda output: output.snapshot(event, ref, job))
 
     def result(self, result: WatchResult) -> None:
         """Show a result on all outputs."""
+        self._each(lambda output: output.result(result))
+
+    def outage(self, outage: Outage) -> None:
+        """Show an outage on all outputs."""
+        self._each(lambda output: output.outage(outage))
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Show the end of an outage on all outputs."""
+        self._each(lambda output: output.recovery(recovery))
+
+    def tick(self) -> None:
+        """Show the passing of time on all outputs."""
+        self._each(lambda output: output.tick())
+
+    def _each(self, call: Callable[[Output], None]) -> None:
         for output in self._outputs:
-            output.result(result)
+            call(output)

@@ -8,9 +8,9 @@ from attrs import Factory, field, frozen
 
 from clanforge_async import Job, JobRef, JobState, WatchResult
 from clanforge_async.cli.errors import outcome
-from clanforge_async.cli.output.plain import format_state
+from clanforge_async.cli.output.plain import NOT_POLLED, format_state
 
-_STALE_AFTER = timedelta(minutes=10)
+STALE_AFTER = timedelta(minutes=10)
 """Time without an update after which a running job is highlighted: longer than a server's steps usually take."""
 _OVERDUE_AFTER = timedelta(minutes=1)
 """Time after the ETA from which a job is highlighted."""
@@ -20,7 +20,7 @@ def _title(view: JobView) -> str:
     ended = None if view.result is None else outcome(view.result.error)
     if ended in {"timeout", "error"}:
         return ended
-    return "waiting" if view.job is None else format_state(view.job)
+    return NOT_POLLED if view.job is None else format_state(view.job)
 
 
 def _is_over(view: JobView) -> bool:
@@ -58,17 +58,25 @@ class JobView:
         """The reference without its ``@SINCE``."""
         return f"{self.ref.kind}/{self.ref.id}"
 
+    @property
+    def end(self) -> datetime | None:
+        """Estimated end of a job that has not ended; None without an estimate.
+
+        The server's estimate alone. A forecast of the watcher would be the second choice, here.
+        """
+        return None if self.is_over or self.job is None else self.job.eta
+
     def age(self, now: datetime) -> timedelta:
         """Return the time since the server last updated the job; zero before the first snapshot."""
         return timedelta(0) if self.job is None else now - self.job.updated_at
 
     def time_left(self, now: datetime) -> timedelta | None:
         """Return the time until the ETA, negative after it; None without an ETA."""
-        return None if self.is_over or self.job is None or self.job.eta is None else self.job.eta - now
+        return None if self.end is None else self.end - now
 
     def is_stale(self, now: datetime) -> bool:
         """Whether the job runs and has not been updated for 10 minutes."""
-        return self.is_running and self.age(now) >= _STALE_AFTER
+        return self.is_running and self.age(now) >= STALE_AFTER
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether the ETA was at least a minute ago."""
@@ -76,10 +84,15 @@ class JobView:
         return left is not None and -left >= _OVERDUE_AFTER
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the job, or its watch, has ended without success."""
+        return self.is_over and self.title != "Completed"
+
+    @property
     def sort_key(self) -> tuple[int, float]:
         """Sort key: failures, then running jobs by ETA or progress, then waiting jobs, then completed ones."""
         if self.is_over:
-            return (0, 0.0) if self.title != "Completed" else (5, 0.0)
+            return (0, 0.0) if self.has_failed else (5, 0.0)
         if self.job is None:
             return 4, 0.0
         if self.job.eta is not None:

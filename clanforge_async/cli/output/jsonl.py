@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any
 
 from clanforge_async import Job, JobRef, WatchResult
 from clanforge_async.cli.errors import outcome
 from clanforge_async.cli.formatting import format_datetime, print_line
+from clanforge_async.cli.outages import Outage, Recovery
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.plain import StderrOutages
 
 
-class JsonLinesOutput:
+class JsonLinesOutput(Output):
     """Prints each event as a JSON object.
 
     Args:
-        quiet: Print only results.
+        quiet: Print only results; outages go to stderr.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: each object is printed at once."""
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Print a snapshot of a job."""
@@ -48,6 +45,36 @@ class JsonLinesOutput:
                 **({} if result.job is None else _job_fields(result.job)),
             }
         )
+
+    def read_error(self, ref: JobRef, error: Exception | None) -> None:
+        """Print that the status of a job could not be read."""
+        _print_json({"event": "error", **_ref_fields(ref), "error": str(error), "error_type": type(error).__name__})
+
+    def outage(self, outage: Outage) -> None:
+        """Print an outage."""
+        if self._quiet:
+            StderrOutages().outage(outage)
+            return
+        until = outage.gives_up_at
+        _print_json(
+            {
+                "event": "outage",
+                "host": outage.host,
+                "error": str(outage.error),
+                "error_type": type(outage.error).__name__,
+                "since": format_datetime(outage.since),
+                "gives_up_at": None if until is None else format_datetime(until),
+            }
+        )
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the end of an outage."""
+        if self._quiet:
+            StderrOutages().recovery(recovery)
+            return
+        since = format_datetime(recovery.outage.since)
+        elapsed = round(recovery.seconds, 3)
+        _print_json({"event": "recovered", "host": recovery.outage.host, "since": since, "elapsed": elapsed})
 
 
 def _ref_fields(ref: JobRef) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Self
@@ -15,28 +16,35 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async.cli.formatting import escape_and_truncate, format_duration
+from clanforge_async.cli.outages import ApiMonitor, Recovery
+from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.job_view import JobView
 from clanforge_async.cli.output.live_table import render_live_table
-from clanforge_async.cli.output.plain import format_result
+from clanforge_async.cli.output.plain import format_live_outage, format_result, format_silence, reason_of
 
 _FRAMES_PER_SECOND = 4
 
 
-class LiveOutput:
+class LiveOutput(Output):
     """Shows all jobs in a live table, and prints the full reasons of failures below it at the end.
 
     Args:
         refs: Jobs that will be watched.
+        api: The API.
     """
 
-    def __init__(self, refs: Iterable[JobRef]) -> None:
+    def __init__(self, refs: Iterable[JobRef], api: ApiMonitor | None = None) -> None:
         # stdout is known to be a terminal here; rich would also look at variables such as FORCE_COLOR.
         self._console = Console(file=sys.stdout, force_terminal=True, highlight=False)
         self._start = datetime.now(UTC)
         self._views = {ref: JobView(ref) for ref in refs}
-        self._failures: list[str] = []
+        self._failures: list[WatchResult] = []
+        self._last_lines: list[str] = []
+        self._api = api
+        self._is_last = False
         self._resize_hook = ResizeHook(self._console)
-        self._live = Live(
+        self._live = _Live(
             console=self._console,
             get_renderable=self._render,
             refresh_per_second=_FRAMES_PER_SECOND,
@@ -51,10 +59,18 @@ class LiveOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_last = True
         self._live.stop()
         self._console.pop_render_hook()
-        for failure in self._failures:
-            self._console.print(Text(failure), soft_wrap=True)
+        for result in self._failures:
+            if not self._is_shown(result):
+                self._console.print(Text(format_result(result)), soft_wrap=True)
+
+    def _is_shown(self, result: WatchResult) -> bool:
+        """Return whether the last frame has a row with the whole reason."""
+        reason = "" if result.error is None else escape_and_truncate(reason_of(result.error))
+        name = self._views[result.ref].name
+        return any(line.startswith(f"{name} ") and line.endswith(reason) for line in self._last_lines)
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events look alike
         """Update the job's row."""
@@ -65,20 +81,59 @@ class LiveOutput:
         view = self._views[result.ref]
         self._views[result.ref] = evolve(view, job=result.job or view.job, result=result)
         if result.error is not None:
-            self._failures.append(format_result(result))
+            self._failures.append(result)
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the outage above the table, where it stays."""
+        outage = recovery.outage
+        span = f"{outage.since.astimezone():%H:%M:%S}: {outage.host} failed for {format_duration(recovery.seconds)}"
+        self._console.print(Text(f"{span}: {escape_and_truncate(str(outage.error))}"), soft_wrap=True)
+
+    def tick(self) -> None:
+        """Raise the error that the refreshing thread met, if there is one: the terminal may be gone."""
+        if self._live.error is not None:
+            raise self._live.error
+
+    def _warning(self, now: datetime) -> str:
+        """Return what is wrong with the API at present; empty if nothing is."""
+        if self._api is None:
+            return ""
+        return format_silence(self._api) if self._api.outage is None else format_live_outage(self._api.outage, now)
 
     def _render(self) -> Group:
         width, height = self._console.size
+        now = datetime.now(UTC)
         lines = render_live_table(
             list(self._views.values()),
             start=self._start,
-            now=datetime.now(UTC),
+            now=now,
+            polls=self._api.requests if self._is_last and self._api is not None else None,
+            warning=self._warning(now),
             width=width,
             height=height,
             ascii_only=self._console.options.ascii_only,
         )
+        self._last_lines = [line.plain for line in lines]
         self._resize_hook.next_widths = [line.cell_len for line in lines]
         return Group(*lines)
+
+
+class _Live(Live):
+    """A live display that keeps an error of its refreshing thread, which would print a traceback.
+
+    Attributes:
+        error: The error; None: there was none.
+    """
+
+    error: OSError | None = None
+
+    def refresh(self) -> None:
+        try:
+            super().refresh()
+        except OSError as error:
+            if threading.current_thread() is threading.main_thread():
+                raise
+            self.error = error
 
 
 class ResizeHook(RenderHook):

@@ -5,8 +5,8 @@ Columns are declared in `_COLUMNS`, in the order in which they are drawn.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
 
@@ -17,17 +17,22 @@ from rich.text import Text
 from clanforge_async import JobFailedError, WatchResult
 from clanforge_async.cli.formatting import (
     escape_and_truncate,
+    format_count,
     format_counts,
     format_duration,
     format_job_count,
+    format_local_time,
     format_short_duration,
+    format_time_left,
     style_of,
 )
-from clanforge_async.cli.output.job_view import JobView
-from clanforge_async.cli.output.plain import format_effort
+from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 
 _BAR_WIDTHS = range(6, 31)
+_MAX_WARNING_LINES = 9
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
+_MIN_ROOM_FOR_HEADINGS = 6
+"""Lines for jobs from which on one of them is spent on the headings."""
 _HIGHLIGHT = "bold yellow"
 _WIDE_TERMINAL = 60
 """Columns of a terminal from which on two spaces separate the table's columns; below, one."""
@@ -40,12 +45,14 @@ def render_live_table(
     now: datetime,
     width: int,
     height: int,
+    polls: int | None = None,
+    warning: str = "",
     ascii_only: bool = False,
 ) -> list[Text]:
     """Return the lines of the table, at least one fewer than the terminal has, unless it has only one.
 
-    If all jobs fit, they keep their order. Otherwise they are sorted by `JobView.sort_key`, and the rest is counted in
-    one line.
+    If all jobs fit, they keep their order. Otherwise they are sorted by `JobView.sort_key`, failures take at most half
+    of the lines if running jobs need the others, and the rest is counted in one line.
 
     Args:
         views: All watched jobs.
@@ -53,18 +60,32 @@ def render_live_table(
         now: Time to show.
         width: Width of the terminal, in columns.
         height: Height of the terminal, in lines.
+        polls: Number of polls, for the last frame; None: this is not the last.
+        warning: What is wrong with the API, for the lines below the summary; empty: nothing.
         ascii_only: The terminal's encoding has no other characters.
     """
-    room = max(height - 2, 0)
+    warnings = _wrap_warning(warning, width, max(height - 2, 0))
+    room = max(height - 2 - len(warnings), 0)
+    has_headings = room >= _MIN_ROOM_FOR_HEADINGS
+    room -= has_headings
     shown, hidden = list(views), list[JobView]()
     if len(views) > room:
-        by_priority = sorted(views, key=lambda view: view.sort_key)
-        shown, hidden = by_priority[: max(room - 1, 0)], by_priority[max(room - 1, 0) :]
-    lines = _rows(shown, now, width, ascii_only=ascii_only)
+        shown, hidden = _most_important(views, max(room - 1, 0))
+    lines = _rows(shown, now, width, has_headings=has_headings, ascii_only=ascii_only)
     if hidden and room:
         lines.append(Text(f"{_ellipsis(ascii_only=ascii_only)} and {len(hidden)} more: {_counts(hidden)}", "dim"))
-    lines.append(_summary(views, start, now))
+    lines += [_summary(views, start, now, polls), *warnings]
     return [_truncate(line, width, ascii_only=ascii_only) for line in lines]
+
+
+def _most_important(views: Sequence[JobView], room: int) -> tuple[list[JobView], list[JobView]]:
+    """Return the jobs to show, and those that are only counted."""
+    by_priority = sorted(views, key=lambda view: view.sort_key)
+    failures = [view for view in by_priority if view.has_failed]
+    others = [view for view in by_priority if not view.has_failed]
+    count = min(len(failures), max(room - len(others), (room + 1) // 2))
+    shown = [*failures[:count], *others[: room - count]]
+    return shown, [*failures[count:], *others[room - count :]]
 
 
 def _percent(view: JobView, _now: datetime) -> str | None:
@@ -76,22 +97,12 @@ def _min_bar(view: JobView, _now: datetime) -> str | None:
 
 
 def _eta(view: JobView, now: datetime) -> str | None:
-    if view.job is None or view.job.eta is None or view.is_over:
-        return None
-    with suppress(OverflowError, OSError):  # datetime.max has no local time in some zones
-        local = view.job.eta.astimezone()
-        return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%a %H:%M}"
-    return ""
+    return None if view.end is None else format_local_time(view.end, now)
 
 
 def _time_left(view: JobView, now: datetime) -> str | None:
     left = view.time_left(now)
-    if left is None:
-        return None
-    seconds = left.total_seconds()
-    if abs(seconds) < 1:
-        return "due now"
-    return f"in {format_duration(seconds)}" if seconds > 0 else f"overdue {format_short_duration(-seconds)}"
+    return None if left is None else format_time_left(left.total_seconds())
 
 
 def _age(view: JobView, now: datetime) -> str | None:
@@ -105,26 +116,34 @@ class _Column:
     """A column of the table.
 
     Attributes:
+        heading: The heading.
         text: Returns the text in a job's row; None if the row has no cell in this column.
         style: Returns the style of that text.
         priority: Order in which columns get a place, lowest first, as far as the terminal is wide; 0: always shown.
     """
 
+    heading: str
     text: Callable[[JobView, datetime], str | None]
     style: Callable[[JobView, datetime], str] = lambda _view, _now: ""
     priority: int
 
 
-_BAR_COLUMN = _Column(text=_min_bar, priority=4)
+_BAR_COLUMN = _Column(heading="PROGRESS", text=_min_bar, priority=4)
 """Progress bar. Its text only reserves the smallest width; `_progress_bar` draws it as wide as there is room."""
 _COLUMNS = (
-    _Column(text=lambda view, _now: view.name, priority=0),
-    _Column(text=lambda view, _now: view.title, style=lambda view, _now: style_of(view.title), priority=0),
+    _Column(heading="JOB", text=lambda view, _now: view.name, priority=0),
+    _Column(
+        heading="STATE", text=lambda view, _now: view.title, style=lambda view, _now: style_of(view.title), priority=0
+    ),
     _BAR_COLUMN,
-    _Column(text=_percent, priority=2),
-    _Column(text=_eta, style=lambda _view, _now: "dim", priority=5),
-    _Column(text=_time_left, style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "", priority=1),
-    _Column(text=_age, style=lambda view, now: _HIGHLIGHT if view.is_stale(now) else "dim", priority=3),
+    _Column(heading="", text=_percent, priority=2),
+    _Column(heading="ENDS", text=_eta, style=lambda _view, _now: "dim", priority=5),
+    _Column(
+        heading="", text=_time_left, style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "", priority=1
+    ),
+    _Column(
+        heading="UPDATED", text=_age, style=lambda view, now: _HIGHLIGHT if view.is_stale(now) else "dim", priority=3
+    ),
 )
 _ALWAYS_SHOWN = tuple(column for column in _COLUMNS if column.priority == 0)
 
@@ -132,11 +151,18 @@ _Cells: TypeAlias = Mapping[_Column, str]
 """The texts of a row, without the columns in which it has no cell."""
 
 
-def _rows(views: Iterable[JobView], now: datetime, width: int, *, ascii_only: bool) -> list[Text]:
+def _rows(views: Iterable[JobView], now: datetime, width: int, *, has_headings: bool, ascii_only: bool) -> list[Text]:
     table = [(view, _cells(view, now)) for view in views]
     gap = " " * _gap(width)
     widths = _column_widths([cells for _, cells in table], width)
-    return [_row(view, cells, widths, now, gap, ascii_only=ascii_only) for view, cells in table]
+    headings = [_heading_row(widths, gap)] if has_headings else []
+    return headings + [_row(view, cells, widths, now, gap, ascii_only=ascii_only) for view, cells in table]
+
+
+def _heading_row(widths: Mapping[_Column, int], gap: str) -> Text:
+    # A heading that is too wide for its column is left out.
+    headings = ((column.heading if len(column.heading) <= width else "", width) for column, width in widths.items())
+    return Text(gap.join(heading.ljust(width) for heading, width in headings).rstrip(), "dim")
 
 
 def _cells(view: JobView, now: datetime) -> _Cells:
@@ -189,19 +215,28 @@ def _progress_bar(view: JobView, width: int, *, ascii_only: bool) -> Text:
 def _result(result: WatchResult) -> Text:
     """Return why the job has not completed, or what the watch took; it replaces the columns about the future."""
     reason = result.error.job.error if isinstance(result.error, JobFailedError) else result.error
-    return Text(format_effort(result), "dim") if reason is None else Text(escape_and_truncate(str(reason)))
+    return Text(f"{result.elapsed:.1f} s", "dim") if reason is None else Text(escape_and_truncate(str(reason)))
 
 
-def _summary(views: Sequence[JobView], start: datetime, now: datetime) -> Text:
+def _summary(views: Sequence[JobView], start: datetime, now: datetime, polls: int | None) -> Text:
     elapsed = format_duration((now - start).total_seconds())
     line = Text(f"{format_job_count(len(views))}, {elapsed}: ", "bold")
     for count, description in (
         (sum(view.is_overdue(now) for view in views), "overdue"),
-        (sum(view.is_stale(now) for view in views), "without news"),
+        (
+            sum(view.is_stale(now) for view in views),
+            f"not updated for {format_short_duration(STALE_AFTER.total_seconds())}",
+        ),
     ):
         if count:
             line.append(f"{count} {description}", _HIGHLIGHT).append(", ")
-    return line.append(_counts(views), "not bold")
+    line.append(_counts(views), "not bold")
+    return line if polls is None else line.append(f"; {format_count(polls, 'poll')}", "not bold")
+
+
+def _wrap_warning(warning: str, width: int, room: int) -> list[Text]:
+    lines = textwrap.wrap(warning, max(width, 1))
+    return [Text(line, "bold red") for line in lines[: min(room, _MAX_WARNING_LINES)]]
 
 
 def _counts(views: Sequence[JobView]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Self
 
-from clanforge_async import Job, JobFailedError, JobRef, WatchResult
-from clanforge_async.cli.errors import outcome
+from clanforge_async import APIError, ClanforgeError, Job, JobFailedError, JobRef, RateLimitError, WatchResult
+from clanforge_async.cli.errors import hint, outcome
 from clanforge_async.cli.formatting import (
     Styler,
     escape,
     escape_and_truncate,
+    format_count,
     format_counts,
     format_datetime,
     format_duration,
@@ -20,24 +22,34 @@ from clanforge_async.cli.formatting import (
     print_line,
     stdout_styler,
 )
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
+from clanforge_async.cli.output.base import Output
 
+NOT_POLLED = "not polled yet"
+"""How a job without a snapshot is counted."""
 _MAX_STATE_LENGTH = 20
 """Longest name of an unknown state to show, in characters."""
 
 
-class PlainOutput:
-    """Prints each change as a line and, after several jobs, a summary.
+class PlainOutput(Output):
+    """Prints each change as a line and, after several jobs, a summary. Outages go to stderr.
 
     Args:
         refs: Jobs that will be watched, if any.
+        api: The API.
+        heartbeat: Seconds without a change after which a line is printed all the same; 0: never.
     """
 
-    def __init__(self, refs: Sequence[JobRef] = ()) -> None:
+    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
         self._styler = stdout_styler()
-        self._summary = _Summary(refs)
+        self._summary = _Summary(refs, api)
+        self._outages = StderrOutages(api)
+        self._heartbeat = heartbeat
+        self._last_line = 0.0
 
     def __enter__(self) -> Self:
         self._summary.start()
+        self._last_line = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,62 +58,124 @@ class PlainOutput:
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Print a snapshot, unless it is the last of a watch: the result follows at once."""
+        self._summary.update(ref, job)
         if event != "update" or not job.is_terminal:
-            print_line(f"{ref}  {format_job(job, self._styler)}")
+            self._print(f"{ref}  {format_job(job, self._styler)}")
 
     def result(self, result: WatchResult) -> None:
         """Print the result of a watch."""
         self._summary.add(result)
-        print_line(format_result(result, self._styler))
+        self._print(format_result(result, self._styler))
+
+    def outage(self, outage: Outage) -> None:
+        """Print an outage to stderr."""
+        self._outages.outage(outage)
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the end of an outage to stderr."""
+        self._outages.recovery(recovery)
+
+    def tick(self) -> None:
+        """Print the counts of states if nothing was printed for a heartbeat."""
+        self._outages.tick()
+        if self._heartbeat and (idle := time.monotonic() - self._last_line) >= self._heartbeat:
+            self._print(f"{self._summary.format_progress()}; no change for {format_duration(idle)}")
+
+    def _print(self, line: str) -> None:
+        print_line(line)
+        self._last_line = time.monotonic()
 
 
-class QuietOutput:
+class QuietOutput(Output):
     """Prints the failures of several watches to stderr. The failure of a single one is left to the command's error.
 
     Args:
         refs: Jobs that will be watched, if any.
+        api: The API.
     """
 
-    def __init__(self, refs: Sequence[JobRef] = ()) -> None:
+    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None) -> None:
         self._prints_failures = len(refs) > 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: each line is printed at once."""
-
-    def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
-        """Print nothing."""
+        self._outages = StderrOutages(api)
 
     def result(self, result: WatchResult) -> None:
         """Print the result if the job has not completed."""
         if self._prints_failures and result.error is not None:
             print_err(format_result(result))
 
+    def outage(self, outage: Outage) -> None:
+        """Print an outage to stderr."""
+        self._outages.outage(outage)
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the end of an outage to stderr."""
+        self._outages.recovery(recovery)
+
+    def tick(self) -> None:
+        """Print that a request is unanswered."""
+        self._outages.tick()
+
+
+class StderrOutages(Output):
+    """Prints outages to stderr, each once with its end, and requests that stay unanswered.
+
+    Args:
+        api: The API.
+    """
+
+    def __init__(self, api: ApiMonitor | None = None) -> None:
+        self._api = api
+        self._is_silent = False
+
+    def outage(self, outage: Outage) -> None:
+        """Print an outage."""
+        print_err(format_outage(outage))
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the end of an outage."""
+        print_err(f"{recovery.outage.host}: recovered after {format_duration(recovery.seconds)}")
+
+    def tick(self) -> None:
+        """Print that a request is unanswered, once until there is a response."""
+        message = "" if self._api is None else format_silence(self._api)
+        if message and not self._is_silent:
+            print_err(message)
+        self._is_silent = bool(message)
+
 
 class _Summary:
-    def __init__(self, refs: Sequence[JobRef]) -> None:
-        self._count = len(refs)
+    def __init__(self, refs: Sequence[JobRef], api: ApiMonitor | None) -> None:
+        self._api = api
+        self._titles = dict.fromkeys(refs, NOT_POLLED)
         self._outcomes: list[str] = []
-        self._polls = 0
         self._start = 0.0
 
     def start(self) -> None:
         self._start = time.monotonic()
 
+    def update(self, ref: JobRef, job: Job) -> None:
+        self._titles[ref] = format_state(job).lower()
+
     def add(self, result: WatchResult) -> None:
+        self._titles[result.ref] = outcome(result.error)
         self._outcomes.append(outcome(result.error))
-        self._polls += result.polls
 
     def format(self) -> str | None:
         """Return the summary; None for a single job, whose own line is enough."""
-        if self._count <= 1:
+        count = len(self._titles)
+        if count <= 1:
             return None
-        unfinished = ["unfinished"] * (self._count - len(self._outcomes))
+        unfinished = ["unfinished"] * (count - len(self._outcomes))
         counts = format_counts([*self._outcomes, *unfinished])
-        elapsed = format_duration(time.monotonic() - self._start)
-        return f"{format_job_count(self._count)}: {counts}; {elapsed}, {self._polls} polls"
+        polls = "" if self._api is None else f", {format_count(self._api.requests, 'poll')}"
+        return f"{format_job_count(count)}: {counts}; {self._elapsed()}{polls}"
+
+    def format_progress(self) -> str:
+        """Return the counts of states and outcomes so far."""
+        return f"{format_job_count(len(self._titles))}, {self._elapsed()}: {format_counts(self._titles.values())}"
+
+    def _elapsed(self) -> str:
+        return format_duration(time.monotonic() - self._start)
 
 
 def format_job(job: Job, styler: Styler = str) -> str:
@@ -118,11 +192,42 @@ def format_state(job: Job) -> str:
 
 def format_result(result: WatchResult, styler: Styler = str) -> str:
     """Return the result of a watch as one line."""
-    reason = result.error.job.error if isinstance(result.error, JobFailedError) else result.error
-    suffix = f": {escape_and_truncate(str(reason))}" if reason else ""
-    return f"{result.ref}  {styler(outcome(result.error))}  {format_effort(result)}{suffix}"
+    reason = "" if result.error is None else reason_of(result.error)
+    suffix = f": {escape_and_truncate(reason)}" if reason else ""
+    return f"{result.ref}  {styler(outcome(result.error))}  {result.elapsed:.1f} s{suffix}"
 
 
-def format_effort(result: WatchResult) -> str:
-    """Return the time and the polls that a watch took."""
-    return f"{result.elapsed:.1f} s, {result.polls} poll{'' if result.polls == 1 else 's'}"
+def reason_of(error: Exception) -> str:
+    """Return why a job has not completed; empty if the server gave no reason."""
+    return (error.job.error or "") if isinstance(error, JobFailedError) else str(error)
+
+
+def format_outage(outage: Outage) -> str:
+    """Return an outage as one line: the host, the failure, and how long it is tolerated."""
+    until = "" if outage.gives_up_at is None else f", gives up at {format_datetime(outage.gives_up_at, 'seconds')}"
+    since = format_datetime(outage.since, "seconds")
+    failure = f"{outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
+    return "; ".join(filter(None, [f"outage: {failure}", f"retrying{until}", _advice(outage.error)]))
+
+
+def format_silence(api: ApiMonitor) -> str:
+    """Return that a request is unanswered; empty if none has been for long."""
+    seconds = api.silent_for
+    return f"{api.host}: no response for {format_duration(seconds)}; still waiting" if seconds else ""
+
+
+def format_live_outage(outage: Outage, now: datetime) -> str:
+    """Return an outage as a text for the live view, with times relative to now."""
+    lasted = format_duration((now - outage.since).total_seconds())
+    until = outage.gives_up_at
+    left = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
+    failure = f"{outage.host} fails for {lasted}{left}: {escape_and_truncate(str(outage.error))}"
+    return "; ".join(filter(None, [failure, _advice(outage.error)]))
+
+
+def _advice(error: ClanforgeError) -> str:
+    """Return what to do about an outage, or what the client does already."""
+    pause = error.retry_after if isinstance(error, APIError) else None
+    if pause is not None:
+        return f"pausing all requests for {format_duration(pause)}, as the server asks"
+    return "" if isinstance(error, RateLimitError) else hint(error)

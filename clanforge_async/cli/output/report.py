@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Self
 
 from clanforge_async import Job, JobRef, WatchResult
-from clanforge_async.cli.formatting import format_counts, format_duration, format_job_count, print_err
+from clanforge_async.cli.formatting import format_count, format_counts, format_duration, format_job_count
+from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.files import write_or_warn
 from clanforge_async.cli.output.job_states import JobStates, sort_by_severity
+from clanforge_async.cli.output.plain import format_outage, format_silence
 from clanforge_async.cli.output.timeline import (
     Axis,
     outcome_mark,
@@ -25,28 +27,45 @@ from clanforge_async.cli.output.timeline import (
     render_legend,
 )
 
+_REFRESH = 5.0
+"""Seconds between two versions of the report while jobs are watched, and between the page's reloads."""
 
-class ReportOutput:
-    """Writes the report at the end of the watch, even if that was interrupted.
+
+class ReportOutput(Output):
+    """Writes the report every five seconds, and at the end of the watch, even if that was interrupted.
 
     Args:
         refs: Jobs that will be watched.
         path: File to write.
+        api: The API.
     """
 
-    def __init__(self, refs: Sequence[JobRef], path: Path) -> None:
+    def __init__(self, refs: Sequence[JobRef], path: Path, api: ApiMonitor | None = None) -> None:
+        self._api = api
         self._jobs = {ref: JobStates(ref) for ref in refs}
         self._path = path
         self._start = datetime.now(UTC)
-
-    def __enter__(self) -> Self:
-        return self
+        self._next_write = 0.0
 
     def __exit__(self, *_: object) -> None:
-        try:
-            write_atomically(self._path, render_report(list(self._jobs.values()), self._start, datetime.now(UTC)))
-        except OSError as error:  # only a warning: the exit status tells how the jobs ended
-            print_err(f"warning: the report could not be written: {error}")
+        self._write(is_final=True)
+
+    def tick(self) -> None:
+        """Write the present state, at most every five seconds."""
+        if time.monotonic() >= self._next_write:
+            self._write(is_final=False)
+            self._next_write = time.monotonic() + _REFRESH
+
+    def _write(self, *, is_final: bool) -> None:
+        now = datetime.now(UTC)
+        warning = ""
+        if self._api is not None and not is_final:
+            outage = self._api.outage
+            warning = format_silence(self._api) if outage is None else format_outage(outage)
+        html = render_report(
+            list(self._jobs.values()), self._start, now, api=self._api, warning=warning, is_final=is_final
+        )
+        write_or_warn(self._path, html, "the report")
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events count
         """Add a snapshot to the job's states."""
@@ -57,13 +76,24 @@ class ReportOutput:
         self._jobs[result.ref].result = result
 
 
-def render_report(jobs: Sequence[JobStates], start: datetime, now: datetime) -> str:
+def render_report(
+    jobs: Sequence[JobStates],
+    start: datetime,
+    now: datetime,
+    *,
+    api: ApiMonitor | None = None,
+    warning: str = "",
+    is_final: bool = True,
+) -> str:
     """Return the HTML of the report.
 
     Args:
         jobs: All watched jobs.
         start: Start of the watch.
-        now: End of the watch.
+        now: End of the watch, or the present time.
+        api: The API.
+        warning: What is wrong with the API at present; empty: nothing.
+        is_final: Whether the watch has ended. Before, the page reloads itself.
     """
     ordered = sort_by_severity(jobs)
     axis = Axis.spanning(jobs, start, now)
@@ -72,41 +102,43 @@ def render_report(jobs: Sequence[JobStates], start: datetime, now: datetime) -> 
     return Template(template).substitute(
         title=escape(f"{format_job_count(len(ordered))}: {format_counts(counts.elements())}"),
         jobs=format_job_count(len(ordered)),
+        api=_render_api(api),
+        status="watched from" if is_final else "being watched, since",
+        until=f" to {_render_time(now)}" if is_final else f", shown as of {_render_time(now)}",
+        reload="" if is_final else f'<meta http-equiv="refresh" content="{_REFRESH:.0f}">',
+        warning=f'<p class="warning">{escape(warning)}</p>' if warning else "",
         began=_render_time(start),
-        ended=_render_time(now),
         took=format_duration((now - start).total_seconds()),
-        polls=sum(job.result.polls for job in ordered if job.result is not None),
+        polls=format_count(_count_polls(ordered, api), "poll"),
         counts="".join(
             f'<li class="{name}"><b>{count}</b> {_render_outcome(name)}</li>' for name, count in counts.items()
         ),
-        unfinished=_render_unfinished([job for job in ordered if job.result is None]),
+        unfinished=_render_unfinished([job for job in ordered if job.result is None]) if is_final else "",
         grid=render_grid(axis),
         axis=render_axis(axis),
         legend=render_legend(ordered, now),
         timeline="".join(
-            f'<tr><th scope="row">{escape(str(job.ref))}</th><td>{render_bars(job, axis, now)}</td></tr>'
+            f'<tr><th scope="row">{escape(str(job.ref))}{_render_reason(job)}</th>'
+            f"<td>{render_bars(job, axis, now)}</td></tr>"
             for job in ordered
         ),
         rows="".join(map(_render_row, ordered)),
     )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file in one step: a reader sees the old content or the new one, even after a crash.
+def _render_api(api: ApiMonitor | None) -> str:
+    if api is None:
+        return ""
+    account = "" if api.account_service_id is None else f", account service ID {api.account_service_id}"
+    return f" on {escape(api.host)}{account}"
 
-    Raises:
-        OSError: Writing failed; the old file is unchanged.
-    """
-    # In the same folder, since a rename replaces a file only within a file system. Not by tempfile: its files are
-    # readable by their owner alone.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
+
+def _count_polls(jobs: Sequence[JobStates], api: ApiMonitor | None) -> int:
+    return sum(job.result.polls for job in jobs if job.result is not None) if api is None else api.requests
+
+
+def _render_reason(job: JobStates) -> str:
+    return f'<small class="{job.outcome}">{escape(job.reason)}</small>' if job.reason else ""
 
 
 def _render_row(job: JobStates) -> str:
@@ -114,13 +146,13 @@ def _render_row(job: JobStates) -> str:
     run_time = format_duration((ended - started).total_seconds()) if started and ended else ""
     cells = (
         f'<th scope="row">{escape(str(job.ref))}</th>',
-        f'<td class="{job.outcome}">{_render_outcome(job.outcome)}</td>',
-        f"<td>{_render_time(started)}</td>",
-        f"<td>{_render_time(ended)}</td>",
-        f'<td class="number">{run_time}</td>',
-        f'<td class="number">{"" if result is None else format_duration(result.elapsed)}</td>',
-        f'<td class="number">{"" if result is None else result.polls}</td>',
-        f'<td class="reason">{escape(job.reason)}</td>',
+        f'<td class="{job.outcome}" data-label="Outcome">{_render_outcome(job.outcome)}</td>',
+        f'<td class="reason" data-label="Error">{escape(job.reason)}</td>',
+        f'<td data-label="Started">{_render_time(started)}</td>',
+        f'<td data-label="Ended">{_render_time(ended)}</td>',
+        f'<td class="number" data-label="Ran for">{run_time}</td>',
+        f'<td class="number" data-label="Watched for">{"" if result is None else format_duration(result.elapsed)}</td>',
+        f'<td class="number" data-label="Polls">{"" if result is None else result.polls}</td>',
     )
     return f"<tr>{''.join(cells)}</tr>\n"
 

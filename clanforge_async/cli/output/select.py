@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from clanforge_async import JobRef
-from clanforge_async.cli.output.base import MultiOutput, Output
+from clanforge_async.refs import JobRef
+
+if TYPE_CHECKING:  # --help loads none of the outputs
+    from clanforge_async.cli.outages import ApiMonitor
+    from clanforge_async.cli.output.base import Output
 
 
 @frozen(kw_only=True)
@@ -21,26 +25,52 @@ class OutputOptions:
         as_json: Print JSON to stdout.
         quiet: Print only failures; with ``as_json``, only results.
         report: File for the HTML report; None: no report.
+        junit: File for the JUnit XML; None: none.
+        heartbeat: Seconds without a change after which a pipe gets a line all the same; 0: never.
     """
 
     as_json: bool = False
     quiet: bool = False
     report: Path | None = None
+    junit: Path | None = None
+    heartbeat: float = 0.0
 
-    def select(self, watched: Sequence[JobRef] = ()) -> Output:
+    @property
+    def shows_reasons(self) -> bool:
+        """Whether stdout shows people why a watched job has not completed."""
+        return not self.as_json and not self.quiet
+
+    def select(self, watched: Sequence[JobRef] = (), api: ApiMonitor | None = None) -> Output:
         """Return the output for these options.
 
         Args:
-            watched: Jobs that will be watched. Without any there is no report and no live table.
+            watched: Jobs that will be watched. Without any there are no files and no live table.
+            api: The API; None: unknown, as in tests of outputs.
         """
-        if self.report is None or not watched:
-            return self._select_for_stdout(watched)
-        from clanforge_async.cli.output.report import ReportOutput  # noqa: PLC0415 - loaded only if needed
+        stdout = self._select_for_stdout(watched, api)
+        files = list(self._files(watched, api)) if watched else []
+        if not files:
+            return stdout
+        from clanforge_async.cli.output.base import MultiOutput  # noqa: PLC0415 - loaded only if needed
 
-        # The first to be entered is the last to exit: the report is written after everything else is printed.
-        return MultiOutput(ReportOutput(watched, self.report), self._select_for_stdout(watched))
+        # The first to be entered is the last to exit: files are written after everything else is printed.
+        return MultiOutput(*files, stdout)
 
-    def _select_for_stdout(self, watched: Sequence[JobRef]) -> Output:
+    def _files(self, watched: Sequence[JobRef], api: ApiMonitor | None) -> Iterator[Output]:
+        if self.report is not None:
+            from clanforge_async.cli.output.report import ReportOutput  # noqa: PLC0415 - as above
+
+            yield ReportOutput(watched, self.report, api)
+        if self.junit is not None:
+            from clanforge_async.cli.output.junit import JUnitOutput  # noqa: PLC0415 - as above
+
+            yield JUnitOutput(watched, self.junit)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            from clanforge_async.cli.output.github import GitHubOutput  # noqa: PLC0415 - as above
+
+            yield GitHubOutput(watched, os.environ.get("GITHUB_STEP_SUMMARY"))
+
+    def _select_for_stdout(self, watched: Sequence[JobRef], api: ApiMonitor | None) -> Output:
         if self.as_json:
             from clanforge_async.cli.output.jsonl import JsonLinesOutput  # noqa: PLC0415 - as above
 
@@ -48,10 +78,10 @@ class OutputOptions:
         if watched and not self.quiet and _stdout_moves_its_cursor():
             from clanforge_async.cli.output.live import LiveOutput  # noqa: PLC0415 - rich is slow to import
 
-            return LiveOutput(watched)
+            return LiveOutput(watched, api)
         from clanforge_async.cli.output.plain import PlainOutput, QuietOutput  # noqa: PLC0415 - as above
 
-        return QuietOutput(watched) if self.quiet else PlainOutput(watched)
+        return QuietOutput(watched, api) if self.quiet else PlainOutput(watched, api, self.heartbeat)
 
 
 def _stdout_moves_its_cursor() -> bool:

@@ -35,6 +35,7 @@ def simulator(servers: Servers, small_ca_file: str, monkeypatch: pytest.MonkeyPa
     """A simulator that the environment variables point to."""
     for name in [name for name in os.environ if name.startswith("CLANFORGE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", small_ca_file)
     simulator = Simulator()
     with servers.serving(simulator) as base_url:

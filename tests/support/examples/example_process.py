@@ -17,7 +17,9 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 def environment(**more: str) -> dict[str, str]:
     """Return this process's environment with the demo account's credentials and `more`, without proxies."""
-    kept = {name: value for name, value in os.environ.items() if not re.match("CLANFORGE_|.*_PROXY$", name.upper())}
+    kept = {
+        name: value for name, value in os.environ.items() if not re.match("CLANFORGE_|GITHUB_|.*_PROXY$", name.upper())
+    }
     return kept | credentials() | more
 
 

@@ -50,7 +50,7 @@ class Connection:
 
     async def send_response(self) -> None:
         """Read a request and respond as the API does."""
-        await self.send(http_answer(self._server.job(await self.read_request())))
+        await self.send(self._server.response(await self.read_request()))
 
 
 Misbehaviour = Callable[[Connection], Awaitable[bool]]
@@ -84,6 +84,10 @@ class FaultyServer(Listener):
         self.job = job
         self._misbehaviour = misbehaviour
         self._misbehaviours_left = times
+
+    def response(self, head: str) -> bytes:
+        """Return a correct response to a request."""
+        return http_answer(self.job(head))
 
     async def misbehave(self, times: float) -> None:
         """Misbehave again, for new connections."""

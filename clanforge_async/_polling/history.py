@@ -1,0 +1,227 @@
+"""What ended runs took, by label, in memory or in a file that processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import statistics
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from clanforge_async._logging import log_event
+from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._validation import is_number
+from clanforge_async.jobs import Job, JobState
+from clanforge_async.refs import JobRef
+
+_KEPT = 200
+"""Latest runs of a label that count."""
+
+_PRIOR_STDDEV, _PRIOR_RUNS = 0.4, 3
+"""Standard deviation of the logarithms of durations before anything is known, and the number of runs it counts as."""
+
+_SHORTEST = 1.0
+"""Seconds that any run takes at least: the server counts whole ones."""
+
+
+@frozen
+class _Run:
+    label: str
+    seconds: float
+    outcome: JobState
+    run: str | None = None
+
+    def to_line(self) -> str:
+        plain = {"label": self.label, "seconds": self.seconds, "outcome": self.outcome.name.lower()}
+        return json.dumps(plain if self.run is None else plain | {"run": self.run}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> _Run:
+        plain = json.loads(line)
+        label, seconds, run = plain["label"], plain["seconds"], plain.get("run")
+        if not isinstance(label, str) or not isinstance(run, str | None) or not _is_duration(seconds):
+            raise ValueError(line)
+        return cls(label, seconds, JobState[plain["outcome"].upper()], run)
+
+
+class JobHistory:
+    """How long ended runs took. A `JobWatcher` foretells by it when the server's estimate and progress say little.
+
+    A watcher adds each run that it sees end, once. Only completed runs foretell, and the latest 200 of a label count.
+
+    A file has a JSON object for each run on a line of its own. It is replaced whole, so it is complete at every moment,
+    and several processes can share it: each holds a lock, a second file beside it, while it adds a run. A file that
+    can't be read as such is renamed, and a warning of the logger ``clanforge_async`` names it.
+
+    Args:
+        path: The file; None: keep the runs in memory alone.
+
+    Attributes:
+        label: Returns the label of a reference. Runs of one label are expected to take about equally long. Default: the
+            job's kind; assign another function to tell apart more.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.label: Callable[[JobRef], str] = _kind_of
+        self._path = None if path is None else Path(path)
+        self._labels: dict[str, deque[_Run]] = {}
+        self._version: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"JobHistory({'' if self._path is None else repr(str(self._path))})"
+
+    def add(self, label: str, seconds: float, outcome: JobState) -> None:
+        """Add a run.
+
+        Args:
+            label: Its label.
+            seconds: From its start to its end.
+            outcome: How it ended.
+
+        Raises:
+            TypeError: The label is no text, or the outcome is no `JobState`.
+            ValueError: ``seconds`` is not a number of seconds, or the outcome is not terminal.
+            OSError: The file can't be read or written.
+        """
+        if not isinstance(label, str) or not isinstance(outcome, JobState):
+            msg = "a run has a str as its label and a JobState as its outcome"
+            raise TypeError(msg)
+        if not _is_duration(seconds) or not outcome.is_terminal:
+            msg = "a run takes a number of seconds, not negative, and ends in a terminal state"
+            raise ValueError(msg)
+        self._add(_Run(label, float(seconds), outcome))
+
+    def add_job(self, label: str, job: Job) -> None:
+        """Add the run of an ended job, unless it has been added before or has no known start."""
+        if job.started_at is not None and job.state is not None:
+            seconds = max((job.updated_at - job.started_at).total_seconds(), 0.0)
+            run = f"{job.kind.value}/{job.id}@{int(job.started_at.timestamp())}"
+            self._add(_Run(label, seconds, job.state, run))
+
+    def durations(self, label: str) -> tuple[float, ...]:
+        """Return the seconds of a label's completed runs, the latest last.
+
+        Raises:
+            OSError: The file can't be read.
+        """
+        if self._path is not None and not self._read(self._path):
+            with self._locked(self._path):
+                pass
+        runs = self._labels.get(label, ())
+        return tuple(run.seconds for run in runs if run.outcome is JobState.COMPLETED)
+
+    def typical(self, label: str) -> TypicalDuration | None:
+        """Return what a label's next run is expected to take; None if none has completed.
+
+        Raises:
+            OSError: The file can't be read.
+        """
+        logarithms = [math.log(max(seconds, _SHORTEST)) for seconds in self.durations(label)]
+        if not logarithms:
+            return None
+        number, mean = len(logarithms), statistics.fmean(logarithms)
+        squares = math.fsum((logarithm - mean) ** 2 for logarithm in logarithms)
+        variance = (squares + _PRIOR_RUNS * _PRIOR_STDDEV**2) / (number - 1 + _PRIOR_RUNS)
+        return TypicalDuration(math.exp(mean), math.sqrt(variance * (1 + 1 / number)))
+
+    def _add(self, run: _Run) -> None:
+        if self._path is None:
+            self._keep(run)
+            return
+        with self._locked(self._path):
+            if self._keep(run):
+                self._version = _replace(
+                    self._path, (kept.to_line() for runs in self._labels.values() for kept in runs)
+                )
+
+    def _keep(self, run: _Run) -> bool:
+        runs = self._labels.setdefault(run.label, deque(maxlen=_KEPT))
+        if run.run is not None and any(run.run == kept.run for kept in runs):
+            return False
+        runs.append(run)
+        return True
+
+    @contextlib.contextmanager
+    def _locked(self, path: Path) -> Generator[None]:
+        """Keep others from changing the file, which has been read or set aside."""
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)  # until it is closed
+            if not self._read(path):
+                _set_aside(path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self, path: Path) -> bool:
+        """Read the file if it has changed since; tell whether it is a history."""
+        try:
+            version = _version_of(path)
+        except FileNotFoundError:
+            self._labels, self._version = {}, None
+            return True
+        if version == self._version:
+            return True
+        self._labels, self._version = {}, version
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self._keep(_Run.from_line(line))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._labels, self._version = {}, None
+            return False
+        return True
+
+
+def _kind_of(ref: JobRef) -> str:
+    return ref.kind.value
+
+
+def _is_duration(seconds: object) -> bool:
+    return is_number(seconds) and 0 <= seconds < math.inf
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _replace(path: Path, lines: Iterable[str]) -> tuple[int, ...]:
+    new = path.with_name(path.name + ".new")  # the lock lets one process at a time write it
+    new.write_text("".join(lines), encoding="utf-8")
+    version = _version_of(new)
+    new.replace(path)
+    return version
+
+
+def _set_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    path.replace(aside)
+    log_event(
+        logging.WARNING,
+        "history_set_aside",
+        "the job history %(path)s can't be read and is now %(aside)s",
+        path=str(path),
+        aside=str(aside),
+    )
+
+
+if sys.platform == "win32":  # pragma: no cover - the tests run on POSIX
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

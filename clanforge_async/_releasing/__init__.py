@@ -1,0 +1,1 @@
+"""One release: from a build to the machines that run it."""

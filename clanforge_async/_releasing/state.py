@@ -1,0 +1,317 @@
+"""The state of a release, what is done next, and what was observed: the vocabulary of the decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from attrs import evolve, field, frozen
+
+from clanforge_async._releasing.release import ImageRelease, ReleaseStep
+from clanforge_async._releasing.results import Outcome, ReleaseError
+from clanforge_async._releasing.token import Call, Decision, ReleaseToken
+from clanforge_async.errors import ConfigurationError, ImageLockedError
+from clanforge_async.images import ImageInstall, ImageOptions, ImageRollout
+from clanforge_async.jobs import ImageDiffJob, Job
+from clanforge_async.refs import EPOCH, JobKind, JobRef
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 30.0
+"""Seconds between two reads of a release that waits."""
+
+_GROWTH = 1.5
+_IMAGE_LOCKED = 200  # the status with which the server reports a lock
+
+NO_TIME = 1e-6
+"""Remaining seconds that count as none: rounding may leave some."""
+
+
+@frozen
+class ReadOptions:
+    """Read the options of the image."""
+
+
+@frozen
+class ReadRollout:
+    """Read the rollout of the image, and the installs."""
+
+
+@frozen
+class ReadJob:
+    """Read the status of a job once."""
+
+    ref: JobRef
+
+
+@frozen
+class Watch:
+    """Watch a job until it ends."""
+
+    ref: JobRef
+
+
+@frozen
+class CreateJob:
+    """Create the update or the diff."""
+
+    call: Literal[Call.UPDATE, Call.DIFF]
+
+
+@frozen
+class RetryJob:
+    """Retry the update or the diff."""
+
+    ref: JobRef
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.UPDATE_RETRY if self.ref.kind is JobKind.IMAGE_UPDATE else Call.DIFF_RETRY
+
+
+@frozen
+class RejectDiff:
+    """Reject the diff.
+
+    Attributes:
+        ref: The diff.
+        reinstall: Whether the machine's files go back to the last known good state.
+    """
+
+    ref: JobRef
+    reinstall: bool
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.REJECT
+
+
+@frozen
+class CreateVersion:
+    """Create a version of the diff.
+
+    Attributes:
+        ref: The diff.
+        full: Whether the version is full.
+    """
+
+    ref: JobRef
+    full: bool
+
+    @property
+    def call(self) -> Call:
+        """The call."""
+        return Call.VERSION
+
+
+@frozen
+class Ask:
+    """Ask whether the diff is approved."""
+
+    diff: ImageDiffJob
+
+
+@frozen
+class Pause:
+    """Do nothing for some seconds."""
+
+    seconds: float
+
+
+@frozen(eq=False)
+class End:
+    """End the release.
+
+    Attributes:
+        outcome: How it ends.
+        error: The error of a release that is rejected or failed, or the refusal of an unchanged one.
+    """
+
+    outcome: Outcome
+    error: Exception | None = None
+
+
+Send: TypeAlias = CreateJob | RetryJob | RejectDiff | CreateVersion
+"""A call with a side effect."""
+
+Action: TypeAlias = ReadOptions | ReadRollout | ReadJob | Watch | Send | Ask | Pause
+"""What a driver can do."""
+
+
+@frozen(kw_only=True)
+class Observation:
+    """The result of an action.
+
+    Attributes:
+        result: What the action returned, or the error that it raised.
+        at: When, in seconds on a clock that only moves forward and whose zero has no meaning.
+        server_time: When, by the server's clock, in Unix seconds.
+    """
+
+    result: Any
+    at: float
+    server_time: float
+
+
+@frozen(kw_only=True)
+class ReleaseRules:
+    """What a release is to do, and how it reacts to what is observed.
+
+    Attributes:
+        release: The release.
+        exclusive: Whether nothing else releases the image, as the caller promises.
+        lock_wait: Seconds to wait for the end of somebody else's lock.
+        job_retries: Number of retries of an update, and of a diff.
+        settle: Seconds after the version's end within which its rollout begins.
+        tolerate_failed: Number of further machines that may fail.
+        outage_tolerance: Seconds of unbroken failure of reads before a wait gives up.
+    """
+
+    release: ImageRelease
+    exclusive: bool = False
+    lock_wait: float = 0.0
+    job_retries: int = 0
+    settle: float = 120.0
+    tolerate_failed: int = 0
+    outage_tolerance: float = 300.0
+
+    @property
+    def waits_for_rollout(self) -> bool:
+        """Whether the release ends with the rollout."""
+        return self.release.wait_for == "rollout"
+
+
+def _no_jobs() -> Mapping[JobKind, Job]:
+    return {}
+
+
+@frozen(kw_only=True)
+class ReleaseState:
+    """What a release knows: the token, which survives the process, and what this process has seen.
+
+    Attributes:
+        token: The state to resume from.
+        is_free: Whether the options allow the release.
+        completed: The jobs that were seen to complete.
+        failed: The job that failed and is to be retried, or the version that failed.
+        options: The options, as read to resolve a doubt.
+        holder: The job that was read to resolve a doubt.
+        doubt: Why the outcome of a call is unknown.
+        may_repeat: Whether the call in doubt has had no effect, as a person says.
+        resends: How often a call in doubt was made anew.
+        is_resending: Whether it is to be made anew now.
+        adopted: The job that was adopted last.
+        refusal: Why the server makes no full version.
+        locked_since: When somebody else's lock was first seen; None: the image is free, or was not read.
+        failing_since: When the present series of failed reads began.
+        waits: Number of pauses in a row that nothing new was seen after.
+        pause: Seconds to pause next.
+        rollout: The latest counts of machines.
+        end: The end, once it is decided.
+    """
+
+    token: ReleaseToken
+    is_free: bool = False
+    completed: Mapping[JobKind, Job] = field(factory=_no_jobs)
+    failed: Job | None = None
+    options: ImageOptions | None = None
+    holder: Job | None = None
+    doubt: Exception | None = None
+    may_repeat: bool = False
+    resends: int = 0
+    is_resending: bool = False
+    adopted: JobRef | None = None
+    refusal: Exception | None = None
+    locked_since: float | None = None
+    failing_since: float | None = None
+    waits: int = 0
+    pause: float = 0.0
+    rollout: ImageRollout | None = None
+    end: End | None = None
+
+    def with_token(self, **changes: Any) -> ReleaseState:
+        """Return the state with some fields of the token changed."""
+        return evolve(self, token=evolve(self.token, **changes))
+
+
+RolloutReading: TypeAlias = tuple[ImageRollout, Sequence[ImageInstall]]
+
+_STEP_OF_CALL = {
+    Call.UPDATE: ReleaseStep.UPDATE,
+    Call.UPDATE_RETRY: ReleaseStep.UPDATE,
+    Call.DIFF: ReleaseStep.DIFF,
+    Call.DIFF_RETRY: ReleaseStep.DIFF,
+    Call.REJECT: ReleaseStep.APPROVE,
+    Call.VERSION: ReleaseStep.VERSION,
+}
+
+
+def current_step(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
+    """Return the step that a release is in."""
+    token = state.token
+    if token.intent is not None:
+        return _STEP_OF_CALL[token.intent.call]
+    if token.version is not None and not token.rejected:
+        is_done = JobKind.IMAGE_VERSION in state.completed
+        return ReleaseStep.ROLLOUT if is_done and rules.waits_for_rollout else ReleaseStep.VERSION
+    return _step_to_diff(state, rules) if token.diff is None else _step_from_diff(state, rules)
+
+
+def _step_to_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
+    if state.token.update is not None:
+        return ReleaseStep.DIFF if JobKind.IMAGE_UPDATE in state.completed else ReleaseStep.UPDATE
+    if not state.is_free or (rules.waits_for_rollout and state.token.failed_before is None):
+        return ReleaseStep.CHECK
+    return ReleaseStep.UPDATE if rules.release.first_step == "update" else ReleaseStep.DIFF
+
+
+def _step_from_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
+    decision = state.token.decision
+    if decision in (None, Decision.HELD):
+        return ReleaseStep.APPROVE if JobKind.IMAGE_DIFF in state.completed else ReleaseStep.DIFF
+    makes_full = decision is Decision.EMPTY and rules.release.on_empty == "full" and not state.token.rejected
+    return ReleaseStep.VERSION if decision is Decision.APPROVED or makes_full else ReleaseStep.APPROVE
+
+
+def fail(
+    state: ReleaseState, rules: ReleaseRules, error: Exception, *, job: Job | None = None, message: str = ""
+) -> ReleaseState:
+    """Return the state of a release that ends with an error, which is chained as the cause of a `ReleaseError`."""
+    if isinstance(error, ConfigurationError):
+        return evolve(state, end=End("failed", error))
+    step = current_step(state, rules)
+    failure = ReleaseError(message or f"{error}", step=step, token=state.token, job=job)
+    failure.__cause__ = error
+    return evolve(state, end=End("failed", failure))
+
+
+def make_lock_error(image_id: int, holder: JobRef) -> ImageLockedError:
+    """Return the error of an image whose options show somebody else's lock."""
+    msg = f"image {image_id} is locked by {holder}"
+    error = ImageLockedError(msg, holder=holder, status_code=_IMAGE_LOCKED)
+    error.args = (msg,)  # without a status and a URL, since it is no response
+    return error
+
+
+def end_with(state: ReleaseState, rules: ReleaseRules, message: str) -> ReleaseState:
+    """Return the state of a release that ends with an error of its own."""
+    error = ReleaseError(message, step=current_step(state, rules), token=state.token)
+    return evolve(state, end=End("failed", error))
+
+
+def paused(state: ReleaseState, at_most: float) -> ReleaseState:
+    """Return the state of a release that waits a little, and longer each time that it has seen nothing new."""
+    growing = min(SHORTEST_PAUSE * _GROWTH ** min(state.waits, 32), LONGEST_PAUSE)
+    return evolve(state, pause=min(growing, at_most), waits=state.waits + 1)
+
+
+def to_seconds(moment: datetime) -> int:
+    """Return a time as a Unix second, rounded down."""
+    return int((moment - EPOCH).total_seconds() // 1)
+
+
+def diff_of(state: ReleaseState) -> ImageDiffJob | None:
+    """Return the completed diff, if this process has seen it."""
+    job = state.completed.get(JobKind.IMAGE_DIFF)
+    return job if isinstance(job, ImageDiffJob) else None

@@ -1,0 +1,47 @@
+"""The history of a watcher's jobs: asked when a watch starts, told when a run ends. No failure of it ends a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from clanforge_async._logging import log_event
+from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._polling.history import JobHistory
+from clanforge_async._watching.results import WatchResult
+from clanforge_async.jobs import JobFailedError
+from clanforge_async.refs import JobRef
+
+
+def typical_duration(history: JobHistory | None, label: str | None, ref: JobRef) -> TypicalDuration | None:
+    """Return how long runs of a label took; None if nothing tells."""
+    if history is None or label is None:
+        return None
+    try:
+        return history.typical(label)
+    except OSError as error:
+        _log_failure(ref, error)
+        return None
+
+
+def record_run(history: JobHistory, label: str, future: asyncio.Future[WatchResult]) -> None:
+    """Add the run that a watch has seen end, if its result is one."""
+    if future.cancelled():
+        return
+    result = future.result()
+    if result.job is None or not result.polls or not (result.ok or isinstance(result.error, JobFailedError)):
+        return
+    try:
+        history.add_job(label, result.job)
+    except OSError as error:
+        _log_failure(result.ref, error)
+
+
+def _log_failure(ref: JobRef, error: OSError) -> None:
+    log_event(
+        logging.WARNING,
+        "history_failed",
+        "%(ref)s: the job history can't be used: %(error_type)s",
+        ref=ref,
+        error=error,
+    )

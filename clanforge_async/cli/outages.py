@@ -1,0 +1,158 @@
+"""Outages of the API: seen at the first failed request, and reported once for the whole command."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from clanforge_async import APIError, ClanforgeClient, ClanforgeError, JobWatcher
+from clanforge_async._http.connection_pool import host_and_port
+from clanforge_async._http.request import ApiRequest, RawResponse
+from clanforge_async._http.retry_policy import is_transient
+
+_FORGOTTEN_AFTER = 60.0
+"""Seconds after which a failed call that was not repeated no longer counts: nobody waits for it."""
+_SILENT_AFTER = 5.0
+"""Seconds without a response after which a request counts as unanswered, long before its timeout."""
+_DELAY_FOR_CALLS = 0.5
+"""Seconds that a single call may take to recover, by its own retries, before its failure is reported."""
+
+
+@frozen(kw_only=True)
+class Outage:
+    """A time in which requests fail that may succeed later.
+
+    Attributes:
+        host: Host and port of the API.
+        error: The first failure.
+        since: Time of that failure, by the local clock.
+        gives_up_at: Time at which the first watch gives up; None: a call gives up after its retries.
+    """
+
+    host: str
+    error: ClanforgeError
+    since: datetime
+    gives_up_at: datetime | None
+
+
+@frozen(kw_only=True)
+class Recovery:
+    """The end of an outage: the API responds again.
+
+    Attributes:
+        outage: The outage that is over.
+        seconds: How long it lasted.
+    """
+
+    outage: Outage
+    seconds: float
+
+
+OutageListener: TypeAlias = Callable[[Outage | Recovery], object]
+
+
+class ApiMonitor:
+    """Observes all requests of a client: counts them, and reports the start and the end of an outage.
+
+    An outage lasts until every request that failed has been repeated with a response. So it is reported once, however
+    many jobs are watched. Times are those of the event loop's clock.
+
+    Args:
+        client: The client to observe.
+        listener: Told of a call's outage that lasts for half a second.
+
+    Attributes:
+        host: Host and port of the API.
+        account_service_id: The account; None: none is sent.
+        outage: The present outage; None: there is none.
+        requests: Number of requests that have ended, of a watch since its start.
+    """
+
+    def __init__(self, client: ClanforgeClient, listener: OutageListener) -> None:
+        # A program has no use for these: it learns of failures by the errors of its calls and by `on_error`.
+        self.host = host_and_port(client._config.url)  # noqa: SLF001
+        self.account_service_id = client._config.account_service_id  # noqa: SLF001
+        self.requests = 0
+        client._session.observer = self  # noqa: SLF001
+        self._listener = listener
+        self._now = asyncio.get_running_loop().time
+        self._tolerance: float | None = None
+        self._deadline = math.inf
+        self.outage: Outage | None = None
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._failing: dict[str, float] = {}
+        self._in_flight: dict[str, float] = {}
+
+    def begin_watch(self, listener: OutageListener, watcher: JobWatcher) -> None:
+        """Report at once from now on.
+
+        Args:
+            listener: Told of an outage, and of its end.
+            watcher: Its watches begin now, and give up by its limits.
+        """
+        self._listener = listener
+        self.requests = 0
+        self._tolerance = watcher._policy.outage_tolerance  # noqa: SLF001 - as above
+        timeout = watcher._timeout  # noqa: SLF001 - as above
+        self._deadline = math.inf if timeout is None else self._now() + timeout
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which a request has been unanswered; 0 if none has for long."""
+        waiting = self._now() - min(self._in_flight.values(), default=math.inf)
+        return waiting if waiting >= _SILENT_AFTER else 0.0
+
+    def sent(self, request: ApiRequest[Any], /) -> None:
+        """Record that a request is handed to the transport."""
+        self._in_flight[request.path] = self._now()
+
+    def ended(self, request: ApiRequest[Any], _response: RawResponse | None, error: BaseException | None, /) -> None:
+        """Record the outcome of a request."""
+        self._in_flight.pop(request.path, None)
+        self.requests += 1
+        job = request.path.rpartition("/")[0]  # a retry that failed is decided by a read of the status
+        if isinstance(error, ClanforgeError) and is_transient(error):
+            self._failing[job] = self._now()
+            if self.outage is None:
+                self._begin(error)
+        elif error is None or isinstance(error, ClanforgeError):
+            self._recover(job)
+
+    def _begin(self, error: ClanforgeError) -> None:
+        since = datetime.now(UTC)
+        self._began = self._now()
+        self.outage = Outage(host=self.host, error=error, since=since, gives_up_at=self._gives_up_at(since, error))
+        if self._tolerance is None:
+            self._timer = asyncio.get_running_loop().call_later(_DELAY_FOR_CALLS, self._listener, self.outage)
+        else:
+            self._listener(self.outage)
+
+    def _gives_up_at(self, since: datetime, error: ClanforgeError) -> datetime | None:
+        if self._tolerance is None:
+            return None
+        pause = (error.retry_after if isinstance(error, APIError) else None) or 0.0
+        with suppress(OverflowError):
+            return since + timedelta(seconds=min(max(self._tolerance, pause), self._deadline - self._now()))
+        return None  # after the year 9999
+
+    def _recover(self, job: str) -> None:
+        self._failing.pop(job, None)
+        if self.outage is None:
+            return
+        forgotten = self._now() - _FORGOTTEN_AFTER
+        if any(failed > forgotten for failed in self._failing.values()):
+            return
+        outage, self.outage = self.outage, None
+        self._failing.clear()
+        if self._timer is not None and self._timer.when() > self._now():
+            self._timer.cancel()  # over before it was reported
+        else:
+            self._listener(Recovery(outage=outage, seconds=self._now() - self._began))
+        self._timer = None

@@ -1,0 +1,285 @@
+"""The commands about releases: start, resume, abort, and a dry run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from clanforge_async import (
+    AbortResult,
+    ConfigurationError,
+    ImageDiffJob,
+    ReleaseError,
+    ReleaseEvent,
+    ReleasePlan,
+    Releaser,
+    ReleaseRejectedError,
+    ReleaseResult,
+    ReleaseSupersededError,
+    ReleaseTimeoutError,
+    ReleaseToken,
+    RolloutError,
+)
+from clanforge_async._releasing.options import RunOptions
+from clanforge_async._releasing.token import Decision
+from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
+from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
+from clanforge_async.cli.output.releases import ReleaseOutput, print_json
+from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
+from clanforge_async.cli.parameters import ConnectionOptions
+from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
+from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
+
+_MAX_FILES = 40
+"""Files of a diff that are listed before the question."""
+
+Choice = bool | Literal["hold", "ask"] | None
+
+
+async def start(
+    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: ReleaseOutputOptions
+) -> int:
+    """Release images."""
+    inputs = new_inputs(build)
+    choice = Answer().choose(driving, is_terminal=_is_terminal())
+    return await _run(connection, inputs, driving, output, choice=choice, repeat=False)
+
+
+async def resume(
+    connection: ConnectionOptions,
+    targets: Sequence[str],
+    build: BuildOptions,
+    driving: DrivingOptions,
+    output: ReleaseOutputOptions,
+    *,
+    answer: Answer,
+    repeat: bool,
+) -> int:
+    """Resume releases."""
+    inputs = resumed_inputs(targets, build)
+    open_decisions = (None, Decision.HELD)
+    is_open = any(each.token is not None and each.token.decision in open_decisions for each in inputs)
+    choice = answer.choose(driving, is_terminal=_is_terminal() or not is_open)
+    return await _run(connection, inputs, driving, output, choice=choice if is_open else None, repeat=repeat)
+
+
+async def check(
+    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: ReleaseOutputOptions
+) -> int:
+    """Print what releases would do, and what would end them."""
+    inputs, status = new_inputs(build), COMPLETED
+    async with (
+        connection.client() as client,
+        driving.watcher(client) as watcher,
+        driving.releaser(client, watcher) as releaser,
+    ):
+        for each in inputs:
+            plan = await releaser.check(each.release)
+            _show_plan(plan, output)
+            status = max([status, *map(_status_of, plan.problems)])
+    return status
+
+
+async def abort(
+    connection: ConnectionOptions, targets: Sequence[str], options: AbortOptions, output: ReleaseOutputOptions
+) -> int:
+    """Free the images of what releases created."""
+    status = COMPLETED
+    async with connection.client() as client, options.releaser(client) as releaser:
+        for entry in read_targets(targets):
+            try:
+                result = await releaser.abort(entry.token, timeout=options.timeout)
+            except ReleaseError as error:
+                print_err(_format_error(error))
+                status = max(status, _status_of(error))
+            else:
+                _show_abort(entry.token, result, output)
+    return status
+
+
+async def _run(
+    connection: ConnectionOptions,
+    inputs: Sequence[Input],
+    driving: DrivingOptions,
+    options: ReleaseOutputOptions,
+    *,
+    choice: Choice,
+    repeat: bool,
+) -> int:
+    output = options.select([each.release.image_id for each in inputs])
+    group = _Group(inputs, output, choice, may_repeat=repeat, timeout=driving.timeout)
+    async with (
+        connection.client() as client,
+        driving.watcher(client) as watcher,
+        driving.releaser(client, watcher) as releaser,
+    ):
+        try:
+            with output:
+                results = await group.run(releaser)
+        except BaseException as error:
+            if not isinstance(error, ConfigurationError):
+                group.print_resume_command("Interrupted.")
+            raise
+    for result in results:
+        _report(result)
+    group.print_resume_command("Not finished.")
+    failures = [result.error for result in results if result.error is not None and not result.ok]
+    return max(map(_status_of, failures), default=COMPLETED)
+
+
+class _Group:
+    """Releases that run together, shown on one output.
+
+    Args:
+        inputs: The releases.
+        output: Shows them.
+        choice: What is to become of a diff.
+        may_repeat: Whether a call in doubt had no effect.
+        timeout: Seconds for each.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Input], output: ReleaseOutput, choice: Choice, *, may_repeat: bool, timeout: float | None
+    ) -> None:
+        self._inputs = inputs
+        self._output = output
+        approve = self._ask if choice == "ask" else choice
+        self._options = RunOptions(approve=approve, may_repeat=may_repeat, timeout=timeout, on_event=self._show)
+        self._tokens = {each.release.image_id: each.token for each in inputs if each.token is not None}
+        self._asking = asyncio.Lock()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, releaser: Releaser) -> list[ReleaseResult]:
+        """Run the releases, show each result when it is there, and return them in order."""
+        tasks = [asyncio.create_task(self._run_one(releaser, each)) for each in self._inputs]
+        try:
+            waiting: set[asyncio.Future[Any]] = {*tasks}
+            while waiting:
+                done, waiting = await asyncio.wait({*waiting, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.discard(self._broken)
+                for task in done:
+                    task.result()
+            return [task.result() for task in tasks]
+        finally:
+            self._broken.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def print_resume_command(self, reason: str) -> None:
+        """Print the command that goes on with the releases that have not come to an end, if there are any."""
+        tokens = [token for token in self._tokens.values() if token.update or token.diff or token.intent]
+        if tokens:
+            print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
+
+    async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
+        result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
+        if result.outcome in ("released", "unchanged", "rejected") or _is_over(result.error):
+            self._tokens.pop(result.image_id, None)
+        else:
+            self._tokens[result.image_id] = result.token
+        self._output.result(result)
+        return result
+
+    def _show(self, event: ReleaseEvent) -> None:
+        self._tokens[event.release.image_id] = event.token
+        try:
+            self._output.event(event)
+        except OSError as error:  # nobody reads stdout: the releaser would only log it
+            with suppress(asyncio.InvalidStateError):
+                self._broken.set_exception(error)
+
+    async def _ask(self, diff: ImageDiffJob) -> bool:
+        async with self._asking:
+            with self._output.paused():
+                for line in _list_files(diff):
+                    print_err(line)
+                return await _read_answer(diff)
+
+
+def _list_files(diff: ImageDiffJob) -> list[str]:
+    files = [
+        f"{mark} {escape(path)}"
+        for mark, paths in (("+", diff.added), ("*", diff.modified), ("-", diff.removed))
+        for path in sorted(paths)
+    ]
+    more = [f"... and {len(files) - _MAX_FILES} more"] if len(files) > _MAX_FILES else []
+    return [f"image-diff/{diff.id}: {len(files)} files differ", *files[:_MAX_FILES], *more]
+
+
+async def _read_answer(diff: ImageDiffJob) -> bool:
+    answers = {"y": True, "yes": True, "n": False, "no": False}
+    while True:
+        try:
+            print_err(f"Release image-diff/{diff.id}? [y/n]")  # `input` would print it to stdout
+            text = await asyncio.to_thread(input)
+        except EOFError:
+            msg = "the question was not answered: resume with --approve or --reject"
+            raise ConfigurationError(msg) from None
+        if (answer := answers.get(text.strip().lower())) is not None:
+            return answer
+
+
+def _is_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def _is_over(error: Exception | None) -> bool:
+    """Whether a release that failed so has nothing to resume."""
+    return isinstance(error, ReleaseRejectedError | ReleaseSupersededError) or (
+        isinstance(error, ReleaseError) and error.job is not None
+    )
+
+
+def _report(result: ReleaseResult) -> None:
+    if result.outcome == "held":
+        print_err(f"image {result.image_id} is held: resume with --approve or --reject")
+    elif not result.ok and result.error is not None:
+        print_err(_format_error(result.error))
+
+
+def _format_error(error: Exception) -> str:
+    """Return an error as one line, with a hint on how to fix its cause."""
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
+
+
+def _status_of(error: Exception) -> int:
+    """Return the exit status for the error of a release."""
+    match error:
+        case ReleaseTimeoutError():
+            return TIMED_OUT
+        case ReleaseRejectedError() | ReleaseSupersededError() | RolloutError():
+            return JOB_FAILED
+        case ReleaseError():
+            return exit_status(error.__cause__) if isinstance(error.__cause__, Exception) else REFUSED
+        case _:
+            return exit_status(error)
+
+
+def _show_plan(plan: ReleasePlan, options: ReleaseOutputOptions) -> None:
+    if options.as_json:
+        problems = [str(problem) for problem in plan.problems]
+        lock = None if plan.lock is None else str(plan.lock)
+        record = {"event": "plan", "image": plan.image_id, "lock": lock, "steps": [*plan.steps], "problems": problems}
+        print_json(record | {"ok": plan.ok})
+        return
+    for step in plan.steps:
+        print_line(f"{plan.image_id}  {escape(step)}")
+    for problem in plan.problems:
+        print_err(f"image {plan.image_id}: {format_error(problem)}")
+
+
+def _show_abort(token: ReleaseToken, result: AbortResult, options: ReleaseOutputOptions) -> None:
+    lock, version = (None if ref is None else str(ref) for ref in (result.lock, result.version))
+    if options.as_json:
+        record = {"event": "abort", "image": token.image_id, "rejected": result.rejected}
+        print_json(record | {"lock": lock, "version": version})
+        return
+    done = "the diff is rejected" if result.rejected else "nothing to reject"
+    late = "" if version is None else f"; too late, {version} is being rolled out"
+    held = "" if lock is None else f"; the image is still locked by {lock}"
+    print_line(f"{token.image_id}  {done}{late}{held}")

@@ -1,0 +1,72 @@
+"""The report is refreshed while jobs are watched, and names the API and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli.harness import CallFirst, Clanforge, OverrideFields
+
+from clanforge_async.cli import commands
+from clanforge_async.cli.output import report
+from clanforge_async.simulator import GatewayError, Latency, Simulator
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The report's file, refreshed at every tick."""
+    monkeypatch.setattr(commands, "_TICK", 0.05)
+    monkeypatch.setattr(report, "_REFRESH", 0.05)
+    return tmp_path / "page.html"
+
+
+def test_the_report_is_refreshed_until_the_end(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """Before the end the page reloads itself and shows what is known; the last version does not."""
+    simulator.add_image_version(1, duration=0)
+    seen: list[str] = []
+    simulator.faults.add(OverrideFields.running(40), times=3)
+    simulator.faults.add(CallFirst(lambda: seen.append(page.read_text("utf-8") if page.exists() else "")))
+    assert clanforge("watch", "image-version/1", "--interval", "0.3", "--report", str(page)).status == 0
+    assert '<meta http-equiv="refresh" content="0">' in seen[-1]
+    assert "being watched, since" in seen[-1]
+    assert 'aria-label="image-version/1: waiting' in seen[-1]
+    last = page.read_text("utf-8")
+    assert "refresh" not in last
+    host = os.environ["CLANFORGE_BASE_URL"].removeprefix("http://")
+    assert f"<p>1 job on {host}, account service ID 1234, watched from " in last
+    assert ", 4 polls)" in last
+
+
+def test_the_report_shows_an_outage(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """During an outage the page says what fails, since when, and when the watch gives up; afterwards no more."""
+    simulator.add_image_version(1, duration=0)
+    seen: list[str] = []
+    simulator.faults.add(CallFirst(lambda: seen.append(page.read_text("utf-8") if page.exists() else "")))
+    simulator.faults.add(GatewayError(502), times=2)
+    assert clanforge("watch", "image-version/1", "--interval", "0.3", "--report", str(page)).status == 0
+    assert '<p class="warning">outage: 127.0.0.1:' in seen[-1]
+    assert "gives up at" in seen[-1]
+    assert '<p class="warning">' not in page.read_text("utf-8")
+
+
+def test_the_report_shows_an_unanswered_request(
+    simulator: Simulator, clanforge: Clanforge, page: Path, monkeypatch: Any
+) -> None:
+    """A request that is unanswered is shown too."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(Latency(60))
+    monkeypatch.setattr("clanforge_async.cli.outages._SILENT_AFTER", 0.1)
+    texts: list[str] = []
+    monkeypatch.setattr(report, "write_or_warn", lambda _path, text, _name: texts.append(text))
+    assert clanforge("watch", "image-version/1", "--timeout", "0.5", "--report", str(page)).status == 3
+    assert any("no response for 0s; still waiting" in text for text in texts)
+
+
+def test_an_error_stands_beside_its_row(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """The reason of a failure stands under the job's name in the timeline."""
+    simulator.add_image_version(1, duration=0, outcome="failed", error="disk <full>")
+    assert clanforge("watch", "image-version/1", "--report", str(page)).status == 1
+    row = '<th scope="row">image-version/1<small class="failed">disk &lt;full&gt;</small></th>'
+    assert row in page.read_text("utf-8")

@@ -1,0 +1,126 @@
+"""`JobWatcher.forecast`: when a watched job is expected to end, and how often that is right."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+from bench.planned import START as PLANNED_START
+from bench.simulated_watch import poll_states
+from bench.workloads import MAIN, NEW, OTHERS, Workload
+from support.scripted_server import START, ScriptedServer, server_now, wire
+from support.virtual_time import now, virtual_time
+
+from clanforge_async import JobForecast, JobHistory, JobRef, JobState, JobWatcher, until_eta
+from clanforge_async._polling.forecast import Forecast, job_forecast
+
+REF = JobRef.image_version(9012)
+ZERO = datetime.fromtimestamp(START, UTC)
+
+
+def serve(server: ScriptedServer, *, has_progress: bool = True) -> None:
+    """Serve a job that takes 1000 s."""
+
+    def script() -> dict[str, object]:
+        progress = int(now() / 10) if has_progress else 0
+        state = JobState.COMPLETED if now() >= 1000 else JobState.RUNNING
+        updated = int(server_now())
+        return wire(9012, state, jobstart=START, jobupdated=updated, jobeta=None, jobprogress=progress)
+
+    server.on("imageversion/status", 9012, script)
+
+
+@virtual_time
+async def test_a_forecast_is_of_the_watched_job() -> None:
+    """It has aware moments of the server's clock, for as long as a watch waits for the job."""
+    server = ScriptedServer()
+    serve(server)
+    async with JobWatcher(server.client()) as watcher:
+        assert watcher.forecast(REF) is None
+        watch = asyncio.create_task(watcher.wait(REF))
+        await asyncio.sleep(500)
+        forecast = watcher.forecast(REF)
+        assert forecast is not None
+        assert forecast.p50 < forecast.p90
+        assert forecast.p50.tzinfo is not None
+        assert abs(forecast.p50 - ZERO - timedelta(seconds=1000)) < timedelta(seconds=10)
+        assert watcher.forecast(JobRef.image_version(1)) is None
+        job = await watch
+        assert watcher.forecast(job) is None
+    assert watcher.forecast(REF) is None
+
+
+@virtual_time
+async def test_nothing_tells_nothing() -> None:
+    """Without ETA, progress and history there is no forecast, nor before the first poll."""
+    server = ScriptedServer()
+    serve(server, has_progress=False)
+    async with JobWatcher(server.client()) as watcher:
+        watch = asyncio.create_task(watcher.wait(REF))
+        await asyncio.sleep(0)
+        assert watcher.forecast(REF) is None
+        await asyncio.sleep(300)
+        assert watcher.forecast(REF) is None
+        watch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watch
+        assert watcher.forecast(REF) is None
+
+
+@virtual_time
+async def test_a_history_tells_if_the_server_does_not() -> None:
+    """The forecast is that of a run that has not ended at its age."""
+    server, history = ScriptedServer(), JobHistory()
+    for seconds in (900, 1000, 1100):
+        history.add("image-version", seconds, JobState.COMPLETED)
+    serve(server, has_progress=False)
+    async with JobWatcher(server.client(), history=history) as watcher:
+        watch = asyncio.create_task(watcher.wait(REF))
+        await asyncio.sleep(100)
+        early = watcher.forecast(REF)
+        await asyncio.sleep(899)
+        late = watcher.forecast(REF)
+        await watch
+    assert early is not None
+    assert late is not None
+    assert abs(early.p50 - ZERO - timedelta(seconds=1000)) < timedelta(seconds=30)
+    assert early.p50 < late.p50 < late.p90
+
+
+def test_a_forecast_is_a_frozen_value() -> None:
+    """Forecasts are equal by value, and can't be changed."""
+    forecast = JobForecast(p50=ZERO, p90=ZERO)
+    assert forecast == JobForecast(p50=ZERO, p90=ZERO)
+    with pytest.raises(FrozenInstanceError):
+        forecast.p50 = ZERO  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("seconds", "scale"), [(0, 3), (5, 3), (500, 2), (1e6, 0.2)])
+def test_a_quantile_is_that_of_a_job_that_has_not_ended(probability: float, seconds: float, scale: float) -> None:
+    """By the quantile, that share of the logistic distribution beyond the present has passed."""
+
+    def passed(t: float) -> float:
+        return 1 / (1 + math.exp(min(-(t - seconds) / scale, 500)))
+
+    quantile = Forecast(seconds, scale).quantile(probability)
+    assert (passed(quantile) - passed(0)) / (1 - passed(0)) == pytest.approx(probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("workload", [MAIN, OTHERS[0], OTHERS[5], NEW[1]], ids=lambda workload: workload.name)
+def test_a_forecast_is_calibrated(workload: Workload) -> None:
+    """About nine in ten jobs end by their p90, as of a quarter, half and three quarters of their runs."""
+    covered = list[bool]()
+    for job in workload.jobs(7, 80):
+        states = list(poll_states(job, until_eta()))
+        for part in (0.25, 0.5, 0.75):
+            moment = job.started + part * (job.ended - job.started)
+            seen = [state for at, state in states if at <= moment]
+            forecast = job_forecast(seen[-1].forecast_state) if seen else None
+            if forecast is not None:
+                covered.append(forecast.p90.timestamp() >= PLANNED_START + job.ended)
+    assert len(covered) > 180
+    assert 0.8 <= sum(covered) / len(covered) <= 0.985
