@@ -193,7 +193,7 @@ def _hide_details(details: Mapping[str, Any] | None) -> str:
 
 @frozen(kw_only=True)
 class ImageDiffDetails:
-    """Details of an image diff, as the server describes them.
+    """Details of an image diff, as the server describes them. In source URLs among them the secrets are ``***``.
 
     Attributes:
         game: The game.

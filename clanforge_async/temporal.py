@@ -12,7 +12,6 @@ A submitter starts watches and waits for them, or comes back later by their id::
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
@@ -30,12 +29,11 @@ from clanforge_async._temporal.history import History
 from clanforge_async._temporal.rate_limit import set_max_rate
 from clanforge_async._temporal.submission import Submission, part_id, terminate
 from clanforge_async._temporal.workflows import GRACE, BrakeWorkflow, WatchWorkflow
-from clanforge_async._validation import is_number
 from clanforge_async._watching.notifier import OnUpdate
+from clanforge_async._watching.options import checked_timeout, ref_of
 from clanforge_async._watching.results import WatchResult
-from clanforge_async._watching.state import WatchPolicy, ref_of
+from clanforge_async._watching.state import WatchPolicy
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError, job_failure
 from clanforge_async.refs import JobRef
 
@@ -102,7 +100,7 @@ class TemporalWatcher:
     ) -> None:
         self._temporal = temporal
         self._task_queue = task_queue
-        self._timeout = _checked_timeout(timeout)
+        self._timeout = checked_timeout(timeout)
 
     @overload
     async def wait(
@@ -281,7 +279,7 @@ class TemporalWatcher:
         *,
         with_updates: bool,
     ) -> AsyncGenerator[tuple[int, Job | WatchResult]]:
-        limit = self._timeout if timeout is ... else _checked_timeout(timeout)
+        limit = self._timeout if timeout is ... else checked_timeout(timeout)
         waiting = defaultdict[JobRef, deque[int]](deque)
         for number, ref in enumerate([ref_of(target) for target in targets]):
             waiting[ref].append(number)
@@ -309,10 +307,3 @@ def _check_callback(on_update: OnUpdate | None) -> None:
     if on_update is not None and not callable(on_update):
         msg = f"on_update must be callable, not {type(on_update).__name__}"
         raise TypeError(msg)
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is None or is_number(timeout):
-        return None if timeout == math.inf else timeout
-    msg = "timeout must be a number of seconds, or None"
-    raise ConfigurationError(msg)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import AsyncGenerator, Iterable
 from functools import partial
 from types import EllipsisType, TracebackType
 from typing import Self, TypeVar, overload
 
-from attrs import frozen
-
 from clanforge_async._polling.forecast import ForecastState, JobForecast
 from clanforge_async._polling.history import JobHistory
 from clanforge_async._polling.strategy import Interval, until_eta
-from clanforge_async._validation import is_number
-from clanforge_async._watching.notifier import Notifier, OnError, OnUpdate, current_callback
+from clanforge_async._watching.notifier import OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
+from clanforge_async._watching.options import WatchOptions, checked_timeout, ref_of
 from clanforge_async._watching.results import WatchClosedError, WatchResult
-from clanforge_async._watching.run_history import record_run, typical_duration
+from clanforge_async._watching.run_history import expected_duration, record_run
 from clanforge_async._watching.scheduler import PollScheduler
-from clanforge_async._watching.state import WatchPolicy, WatchState, ref_of
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
@@ -74,7 +71,7 @@ class JobWatcher:
             msg = f"history must be a JobHistory, not {type(history).__name__}"
             raise ConfigurationError(msg)
         self._history = history
-        self._timeout = _checked_timeout(timeout)
+        self._timeout = checked_timeout(timeout)
         self._policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
         self._scheduler = PollScheduler(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
@@ -294,19 +291,19 @@ class JobWatcher:
 
     def _checked_options(
         self, timeout: float | EllipsisType | None, on_update: OnUpdate | None, on_error: OnError | None
-    ) -> _Options:
+    ) -> WatchOptions:
         self._check_loop()
         for name, callback in (("on_update", on_update), ("on_error", on_error)):
             if callback is not None and not callable(callback):
                 msg = f"{name} must be callable, not {type(callback).__name__}"
                 raise TypeError(msg)
-        return _Options(self._timeout if timeout is ... else _checked_timeout(timeout), on_update, on_error)
+        return WatchOptions(self._timeout if timeout is ... else checked_timeout(timeout), on_update, on_error)
 
     def _group(self) -> WatchGroup:
         return WatchGroup(self._watches, asyncio.get_running_loop())
 
     async def _start_all(
-        self, targets: Iterable[JobRef | Job], options: _Options, watches: WatchGroup
+        self, targets: Iterable[JobRef | Job], options: WatchOptions, watches: WatchGroup
     ) -> AsyncGenerator[Watch, None]:
         checked = list(targets)
         for target in checked:
@@ -316,7 +313,7 @@ class JobWatcher:
             if count % SLICE == 0:
                 await asyncio.sleep(0)
 
-    def _start(self, target: JobRef | Job, options: _Options, watches: WatchGroup) -> Watch:
+    def _start(self, target: JobRef | Job, options: WatchOptions, watches: WatchGroup) -> Watch:
         ref = ref_of(target)
         job = target if isinstance(target, Job) else None
         if self._closed and not watches:
@@ -326,7 +323,7 @@ class JobWatcher:
             ref=ref,
             began=asyncio.get_running_loop().time(),
             last_job=job,
-            forecast_state=ForecastState(typical=typical_duration(self._history, label, ref)),
+            forecast_state=ForecastState(typical=expected_duration(self._history, label, ref)),
         )
         watch = Watch(state, self._policy, options.timeout, options.notifier(ref))
         if self._history is not None and label is not None:
@@ -340,24 +337,3 @@ class JobWatcher:
         else:
             self._scheduler.join(watch)
         return watch
-
-
-@frozen
-class _Options:
-    """The checked arguments of a call, for each of its watches."""
-
-    timeout: float | None
-    on_update: OnUpdate | None
-    on_error: OnError | None
-
-    def notifier(self, ref: JobRef) -> Notifier | None:
-        if self.on_update is None and self.on_error is None:
-            return None
-        return Notifier(ref, self.on_update, self.on_error)
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is None or is_number(timeout):
-        return None if timeout == math.inf else timeout
-    msg = "timeout must be a number of seconds, or None"
-    raise ConfigurationError(msg)

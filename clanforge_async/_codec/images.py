@@ -10,12 +10,14 @@ from attrs import evolve
 from clanforge_async._codec.jobs import JOB_FIELDS, StatusParser
 from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field
 from clanforge_async._codec.values import (
+    is_no_id,
     optional,
     parse_bool,
     parse_count,
     parse_id,
     parse_int,
     parse_mapping,
+    parse_optional_id,
     parse_or_default,
     parse_text,
     parse_time,
@@ -65,13 +67,6 @@ def _parse_image_entry(item: Mapping[str, Any]) -> ImageEntry:
     return ImageEntry(id=parse_id(item["imageid"]), name=_parse_name(item.get("name")), game_version_id=version)
 
 
-_NO_ID = (None, "", "0", 0)
-
-
-def _parse_optional_id(value: object) -> int | None:
-    return None if value in _NO_ID and value is not False else parse_id(value)
-
-
 _OPTIONS = ObjectParser(
     ImageOptions,
     "list of image options",
@@ -102,7 +97,7 @@ def parse_image_options(game_id: int | None, image_id: int | None, payload: Mapp
 def _parse_lock(payload: Mapping[str, Any]) -> JobRef | None:
     for name, kind in (("diffid", JobKind.IMAGE_DIFF), ("updateid", JobKind.IMAGE_UPDATE)):
         try:
-            job_id = _parse_optional_id(payload.get(name))
+            job_id = parse_optional_id(payload.get(name))
         except ValueError:
             msg = f"not a readable list of image options: {name} malformed"
             raise InvalidResponseError(msg, fields=(name,)) from None
@@ -143,8 +138,7 @@ _COUNTS: Mapping[str, Any] = {
     "failed": json_field("failed_machines"),
     "completed": json_field("completed_machines"),
 }
-# The beta page of the call lacks the failed machines.
-_DEFAULT_COUNTS = {"pending_machines": _ABSENT, "failed_machines": 0, "completed_machines": _ABSENT}
+_NO_COUNTS = {"pending_machines": _ABSENT, "completed_machines": _ABSENT}
 
 
 def _parse_regions(value: object) -> dict[int, RegionRollout]:
@@ -156,7 +150,9 @@ def _parse_fleets(value: object) -> dict[int, FleetRollout]:
 
 
 def _with_counts(value: object) -> dict[str, Any]:
-    return _DEFAULT_COUNTS | dict(parse_mapping(value))
+    counts = _NO_COUNTS | dict(parse_mapping(value))
+    # The beta page of the call lacks the failed machines.
+    return counts if counts.get("failed_machines") is not None else counts | {"failed_machines": 0}
 
 
 _REGION = ObjectParser(RegionRollout, "region", {**_COUNTS, "name": json_field("name", _parse_name)})
@@ -178,7 +174,7 @@ _INSTALL = StatusParser(
     ImageInstall,
     "install",
     "jobid",
-    image_version_id=json_field("target_imageversionid", _parse_optional_id),
+    image_version_id=json_field("target_imageversionid", parse_optional_id),
     mirroring=json_field("mirroring", _lenient(parse_bool)),
     restart=json_field("restart", _lenient(parse_bool)),
     location=json_field("location", _lenient(parse_text)),
@@ -196,7 +192,18 @@ def parse_image_installs(payload: Mapping[str, Any]) -> list[ImageInstall]:
     except ValueError:
         msg = "not a readable list of installs: installs missing or malformed"
         raise InvalidResponseError(msg, fields=("installs",)) from None
-    return [_INSTALL.parse(entry) for entry in entries]
+    installs: list[ImageInstall] = []
+    names: list[str] = []
+    for entry in entries:
+        try:
+            installs.append(_INSTALL.parse(entry))
+        except InvalidResponseError as error:
+            names += error.fields
+    if names:
+        fields = tuple(dict.fromkeys(names))
+        msg = f"not a readable list of installs: {', '.join(fields)} missing or malformed"
+        raise InvalidResponseError(msg, fields=fields)
+    return installs
 
 
 _REINSTALL = StatusParser(ReinstallJob, "reinstall job", "uninstalljobid")
@@ -204,7 +211,7 @@ _REINSTALL = StatusParser(ReinstallJob, "reinstall job", "uninstalljobid")
 
 def parse_diff_rejection(diff_id: int, payload: Mapping[str, Any]) -> DiffRejection:
     """Parse the rejection of a diff: its id, or the job that reinstalls the build machine."""
-    reinstall = _REINSTALL.parse(payload) if payload.get("uninstalljobid") not in _NO_ID else None
+    reinstall = _REINSTALL.parse(payload) if not is_no_id(payload.get("uninstalljobid")) else None
     sent_id = payload.get("diffid")
     if parse_or_default(parse_int, sent_id, None) != diff_id and (reinstall is None or sent_id is not None):
         msg = f"not a readable rejection of image-diff {diff_id}: diffid and uninstalljobid missing, or another diffid"
@@ -217,8 +224,8 @@ _QUEUED = ObjectParser(
     "queued install",
     {
         **JOB_FIELDS,
-        "mirror_id": json_field("versionmirrorid", _parse_optional_id),
-        "machine_job_id": json_field("machinejobid", _parse_optional_id),
+        "mirror_id": json_field("versionmirrorid", parse_optional_id),
+        "machine_job_id": json_field("machinejobid", parse_optional_id),
         "squashed": json_field("installs_squashed", parse_count),
     },
 )

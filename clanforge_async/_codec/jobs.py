@@ -15,11 +15,13 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from clanforge_async._codec.objects import NOT_SENT, ObjectParser, json_field, make_converter
 from clanforge_async._codec.values import (
+    is_no_id,
     optional,
     parse_count,
     parse_id,
     parse_int,
     parse_mapping,
+    parse_masked_mapping,
     parse_masked_text,
     parse_percentage,
     parse_success,
@@ -57,7 +59,7 @@ def _parse_state(id_and_name: tuple[object, object]) -> JobState | None:
 _structure_details = make_dict_structure_fn(
     ImageDiffDetails,
     make_converter(detailed_validation=True),
-    **{name: json_field(name, parse_mapping) for name in _DETAILS},
+    **{name: json_field(name, parse_masked_mapping) for name in _DETAILS},
 )
 
 
@@ -189,7 +191,7 @@ def parse_image_update_job(update_id: int | None, payload: Mapping[str, Any]) ->
         update_id: The update that was asked for; None: a new one, so that the response must have its id.
         payload: The JSON object.
     """
-    if update_id is not None and payload.get("updateid") is None:
+    if update_id is not None and is_no_id(payload.get("updateid")):
         payload = {**payload, "updateid": update_id}
     return _UPDATE.parse(payload, update_id)
 

@@ -38,6 +38,16 @@ def parse_id(value: object) -> int:
     return positive_id(parse_int(value))
 
 
+def is_no_id(value: object) -> bool:
+    """Whether a value stands for no id: null, blank, or 0, as servers of typed languages send it."""
+    return value in (None, "", "0", 0) and value is not False
+
+
+def parse_optional_id(value: object) -> int | None:
+    """Parse a positive integer, or None for no id."""
+    return None if is_no_id(value) else parse_id(value)
+
+
 def parse_count(value: object) -> int:
     """Parse a number of events; a flag counts as 0 or 1."""
     # One page documents `jobfailed` as a flag, another as the number of failures.
@@ -94,6 +104,24 @@ def parse_mapping(value: object) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return cast("Mapping[str, Any]", value)
     raise ValueError
+
+
+def parse_masked_mapping(value: object) -> Mapping[str, Any]:
+    """Parse an object whose texts, at any depth, may be source URLs, and mask their secrets; null is an empty one."""
+    try:
+        return {name: _mask_texts(item) for name, item in parse_mapping(value).items()}
+    except RecursionError:
+        raise ValueError from None
+
+
+def _mask_texts(value: object) -> object:
+    if isinstance(value, str):
+        return mask_secrets(value)
+    if isinstance(value, Mapping):
+        return {name: _mask_texts(item) for name, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list):
+        return [_mask_texts(item) for item in cast("list[object]", value)]
+    return value
 
 
 def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:

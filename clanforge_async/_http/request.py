@@ -72,8 +72,8 @@ class RawResponse:
     method: str
     url: str
     status: int
-    headers: httpx.Headers
-    body: bytes
+    headers: httpx.Headers = field(repr=False)  # may quote a request, with the secrets of a source, as the body may
+    body: bytes = field(repr=False)
 
 
 @frozen

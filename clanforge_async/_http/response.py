@@ -19,6 +19,7 @@ from clanforge_async.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    ClanforgeError,
     ImageLockedError,
     InvalidResponseError,
     NotFoundError,
@@ -38,7 +39,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-_LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,18})(?![0-9])", re.IGNORECASE)
+_LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,99})(?![0-9])", re.IGNORECASE)
 _RETRY_AFTER = re.compile(r"(?:[A-Za-z]{3,9},)?[^,]+")
 """One value of a header that may hold several; the comma after a date's weekday does not end it."""
 _ONE_YEAR = timedelta(days=366).total_seconds()
@@ -55,17 +56,24 @@ def parse_response(parse: Callable[[Mapping[str, Any]], T], response: RawRespons
         APIError: The status or the body reports an error; the subclass depends on it.
         InvalidResponseError: The body is not a JSON object, or `parse` cannot read it.
     """
+    result = _parse(parse, response)
+    if isinstance(result, ClanforgeError):
+        raise result
+    return result
+
+
+def _parse(parse: Callable[[Mapping[str, Any]], T], response: RawResponse) -> ApiResponse[T] | ClanforgeError:
+    # Errors are returned: one raised here would keep this frame, whose variables can hold secrets that the body quotes.
     payload = _parse_json_object(response.body)
     if response.status not in _SUCCESS or is_error(payload or {}):
-        raise _make_error(response, parse_error_body(payload or {}))
+        return _make_error(response, parse_error_body(payload or {}))
     if payload is None:
-        msg = "the response is not a JSON object"
-        raise InvalidResponseError(msg, body=excerpt(response.body))
+        return InvalidResponseError("the response is not a JSON object", body=excerpt(response.body))
     try:
         return ApiResponse(parse(payload), _parse_date(response.headers.get("Date")))
     except InvalidResponseError as error:
         error.body = excerpt(response.body)
-        raise
+        return error.with_traceback(None)
 
 
 def _parse_json_object(body: bytes) -> Mapping[str, Any] | None:

@@ -11,7 +11,6 @@ import asyncio
 import math
 import platform
 from collections.abc import Coroutine
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -37,6 +36,7 @@ from clanforge_async._http.retry_policy import call_with_retries, is_throttled
 from clanforge_async._http.signing import AuthFlow, sign, signs_once
 from clanforge_async._http.single_use_body import with_single_use_body
 from clanforge_async._http.tracing import capture_trace_headers, suppress_instrumentation
+from clanforge_async._http.url_caches import clear_url_caches
 from clanforge_async._http.version import __version__
 from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
 
@@ -185,8 +185,13 @@ class Session:
 
     async def _send_call(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Send the HTTP request of an API call."""
-        with suppress_instrumentation() if request.has_secrets else nullcontext():
+        if not request.has_secrets:
             return await self._send_once(request, http_request)
+        try:
+            with suppress_instrumentation():
+                return await self._send_once(request, http_request)
+        finally:
+            clear_url_caches()
 
     async def _send_once(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         name = f"GET {request.path}"
@@ -223,11 +228,13 @@ class Session:
                 raise
             name = f"{name} at {_destination(http_request.url, transport)}"
             error = map_exception(exc, name, may_be_unsent=self._reports_unsent_requests)
-            raise error from (None if may_quote_credentials(exc) else exc)
+            cause = None if may_quote_credentials(exc) else exc
+        else:
+            self._needs_shield = self._needs_shield and events.any_seen
+            return result
         finally:
             http_request.extensions = extensions  # a kept request must not keep the events of one exchange alive
-        self._needs_shield = self._needs_shield and events.any_seen
-        return result
+        raise error from cause  # outside of `except`: an error keeps what it is raised from there as its context
 
     async def _run_exchange(self, exchange: Coroutine[Any, Any, T], events: HttpcoreEvents) -> T:
         """Await an exchange within the time limit.

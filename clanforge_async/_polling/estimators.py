@@ -147,9 +147,9 @@ class Estimate:
         """Return the time until the end, as uncertain as the end is overdue and has slipped."""
         overdue = max(now - self.end, 0.0)
         stddev = math.hypot(self.stddev, self.drift * max(self.end - self.latest.at, 0.0))
-        return RemainingTime(max(self.end - now, 0.0), stddev + overdue + self.slip_at(now))
+        return RemainingTime(max(self.end - now, 0.0), stddev + overdue + self.drift_at(now))
 
-    def slip_at(self, now: float, moved: float = 0.0) -> float:
+    def drift_at(self, now: float, moved: float = 0.0) -> float:
         """Return the slip at a time since the latest observation, if the ETA has moved by ``moved`` seconds since then.
 
         An ETA that moves with the clock slips by a second per second. One that moves half as fast doesn't, since a bias
@@ -164,7 +164,7 @@ class Estimate:
 
     def is_receding(self, now: float) -> bool:
         """Tell whether the ETA still moves away about as fast as time passes, so that it says nothing."""
-        return self.recedes and self.slip_at(now) > 0
+        return self.recedes and self.drift_at(now) > 0
 
 
 def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estimate:
@@ -184,7 +184,7 @@ def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estim
         estimate,
         drift=_update_drift(previous, estimate.end, latest.at),
         recedes=moved > _RECEDING_SPEED * elapsed and previous.slip > 0,
-        slip=previous.slip_at(latest.at, moved),
+        slip=previous.drift_at(latest.at, moved),
         observed_for=previous.observed_for + elapsed,
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from attrs import evolve, frozen
 
+from clanforge_async._polling.distributions import LOGISTIC_SCALE, ExpectedDuration, Forecast
 from clanforge_async._polling.estimators import (
     MIN_STDDEV,
     Estimate,
@@ -22,9 +23,6 @@ from clanforge_async._polling.estimators import (
 )
 from clanforge_async._polling.plain_data import as_list, from_plain, to_plain
 from clanforge_async.jobs import Job, JobState
-
-LOGISTIC_SCALE = math.sqrt(3) / math.pi
-"""Scale of the logistic distribution whose standard deviation is 1."""
 
 _UNIFORM_STDDEV = 1 / math.sqrt(3)
 """Standard deviation of the uniform distribution from -1 to 1."""
@@ -41,14 +39,11 @@ _MAX_ROUNDING = 1.0
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
-_MAX_EXPONENT = 500.0
-"""Maximum of an exponent, to keep within what a float can hold."""
-
 _UNCHANGED = 3.0
 """Factor of the standard deviation of an ETA that the server has made once and not changed: many are far too early."""
 
-_MAX_RATIO = 1e4
-"""Ratio of an age and a duration beyond which it makes no difference."""
+_MANY_RESTARTS = 3
+"""Restarts from which on a start says nothing: the server moves it."""
 
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
@@ -104,38 +99,6 @@ def _timestamp(moment: datetime) -> float:
 
 
 @frozen
-class TypicalDuration:
-    """How long runs like this one took: a log-logistic distribution.
-
-    Attributes:
-        seconds: Its median.
-        log_stddev: Standard deviation of the logarithm.
-    """
-
-    seconds: float
-    log_stddev: float
-
-    @property
-    def shape(self) -> float:
-        """The power of time that the odds of having ended follow."""
-        return 1 / (LOGISTIC_SCALE * self.log_stddev)
-
-    def odds(self, age: float) -> float:
-        """Return the odds that a run has ended at an age."""
-        return math.pow(min(age / self.seconds, _MAX_RATIO), self.shape)
-
-    def hazard(self, age: float) -> float:
-        """Return the probability per second that a run ends at an age."""
-        odds = self.odds(age)
-        return self.shape / age * odds / (1 + odds)
-
-    def quantile(self, probability: float, age: float) -> float:
-        """Return the age by which a run that has not ended at an age ends with this probability."""
-        odds = (1 + self.odds(age)) / (1 - probability) - 1
-        return self.seconds * math.pow(odds, 1 / self.shape)
-
-
-@frozen
 class ForecastState:
     """Everything that the forecast keeps of earlier polls.
 
@@ -147,15 +110,26 @@ class ForecastState:
         progress: Estimate from the progress of this run; None without progress, or at 100 %.
         step: Percent between two values of this run's progress: their greatest common divisor, or 1 if that is small.
         complete_since: When this run first showed 100 %, by the server's clock.
+        restarts: How often the start of a running job has moved.
+        restarting_since: When it moved first.
     """
 
-    typical: TypicalDuration | None = None
+    typical: ExpectedDuration | None = None
     last: Sample | None = None
     eta: Estimate | None = None
     is_eta_stable: bool = False
     progress: Estimate | None = None
     step: int = _COMPLETE
     complete_since: float | None = None
+    restarts: int = 0
+    restarting_since: float | None = None
+
+    @property
+    def unstable_for(self) -> float:
+        """Seconds for which the start has moved again and again; 0 if it has moved just a few times."""
+        if self.last is None or self.restarting_since is None or self.restarts < _MANY_RESTARTS:
+            return 0.0
+        return max(self.last.now - self.restarting_since, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as plain data, fit for JSON: short, since an engine stores it at every poll."""
@@ -176,9 +150,7 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
         else:
             sample = evolve(sample, now=last.now)
     if last is not None and _is_new_run(last, sample):
-        state = ForecastState(
-            typical=state.typical
-        )  # an ETA that was made before the run errs in another way than those made during it
+        state = _new_run(state, last, sample)
     elif last is not None and not sample.is_running:  # updates while a job waits don't make its wait any shorter
         sample = evolve(sample, since=min(last.since, sample.since))
 
@@ -203,7 +175,17 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
         progress=progress,
         step=step,
         complete_since=complete_since,
+        restarts=state.restarts,
+        restarting_since=state.restarting_since,
     )
+
+
+def _new_run(state: ForecastState, last: Sample, sample: Sample) -> ForecastState:
+    """Return the state before the first sample of a run. An ETA that was made before errs in another way."""
+    if not (last.is_running and sample.is_running):
+        return ForecastState(typical=state.typical)
+    since = sample.now if state.restarting_since is None else state.restarting_since
+    return ForecastState(typical=state.typical, restarts=state.restarts + 1, restarting_since=since)
 
 
 def _is_new_run(last: Sample, sample: Sample) -> bool:
@@ -267,26 +249,6 @@ def _step_stddev(step: int) -> float:
     return step / 2 / _COMPLETE * _UNIFORM_STDDEV
 
 
-@frozen
-class Forecast:
-    """The time until a job's end, as a logistic distribution.
-
-    Attributes:
-        seconds: The distribution's mean; 0 if the end is overdue.
-        scale: The distribution's scale.
-        slip: Seconds by which the ETA has moved along with the clock; 0 if it doesn't count.
-    """
-
-    seconds: float
-    scale: float
-    slip: float = 0.0
-
-    def quantile(self, probability: float) -> float:
-        """Return the seconds within which a job that has not ended ends with this probability."""
-        odds_of_survival = (1 - probability) / (probability + math.exp(-min(self.seconds / self.scale, _MAX_EXPONENT)))
-        return self.seconds - self.scale * math.log(odds_of_survival)
-
-
 def forecast(state: ForecastState) -> Forecast | None:
     """Return the forecast as of the latest sample; None if neither ETA nor progress says anything."""
     last = state.last
@@ -295,7 +257,7 @@ def forecast(state: ForecastState) -> Forecast | None:
     remaining, slip = list[RemainingTime](), 0.0
     if state.eta is not None and last.eta is not None and not state.eta.is_receding(last.now):
         remaining.append(state.eta.remaining(last.now))
-        slip = state.eta.slip_at(last.now)
+        slip = state.eta.drift_at(last.now)
     if state.progress is not None:
         remaining.append(state.progress.remaining(last.now))
     elif state.complete_since is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from clanforge_async._logging import log_event
-from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._polling.distributions import ExpectedDuration
 from clanforge_async._validation import is_number
 from clanforge_async.jobs import Job, JobState
 from clanforge_async.refs import JobRef
@@ -117,7 +117,7 @@ class JobHistory:
         runs = self._labels.get(label, ())
         return tuple(run.seconds for run in runs if run.outcome is JobState.COMPLETED)
 
-    def typical(self, label: str) -> TypicalDuration | None:
+    def expected_duration(self, label: str) -> ExpectedDuration | None:
         """Return what a label's next run is expected to take; None if none has completed.
 
         Raises:
@@ -129,7 +129,7 @@ class JobHistory:
         number, mean = len(logarithms), statistics.fmean(logarithms)
         squares = math.fsum((logarithm - mean) ** 2 for logarithm in logarithms)
         variance = (squares + _PRIOR_RUNS * _PRIOR_STDDEV**2) / (number - 1 + _PRIOR_RUNS)
-        return TypicalDuration(math.exp(mean), math.sqrt(variance * (1 + 1 / number)))
+        return ExpectedDuration(math.exp(mean), math.sqrt(variance * (1 + 1 / number)))
 
     def _add(self, run: _Run) -> None:
         if self._path is None:
@@ -155,7 +155,7 @@ class JobHistory:
         try:
             _lock(descriptor)  # until it is closed
             if not self._read(path):
-                _set_aside(path)
+                _rename_corrupt(path)
             yield
         finally:
             os.close(descriptor)
@@ -200,7 +200,7 @@ def _replace(path: Path, lines: Iterable[str]) -> tuple[int, ...]:
     return version
 
 
-def _set_aside(path: Path) -> None:
+def _rename_corrupt(path: Path) -> None:
     number = 1
     while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1

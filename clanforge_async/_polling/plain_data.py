@@ -55,11 +55,10 @@ def packed(cls: type[T]) -> type[T]:
 
 
 def _from_list(plain: object, cls: Any) -> Any:
-    if not isinstance(plain, list):
-        raise TypeError(plain)
-    values = cast("list[float | None]", plain)[: len(fields(cls))]
-    if not {type(value) for value in values} <= _NUMBERS:
-        raise TypeError(plain)
+    values = [*cast("list[object]", plain)][: len(fields(cls))]
+    if not isinstance(plain, list) or not {type(value) for value in values} <= _NUMBERS:
+        msg = "not a list of numbers"
+        raise TypeError(msg)
     return cls(*values)
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 from tenacity import AsyncRetrying, Future, RetryCallState
 from tenacity.wait import wait_base, wait_fixed
 
-from clanforge_async._polling.forecast import LOGISTIC_SCALE, Forecast, ForecastState, Sample, TypicalDuration, forecast
+from clanforge_async._polling.distributions import LOGISTIC_SCALE, ExpectedDuration, Forecast
+from clanforge_async._polling.forecast import ForecastState, Sample, forecast
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
@@ -131,6 +132,7 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
             pause = _pause_by_history(state.typical, last.age, w, self.min)
         else:
             pause = _pause_without_forecast(last.age, w)
+        pause = max(pause, _MIN_RELATIVE_PAUSE * state.unstable_for)
         return min(max(pause, self.min), self.max)
 
 
@@ -140,7 +142,7 @@ def _has_failed(state: RetryCallState) -> bool:
     return state.outcome is not None and state.outcome.failed
 
 
-def _pause_while_waiting(expected: Forecast | None, typical: TypicalDuration | None, age: float, w: float) -> float:
+def _pause_while_waiting(expected: Forecast | None, typical: ExpectedDuration | None, age: float, w: float) -> float:
     """Return the pause ``x`` with the lowest cost per second, ``(w + s f x^3 / 6) / x``.
 
     A job that waits has to start before it can end: at the rates ``s`` and ``f``.
@@ -159,9 +161,9 @@ def _pause_without_forecast(age: float, w: float) -> float:
     return max(math.sqrt(w * (age + _TYPICAL_DURATION)), _MIN_RELATIVE_PAUSE * age)
 
 
-def _pause_by_history(typical: TypicalDuration, age: float, w: float, min_pause: float) -> float:
+def _pause_by_history(typical: ExpectedDuration, age: float, w: float, min_pause: float) -> float:
     """Return the pause by two hazards, weighted by how likely each is: the history's, and that of a wrong history."""
-    doubtful = TypicalDuration(typical.seconds, _DOUBTFUL_LOG_STDDEV)
+    doubtful = ExpectedDuration(typical.seconds, _DOUBTFUL_LOG_STDDEV)
     right, wrong = _TRUST / (1 + typical.odds(age)), (1 - _TRUST) / (1 + doubtful.odds(age))
     share = right / (right + wrong)
     hazard = (1 - share) * doubtful.hazard(age) + share * _FAILING_SHARE / max(typical.seconds, age)

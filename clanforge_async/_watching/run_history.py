@@ -6,19 +6,19 @@ import asyncio
 import logging
 
 from clanforge_async._logging import log_event
-from clanforge_async._polling.forecast import TypicalDuration
+from clanforge_async._polling.distributions import ExpectedDuration
 from clanforge_async._polling.history import JobHistory
 from clanforge_async._watching.results import WatchResult
 from clanforge_async.jobs import JobFailedError
 from clanforge_async.refs import JobRef
 
 
-def typical_duration(history: JobHistory | None, label: str | None, ref: JobRef) -> TypicalDuration | None:
+def expected_duration(history: JobHistory | None, label: str | None, ref: JobRef) -> ExpectedDuration | None:
     """Return how long runs of a label took; None if nothing tells."""
     if history is None or label is None:
         return None
     try:
-        return history.typical(label)
+        return history.expected_duration(label)
     except OSError as error:
         _log_failure(ref, error)
         return None

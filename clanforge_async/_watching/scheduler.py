@@ -64,7 +64,7 @@ class PollScheduler:
             self._start_queue.add(job, asyncio.get_running_loop().time())
         job.add(watch)
         watch.start(job.observers, self._leave, job.first_due)
-        self._hasten(job, watch.due)
+        self._reschedule_earlier(job, watch.due)
 
     def forecast(self, ref: JobRef) -> JobForecast | None:
         """Return the forecast of a job that is polled; None if nothing tells."""
@@ -91,9 +91,9 @@ class PollScheduler:
 
     def _release(self, job: PolledJob, now: float) -> None:
         job.release(now)
-        self._hasten(job, now)
+        self._reschedule_earlier(job, now)
 
-    def _hasten(self, job: PolledJob, due: float) -> None:
+    def _reschedule_earlier(self, job: PolledJob, due: float) -> None:
         """Make the next poll no later than `due`, without a look at the other watches."""
         due = max(due, job.not_before)
         if not self._is_polled(job) and (job.timer is None or due < job.timer.when()):

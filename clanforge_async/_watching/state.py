@@ -13,6 +13,7 @@ from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._polling.server_clock import ServerClock
 from clanforge_async._polling.strategy import Interval, strategy, until_eta
 from clanforge_async._validation import is_number
+from clanforge_async._watching.options import ref_of
 from clanforge_async._watching.serialization import (
     error_from_plain,
     error_to_plain,
@@ -166,17 +167,3 @@ def _read_job(ref: JobRef, plain: object) -> Job | None:
         return with_ref(job_from_dict(ref.kind, cast("Mapping[str, Any]", plain)), ref)
     except InvalidResponseError:
         return None
-
-
-def ref_of(target: JobRef | Job) -> JobRef:
-    """Return the reference of a target.
-
-    Raises:
-        TypeError: It is neither a job nor a reference.
-    """
-    if isinstance(target, JobRef):
-        return target
-    if isinstance(target, Job):
-        return target.ref
-    msg = f"a target is a JobRef or a Job, not {type(target).__name__}"
-    raise TypeError(msg)

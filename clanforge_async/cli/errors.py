@@ -20,7 +20,12 @@ from clanforge_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
+    ReleaseError,
+    ReleaseRejectedError,
+    ReleaseSupersededError,
+    ReleaseTimeoutError,
     RetryOutcomeUnknownError,
+    RolloutError,
     ServerError,
     StaleJobError,
     TransportError,
@@ -49,7 +54,11 @@ BROKEN_PIPE = SIGNALLED + 13
 _EXIT_STATUSES: dict[type[Exception], int] = {
     JobFailedError: JOB_FAILED,
     ConfigurationError: USAGE_ERROR,
+    ReleaseRejectedError: JOB_FAILED,
+    ReleaseSupersededError: JOB_FAILED,
+    RolloutError: JOB_FAILED,
     WatchTimeoutError: TIMED_OUT,
+    ReleaseTimeoutError: TIMED_OUT,
     StaleJobError: TIMED_OUT,
     AuthenticationError: ACCESS_DENIED,
     PermissionDeniedError: ACCESS_DENIED,
@@ -64,6 +73,7 @@ _EXIT_STATUSES: dict[type[Exception], int] = {
     BadRequestError: REFUSED,
     NotFoundError: REFUSED,
     ImageLockedError: REFUSED,
+    ReleaseError: REFUSED,
     OutcomeUnknownError: OUTCOME_UNKNOWN,
     Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
 }
@@ -117,6 +127,8 @@ def exit_status(error: Exception) -> int:
     """Return the exit status for an error."""
     if type(error) is APIError and error.status_code in _TRANSIENT_CLIENT_ERRORS:
         return TRY_AGAIN
+    if type(error) is ReleaseError and isinstance(error.__cause__, Exception):
+        return exit_status(error.__cause__)
     return _find_by_class(_EXIT_STATUSES, error)
 
 

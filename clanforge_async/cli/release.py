@@ -19,13 +19,11 @@ from clanforge_async import (
     ReleaseRejectedError,
     ReleaseResult,
     ReleaseSupersededError,
-    ReleaseTimeoutError,
     ReleaseToken,
-    RolloutError,
 )
 from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.token import Decision
-from clanforge_async.cli.errors import COMPLETED, JOB_FAILED, REFUSED, TIMED_OUT, exit_status, format_error, hint
+from clanforge_async.cli.errors import COMPLETED, exit_status, format_error, hint
 from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
 from clanforge_async.cli.output.releases import ReleaseOutput, print_json
 from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
@@ -79,7 +77,7 @@ async def check(
         for each in inputs:
             plan = await releaser.check(each.release)
             _show_plan(plan, output)
-            status = max([status, *map(_status_of, plan.problems)])
+            status = max([status, *map(exit_status, plan.problems)])
     return status
 
 
@@ -94,7 +92,7 @@ async def abort(
                 result = await releaser.abort(entry.token, timeout=options.timeout)
             except ReleaseError as error:
                 print_err(_format_error(error))
-                status = max(status, _status_of(error))
+                status = max(status, exit_status(error))
             else:
                 _show_abort(entry.token, result, output)
     return status
@@ -127,7 +125,7 @@ async def _run(
         _report(result)
     group.print_resume_command("Not finished.")
     failures = [result.error for result in results if result.error is not None and not result.ok]
-    return max(map(_status_of, failures), default=COMPLETED)
+    return max(map(exit_status, failures), default=COMPLETED)
 
 
 class _Group:
@@ -245,19 +243,6 @@ def _format_error(error: Exception) -> str:
     """Return an error as one line, with a hint on how to fix its cause."""
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
     return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
-
-
-def _status_of(error: Exception) -> int:
-    """Return the exit status for the error of a release."""
-    match error:
-        case ReleaseTimeoutError():
-            return TIMED_OUT
-        case ReleaseRejectedError() | ReleaseSupersededError() | RolloutError():
-            return JOB_FAILED
-        case ReleaseError():
-            return exit_status(error.__cause__) if isinstance(error.__cause__, Exception) else REFUSED
-        case _:
-            return exit_status(error)
 
 
 def _show_plan(plan: ReleasePlan, options: ReleaseOutputOptions) -> None:

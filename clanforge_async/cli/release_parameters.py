@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from attrs import frozen
 
+from clanforge_async.cli.parameters import HistoryPath
 from clanforge_async.cli.parsing import parse_duration_or_zero
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class DrivingOptions:
         lock_wait: Seconds to wait for another's lock.
         job_retries: Retries of a failed update or diff.
         outage_tolerance: Seconds of failing polls to wait out.
+        history: File with the durations of ended jobs.
     """
 
     hold: Hold = False
@@ -195,12 +197,14 @@ class DrivingOptions:
     lock_wait: LockWait = None
     job_retries: JobRetries = None
     outage_tolerance: OutageTolerance = None
+    history: HistoryPath = None
 
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
-        from clanforge_async import JobWatcher  # noqa: PLC0415 - loads httpx, which --help doesn't need
+        from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - loads httpx, which --help doesn't need
 
-        return JobWatcher(client, **_given(outage_tolerance=self.outage_tolerance))
+        history = None if self.history is None else JobHistory(self.history)
+        return JobWatcher(client, history=history, **_given(outage_tolerance=self.outage_tolerance))
 
     def releaser(self, client: ClanforgeClient, watcher: JobWatcher) -> Releaser:
         """Return a releaser with these options."""

@@ -45,15 +45,8 @@ class ImageUpdates(JobCalls):
             InvalidResponseError: The update was created, but the response lacks its id.
             TransportError: No connection could be made.
         """
-        params = {
-            "imageid": str(positive_id(image_id, "image_id")),
-            "machineid": str(positive_id(machine_id, "machine_id")),
-            "desc": text(description, "description"),
-        }
-        if source is not None:
-            params["url"] = source.url() if isinstance(source, Source) else text(source, "source")
-        path = f"{API}/imageupdate/create"
-        request = ApiRequest(path, partial(parse_image_update_job, None), params, idempotent=False)
+        request = _create_request(image_id, machine_id, description, source)
+        del source  # as text it would show its secrets among the local variables of a traceback
         return await self._create_locking(request, JobKind.IMAGE_UPDATE, image_id)
 
     async def retry(self, update_id: int) -> ImageUpdateJob:
@@ -86,3 +79,16 @@ class ImageUpdates(JobCalls):
             TransportError: The network failed.
         """
         return (await self._session.call(image_update_status(update_id))).value
+
+
+def _create_request(
+    image_id: int, machine_id: int, description: str, source: Source | str | None
+) -> ApiRequest[ImageUpdateJob]:
+    params = {
+        "imageid": str(positive_id(image_id, "image_id")),
+        "machineid": str(positive_id(machine_id, "machine_id")),
+        "desc": text(description, "description"),
+    }
+    if source is not None:
+        params["url"] = source.url() if isinstance(source, Source) else text(source, "source")
+    return ApiRequest(f"{API}/imageupdate/create", partial(parse_image_update_job, None), params, idempotent=False)

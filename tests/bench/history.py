@@ -79,7 +79,7 @@ def cost_by_history(population: Sequence[JobWithHistory], factor: float | None) 
         history = JobHistory()
         for seconds in () if factor is None else earlier:
             history.add("a", seconds * (factor or 1), JobState.COMPLETED)
-        forecast_state = ForecastState(typical=history.typical("a"))
+        forecast_state = ForecastState(typical=history.expected_duration("a"))
         states.append(WatchState(ref=JobRef.image_version(job.id), began=job.created, forecast_state=forecast_state))
     name = "none" if factor is None else f"{factor:.2g}"
     jobs = [job for job, _ in population]

@@ -345,6 +345,14 @@ async def test_a_locked_image_is_detected_under_any_status(status: int, body: An
     assert raised.message == body["error_message"]
 
 
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_lock_with_a_large_id(status: int) -> None:
+    """An id is an integer of any size, in the message about a lock too."""
+    raised = await error_of(httpx.Response(status, json=envelope("image locked by updateid: " + "9" * 40)))
+    assert isinstance(raised, ImageLockedError)
+    assert raised.holder == JobRef.image_update(int("9" * 40))
+
+
 async def test_a_lock_without_a_valid_id_is_a_plain_error() -> None:
     """A lock message with too many digits for an id is an `APIError`, not an `ImageLockedError`."""
     raised = await error_of(httpx.Response(200, json=envelope("image locked by diffid: " + "9" * 5000)))

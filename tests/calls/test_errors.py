@@ -19,6 +19,7 @@ from clanforge_async import (
     ConfigurationError,
     ImageDiffJob,
     ImageLockedError,
+    ImageRollout,
     InvalidResponseError,
     JobFailedError,
     JobRef,
@@ -28,8 +29,15 @@ from clanforge_async import (
     OutcomeUnknownError,
     PermissionDeniedError,
     RateLimitError,
+    ReleaseError,
+    ReleaseRejectedError,
+    ReleaseStep,
+    ReleaseSupersededError,
+    ReleaseTimeoutError,
+    ReleaseToken,
     RequestTimeoutError,
     RetryOutcomeUnknownError,
+    RolloutError,
     ServerError,
     StaleJobError,
     TransportError,
@@ -52,6 +60,11 @@ TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
     InvalidResponseError: (ClanforgeError,),
     OutcomeUnknownError: (ClanforgeError,),
     RetryOutcomeUnknownError: (OutcomeUnknownError,),
+    ReleaseError: (ClanforgeError,),
+    ReleaseRejectedError: (ReleaseError,),
+    ReleaseSupersededError: (ReleaseError,),
+    ReleaseTimeoutError: (ReleaseError, TimeoutError),
+    RolloutError: (ReleaseError,),
     JobFailedError: (ClanforgeError,),
     JobSquashedError: (JobFailedError,),
     StaleJobError: (ClanforgeError,),
@@ -60,6 +73,8 @@ TREE: dict[type[ClanforgeError], tuple[type[BaseException], ...]] = {
 }
 
 TIME = datetime(2025, 11, 22, tzinfo=UTC)
+TOKEN = ReleaseToken.parse("release/1:501.77.6a9a5b4d-e3b0c442-2937013f:")
+ROLLOUT = ImageRollout(pending=0, failed=1, completed=2)
 JOB = ImageDiffJob(
     id=5,
     state=JobState.FAILED,
@@ -105,6 +120,14 @@ ERRORS: list[tuple[ClanforgeError, dict[str, Any]]] = [
     (
         RetryOutcomeUnknownError(JobRef.image_diff(5)),
         {"ref": JobRef.image_diff(5), "diff_id": 5, "update_id": None, "call": "image_diffs.retry", "candidate": None},
+    ),
+    (ReleaseError("lost", step=ReleaseStep.DIFF, token=TOKEN, job=JOB), {"token": TOKEN, "step": "diff", "job": JOB}),
+    (ReleaseRejectedError("no", step=ReleaseStep.APPROVE, token=TOKEN), {"token": TOKEN, "step": "approve"}),
+    (ReleaseSupersededError("newer", step=ReleaseStep.ROLLOUT, token=TOKEN), {"token": TOKEN, "step": "rollout"}),
+    (ReleaseTimeoutError("late", step=ReleaseStep.UPDATE, token=TOKEN), {"token": TOKEN, "step": "update"}),
+    (
+        RolloutError("failed", step=ReleaseStep.ROLLOUT, token=TOKEN, rollout=ROLLOUT),
+        {"token": TOKEN, "step": "rollout", "rollout": ROLLOUT},
     ),
     (JobFailedError(JOB), {"job": JOB}),
     (JobSquashedError(JOB), {"job": JOB}),

@@ -109,6 +109,7 @@ async def test_an_entry_may_lack_all_but_its_job() -> None:
         ({"installs": [5]}, ("installs",)),
         ({"installs": {"31": install_wire(31)}}, ("installs",)),
         ({"installs": [install_wire(31), {}]}, ("jobid", "jobcreated", "jobupdated")),
+        ({"installs": [install_wire(31, jobid="z"), install_wire(32, jobprogress="half")]}, ("jobid", "jobprogress")),
         ({"installs": [install_wire(31, target_imageversionid="latest")]}, ("target_imageversionid",)),
     ],
 )

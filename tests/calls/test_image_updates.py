@@ -89,9 +89,9 @@ async def test_a_create_without_an_id_was_done() -> None:
 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
-@pytest.mark.parametrize("body", [wire(5), {**wire(5), "updateid": None}, {**wire(5), "updateid": "5"}])
+@pytest.mark.parametrize("body", [wire(5), *({**wire(5), "updateid": value} for value in (None, "5", "", 0, "0"))])
 async def test_the_id_is_optional_elsewhere(call: str, body: dict[str, Any]) -> None:
-    """A status or retry without an id is about the update that was asked for."""
+    """A status or retry without an id, or with 0 for none, is about the update that was asked for."""
     async with client_of(httpx.Response(200, json=body)) as client:
         job = await getattr(client.image_updates, call)(5)
     assert (job.id, job.kind) == (5, JobKind.IMAGE_UPDATE)

@@ -345,6 +345,18 @@ async def test_a_rollout_is_parsed_with_fleets_and_regions() -> None:
     assert rollout.fleets[5010].regions == {3: RegionRollout(name="Europe", pending=1, failed=0, completed=2)}
 
 
+@pytest.mark.parametrize("failed", [{}, {"failed_machines": None}])
+async def test_no_failed_machines(failed: dict[str, Any]) -> None:
+    """The number of failed machines may be absent or null at every level: it is 0 then."""
+    counts: dict[str, Any] = {"pending_machines": 0, "completed_machines": 3, **failed}
+    body = counts | {"fleets": {"5": counts | {"regions": {"1": counts | {"name": "Europe"}}}}}
+    async with client_of(httpx.Response(200, json=body)) as client:
+        rollout = await client.images.rollout(IMAGE, True)
+    fleet = rollout.fleets[5]
+    assert [part.total for part in (rollout, fleet, fleet.regions[1])] == [3, 3, 3]
+    assert [part.failed for part in (rollout, fleet, fleet.regions[1])] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("fleets", [{}, [], None])
 async def test_no_fleets(fleets: Any) -> None:
     """A rollout without fleets is read, and one that lacks the failed machines has none, as on the beta page."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import logging
 import pickle
+import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import httpx_aiohttp
 import pytest
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
 from support.failures import MAX_RESPONSE_BYTES, REJECTED, UNKNOWN_OUTCOMES, UNSENT
@@ -147,7 +149,7 @@ async def test_an_exception_that_quotes_the_request_is_no_cause() -> None:
         error = await failure_of(handler)
         assert isinstance(error, TransportError)
         assert "WriteError: cannot send" in str(error)
-        assert error.__cause__ is None
+        assert (error.__cause__, error.__context__) == (None, None)
         assert_error_hides(error)
 
 
@@ -179,6 +181,41 @@ async def test_no_cache_or_repr_holds_a_source(caplog: pytest.LogCaptureFixture)
     assert requests[0].url.params["url"] == URL
     assert "hidden%252FSECRET%252Bkey" in str(requests[0].url)
     assert_hidden(caplog.text + "".join(repr(vars(record)) for record in caplog.records))
+
+
+@pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport, httpx_aiohttp.AiohttpTransport])
+async def test_no_cache_of_a_library_holds_a_source(transport: Callable[[], httpx.AsyncBaseTransport] | None) -> None:
+    """After a call, no `lru_cache` of any library holds the source, over every kind of transport."""
+    async with LoopbackServer(lambda _: http_answer(wire(5))) as server:
+        options: dict[str, Any] = {"base_url": server.url, "transport": transport and transport()}
+        async with ClanforgeClient(("key", "secret"), account_service_id=7, **options) as client:
+            await client.image_updates.create(501, 77, "nightly", S3Source("bucket", "folder", "CACHED", "secret"))
+    assert len(server.requests) == 1
+    caches = [item for item in gc.get_objects() if type(item) is type(lru_cache(str))]
+    assert len(caches) > 10
+    assert not any("CACHED" in repr(held) for cache in caches for held in gc.get_referents(cache))
+
+
+async def test_a_source_is_sent_without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request with a source needs none of the libraries whose caches are cleared after it."""
+    monkeypatch.delitem(sys.modules, "yarl._url", raising=False)
+    async with client_of(lambda _: httpx.Response(200, json=wire(5))) as client:
+        assert (await client.image_updates.create(501, 77, "nightly", SOURCE)).id == 5
+
+
+@pytest.mark.parametrize("source", [SOURCE, URL], ids=["source", "text"])
+@pytest.mark.parametrize("status", [200, 302, 400, 502])
+async def test_no_local_variable_of_a_call_shows_a_source(source: S3Source | str, status: int) -> None:
+    """If a response quotes the request, no local variable in the traceback of the failed call shows the source."""
+
+    def quote_request(request: httpx.Request) -> httpx.Response:
+        text = str(request.url)
+        return httpx.Response(status, headers={"Location": text}, json={"updateid": "five", "error_message": text})
+
+    async with client_of(quote_request) as client:
+        with pytest.raises(ClanforgeError) as failed:
+            await client.image_updates.create(501, 77, "nightly", source)
+    assert_hidden(shown_by(failed.value))
 
 
 async def test_no_local_variable_shows_a_source() -> None:
@@ -232,14 +269,30 @@ def test_an_unreadable_job_is_masked(form: Callable[[str], str]) -> None:
     assert_error_hides(failed.value)
 
 
-def test_the_details_of_a_diff_are_hidden_in_its_repr() -> None:
-    """The repr of a diff's details shows no secret; the details themselves are as the server sent them."""
-    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, image={"update_url": URL}))
+@each_form
+def test_the_details_of_a_diff_are_masked(form: Callable[[str], str]) -> None:
+    """Source URLs in a diff's details are masked at any depth; nothing else changes, nor does reading them again."""
+    image = {"imageid": 3, "urls": [{"update_url": form(URL)}], "path": "a/b", "active": None}
+    job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, JobState.FAILED, image=image))
     assert job.details is not None
-    assert "***" in repr(job)
-    assert_hidden(repr(job))
-    assert job.details.image == {"update_url": URL}
-    assert json.loads(json.dumps(job_to_dict(job)))["image"] == {"update_url": URL}
+    assert job.details.image is not None
+    assert "***" in str(job.details.image["urls"])
+    assert job.details.image == image | {"urls": job.details.image["urls"]}
+    assert job_from_dict(JobKind.IMAGE_DIFF, job_to_dict(job)) == job
+    with pytest.raises(JobFailedError) as failed:
+        job.raise_for_failure()
+    assert_hidden(f"{job} {job_to_dict(job)} {pickle.dumps(job)!r}")
+    assert_error_hides(failed.value)
+
+
+def test_details_nested_too_deeply_are_refused() -> None:
+    """Details that are nested too deeply to be masked are unreadable."""
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"image": nested}
+    with pytest.raises(InvalidResponseError) as failed:
+        job_from_dict(JobKind.IMAGE_DIFF, wire(5, **nested))
+    assert failed.value.fields == ("image",)
 
 
 # A real call

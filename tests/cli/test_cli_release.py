@@ -50,7 +50,8 @@ def token_in(finished: Finished) -> str:
 
 def test_images_are_released(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
     """Each event is a line, the last tells the outcome, the journal is written, and no secret is anywhere."""
-    options = ("--yes", "--journal", str(tmp_path / "journal"), "--image", "502", *VERSION)
+    history = tmp_path / "history.jsonl"
+    options = ("--yes", "--journal", str(tmp_path / "journal"), "--image", "502", "--history", str(history), *VERSION)
     finished = clanforge("release", *RELEASE, *options)
     assert finished.status == 0
     lines = [" ".join(line.split()) for line in finished.lines if line.startswith("501")]
@@ -58,6 +59,7 @@ def test_images_are_released(images: Simulator, clanforge: Clanforge, tmp_path: 
     assert "501 approve approved" in lines
     assert lines[-1].startswith("501 released")
     assert [images.image(image_id).files for image_id in (501, 502)] == [BUILD, BUILD]
+    assert history.exists()
     files = sorted((tmp_path / "journal").iterdir())
     assert [file.name for file in files] == ["image-501.json", "image-502.json"]
     everything = finished.out + finished.err + "".join(file.read_text() for file in files)

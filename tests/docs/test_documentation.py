@@ -80,13 +80,23 @@ def test_documented_measurements_match_the_benchmark() -> None:
     delays = figures["detection_delay"]
     measured = [*delays["fixed"], delays["exponential"], *delays["settings"]]
     rows = {(f"{row['requests']:.1f}", f"{row['delay']:.1f} s", f"{row['delay_p95']:.1f} s") for row in measured}
-    stated = re.findall(r"^\| .* \| ([0-9].*) \| ([0-9].*) \| ([0-9].*) \|$", COST.text, re.MULTILINE)
+    stated = re.findall(r"^\| .* \| ([0-9.]+) \| ([0-9.]+ s) \| ([0-9.]+ s) \|$", COST.text, re.MULTILINE)
     assert len(stated) == 5
     assert set(stated) <= rows
     machine = figures["machine"]
     assert f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {machine['python']}" in COST.text
     for document in (README, COST):
         assert f"{figures['scale']['bytes_per_watch'] / 1024:.1f} KiB" in document.text
+
+
+def test_documented_costs_match_the_benchmark() -> None:
+    """Costs over the lower bound match the benchmark's file."""
+    costs = json.loads((ROOT / "docs" / "bench" / "figures.json").read_text())["cost_over_bound"]
+    measured: dict[str, list[str]] = {}
+    for result in (*costs["until_eta"], *costs["others"]):
+        measured.setdefault(result["workload"], []).append(f"{result['over_bound']:.2f}")
+    stated = re.findall(r"^\| (.*) \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \|$", COST.text, re.MULTILINE)
+    assert {name: costs for name, *costs in stated} == {name: row for name, row in measured.items() if len(row) > 1}
 
 
 def test_the_readmes_figures_are_those_of_the_table() -> None:

@@ -14,7 +14,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from clanforge_async import ImageDiffJob, ImageVersionJob, JobState
-from clanforge_async._polling.forecast import Forecast, ForecastState, Sample, forecast, update_forecast
+from clanforge_async._polling.distributions import Forecast
+from clanforge_async._polling.forecast import ForecastState, Sample, forecast, update_forecast
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 START = NOW.timestamp()

@@ -47,7 +47,7 @@ def test_completed_runs_of_a_label_count(history: JobHistory) -> None:
     history.add("a", 120, JobState.COMPLETED)
     assert history.durations("a") == (100, 120)
     assert history.durations("c") == ()
-    assert history.typical("c") is None
+    assert history.expected_duration("c") is None
 
 
 def test_the_latest_200_runs_of_a_label_count(history: JobHistory) -> None:
@@ -62,11 +62,11 @@ def test_the_latest_200_runs_of_a_label_count(history: JobHistory) -> None:
 def test_a_typical_duration_is_the_geometric_mean_and_its_spread(history: JobHistory) -> None:
     """The more runs, and the more alike they are, the more certain is the next one's duration."""
     history.add("a", 100, JobState.COMPLETED)
-    one = history.typical("a")
+    one = history.expected_duration("a")
     history.add("a", 400, JobState.COMPLETED)
     for _ in range(20):
         history.add("b", 200, JobState.COMPLETED)
-    two, many = history.typical("a"), history.typical("b")
+    two, many = history.expected_duration("a"), history.expected_duration("b")
     assert one is not None
     assert two is not None
     assert many is not None

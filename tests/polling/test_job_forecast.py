@@ -15,7 +15,8 @@ from support.scripted_server import START, ScriptedServer, server_now, wire
 from support.virtual_time import now, virtual_time
 
 from clanforge_async import JobForecast, JobHistory, JobRef, JobState, JobWatcher, until_eta
-from clanforge_async._polling.forecast import Forecast, job_forecast
+from clanforge_async._polling.distributions import Forecast
+from clanforge_async._polling.forecast import job_forecast
 
 REF = JobRef.image_version(9012)
 ZERO = datetime.fromtimestamp(START, UTC)

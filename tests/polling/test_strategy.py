@@ -39,7 +39,7 @@ from clanforge_async import (
     WatchTimeoutError,
     until_eta,
 )
-from clanforge_async._polling.forecast import Forecast
+from clanforge_async._polling.distributions import Forecast
 from clanforge_async._polling.strategy import Interval, _pause_to_end
 from clanforge_async._watching.decisions import PollAgain, PollResult, decide
 from clanforge_async._watching.state import WatchPolicy, WatchState

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from support.scripted_server import ScriptedServer, answer, envelope, wire
 from support.virtual_time import virtual_time
 
-from clanforge_async import JobRef, JobState, JobWatcher, _logging
+from clanforge_async import JobHistory, JobRef, JobState, JobWatcher, _logging
 
 REF = JobRef.image_version(9012)
 ABOUT = {"ref": "image-version/9012", "kind": "image-version", "id": 9012}
@@ -203,7 +204,7 @@ async def test_messages_of_foreign_errors_are_not_logged(caplog: pytest.LogCaptu
 
 
 @virtual_time
-async def test_the_fields_are_documented(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_fields_are_documented(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """Each event, with its level and fields, is listed in the documentation of `_logging`."""
     server, documented = ScriptedServer(), _documented()
     server.version(9012, QUEUED, httpx.Response(429), httpx.Response(500), wire(9012, None, jobstateid=8), COMPLETED)
@@ -215,6 +216,10 @@ async def test_the_fields_are_documented(caplog: pytest.LogCaptureFixture) -> No
     client = server.client()
     await client.image_versions.status(1)
     await JobWatcher(client, interval=5).wait(REF, on_update=fail)
+    corrupt = tmp_path / "history.jsonl"
+    corrupt.write_text("{")
+    for path in (corrupt, tmp_path):  # a folder cannot be read
+        await JobWatcher(client, interval=5, history=JobHistory(path)).wait(JobRef.image_version(1))
     seen = set()
     for record in caplog.records:
         fields = {name.removeprefix("clanforge_") for name in vars(record) if name.startswith("clanforge_")}

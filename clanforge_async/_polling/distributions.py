@@ -1,0 +1,68 @@
+"""Distributions of the time at which a job ends."""
+
+from __future__ import annotations
+
+import math
+
+from attrs import frozen
+
+LOGISTIC_SCALE = math.sqrt(3) / math.pi
+"""Scale of the logistic distribution whose standard deviation is 1."""
+
+_MAX_EXPONENT = 500.0
+"""Maximum of an exponent, to keep within what a float can hold."""
+
+_MAX_RATIO = 1e4
+"""Ratio of an age and a duration beyond which it makes no difference."""
+
+
+@frozen
+class ExpectedDuration:
+    """How long runs like this one took: a log-logistic distribution.
+
+    Attributes:
+        seconds: Its median.
+        log_stddev: Standard deviation of the logarithm.
+    """
+
+    seconds: float
+    log_stddev: float
+
+    @property
+    def shape(self) -> float:
+        """The power of time that the odds of having ended follow."""
+        return 1 / (LOGISTIC_SCALE * self.log_stddev)
+
+    def odds(self, age: float) -> float:
+        """Return the odds that a run has ended at an age."""
+        return math.pow(min(age / self.seconds, _MAX_RATIO), self.shape)
+
+    def hazard(self, age: float) -> float:
+        """Return the probability per second that a run ends at an age."""
+        odds = self.odds(age)
+        return self.shape / age * odds / (1 + odds)
+
+    def quantile(self, probability: float, age: float) -> float:
+        """Return the age by which a run that has not ended at an age ends with this probability."""
+        odds = (1 + self.odds(age)) / (1 - probability) - 1
+        return self.seconds * math.pow(odds, 1 / self.shape)
+
+
+@frozen
+class Forecast:
+    """The time until a job's end, as a logistic distribution.
+
+    Attributes:
+        seconds: The distribution's mean; 0 if the end is overdue.
+        scale: The distribution's scale.
+        slip: Seconds by which the ETA has moved along with the clock; 0 if it doesn't count.
+    """
+
+    seconds: float
+    scale: float
+    slip: float = 0.0
+
+    def quantile(self, probability: float) -> float:
+        """Return the seconds within which a job that has not ended ends with this probability."""
+        odds_of_survival = (1 - probability) / (probability + math.exp(-min(self.seconds / self.scale, _MAX_EXPONENT)))
+        return self.seconds - self.scale * math.log(odds_of_survival)

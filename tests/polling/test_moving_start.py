@@ -1,0 +1,51 @@
+"""A start that moves while a job runs: a server that doesn't know it, or that shows the last sign of life instead."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from clanforge_async import ImageVersionJob, JobRef, JobState
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
+
+ZERO = datetime(2025, 11, 22, tzinfo=UTC)
+HOUR = 3600
+
+
+def moment(seconds: float) -> datetime:
+    return ZERO + timedelta(seconds=int(seconds))
+
+
+def polls_per_hour(lag: float, step: float, eta: float | None, progress: int) -> list[int]:
+    """Return the polls of each of six hours if the start is so many seconds ago, and moves in steps."""
+    polls, at = [0] * 6, 0.0
+    state, policy = WatchState(ref=JobRef.image_version(9), began=0.0), WatchPolicy()
+    while at < 6 * HOUR:
+        polls[int(at / HOUR)] += 1
+        job = ImageVersionJob(
+            id=9,
+            state=JobState.RUNNING,
+            created_at=ZERO,
+            started_at=moment(at - at % step - lag),
+            updated_at=moment(at),
+            eta=None if eta is None else moment(at + eta),
+            progress=progress,
+        )
+        outcome = decide(state, PollResult(seen=job, at=at, server_time=moment(at)), policy)
+        assert isinstance(outcome, PollAgain)
+        state, at = outcome.state, at + outcome.after + 0.05
+    return polls
+
+
+@pytest.mark.parametrize("progress", [0, 50, 99, 100])
+@pytest.mark.parametrize("eta", [None, 0.0, 30.0, 600.0])
+@pytest.mark.parametrize(("lag", "step"), [(1.0, 1.0), (30.0, 1.0), (1.0, 20.0), (0.0, 600.0)])
+def test_a_start_that_moves_is_polled_less_and_less(lag: float, step: float, eta: float | None, progress: int) -> None:
+    """After the first hour there are at most 240 polls an hour, and ever fewer."""
+    polls = polls_per_hour(lag, step, eta, progress)
+    assert max(polls[1:]) <= 240
+    assert all(later <= earlier + 12 for earlier, later in pairwise(polls))
+    assert polls[-1] <= 120
