@@ -34,12 +34,12 @@ from clanforge_async._watching.options import checked_timeout, ref_of
 from clanforge_async._watching.results import WatchResult
 from clanforge_async._watching.state import WatchPolicy
 from clanforge_async.client import ClanforgeClient
-from clanforge_async.jobs import ImageDiffJob, ImageVersionJob, Job, JobFailedError, job_failure
+from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job, JobFailedError, job_failure
 from clanforge_async.refs import JobRef
 
 __all__ = ["ClanforgePlugin", "TemporalWatcher", "set_max_rate"]
 
-J = TypeVar("J", bound=ImageDiffJob | ImageVersionJob)
+J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
 _UNTIL_ETA = until_eta()
 

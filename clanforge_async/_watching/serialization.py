@@ -37,7 +37,9 @@ def with_ref(job: Job, ref: JobRef) -> Job:
 
 def without_listings(job: Job) -> Job:
     """Return the snapshot without its listings and details, and with long texts clipped."""
-    changes: dict[str, Any] = {"has_listing": False} if isinstance(job, ImageDiffJob) and job.has_listing else {}
+    changes: dict[str, Any] = {}
+    if isinstance(job, ImageDiffJob) and (job.added or job.modified or job.removed):
+        changes["has_listing"] = False  # with empty maps the job would look as if nothing differed
     for attribute in fields(type(job)):
         value = getattr(job, attribute.name)
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
