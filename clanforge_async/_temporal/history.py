@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from attrs import field, frozen
@@ -38,7 +39,6 @@ _COMPLETED = EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
 _UNSUCCESSFUL = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED,
     EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED,
 }
 _CLOSED: dict[int, type[WatchClosedError | WatchTimeoutError]] = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: WatchClosedError,
@@ -92,9 +92,8 @@ class History:
         Raises:
             LookupError: There is no such workflow, or it is no watch.
         """
-        async for event in self._events(wait=False):
-            return await self._read_batch(event)
-        raise LookupError(self.workflow_id)
+        async with aclosing(self._events(wait=False)) as events:
+            return await self._read_batch(await anext(events))
 
     async def results(self) -> AsyncGenerator[tuple[int, WatchResult]]:
         """Iterate over the results as they come, each with the number of its reference, until each has one.
@@ -175,8 +174,6 @@ class History:
             [plain] = await self._decode(event.activity_task_completed_event_attributes.result)
             return WatchResult.from_dict(plain)
         state, failure, retry_state = self._state(batch, number), Failure(), RetryState.RETRY_STATE_UNSPECIFIED
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
-            return _end(state, event, unfinished(WatchClosedError, state))
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
             failure = event.activity_task_timed_out_event_attributes.failure
             retry_state = RetryState.RETRY_STATE_TIMEOUT
@@ -207,7 +204,6 @@ def _scheduled_event(event: HistoryEvent) -> int:
         event.activity_task_completed_event_attributes,
         event.activity_task_failed_event_attributes,
         event.activity_task_timed_out_event_attributes,
-        event.activity_task_canceled_event_attributes,
     )
     return next(each.scheduled_event_id for each in attributes if each.scheduled_event_id)
 

@@ -16,7 +16,6 @@ from clanforge_async import JobRef
 from clanforge_async._temporal.rate_limit import _read
 from clanforge_async.cli import main
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, serve
-from clanforge_async.temporal import TemporalWatcher
 
 Process = asyncio.subprocess.Process
 
@@ -69,28 +68,6 @@ async def test_a_worker_and_a_watch_from_two_shells(server: DevServer, temporal:
         failed = await clanforge("watch", str(refs[1]), "--fail-fast", *options, base_url=url)
         await failed.communicate()
         assert failed.returncode == 1
-
-
-@pytest.mark.parametrize("named", [False, True])
-async def test_an_interrupted_watch_says_how_to_go_on(
-    server: DevServer, temporal: Client, queue: str, named: bool
-) -> None:
-    """An interrupted watch with an id goes on, and can be resumed; one without is stopped, and names its references."""
-    simulator = Simulator()
-    async with serve(simulator) as url, worker(server, queue, url):
-        ref = simulator.add_image_version(1, duration=30)
-        options = ("--temporal", server.address, "--task-queue", queue, *(("--id", queue) if named else ()))
-        process = await clanforge("watch", str(ref), *options, base_url=url)
-        assert process.stdout is not None
-        assert b"image-version/1" in await process.stdout.readline()
-        process.terminate()
-        _, err = await process.communicate()
-        assert process.returncode == 143
-        if named:
-            assert err.decode() == f"Interrupted. The watches with the id '{queue}' go on.\n"
-            await TemporalWatcher(temporal).cancel(queue)
-        else:
-            assert b"clanforge watch image-version/1" in err
 
 
 @pytest.mark.parametrize(
