@@ -15,6 +15,7 @@ from clanforge_async._releasing.abort import AbortRun
 from clanforge_async._releasing.actions import Approve, Services
 from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._releasing.journal import Journal, make_writer
+from clanforge_async._releasing.labels import labelled_by_image_and_step
 from clanforge_async._releasing.options import NO_LIMITS, OnEvent, RunOptions, Unknown, check_timeout, make_options
 from clanforge_async._releasing.plan import make_plan
 from clanforge_async._releasing.release import ImageRelease, ReleaseStep
@@ -57,7 +58,8 @@ class Releaser:
         job_retries: Retries of an update or diff that failed, for each.
         settle: Seconds after a version's end in which its rollout begins; without any install by then, there was none.
         tolerate_failed: Machines that may fail beyond those that had failed before.
-        history: Durations of earlier jobs, for the releaser's own watcher.
+        history: Durations of earlier jobs, for the releaser's own watcher. Unless its ``label`` is assigned, runs are
+            labelled by image and step, such as ``image-501/update``.
 
     Raises:
         ConfigurationError: An argument has an unusable value.
@@ -89,6 +91,8 @@ class Releaser:
             raise ConfigurationError(msg)
         self._own_watcher: JobWatcher | None = None
         if watcher is None:
+            if isinstance(history, JobHistory):
+                history = labelled_by_image_and_step(history)
             watcher = self._own_watcher = JobWatcher(client, history=history)
         self._services = Services(client, watcher, make_writer(journal))
         self._runs: set[ReleaseRun] = set()

@@ -69,7 +69,7 @@ class JobHistory:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.label: Callable[[JobRef], str] = _kind_of
+        self.label: Callable[[JobRef], str] = label_by_kind
         self._path = None if path is None else Path(path)
         self._labels: dict[str, deque[_Run]] = {}
         self._version: tuple[int, ...] | None = None
@@ -179,7 +179,8 @@ class JobHistory:
         return True
 
 
-def _kind_of(ref: JobRef) -> str:
+def label_by_kind(ref: JobRef) -> str:
+    """Return the job's kind, the default label."""
     return ref.kind.value
 
 

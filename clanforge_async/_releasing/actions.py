@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from clanforge_async._releasing.installs import SharedInstalls
 from clanforge_async._releasing.journal import Writer
+from clanforge_async._releasing.labels import watching_job_of
 from clanforge_async._releasing.release import ImageRelease
 from clanforge_async._releasing.state import (
     Action,
@@ -92,7 +93,8 @@ class ActionRunner:
             case ReadJob(ref):
                 return await self._read_job(ref)
             case Watch(ref):
-                return await self._services.watcher.wait(ref, check=False, on_update=self._on_job)
+                with watching_job_of(self._image_id):
+                    return await self._services.watcher.wait(ref, check=False, on_update=self._on_job)
             case RejectDiff(ref, reinstall):
                 return await self._client.image_diffs.reject(ref.id, reinstall=reinstall, image_id=self._image_id)
             case Pause(seconds):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import RateLimit, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, UpdateTaskQueueConfigRequest
@@ -14,6 +16,9 @@ _ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 _BUDGET = "clanforge: max_rate"
 _BRAKE = "clanforge: held by Retry-After; max_rate "
 """Reason of a rate of 0, followed by the rate to return to. So the server alone knows both."""
+
+_READS_AFTER_WRITE, _PAUSE_AFTER_WRITE = 40, 0.05
+"""Number of reads, and seconds between them, until a busy server must show a change: it may show the old one first."""
 
 
 async def set_max_rate(temporal: Client, rate: float | None, *, task_queue: str = "clanforge") -> None:
@@ -88,3 +93,8 @@ async def _write(temporal: Client, task_queue: str, rate: float | None, reason: 
             update_queue_rate_limit=UpdateTaskQueueConfigRequest.RateLimitUpdate(rate_limit=limit, reason=reason),
         )
     )
+    written = None if limit is None else limit.requests_per_second, reason
+    for _ in range(_READS_AFTER_WRITE):
+        if await _read(temporal, task_queue) == written:
+            return
+        await asyncio.sleep(_PAUSE_AFTER_WRITE)

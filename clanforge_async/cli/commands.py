@@ -25,7 +25,7 @@ from clanforge_async.jobs import job_failure
 
 T = TypeVar("T")
 
-_TICK = 1.0
+TICK = 1.0
 """Seconds between two ticks of the output: the precision of heartbeats, and of the age of an unanswered request."""
 
 
@@ -35,7 +35,7 @@ class Ticker:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._now = asyncio.get_running_loop().time
-        self._next_tick = self._now() + _TICK
+        self._next_tick = self._now() + TICK
 
     async def next(self, events: asyncio.Queue[T]) -> T:
         """Return the next event."""
@@ -44,7 +44,7 @@ class Ticker:
                 async with asyncio.timeout_at(self._next_tick):
                     return await events.get()
             except TimeoutError:
-                self._next_tick = self._now() + _TICK
+                self._next_tick = self._now() + TICK
                 self._output.tick()
 
 
@@ -142,6 +142,7 @@ async def watch_events(
     running, ticker = len(tasks), Ticker(output)
     try:
         with output:
+            output.begin(watcher)
             while running:
                 event = await ticker.next(events)
                 match event:

@@ -18,6 +18,7 @@ from typing import TextIO, TypeAlias
 SEVERITY_ORDER: tuple[str, ...] = (
     "failed",
     "squashed",
+    "rejected",
     "timeout",
     "error",
     "running",
@@ -26,7 +27,10 @@ SEVERITY_ORDER: tuple[str, ...] = (
     "created",
     "not polled yet",
     "unfinished",
+    "held",
     "completed",
+    "released",
+    "unchanged",
 )
 """All outcomes and states, the most severe first."""
 
@@ -46,6 +50,10 @@ _STYLES = {
     "squashed": "yellow",
     "timeout": "bold red",
     "error": "bold red",
+    "released": "green",
+    "unchanged": "green",
+    "held": "yellow",
+    "rejected": "bold red",
 }
 
 

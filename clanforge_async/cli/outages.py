@@ -90,17 +90,18 @@ class ApiMonitor:
         self._failing: dict[str, float] = {}
         self._in_flight: dict[str, float] = {}
 
-    def begin_watch(self, listener: OutageListener, watcher: JobWatcher) -> None:
+    def begin_watch(self, listener: OutageListener, watcher: JobWatcher, timeout: float | None = None) -> None:
         """Report at once from now on.
 
         Args:
             listener: Told of an outage, and of its end.
             watcher: Its watches begin now, and give up by its limits.
+            timeout: Seconds after which they are given up anyway; None: the watcher's own timeout.
         """
         self._listener = listener
         self.requests = 0
         self._tolerance = watcher._policy.outage_tolerance  # noqa: SLF001 - as above
-        timeout = watcher._timeout  # noqa: SLF001 - as above
+        timeout = watcher._timeout if timeout is None else timeout  # noqa: SLF001 - as above
         self._deadline = math.inf if timeout is None else self._now() + timeout
 
     @property

@@ -104,7 +104,10 @@ ReportPath = Annotated[
 JUnitPath = Annotated[
     Path | None,
     typer.Option(
-        "--junit", metavar="FILE", parser=parsing.parse_output_path, help="Write JUnit XML to FILE, a test per job."
+        "--junit",
+        metavar="FILE",
+        parser=parsing.parse_output_path,
+        help="Write JUnit XML to FILE, a test for each job or image.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

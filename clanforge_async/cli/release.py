@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from clanforge_async import (
@@ -16,18 +16,20 @@ from clanforge_async import (
     ReleaseEvent,
     ReleasePlan,
     Releaser,
-    ReleaseRejectedError,
     ReleaseResult,
-    ReleaseSupersededError,
     ReleaseToken,
 )
 from clanforge_async._releasing.options import RunOptions
 from clanforge_async._releasing.token import Decision
-from clanforge_async.cli.errors import COMPLETED, exit_status, format_error, hint
-from clanforge_async.cli.formatting import escape, escape_and_truncate, print_err, print_line
-from clanforge_async.cli.output.releases import ReleaseOutput, print_json
-from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
+from clanforge_async.cli.commands import TICK, report_outages
+from clanforge_async.cli.errors import COMPLETED, exit_status, format_error
+from clanforge_async.cli.formatting import escape, print_err, print_line
+from clanforge_async.cli.outages import Outage, Recovery
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.jsonl import print_json
+from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions
+from clanforge_async.cli.release_errors import format_release_error, is_over, is_resumable
 from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
 
@@ -38,7 +40,7 @@ Choice = bool | Literal["hold", "ask"] | None
 
 
 async def start(
-    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: ReleaseOutputOptions
+    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: OutputOptions
 ) -> int:
     """Release images."""
     inputs = new_inputs(build)
@@ -51,7 +53,7 @@ async def resume(
     targets: Sequence[str],
     build: BuildOptions,
     driving: DrivingOptions,
-    output: ReleaseOutputOptions,
+    output: OutputOptions,
     *,
     answer: Answer,
     repeat: bool,
@@ -65,7 +67,7 @@ async def resume(
 
 
 async def check(
-    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: ReleaseOutputOptions
+    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: OutputOptions
 ) -> int:
     """Print what releases would do, and what would end them."""
     inputs, status = new_inputs(build), COMPLETED
@@ -74,6 +76,7 @@ async def check(
         driving.watcher(client) as watcher,
         driving.releaser(client, watcher) as releaser,
     ):
+        report_outages(client)
         for each in inputs:
             plan = await releaser.check(each.release)
             _show_plan(plan, output)
@@ -82,16 +85,17 @@ async def check(
 
 
 async def abort(
-    connection: ConnectionOptions, targets: Sequence[str], options: AbortOptions, output: ReleaseOutputOptions
+    connection: ConnectionOptions, targets: Sequence[str], options: AbortOptions, output: OutputOptions
 ) -> int:
     """Free the images of what releases created."""
     status = COMPLETED
     async with connection.client() as client, options.releaser(client) as releaser:
+        report_outages(client)
         for entry in read_targets(targets):
             try:
                 result = await releaser.abort(entry.token, timeout=options.timeout)
             except ReleaseError as error:
-                print_err(_format_error(error))
+                print_err(format_release_error(error))
                 status = max(status, exit_status(error))
             else:
                 _show_abort(entry.token, result, output)
@@ -102,20 +106,22 @@ async def _run(
     connection: ConnectionOptions,
     inputs: Sequence[Input],
     driving: DrivingOptions,
-    options: ReleaseOutputOptions,
+    options: OutputOptions,
     *,
     choice: Choice,
     repeat: bool,
 ) -> int:
-    output = options.select([each.release.image_id for each in inputs])
-    group = _Group(inputs, output, choice, may_repeat=repeat, timeout=driving.timeout)
     async with (
         connection.client() as client,
         driving.watcher(client) as watcher,
         driving.releaser(client, watcher) as releaser,
     ):
+        api = report_outages(client)
+        output = options.select_for_releases([each.release.image_id for each in inputs], api)
+        group = _Group(inputs, output, choice, may_repeat=repeat, timeout=driving.timeout)
         try:
             with output:
+                api.begin_watch(group.show_outage, watcher, driving.timeout)
                 results = await group.run(releaser)
         except BaseException as error:
             if not isinstance(error, ConfigurationError):
@@ -140,7 +146,7 @@ class _Group:
     """
 
     def __init__(
-        self, inputs: Sequence[Input], output: ReleaseOutput, choice: Choice, *, may_repeat: bool, timeout: float | None
+        self, inputs: Sequence[Input], output: Output, choice: Choice, *, may_repeat: bool, timeout: float | None
     ) -> None:
         self._inputs = inputs
         self._output = output
@@ -151,15 +157,18 @@ class _Group:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, releaser: Releaser) -> list[ReleaseResult]:
-        """Run the releases, show each result when it is there, and return them in order."""
+        """Run the releases, show each result when it is there and the time that passes, and return them in order."""
         tasks = [asyncio.create_task(self._run_one(releaser, each)) for each in self._inputs]
         try:
             waiting: set[asyncio.Future[Any]] = {*tasks}
             while waiting:
-                done, waiting = await asyncio.wait({*waiting, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+                done, waiting = await asyncio.wait(
+                    {*waiting, self._broken}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED
+                )
                 waiting.discard(self._broken)
                 for task in done:
                     task.result()
+                self._output.tick()
             return [task.result() for task in tasks]
         finally:
             self._broken.cancel()
@@ -169,24 +178,38 @@ class _Group:
 
     def print_resume_command(self, reason: str) -> None:
         """Print the command that goes on with the releases that have not come to an end, if there are any."""
-        tokens = [token for token in self._tokens.values() if token.update or token.diff or token.intent]
+        tokens = [token for token in self._tokens.values() if is_resumable(token)]
         if tokens:
             print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
 
+    def show_outage(self, event: Outage | Recovery) -> None:
+        """Show an outage, or its end."""
+        with self._breaking():
+            if isinstance(event, Outage):
+                self._output.outage(event)
+            else:
+                self._output.recovery(event)
+
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
         result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
-        if result.outcome in ("released", "unchanged", "rejected") or _is_over(result.error):
+        if is_over(result):
             self._tokens.pop(result.image_id, None)
         else:
             self._tokens[result.image_id] = result.token
-        self._output.result(result)
+        self._output.release_result(result)
         return result
 
     def _show(self, event: ReleaseEvent) -> None:
         self._tokens[event.release.image_id] = event.token
+        with self._breaking():
+            self._output.release_event(event)
+
+    @contextmanager
+    def _breaking(self) -> Generator[None]:
+        """End the command at an error of stdout: the code that calls back would only log it."""
         try:
-            self._output.event(event)
-        except OSError as error:  # nobody reads stdout: the releaser would only log it
+            yield
+        except OSError as error:
             with suppress(asyncio.InvalidStateError):
                 self._broken.set_exception(error)
 
@@ -225,27 +248,14 @@ def _is_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
-def _is_over(error: Exception | None) -> bool:
-    """Whether a release that failed so has nothing to resume."""
-    return isinstance(error, ReleaseRejectedError | ReleaseSupersededError) or (
-        isinstance(error, ReleaseError) and error.job is not None
-    )
-
-
 def _report(result: ReleaseResult) -> None:
     if result.outcome == "held":
         print_err(f"image {result.image_id} is held: resume with --approve or --reject")
     elif not result.ok and result.error is not None:
-        print_err(_format_error(result.error))
+        print_err(format_release_error(result.error))
 
 
-def _format_error(error: Exception) -> str:
-    """Return an error as one line, with a hint on how to fix its cause."""
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
-
-
-def _show_plan(plan: ReleasePlan, options: ReleaseOutputOptions) -> None:
+def _show_plan(plan: ReleasePlan, options: OutputOptions) -> None:
     if options.as_json:
         problems = [str(problem) for problem in plan.problems]
         lock = None if plan.lock is None else str(plan.lock)
@@ -258,7 +268,7 @@ def _show_plan(plan: ReleasePlan, options: ReleaseOutputOptions) -> None:
         print_err(f"image {plan.image_id}: {format_error(problem)}")
 
 
-def _show_abort(token: ReleaseToken, result: AbortResult, options: ReleaseOutputOptions) -> None:
+def _show_abort(token: ReleaseToken, result: AbortResult, options: OutputOptions) -> None:
     lock, version = (None if ref is None else str(ref) for ref in (result.lock, result.version))
     if options.as_json:
         record = {"event": "abort", "image": token.image_id, "rejected": result.rejected}

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def parse_images(text: str) -> list[int]:
-    """Return the ids in ``501`` or ``501,502``.
+    """Return the ids in ``501``, ``501,502`` or ``501 502``.
 
     Raises:
         typer.BadParameter: Something else.
     """
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
-        msg = f"{text!r} is not an image ID, or several with commas between"
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        msg = f"{text!r} is not an image ID, or several with commas or spaces between"
         raise typer.BadParameter(msg)
     return [int(part) for part in parts]
 
@@ -36,7 +36,7 @@ def _flatten(groups: list[list[int]] | None) -> list[int]:
 Images = Annotated[
     list[int] | None,
     typer.Option(
-        "--image", metavar="ID", parser=parse_images, callback=_flatten, help="Image to release; may be repeated."
+        "--image", metavar="ID...", parser=parse_images, callback=_flatten, help="Images to release, such as 501 502."
     ),
 ]
 Machine = Annotated[int | None, typer.Option("--machine", metavar="ID", min=1, help="Build machine.")]
@@ -202,8 +202,9 @@ class DrivingOptions:
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
         from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - loads httpx, which --help doesn't need
+        from clanforge_async._releasing.labels import labelled_by_image_and_step  # noqa: PLC0415 - as above
 
-        history = None if self.history is None else JobHistory(self.history)
+        history = None if self.history is None else labelled_by_image_and_step(JobHistory(self.history))
         return JobWatcher(client, history=history, **_given(outage_tolerance=self.outage_tolerance))
 
     def releaser(self, client: ClanforgeClient, watcher: JobWatcher) -> Releaser:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from clanforge_async.cli import parameters as params
 from clanforge_async.cli import release_parameters as release_params
 from clanforge_async.cli.logs import run_with_logging
-from clanforge_async.cli.output.select_releases import ReleaseOutputOptions
-from clanforge_async.cli.parameters import ConnectionOptions, Verbosity, with_options
+from clanforge_async.cli.output.select import OutputOptions
+from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, with_options
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
+from clanforge_async.cli.signatures import make_output_options
 from clanforge_async.cli.usage import Command
 
+_IDS = re.compile("[0-9,]+")
 _EPILOG = (
     "Exit status: 0 released, unchanged or held, 1 a job failed, or the release was rejected, superseded, or its "
     "machines failed, 2 wrong usage or configuration, 3 timeout, 4 authentication or permission, 5 worth another try, "
@@ -19,8 +26,31 @@ _EPILOG = (
     "several releases, the highest."
 )
 
+
+class _ReleaseGroup(TyperGroup):
+    """The group of commands, whose ``--image`` takes several ids: ``--image 501 502``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, with ``--image`` before each id that follows another."""
+        return super().parse_args(ctx, list(_repeat_image_option(args)))
+
+
+def _repeat_image_option(args: Sequence[str]) -> Iterator[str]:
+    """Yield ``--image 501 --image 502`` for ``--image 501 502``, since an option of click takes one value."""
+    is_value, follows_id = False, False
+    for arg in args:
+        if follows_id and _IDS.fullmatch(arg):
+            yield from ("--image", arg)
+            continue
+        follows_id, is_value = is_value or arg.startswith("--image="), arg == "--image"
+        yield arg
+
+
 release: typer.Typer = typer.Typer(
-    help="Release images: from a build to the machines that run it.", rich_markup_mode=None, epilog=_EPILOG
+    help="Release images: from a build to the machines that run it.",
+    rich_markup_mode=None,
+    epilog=_EPILOG,
+    cls=_ReleaseGroup,
 )
 
 
@@ -31,6 +61,7 @@ def _release(
     *,
     build: BuildOptions,
     driving: DrivingOptions,
+    progress: ProgressOptions,
     dry_run: release_params.DryRun = False,
     connection: ConnectionOptions,
     verbosity: Verbosity,
@@ -41,7 +72,7 @@ def _release(
         return None
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - --help needs no event loop
 
-    output = ReleaseOutputOptions(as_json=as_json, quiet=verbosity.quiet)
+    output = make_output_options(progress, verbosity, as_json=as_json)
     if dry_run:
         return run_with_logging(commands.check(connection, build, driving, output), verbosity.verbose)
     return run_with_logging(commands.start(connection, build, driving, output), verbosity.verbose)
@@ -56,6 +87,7 @@ def _release_resume(
     repeat: release_params.Repeat = False,
     build: BuildOptions,
     driving: DrivingOptions,
+    progress: ProgressOptions,
     connection: ConnectionOptions,
     verbosity: Verbosity,
     as_json: params.Json = False,
@@ -63,7 +95,7 @@ def _release_resume(
     """Resume releases from their tokens, or from a journal."""
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - as above
 
-    output = ReleaseOutputOptions(as_json=as_json, quiet=verbosity.quiet)
+    output = make_output_options(progress, verbosity, as_json=as_json)
     resuming = commands.resume(connection, targets, build, driving, output, answer=answer, repeat=repeat)
     return run_with_logging(resuming, verbosity.verbose)
 
@@ -81,5 +113,5 @@ def _release_abort(
     """Free the images of what releases created, and of nothing else."""
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - as above
 
-    output = ReleaseOutputOptions(as_json=as_json, quiet=verbosity.quiet)
+    output = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
     return run_with_logging(commands.abort(connection, targets, options, output), verbosity.verbose)

@@ -27,7 +27,7 @@ def watch(
     as_json: params.Json = False,
 ) -> Command:
     """Wait for one or more jobs to finish."""
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     if temporal_options.temporal is not None:
         if watch_options != WatchOptions(timeout=watch_options.timeout):
             msg = "with --temporal, --interval, --outage-tolerance and --history are the workers' own"
@@ -103,7 +103,7 @@ def image_diff_retry(
 ) -> Command:
     """Run an image diff's analysis again."""
     _check_wait(watch_options, progress, wait=wait)
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_diff(diff_id)
     return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
@@ -127,7 +127,7 @@ def image_update_retry(
 ) -> Command:
     """Run an image update again: the build machine pulls the same build."""
     _check_wait(watch_options, progress, wait=wait)
-    output_options = _output_options(progress, verbosity, as_json=as_json)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_update(update_id)
     return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
 
@@ -174,7 +174,8 @@ def _retry(
     return run_with_logging(retry(connection, ref, watch_options, output_options), verbosity.verbose)
 
 
-def _output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:
+def make_output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:
+    """Return the options that select the output."""
     return OutputOptions(
         as_json=as_json,
         quiet=verbosity.quiet,

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from support.cli.fixtures import servers, simulator, small_ca_file, terminal
 from support.cli.harness import Clanforge, Finished, Spawn
+from support.cli.releases import images
 
 from clanforge_async.cli import main
 
-__all__ = ["servers", "simulator", "small_ca_file", "terminal"]
+__all__ = ["images", "servers", "simulator", "small_ca_file", "terminal"]
 
 
 @pytest.fixture

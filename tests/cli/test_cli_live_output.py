@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from support.cli.harness import Clanforge, Finished, OverrideFields
+from support.cli.sample_jobs import NOW, make_job, version_view
 from support.cli.terminal import RUN_IN_NEW_SESSION, Terminal, strip_control_codes
+from support.scripted_server import ScriptedServer
 
+from clanforge_async import Job, JobForecast, JobHistory, JobRef, JobState, JobWatcher
 from clanforge_async.cli import main
+from clanforge_async.cli.output.live import LiveOutput
 from clanforge_async.simulator import Simulator
 
 SHOW_500_JOBS = """
@@ -59,6 +66,54 @@ def test_a_terminal_shows_a_live_table(simulator: Simulator, clanforge: Clanforg
     assert "\x1b[2J" not in terminal.shown
     assert "━" in terminal.shown
     assert "\x1b[32mCompleted" in terminal.shown
+
+
+def test_a_terminal_shows_forecasts(
+    simulator: Simulator, clanforge: Clanforge, terminal: Terminal, tmp_path: Path
+) -> None:
+    """Without ETA and progress, the table shows the end that the history foretells, until it is known."""
+    history = JobHistory(tmp_path / "history.jsonl")
+    history.add("image-version", 7200, JobState.COMPLETED)
+    for job_id in (1, 2):
+        simulator.add_image_version(job_id, duration=2)
+    simulator.faults.add(OverrideFields({"jobprogress": 0, "jobeta": None}))
+    command = ("watch", "image-version/1", "image-version/2", "--history", str(tmp_path / "history.jsonl"))
+    finished = clanforge(*command, "--interval", "0.5")
+    assert finished.status == 0
+    terminal.wait_for("2 completed")
+    lines = strip_control_codes(terminal.shown)
+    assert re.search(r"image-version/1  Running .* 0%  ~(\w+ )?[\d:]+  in ~[12]h\d\dm  ", "\n".join(lines))
+    assert any(re.search(r"^2 jobs, \d+s: .*2 running; last end ~", line) for line in lines)
+    assert "~" not in lines[-2]
+
+
+def test_only_the_forecasts_on_the_screen_are_kept_up_to_date(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each second only as many forecasts are asked for as the screen has lines; with an ETA none is."""
+
+    class CountingWatcher(JobWatcher):
+        asked = 0
+
+        def forecast(self, target: JobRef | Job) -> JobForecast | None:
+            self.asked += 1
+            return super().forecast(target)
+
+    monkeypatch.setenv("LINES", "24")
+    watcher = CountingWatcher(ScriptedServer().client())
+    views = [version_view(number) for number in range(1, 501)]
+    with terminal.as_stdout(), LiveOutput([view.ref for view in views]) as output:
+        output.begin(watcher)
+        for view in views:
+            assert view.job is not None
+            output.snapshot("update", view.ref, view.job)
+        assert watcher.asked == 500
+        output.tick()
+        assert watcher.asked == 524
+        for view in views:
+            output.snapshot("update", view.ref, make_job(view.ref, JobState.RUNNING, eta=NOW))
+        output.tick()
+        assert watcher.asked == 524
 
 
 def test_an_unknown_state_is_escaped(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:

@@ -13,6 +13,7 @@ from support.cli.sample_jobs import (
     ago,
     ended_result,
     finished_view,
+    forecast_view,
     sample_views,
     timed_out_result,
     version_view,
@@ -65,6 +66,39 @@ def test_a_job_past_its_estimate_is_overdue() -> None:
     assert "yellow" not in str(just.spans)
     assert "due now" in due.plain
     assert summary.plain == "3 jobs, 4m05s: 1 overdue, 3 running"
+
+
+def test_a_forecast_is_marked() -> None:
+    """Without an ETA the row shows the forecast, marked as such, also in ASCII; with one the ETA is shown."""
+    row, _ = shown([forecast_view(5, ago(-190), progress=50)], ascii_only=True)
+    assert row.plain.endswith("   50%  ~12:03:10  in ~3m10s  12s ago")
+    row, _ = shown([forecast_view(5, ago(-190), eta=ago(-60))])
+    assert row.plain.endswith("12:01:00  in 1m00s  12s ago")
+    row, _ = shown([forecast_view(5, ago(-90_000))])
+    assert "~Sat 13:00  in ~1d01h" in row.plain
+    narrow, _ = shown([forecast_view(5, ago(-190), progress=50)], 40)
+    assert narrow.plain == "image-diff/5 Running  50% in ~3m10s"
+
+
+def test_a_job_that_outlasts_its_forecast_is_not_overdue() -> None:
+    """A forecast that has passed is due, however long ago, and neither highlighted nor counted."""
+    *rows, summary = shown([forecast_view(n, ago(seconds)) for n, seconds in ((1, 0.5), (2, 5), (3, 900))])
+    assert all(row.plain.endswith("due now  12s ago") for row in rows)
+    assert all("yellow" not in str(row.spans) for row in rows)
+    assert summary.plain == "3 jobs, 4m05s: 3 running"
+
+
+def test_the_summary_shows_the_last_end() -> None:
+    """If the end of each job is known, the summary has the latest, marked if it is a forecast."""
+    with_eta, with_forecast = version_view(1, eta=ago(-120)), forecast_view(5, ago(-190))
+    completed = finished_view(ended_result(JobRef.image_version(2), JobState.COMPLETED))
+    lines = shown([with_eta, with_forecast, completed])
+    assert lines[-1].plain == "3 jobs, 4m05s: 2 running, 1 completed; last end ~12:03:10"
+    assert shown([with_eta, completed])[-1].plain.endswith("; last end 12:02:00")
+    for others in ([version_view(3)], [JobView(JobRef.image_version(3))]):
+        assert "last end" not in shown([with_eta, *others])[-1].plain
+    assert "last end" not in shown([with_forecast])[-1].plain
+    assert "last end" not in shown([completed, completed])[-1].plain
 
 
 def test_a_stale_job_is_highlighted() -> None:

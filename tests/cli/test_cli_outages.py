@@ -184,7 +184,7 @@ def test_an_unanswered_request_is_reported(
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(1.2), times=1)
     monkeypatch.setattr(outages, "_SILENT_AFTER", 0.3)
-    monkeypatch.setattr(commands, "_TICK", 0.1)
+    monkeypatch.setattr(commands, "TICK", 0.1)
     finished = clanforge("watch", "image-version/1", *options)
     assert finished.status == 0
     assert re.fullmatch(r"127\.0\.0\.1:\d+: no response for \d+s; still waiting\n", finished.err)
@@ -194,7 +194,7 @@ def test_a_heartbeat_shows_that_nothing_changed(simulator: Simulator, clanforge:
     """Without a change a pipe gets a line every --heartbeat, with the counts; with 0, or --json, none."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(OverrideFields.running(40), times=12)
-    monkeypatch.setattr(commands, "_TICK", 0.05)
+    monkeypatch.setattr(commands, "TICK", 0.05)
     finished = clanforge("watch", "image-version/1", "--interval", "0.1", "--heartbeat", "0.3")
     beats = [line for line in finished.lines if "no change" in line]
     assert beats

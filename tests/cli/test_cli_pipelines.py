@@ -12,6 +12,7 @@ from support.cli.harness import CallAndHang, Clanforge
 from support.cli.sample_jobs import ended_result, timed_out_result
 
 from clanforge_async import JobRef, JobState
+from clanforge_async.cli.output.cases import Case
 from clanforge_async.cli.output.github import render_summary
 from clanforge_async.cli.output.junit import render_junit
 from clanforge_async.simulator import Simulator
@@ -51,7 +52,8 @@ def test_junit_tells_each_outcome() -> None:
         LATE: timed_out_result(LATE),
         UNFINISHED: None,
     }
-    cases = ET.fromstring(render_junit(results, 12.5))[0]  # noqa: S314 - our own text
+    suites = render_junit([Case.of_job(ref, result) for ref, result in results.items()], "clanforge watch", 12.5)
+    cases = ET.fromstring(suites)[0]  # noqa: S314 - our own text
     assert cases.get("time") == "12.500"
     assert [[(child.tag, child.get("type")) for child in case] for case in cases] == [
         [],
@@ -101,7 +103,8 @@ def test_a_long_summary_is_cut() -> None:
     """The summary has at most 500 rows, the failures first."""
     results = {ref: ended_result(ref, JobState.COMPLETED) for ref in map(JobRef.image_version, range(1, 600))}
     results[FAILED] = ended_result(FAILED, JobState.FAILED)
-    lines = render_summary(dict(results)).splitlines()
+    cases = [Case.of_job(ref, result) for ref, result in results.items()]
+    lines = render_summary(cases, "clanforge watch", "job").splitlines()
     assert lines[4].startswith(f"| {FAILED} | failed")
     assert lines[-2:] == ["| and 99 more | | | |", ""]
 

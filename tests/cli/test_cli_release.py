@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cli.harness import Clanforge, Finished, Servers
+from support.cli.harness import Clanforge, Finished
+from support.cli.releases import BUILD, RELEASE, SOURCE, VERSION
 from support.cli.terminal import Terminal
 
 from clanforge_async import ImageRelease, ReleaseToken
 from clanforge_async.simulator import Drop, Simulator
-
-FILES = {"bin/server": "1", "maps/quarry.pak": "1"}
-BUILD = {"bin/server": "2", "new.cfg": "2"}
-SOURCE = ("--s3", "bucket/builds")
-RELEASE = ("--image", "501", "--machine", "77", "--desc", "build 2", *SOURCE)
-VERSION = ("--wait-for", "version")
-
-
-@pytest.fixture
-def images(
-    simulator: Simulator,
-    servers: Servers,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Simulator]:
-    """A simulator with images 501 and 502, whose jobs are completed as soon as they are created."""
-    assert simulator.requests.count() == 0  # its environment is used, but not it
-    images = Simulator(speed=100.0)
-    for image_id in (501, 502):
-        images.add_image(image_id, game_id=12, files=FILES, machines=1)
-    images.add_build_machine(77)
-    images.builds["s3://bucket/builds/", "build 2"] = BUILD
-    images.builds["s3://bucket/builds/", "no change"] = FILES
-    for kind in ("update", "diff", "version", "install"):
-        images.script(kind, *["completed"] * 9)
-    monkeypatch.setenv("CLANFORGE_SOURCE_KEY", "AKIA-secret")
-    monkeypatch.setenv("CLANFORGE_SOURCE_SECRET", "hush/hush")
-    with servers.serving(images) as base_url:
-        monkeypatch.setenv("CLANFORGE_BASE_URL", base_url)
-        yield images
 
 
 def token_in(finished: Finished) -> str:
@@ -59,7 +30,8 @@ def test_images_are_released(images: Simulator, clanforge: Clanforge, tmp_path: 
     assert "501 approve approved" in lines
     assert lines[-1].startswith("501 released")
     assert [images.image(image_id).files for image_id in (501, 502)] == [BUILD, BUILD]
-    assert history.exists()
+    labels = {json.loads(line)["label"] for line in history.read_text().splitlines()}
+    assert labels == {f"image-{image}/{step}" for image in (501, 502) for step in ("update", "diff", "version")}
     files = sorted((tmp_path / "journal").iterdir())
     assert [file.name for file in files] == ["image-501.json", "image-502.json"]
     everything = finished.out + finished.err + "".join(file.read_text() for file in files)

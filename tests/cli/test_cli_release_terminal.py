@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -104,6 +105,16 @@ def test_the_question_lists_the_files(
     assert (images.image(501).version != 218000) is (status == 0)
 
 
+def test_the_question_is_put_beside_a_report(
+    images: Simulator, ask: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """The live view makes room for the question, and a report is written all the same."""
+    page = tmp_path / "page.html"
+    assert ask(["y"], *RELEASE, "--report", str(page))[0] == 0
+    assert "1 image: 1 released" in page.read_text("utf-8")
+    assert images.image(501).version > 218000
+
+
 def test_the_question_is_put_beside_json(images: Simulator, ask: Callable[..., tuple[int, str]]) -> None:
     """The question and the files go to stderr, so that JSON on stdout stays whole."""
     assert ask(["y"], *RELEASE, "--json")[0] == 0
@@ -116,7 +127,7 @@ def test_nobody_reads(images: Simulator, clanforge: Clanforge, monkeypatch: pyte
     def fail(_output: PlainReleaseOutput, event: object) -> NoReturn:
         raise BrokenPipeError(str(event))
 
-    monkeypatch.setattr(PlainReleaseOutput, "event", fail)
+    monkeypatch.setattr(PlainReleaseOutput, "release_event", fail)
     monkeypatch.setattr("clanforge_async.cli.run.discard", lambda _stream: None)
     finished = clanforge(*RELEASE, "--yes")
     assert finished.status == 141

@@ -17,7 +17,7 @@ from clanforge_async.simulator import GatewayError, Latency, Simulator
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The report's file, refreshed at every tick."""
-    monkeypatch.setattr(commands, "_TICK", 0.05)
+    monkeypatch.setattr(commands, "TICK", 0.05)
     monkeypatch.setattr(report, "_REFRESH", 0.05)
     return tmp_path / "page.html"
 

@@ -141,27 +141,20 @@ chmod +x "$3/bin/python" "$3/bin/clanforge"
 """What ``python -m venv FOLDER`` does here: its pip expects the package that the input names."""
 
 
-@pytest.mark.parametrize(
-    ("install", "refs", "status"),
-    [
-        ("clanforge-async[cli]==0.1.0", "image-version/9012", 0),
-        ("./dist/clanforge_async-0.1.0-py3-none-any.whl[cli]", "image-version/9012\nimage-diff/5678", 1),
-        ("./checkout[cli]", "image-version/9012", 0),
-    ],
-)
-async def test_the_action_runs(env: dict[str, str], tmp_path: Path, install: str, refs: str, status: int) -> None:
-    """The action installs what its input names, waits for its jobs, and has the exit status as its output."""
+async def run_action(env: dict[str, str], tmp_path: Path, **inputs: str) -> list[int]:
+    """Run the action's steps, check its output, and return their exit statuses."""
     action: Any = yaml.safe_load((EXAMPLES.parent / "action.yml").read_text("utf-8"))
     (tmp_path / "bin" / "clanforge").unlink()
     (tmp_path / "bin" / "python").write_text(f"#!/bin/sh\n{VENV}", "utf-8")
     given = {name: field.get("default", "") for name, field in action["inputs"].items()}
-    given |= {"refs": refs, "install": install}
+    assert inputs.keys() <= given.keys()
+    given |= inputs
     values = {f"inputs.{name}": value for name, value in given.items()}
     runner = {
         "RUNNER_TEMP": str(tmp_path / "temp"),
         "GITHUB_ACTION_PATH": str(EXAMPLES.parent),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
-        "WANTED": install,
+        "WANTED": given["install"],
         "INTERPRETER": sys.executable,
     }
     statuses: list[int] = []
@@ -171,7 +164,41 @@ async def test_the_action_runs(env: dict[str, str], tmp_path: Path, install: str
         shell = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")
         finished = await run(*shell, step["run"], env=env | runner | given_env, cwd=tmp_path)
         statuses.append(finished.status)
-    assert statuses == [0, status]
-    assert (tmp_path / "output").read_text("utf-8") == f"status={status}\n"
+    assert (tmp_path / "output").read_text("utf-8") == f"status={statuses[-1]}\n"
+    return statuses
+
+
+@pytest.mark.parametrize(
+    ("install", "refs", "status"),
+    [
+        ("clanforge-async[cli]==0.1.0", "image-version/9012", 0),
+        ("./dist/clanforge_async-0.1.0-py3-none-any.whl[cli]", "image-version/9012\nimage-diff/5678", 1),
+        ("./checkout[cli]", "image-version/9012", 0),
+    ],
+)
+async def test_the_action_waits_for_jobs(
+    env: dict[str, str], tmp_path: Path, install: str, refs: str, status: int
+) -> None:
+    """The action installs what its input names, waits for its jobs, and has the exit status as its output."""
+    assert await run_action(env, tmp_path, refs=refs, install=install) == [0, status]
     assert (tmp_path / "image-jobs.html").exists()
     assert (tmp_path / "image-jobs.xml").exists()
+
+
+async def test_the_action_releases_images(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
+    """With ``release`` the action passes each option and its value, with spaces and patterns, and releases."""
+    simulator.add_build_machine(77)
+    for image_id in (501, 502):
+        simulator.add_image(image_id, game_id=12, files={"server": "1"}, update_url="s3://key:secret@bucket/builds/")
+    simulator.builds["s3://bucket/builds/", "build *  1.4.2"] = {"server": "2"}
+    release = "--image 501 502\n--machine 77\n\n  --desc build *  1.4.2\n--wait-for version\n--yes\n"
+    assert await run_action(env, tmp_path, release=release) == [0, 0]
+    assert [simulator.image(image_id).files for image_id in (501, 502)] == [{"server": "2"}] * 2
+    assert "2 images: 2 released" in (tmp_path / "image-jobs.html").read_text("utf-8")
+    assert 'name="image 501"' in (tmp_path / "image-jobs.xml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("inputs", [{}, {"refs": "image-version/9012", "release": "--image 501"}])
+async def test_the_action_needs_one_of_its_inputs(env: dict[str, str], tmp_path: Path, inputs: dict[str, str]) -> None:
+    """Neither of ``refs`` and ``release``, or both, is wrong usage."""
+    assert await run_action(env, tmp_path, **inputs) == [0, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -160,9 +161,9 @@ def completed(**fields: Any) -> dict[str, Any]:
 
 
 @virtual_time
-async def test_a_watch_adds_each_run_once() -> None:
+async def test_a_watch_adds_each_run_once(history: JobHistory) -> None:
     """However many watches see a run end, and however often, the history has it once, under its label."""
-    server, history = ScriptedServer(), JobHistory()
+    server = ScriptedServer()
     history.label = lambda ref: f"build {ref.kind}"
     server.version(9012, wire(9012), completed())
     async with JobWatcher(server.client(), history=history) as watcher:
@@ -196,6 +197,11 @@ async def test_watches_that_see_no_end_add_nothing() -> None:
         updates = watcher.updates(REF)
         await anext(updates)
         await updates.aclose()
+        waiter = asyncio.create_task(watcher.wait(REF))
+        await asyncio.sleep(1)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
     assert not results[0].ok
     assert history.durations("image-version") == ()
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from attrs.exceptions import FrozenInstanceError
 from bench.planned import START as PLANNED_START
@@ -89,6 +90,27 @@ async def test_a_history_tells_if_the_server_does_not() -> None:
     assert late is not None
     assert abs(early.p50 - ZERO - timedelta(seconds=1000)) < timedelta(seconds=30)
     assert early.p50 < late.p50 < late.p90
+
+
+@virtual_time
+async def test_an_outage_does_not_shift_a_forecast() -> None:
+    """While polls fail the forecast stays, and afterwards the time of the outage counts for nothing."""
+    server = ScriptedServer()
+    serve(server)
+    async with JobWatcher(server.client(), interval=10) as watcher:
+        watch = asyncio.create_task(watcher.wait(REF))
+        await asyncio.sleep(405)
+        before = watcher.forecast(REF)
+        server.on("imageversion/status", 9012, lambda: httpx.ConnectError("no route"))
+        await asyncio.sleep(200)
+        assert watcher.forecast(REF) == before
+        serve(server)
+        await asyncio.sleep(30)
+        after = watcher.forecast(REF)
+        await watch
+    assert before is not None
+    assert after is not None
+    assert abs(after.p50 - before.p50) < timedelta(seconds=10)
 
 
 def test_a_forecast_is_a_frozen_value() -> None:

@@ -14,8 +14,6 @@ from clanforge_async import (
     BearerTokenAuth,
     ClanforgeClient,
     ConfigurationError,
-    JobHistory,
-    JobState,
     JobWatcher,
     ReleaseError,
     ReleaseEvent,
@@ -192,23 +190,6 @@ async def test_an_unusable_releaser_is_refused(options: dict[str, Any]) -> None:
     async with ReleaseWorld().client() as client:
         with pytest.raises(ConfigurationError, match="|".join(options)):
             Releaser(client, **options)
-
-
-@virtual_time
-async def test_a_watcher_has_its_own_history() -> None:
-    """A history is for the releaser's own watcher; beside another watcher it is refused."""
-    async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
-        with pytest.raises(ConfigurationError, match="history of its own"):
-            Releaser(client, watcher=watcher, history=JobHistory())
-
-
-@virtual_time
-async def test_a_history_learns_from_releases() -> None:
-    """The releaser's own watcher takes a history, which gets the duration of each job."""
-    history = JobHistory()
-    history.add("image-diff", 9.0, JobState.COMPLETED)
-    async with ReleaseWorld().client() as client, Releaser(client, history=history) as releaser:
-        assert (await releaser.run(release(wait_for="version"))).outcome == "released"
 
 
 @virtual_time

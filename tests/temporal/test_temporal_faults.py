@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 
 from clanforge_async import ClanforgeError, ConfigurationError, Job, JobRef, JobState, WatchResult, WatchTimeoutError
 from clanforge_async._temporal.activities import Activities
+from clanforge_async._temporal.history import History
 from clanforge_async._temporal.rate_limit import hold_queue
 from clanforge_async._temporal.workflows import POLL, WatchWorkflow
 from clanforge_async.engine import WatchPolicy
@@ -112,12 +113,15 @@ async def test_a_server_that_is_away_is_waited_for(temporal: Client, queue: str)
         Worker(temporal, task_queue=queue, plugins=[ClanforgePlugin(client, interval=0.2)]),
         asyncio.timeout(60),
     ):
-        waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update))
+        waiting = asyncio.create_task(watcher.wait(REF, on_update=on_update, id=queue))
         await updated.wait()
         api.version(1, wire(1, JobState.COMPLETED))
         assert (await waiting).is_completed
     assert [job.state for job in seen] == [JobState.RUNNING, JobState.COMPLETED]
     assert (faults.fetches, faults.descriptions) == ([], [])
+    faults.fetches = [RPCStatusCode.UNAVAILABLE]
+    events = [event.event_id async for event in History(faults.client_of(temporal), queue)._events(wait=False)]
+    assert events == list(range(1, len(events) + 1))
 
 
 async def test_another_refusal_of_the_server_is_raised(temporal: Client, queue: str) -> None:

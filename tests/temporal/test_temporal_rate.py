@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from clanforge_async import ConfigurationError, JobRef, JobState
+from clanforge_async._temporal import rate_limit
 from clanforge_async._temporal.rate_limit import _read, hold_queue, release_queue
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, set_max_rate
 
@@ -96,6 +97,24 @@ async def test_a_budget_that_is_set_during_a_brake_holds_after_it(temporal: Clie
     await hold_queue(temporal, queue)
     await release_queue(temporal, queue)
     assert (await _read(temporal, queue))[0] is None
+
+
+@pytest.mark.parametrize("stale", [2, 1000])
+async def test_a_change_is_waited_for(
+    temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch, stale: int
+) -> None:
+    """A busy server may show the old rate for a moment; a change is over when the new one shows, or given up."""
+    reads = list[int]()
+
+    async def read(temporal: Client, queue: str) -> tuple[float | None, str]:
+        reads.append(len(reads))
+        return (None, "") if len(reads) <= stale else await _read(temporal, queue)
+
+    monkeypatch.setattr(rate_limit, "_read", read)
+    monkeypatch.setattr(rate_limit, "_PAUSE_AFTER_WRITE", 0.0)
+    await set_max_rate(temporal, 0.1, task_queue=queue)
+    assert len(reads) == min(stale + 1, 41)
+    assert (await _read(temporal, queue))[0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("rate", [0, -1.0, float("inf"), float("nan"), "20", True])

@@ -339,6 +339,7 @@ async def releases(client: ClanforgeClient, watcher: JobWatcher, token: ReleaseT
     """Release images in every supported way."""
     image = ImageRelease(501, 77, "build", SteamSource(730), game_build="2.0", restart=True, on_empty="full")
     assert_type((image.image_id, image.description), tuple[int, str])
+    Releaser(client, history=JobHistory())
     async with Releaser(
         client,
         watcher=watcher,

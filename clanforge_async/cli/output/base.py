@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Self
 
-from clanforge_async import Job, JobRef, WatchResult
+from clanforge_async import Job, JobRef, JobWatcher, ReleaseEvent, ReleaseResult, WatchResult
 from clanforge_async.cli.outages import Outage, Recovery
 
 
 class Output:
-    """Shows jobs to a user or a program. A context manager: entered once, before anything is shown.
+    """Shows jobs or releases to a user or a program. A context manager: entered once, before anything is shown.
 
     Every method does nothing here; an output overrides those that it has a use for.
     """
@@ -21,6 +21,9 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         """Close the output."""
+
+    def begin(self, watcher: JobWatcher) -> None:
+        """Take the watcher of the jobs; called before the first snapshot of a watch."""
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot of a job.
@@ -33,6 +36,16 @@ class Output:
 
     def result(self, result: WatchResult) -> None:
         """Show the result of a watch."""
+
+    def release_event(self, event: ReleaseEvent) -> None:
+        """Show an event of a release."""
+
+    def release_result(self, result: ReleaseResult) -> None:
+        """Show how a release ended."""
+
+    def paused(self) -> AbstractContextManager[object]:
+        """Return a context in which the terminal is free for a question."""
+        return nullcontext()
 
     def outage(self, outage: Outage) -> None:
         """Show that requests have begun to fail."""
@@ -65,6 +78,10 @@ class MultiOutput(Output):
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
+    def begin(self, watcher: JobWatcher) -> None:
+        """Pass the watcher to all outputs."""
+        self._each(lambda output: output.begin(watcher))
+
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Show a snapshot on all outputs."""
         self._each(lambda output: output.snapshot(event, ref, job))
@@ -72,6 +89,22 @@ class MultiOutput(Output):
     def result(self, result: WatchResult) -> None:
         """Show a result on all outputs."""
         self._each(lambda output: output.result(result))
+
+    def release_event(self, event: ReleaseEvent) -> None:
+        """Show an event of a release on all outputs."""
+        self._each(lambda output: output.release_event(event))
+
+    def release_result(self, result: ReleaseResult) -> None:
+        """Show how a release ended on all outputs."""
+        self._each(lambda output: output.release_result(result))
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Free the terminal for a question."""
+        with ExitStack() as stack:
+            for output in self._outputs:
+                stack.enter_context(output.paused())
+            yield
 
     def outage(self, outage: Outage) -> None:
         """Show an outage on all outputs."""

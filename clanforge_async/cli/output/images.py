@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +20,7 @@ from clanforge_async import (
 )
 from clanforge_async._codec.masking import mask_secrets
 from clanforge_async.cli.formatting import escape_and_truncate, format_datetime, print_err, print_line
+from clanforge_async.cli.output.jsonl import print_json
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.images import MachineCounts
 
@@ -73,7 +73,7 @@ def show_installs(installs: Sequence[ImageInstall], output_options: OutputOption
         return
     if output_options.as_json:
         for install in installs:
-            _print_json({"event": "install", **_fields(install)})
+            print_json({"event": "install", **_fields(install)})
     elif installs:
         headings = ("INSTALL", "VERSION", "MACHINE", "LOCATION", "STATE", "PROGRESS", "UPDATED", "ERROR")
         _print_lines(format_table(headings, map(_install_row, installs)))
@@ -145,7 +145,7 @@ def _show(record: Mapping[str, Any], lines: Iterable[str], output_options: Outpu
     if output_options.quiet:
         return
     if output_options.as_json:
-        _print_json(record)
+        print_json(record)
     else:
         _print_lines(lines)
 
@@ -153,10 +153,6 @@ def _show(record: Mapping[str, Any], lines: Iterable[str], output_options: Outpu
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         print_line(line)
-
-
-def _print_json(record: Mapping[str, Any]) -> None:
-    print_line(json.dumps(record, ensure_ascii=True))
 
 
 def _fields(value: AttrsInstance) -> dict[str, Any]:

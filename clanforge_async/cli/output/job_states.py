@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from clanforge_async import Job, JobFailedError, JobRef, JobState, WatchResult
 from clanforge_async.cli.errors import outcome
-from clanforge_async.cli.formatting import SEVERITY_ORDER, escape
+from clanforge_async.cli.formatting import escape
 from clanforge_async.cli.output.plain import format_state
-
-
-@frozen
-class StateSpan:
-    """The time that a job spent in one state.
-
-    Attributes:
-        title: Name of the state.
-        start: Time when the job entered it.
-        end: Time when the job left it, or was last seen in it.
-    """
-
-    title: str
-    start: datetime
-    end: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds."""
-        return (self.end - self.start).total_seconds()
+from clanforge_async.cli.output.report_row import StateSpan, make_spans
 
 
 @define
@@ -47,6 +27,16 @@ class JobStates:
     job: Job | None = None
     result: WatchResult | None = None
     _entered: list[tuple[str, datetime]] = field(factory=list[tuple[str, datetime]])
+
+    @property
+    def name(self) -> str:
+        """The reference as text."""
+        return str(self.ref)
+
+    @property
+    def resume_argument(self) -> str:
+        """The argument with which to watch the job further; empty if its watch has ended."""
+        return "" if self.result is not None else str(self.ref)
 
     def update(self, job: Job) -> None:
         """Add a snapshot."""
@@ -89,20 +79,10 @@ class JobStates:
 
     def spans(self, now: datetime) -> list[StateSpan]:
         """Return the states in order; the last one lasts until the job's end, or until now."""
-        ends = [start for _, start in self._entered[1:]]
-        last = self.ended or now
-        return [
-            StateSpan(title, min(start, last), min(end, last))  # the server's clock may be ahead of the local one
-            for (title, start), end in zip(self._entered, [*ends, last], strict=False)
-        ]
+        return make_spans(self._entered, self.ended or now)
 
     def _enter(self, title: str, start: datetime) -> None:
         if self._entered and self._entered[-1][0] == title:
             return
         earliest = self._entered[-1][1] if self._entered else self.ref.newer_than
         self._entered.append((title, start if earliest is None else max(start, earliest)))
-
-
-def sort_by_severity(jobs: Sequence[JobStates]) -> list[JobStates]:
-    """Return the jobs sorted by outcome, failures first."""
-    return sorted(jobs, key=lambda job: SEVERITY_ORDER.index(job.outcome))

@@ -39,6 +39,7 @@ class JobView:
         ref: The reference that was asked for.
         job: The last snapshot; None before the first.
         result: The result of the watch; None before it ends.
+        forecast: When the watcher expects the job to end, as of the last poll; None if nothing tells.
         title: State of the job; the outcome if the watch ended with a timeout or an error.
         is_over: No more updates will come.
         is_running: The job runs. An unknown state counts as running.
@@ -47,6 +48,7 @@ class JobView:
     ref: JobRef
     job: Job | None = None
     result: WatchResult | None = None
+    forecast: datetime | None = None
 
     # Computed once: each frame needs them for all jobs.
     title: str = field(init=False, default=Factory(_title, takes_self=True))
@@ -60,18 +62,22 @@ class JobView:
 
     @property
     def end(self) -> datetime | None:
-        """Estimated end of a job that has not ended; None without an estimate.
+        """Estimated end of a job that has not ended: the server's, or else the forecast; None without either."""
+        if self.is_over or self.job is None:
+            return None
+        return self.job.eta or self.forecast
 
-        The server's estimate alone. A forecast of the watcher would be the second choice, here.
-        """
-        return None if self.is_over or self.job is None else self.job.eta
+    @property
+    def lacks_eta(self) -> bool:
+        """Whether the job has not ended and has no ETA from the server, so that `end` can only be a forecast."""
+        return not self.is_over and self.job is not None and self.job.eta is None
 
     def age(self, now: datetime) -> timedelta:
         """Return the time since the server last updated the job; zero before the first snapshot."""
         return timedelta(0) if self.job is None else now - self.job.updated_at
 
     def time_left(self, now: datetime) -> timedelta | None:
-        """Return the time until the ETA, negative after it; None without an ETA."""
+        """Return the time until the estimated end, negative after it; None without an estimate."""
         return None if self.end is None else self.end - now
 
     def is_stale(self, now: datetime) -> bool:
@@ -79,8 +85,8 @@ class JobView:
         return self.is_running and self.age(now) >= STALE_AFTER
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether the ETA was at least a minute ago."""
-        left = self.time_left(now)
+        """Whether the server's ETA was at least a minute ago. Half of all jobs outlast a forecast: none is overdue."""
+        left = None if self.lacks_eta else self.time_left(now)
         return left is not None and -left >= _OVERDUE_AFTER
 
     @property

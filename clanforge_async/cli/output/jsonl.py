@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from clanforge_async import Job, JobRef, WatchResult
@@ -26,13 +27,13 @@ class JsonLinesOutput(Output):
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
         """Print a snapshot of a job."""
         if not self._quiet:
-            _print_json({"event": event, **_ref_fields(ref), **_job_fields(job), "error": job.error})
+            print_json({"event": event, **_ref_fields(ref), **_job_fields(job), "error": job.error})
 
     def result(self, result: WatchResult) -> None:
         """Print the result of a watch, with the last snapshot of the job."""
         error = result.error
         last_error = getattr(error, "last_error", None)
-        _print_json(
+        print_json(
             {
                 "event": "result",
                 **_ref_fields(result.ref),
@@ -48,7 +49,7 @@ class JsonLinesOutput(Output):
 
     def read_error(self, ref: JobRef, error: Exception | None) -> None:
         """Print that the status of a job could not be read."""
-        _print_json({"event": "error", **_ref_fields(ref), "error": str(error), "error_type": type(error).__name__})
+        print_json({"event": "error", **_ref_fields(ref), "error": str(error), "error_type": type(error).__name__})
 
     def outage(self, outage: Outage) -> None:
         """Print an outage."""
@@ -56,7 +57,7 @@ class JsonLinesOutput(Output):
             StderrOutages().outage(outage)
             return
         until = outage.gives_up_at
-        _print_json(
+        print_json(
             {
                 "event": "outage",
                 "host": outage.host,
@@ -74,7 +75,7 @@ class JsonLinesOutput(Output):
             return
         since = format_datetime(recovery.outage.since)
         elapsed = round(recovery.seconds, 3)
-        _print_json({"event": "recovered", "host": recovery.outage.host, "since": since, "elapsed": elapsed})
+        print_json({"event": "recovered", "host": recovery.outage.host, "since": since, "elapsed": elapsed})
 
 
 def _ref_fields(ref: JobRef) -> dict[str, Any]:
@@ -94,6 +95,6 @@ def _job_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _print_json(record: dict[str, Any]) -> None:
-    # ASCII only: JSON's escapes keep the exact text for programs, and control characters out of terminals.
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print a JSON object on one line, in ASCII: escapes keep control characters out of terminals."""
     print_line(json.dumps(record, ensure_ascii=True))

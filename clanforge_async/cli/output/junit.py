@@ -1,36 +1,36 @@
-"""``--junit``: the results as JUnit XML, a test case for each job, as pipelines display them."""
+"""``--junit``: the results as JUnit XML, a test case for each job or image, as pipelines display them."""
 
 from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 from xml.etree import ElementTree as ET
 
-from clanforge_async import JobFailedError, JobRef, WatchResult
-from clanforge_async.cli.errors import outcome
-from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.cases import Case, CaseOutput
 from clanforge_async.cli.output.files import write_or_warn
-from clanforge_async.cli.output.plain import reason_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold, even escaped."""
 
 
-class JUnitOutput(Output):
-    """Writes JUnit XML at the end of the watch, even if that was interrupted.
+class JUnitOutput(CaseOutput):
+    """Writes JUnit XML at the end of the command, even if that was interrupted.
 
-    A failed or squashed job is a failure, a timeout or another error is an error, and an unfinished job is skipped.
+    A failed or squashed job and a rejected release are failures, a timeout or another error is an error, and an
+    unfinished job and a held release are skipped.
 
     Args:
-        refs: Jobs that will be watched.
+        cases: All cases, unfinished.
+        command: The command.
         path: File to write.
     """
 
-    def __init__(self, refs: Sequence[JobRef], path: Path) -> None:
-        self._results: dict[JobRef, WatchResult | None] = dict.fromkeys(refs)
+    def __init__(self, cases: Sequence[Case], command: str, path: Path) -> None:
+        super().__init__(cases, command)
         self._path = path
         self._start = 0.0
 
@@ -39,41 +39,39 @@ class JUnitOutput(Output):
         return self
 
     def __exit__(self, *_: object) -> None:
-        write_or_warn(self._path, render_junit(self._results, time.monotonic() - self._start), "the JUnit file")
-
-    def result(self, result: WatchResult) -> None:
-        """Add the result of a watch."""
-        self._results[result.ref] = result
+        text = render_junit(list(self._cases.values()), self._command, time.monotonic() - self._start)
+        write_or_warn(self._path, text, "the JUnit file")
 
 
-def render_junit(results: dict[JobRef, WatchResult | None], seconds: float) -> str:
+def render_junit(cases: Sequence[Case], command: str, seconds: float) -> str:
     """Return the JUnit XML.
 
     Args:
-        results: The result of each watch; None: it has not ended.
-        seconds: Seconds from the start of the watch to its end.
+        cases: The cases.
+        command: The command.
+        seconds: Seconds from its start to its end.
     """
-    cases = [_render_case(ref, result) for ref, result in results.items()]
+    verdicts = Counter(case.verdict for case in cases)
     counts = {
         "tests": len(cases),
-        "failures": sum(case.find("failure") is not None for case in cases),
-        "errors": sum(case.find("error") is not None for case in cases),
-        "skipped": sum(case.find("skipped") is not None for case in cases),
+        "failures": verdicts["failure"],
+        "errors": verdicts["error"],
+        "skipped": verdicts["skipped"],
     }
     totals = {name: str(count) for name, count in counts.items()} | {"time": f"{seconds:.3f}"}
     root = ET.Element("testsuites", totals)
-    ET.SubElement(root, "testsuite", {"name": "clanforge watch", **totals}).extend(cases)
+    ET.SubElement(root, "testsuite", {"name": command, **totals}).extend(map(_render_case, cases))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
 
 
-def _render_case(ref: JobRef, result: WatchResult | None) -> ET.Element:
-    seconds = 0.0 if result is None else result.elapsed
-    case = ET.Element("testcase", {"classname": ref.kind.value, "name": str(ref), "time": f"{seconds:.3f}"})
-    if result is None:
-        ET.SubElement(case, "skipped", {"message": "not finished when watching stopped"})
-    elif result.error is not None:
-        name = "failure" if isinstance(result.error, JobFailedError) else "error"
-        reason = _NOT_XML.sub("\ufffd", reason_of(result.error) or outcome(result.error))
-        ET.SubElement(case, name, {"message": reason, "type": outcome(result.error)}).text = reason
-    return case
+def _render_case(case: Case) -> ET.Element:
+    seconds = f"{case.seconds or 0.0:.3f}"
+    element = ET.Element("testcase", {"classname": case.group, "name": case.name, "time": seconds})
+    reason = _NOT_XML.sub("\ufffd", case.reason)
+    if case.verdict == "skipped":
+        ET.SubElement(element, "skipped", {"message": reason or "not finished when the command ended"})
+    elif case.verdict != "passed":
+        reason = reason or case.outcome
+        ET.SubElement(element, case.verdict, {"message": reason, "type": case.outcome}).text = reason
+    return element

@@ -15,13 +15,13 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from clanforge_async import Job, JobRef, WatchResult
-from clanforge_async.cli.formatting import escape_and_truncate, format_duration
+from clanforge_async import Job, JobRef, JobWatcher, WatchResult
+from clanforge_async.cli.formatting import escape_and_truncate
 from clanforge_async.cli.outages import ApiMonitor, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.job_view import JobView
-from clanforge_async.cli.output.live_table import render_live_table
-from clanforge_async.cli.output.plain import format_live_outage, format_result, format_silence, reason_of
+from clanforge_async.cli.output.live_table import most_important, render_live_table
+from clanforge_async.cli.output.plain import format_live_warning, format_past_outage, format_result, reason_of
 
 _FRAMES_PER_SECOND = 4
 
@@ -42,6 +42,7 @@ class LiveOutput(Output):
         self._failures: list[WatchResult] = []
         self._last_lines: list[str] = []
         self._api = api
+        self._watcher: JobWatcher | None = None
         self._is_last = False
         self._resize_hook = ResizeHook(self._console)
         self._live = _Live(
@@ -72,9 +73,20 @@ class LiveOutput(Output):
         name = self._views[result.ref].name
         return any(line.startswith(f"{name} ") and line.endswith(reason) for line in self._last_lines)
 
+    def begin(self, watcher: JobWatcher) -> None:
+        """Take forecasts from the watcher."""
+        self._watcher = watcher
+
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events look alike
         """Update the job's row."""
-        self._views[ref] = evolve(self._views[ref], job=job)
+        self._show(evolve(self._views[ref], job=job))
+
+    def _show(self, view: JobView) -> None:
+        # Here and not in the refreshing thread: a watcher serves the event loop alone.
+        if view.lacks_eta and self._watcher is not None:
+            forecast = self._watcher.forecast(view.ref)
+            view = evolve(view, forecast=None if forecast is None else forecast.p50)
+        self._views[view.ref] = view
 
     def result(self, result: WatchResult) -> None:
         """Show the result in the job's row."""
@@ -85,20 +97,19 @@ class LiveOutput(Output):
 
     def recovery(self, recovery: Recovery) -> None:
         """Print the outage above the table, where it stays."""
-        outage = recovery.outage
-        span = f"{outage.since.astimezone():%H:%M:%S}: {outage.host} failed for {format_duration(recovery.seconds)}"
-        self._console.print(Text(f"{span}: {escape_and_truncate(str(outage.error))}"), soft_wrap=True)
+        self._console.print(Text(format_past_outage(recovery)), soft_wrap=True)
 
     def tick(self) -> None:
-        """Raise the error that the refreshing thread met, if there is one: the terminal may be gone."""
+        """Bring the forecasts on the screen up to date: a poll changes them even if it shows no change.
+
+        Raises:
+            OSError: The refreshing thread met it: the terminal may be gone.
+        """
         if self._live.error is not None:
             raise self._live.error
-
-    def _warning(self, now: datetime) -> str:
-        """Return what is wrong with the API at present; empty if nothing is."""
-        if self._api is None:
-            return ""
-        return format_silence(self._api) if self._api.outage is None else format_live_outage(self._api.outage, now)
+        shown, _ = most_important(list(self._views.values()), self._console.height)
+        for view in shown:
+            self._show(view)
 
     def _render(self) -> Group:
         width, height = self._console.size
@@ -108,7 +119,7 @@ class LiveOutput(Output):
             start=self._start,
             now=now,
             polls=self._api.requests if self._is_last and self._api is not None else None,
-            warning=self._warning(now),
+            warning=format_live_warning(self._api, now),
             width=width,
             height=height,
             ascii_only=self._console.options.ascii_only,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Self
 
 from attrs import define
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from clanforge_async import ReleaseEvent, ReleaseResult, ReleaseStep
+from clanforge_async.cli.formatting import style_of
+from clanforge_async.cli.outages import ApiMonitor, Recovery
+from clanforge_async.cli.output.base import Output
+from clanforge_async.cli.output.plain import format_live_warning, format_past_outage
 from clanforge_async.cli.output.releases import format_event, format_result
-
-_OUTCOME_STYLES = {
-    "released": "green",
-    "unchanged": "green",
-    "held": "yellow",
-    "rejected": "bold red",
-    "failed": "bold red",
-}
 
 
 @define
@@ -39,15 +36,17 @@ class _Line:
     outcome: str = ""
 
 
-class LiveReleaseOutput:
+class LiveReleaseOutput(Output):
     """Shows a table that follows the releases.
 
     Args:
         images: The images that are released.
+        api: The API.
     """
 
-    def __init__(self, images: list[int]) -> None:
+    def __init__(self, images: Sequence[int], api: ApiMonitor | None = None) -> None:
         self._lines = {image: _Line() for image in images}
+        self._api = api
         self._live = Live(console=Console(), auto_refresh=False)
 
     def __enter__(self) -> Self:
@@ -55,7 +54,7 @@ class LiveReleaseOutput:
         self._show()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     @contextmanager
@@ -67,17 +66,25 @@ class LiveReleaseOutput:
         finally:
             self._live.start()
 
-    def event(self, event: ReleaseEvent) -> None:
+    def release_event(self, event: ReleaseEvent) -> None:
         """Show an event."""
         if event.kind != "finished":
             line = self._lines[event.release.image_id]
             line.step, line.text = event.step, format_event(event)
             self._show()
 
-    def result(self, result: ReleaseResult) -> None:
+    def release_result(self, result: ReleaseResult) -> None:
         """Show how a release ended."""
         line = self._lines[result.image_id]
         line.outcome, line.text = result.outcome, format_result(result)
+        self._show()
+
+    def recovery(self, recovery: Recovery) -> None:
+        """Print the outage above the table, where it stays."""
+        self._live.console.print(Text(format_past_outage(recovery)), soft_wrap=True)
+
+    def tick(self) -> None:
+        """Show what is wrong with the API."""
         self._show()
 
     def _show(self) -> None:
@@ -85,8 +92,9 @@ class LiveReleaseOutput:
         for _ in range(3):
             table.add_column(no_wrap=True, overflow="ellipsis")
         for image, line in self._lines.items():
-            table.add_row(str(image), _steps(line), Text(line.text, _OUTCOME_STYLES.get(line.outcome, "")))
-        self._live.update(table, refresh=True)
+            table.add_row(str(image), _steps(line), Text(line.text, style_of(line.outcome)))
+        warning = Text(format_live_warning(self._api, datetime.now(UTC)), "bold red")
+        self._live.update(Group(table, warning) if warning else table, refresh=True)
 
 
 def _steps(line: _Line) -> Text:

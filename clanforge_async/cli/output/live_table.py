@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from attrs import frozen
@@ -34,6 +34,8 @@ _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
 _MIN_ROOM_FOR_HEADINGS = 6
 """Lines for jobs from which on one of them is spent on the headings."""
 _HIGHLIGHT = "bold yellow"
+_FORECAST = "~"
+"""Mark of an end that is a forecast and not the server's estimate."""
 _WIDE_TERMINAL = 60
 """Columns of a terminal from which on two spaces separate the table's columns; below, one."""
 
@@ -70,7 +72,7 @@ def render_live_table(
     room -= has_headings
     shown, hidden = list(views), list[JobView]()
     if len(views) > room:
-        shown, hidden = _most_important(views, max(room - 1, 0))
+        shown, hidden = most_important(views, max(room - 1, 0))
     lines = _rows(shown, now, width, has_headings=has_headings, ascii_only=ascii_only)
     if hidden and room:
         lines.append(Text(f"{_ellipsis(ascii_only=ascii_only)} and {len(hidden)} more: {_counts(hidden)}", "dim"))
@@ -78,8 +80,8 @@ def render_live_table(
     return [_truncate(line, width, ascii_only=ascii_only) for line in lines]
 
 
-def _most_important(views: Sequence[JobView], room: int) -> tuple[list[JobView], list[JobView]]:
-    """Return the jobs to show, and those that are only counted."""
+def most_important(views: Sequence[JobView], room: int) -> tuple[list[JobView], list[JobView]]:
+    """Return the jobs to show in that many lines, and those that are only counted."""
     by_priority = sorted(views, key=lambda view: view.sort_key)
     failures = [view for view in by_priority if view.has_failed]
     others = [view for view in by_priority if not view.has_failed]
@@ -96,13 +98,21 @@ def _min_bar(view: JobView, _now: datetime) -> str | None:
     return None if view.job is None else " " * _BAR_WIDTHS[0]
 
 
-def _eta(view: JobView, now: datetime) -> str | None:
-    return None if view.end is None else format_local_time(view.end, now)
+def _end(view: JobView, now: datetime) -> str | None:
+    if view.end is None:
+        return None
+    end = format_local_time(view.end, now)
+    return f"{_FORECAST}{end}" if end and view.lacks_eta else end
 
 
 def _time_left(view: JobView, now: datetime) -> str | None:
     left = view.time_left(now)
-    return None if left is None else format_time_left(left.total_seconds())
+    if left is None:
+        return None
+    if not view.lacks_eta:
+        return format_time_left(left.total_seconds())
+    # A forecast that has passed is no promise that was broken: the next poll brings a later one.
+    return f"in {_FORECAST}{format_duration(left.total_seconds())}" if left >= timedelta(seconds=1) else "due now"
 
 
 def _age(view: JobView, now: datetime) -> str | None:
@@ -137,7 +147,7 @@ _COLUMNS = (
     ),
     _BAR_COLUMN,
     _Column(heading="", text=_percent, priority=2),
-    _Column(heading="ENDS", text=_eta, style=lambda _view, _now: "dim", priority=5),
+    _Column(heading="ENDS", text=_end, style=lambda _view, _now: "dim", priority=5),
     _Column(
         heading="", text=_time_left, style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "", priority=1
     ),
@@ -231,7 +241,18 @@ def _summary(views: Sequence[JobView], start: datetime, now: datetime, polls: in
         if count:
             line.append(f"{count} {description}", _HIGHLIGHT).append(", ")
     line.append(_counts(views), "not bold")
-    return line if polls is None else line.append(f"; {format_count(polls, 'poll')}", "not bold")
+    addition = _last_end(views, now) if polls is None else format_count(polls, "poll")
+    return line.append(f"; {addition}", "not bold") if addition else line
+
+
+def _last_end(views: Sequence[JobView], now: datetime) -> str:
+    """Return when the last of several jobs is expected to end; empty if that is not known of each, or has passed."""
+    unfinished = [view for view in views if not view.is_over]
+    ends = [(view.end, view) for view in unfinished if view.end is not None]
+    if len(views) < 2 or not ends or len(ends) < len(unfinished):  # noqa: PLR2004 - the row of a single job tells
+        return ""
+    end, last = max(ends, key=lambda pair: pair[0])
+    return f"last end {text}" if end > now and (text := _end(last, now)) else ""
 
 
 def _wrap_warning(warning: str, width: int, room: int) -> list[Text]:

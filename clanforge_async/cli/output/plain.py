@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -44,12 +44,11 @@ class PlainOutput(Output):
         self._styler = stdout_styler()
         self._summary = _Summary(refs, api)
         self._outages = StderrOutages(api)
-        self._heartbeat = heartbeat
-        self._last_line = 0.0
+        self._heartbeat = Heartbeat(heartbeat)
 
     def __enter__(self) -> Self:
         self._summary.start()
-        self._last_line = time.monotonic()
+        self._heartbeat.restart()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,12 +77,12 @@ class PlainOutput(Output):
     def tick(self) -> None:
         """Print the counts of states if nothing was printed for a heartbeat."""
         self._outages.tick()
-        if self._heartbeat and (idle := time.monotonic() - self._last_line) >= self._heartbeat:
-            self._print(f"{self._summary.format_progress()}; no change for {format_duration(idle)}")
+        if beat := self._heartbeat.format():
+            self._print(f"{self._summary.format_progress()}{beat}")
 
     def _print(self, line: str) -> None:
         print_line(line)
-        self._last_line = time.monotonic()
+        self._heartbeat.restart()
 
 
 class QuietOutput(Output):
@@ -143,6 +142,27 @@ class StderrOutages(Output):
         self._is_silent = bool(message)
 
 
+class Heartbeat:
+    """Tells when nothing has been printed for long.
+
+    Args:
+        interval: Seconds without a line after which one is printed all the same; 0: never.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._last_line = 0.0
+
+    def restart(self) -> None:
+        """Record that a line is printed."""
+        self._last_line = time.monotonic()
+
+    def format(self) -> str:
+        """Return the end of the line that is due; empty if none is."""
+        idle = time.monotonic() - self._last_line
+        return f"; no change for {format_duration(idle)}" if self._interval and idle >= self._interval else ""
+
+
 class _Summary:
     def __init__(self, refs: Sequence[JobRef], api: ApiMonitor | None) -> None:
         self._api = api
@@ -172,10 +192,21 @@ class _Summary:
 
     def format_progress(self) -> str:
         """Return the counts of states and outcomes so far."""
-        return f"{format_job_count(len(self._titles))}, {self._elapsed()}: {format_counts(self._titles.values())}"
+        return format_progress("job", self._titles.values(), time.monotonic() - self._start)
 
     def _elapsed(self) -> str:
         return format_duration(time.monotonic() - self._start)
+
+
+def format_progress(noun: str, titles: Collection[str], elapsed: float) -> str:
+    """Return the counts of states and outcomes so far: ``3 jobs, 5m00s: 2 running, 1 completed``.
+
+    Args:
+        noun: Name of one of what is counted.
+        titles: The state or outcome of each.
+        elapsed: Seconds since the start.
+    """
+    return f"{format_count(len(titles), noun)}, {format_duration(elapsed)}: {format_counts(titles)}"
 
 
 def format_job(job: Job, styler: Styler = str) -> str:
@@ -223,6 +254,20 @@ def format_live_outage(outage: Outage, now: datetime) -> str:
     left = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
     failure = f"{outage.host} fails for {lasted}{left}: {escape_and_truncate(str(outage.error))}"
     return "; ".join(filter(None, [failure, _advice(outage.error)]))
+
+
+def format_live_warning(api: ApiMonitor | None, now: datetime) -> str:
+    """Return what is wrong with the API at present, for the live view; empty if nothing is."""
+    if api is None:
+        return ""
+    return format_silence(api) if api.outage is None else format_live_outage(api.outage, now)
+
+
+def format_past_outage(recovery: Recovery) -> str:
+    """Return an outage that is over as a line that stays above the live view."""
+    outage = recovery.outage
+    span = f"{outage.since.astimezone():%H:%M:%S}: {outage.host} failed for {format_duration(recovery.seconds)}"
+    return f"{span}: {escape_and_truncate(str(outage.error))}"
 
 
 def _advice(error: ClanforgeError) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, Self
+import time
+from collections.abc import Sequence
+from typing import Any, Self
 
+from clanforge_async import ImageRollout, Job, ReleaseEvent, ReleaseResult
 from clanforge_async.cli.formatting import (
     Styler,
     escape_and_truncate,
@@ -15,83 +15,63 @@ from clanforge_async.cli.formatting import (
     print_line,
     stdout_styler,
 )
-
-if TYPE_CHECKING:
-    from clanforge_async import ImageRollout, Job, ReleaseEvent, ReleaseResult
-
-
-class ReleaseOutput(Protocol):
-    """Shows releases. A context manager: entered once, before anything is shown."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def event(self, event: ReleaseEvent) -> None:
-        """Show an event."""
-
-    def result(self, result: ReleaseResult) -> None:
-        """Show how a release ended."""
-
-    def paused(self) -> Any:
-        """Return a context in which the terminal is free for a question."""
+from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.output.jsonl import JsonLinesOutput, print_json
+from clanforge_async.cli.output.plain import Heartbeat, StderrOutages, format_progress
 
 
-class PlainReleaseOutput:
-    """Prints each event as a line.
+class PlainReleaseOutput(StderrOutages):
+    """Prints each event as a line. Outages go to stderr.
 
     Args:
-        quiet: Print nothing: errors are left to the command.
+        images: The images that are released.
+        api: The API.
+        heartbeat: Seconds without a line after which one is printed all the same; 0: never.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, images: Sequence[int], api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
+        super().__init__(api)
+        self._titles = dict.fromkeys(images, "waiting")
         self._styler = stdout_styler()
+        self._heartbeat = Heartbeat(heartbeat)
+        self._start = 0.0
 
     def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        self._heartbeat.restart()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        """Do nothing: each line is printed at once."""
-
-    @contextmanager
-    def paused(self) -> Generator[None]:
-        """Leave the terminal as it is."""
-        yield
-
-    def event(self, event: ReleaseEvent) -> None:
+    def release_event(self, event: ReleaseEvent) -> None:
         """Print an event."""
-        if not self._quiet and event.kind != "finished":
-            print_line(f"{event.release.image_id}  {event.step}  {format_event(event, self._styler)}")
+        if event.kind != "finished":
+            image = event.release.image_id
+            self._titles[image] = event.step
+            self._print(f"{image}  {event.step}  {format_event(event, self._styler)}")
 
-    def result(self, result: ReleaseResult) -> None:
+    def release_result(self, result: ReleaseResult) -> None:
         """Print how a release ended."""
-        if not self._quiet:
-            print_line(f"{result.image_id}  {format_result(result, self._styler)}")
+        self._titles[result.image_id] = result.outcome
+        self._print(f"{result.image_id}  {format_result(result, self._styler)}")
+
+    def tick(self) -> None:
+        """Print the counts of steps and outcomes if nothing was printed for a heartbeat."""
+        super().tick()
+        if beat := self._heartbeat.format():
+            self._print(format_progress("image", self._titles.values(), time.monotonic() - self._start) + beat)
+
+    def _print(self, line: str) -> None:
+        print_line(line)
+        self._heartbeat.restart()
 
 
-class JsonReleaseOutput:
-    """Prints each event as a JSON object.
+class JsonReleaseOutput(JsonLinesOutput):
+    """Prints each event as a JSON object, and outages as for a watch.
 
     Args:
-        quiet: Print only results.
+        quiet: Print only results; outages go to stderr.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Do nothing: each object is printed at once."""
-
-    @contextmanager
-    def paused(self) -> Generator[None]:
-        """Leave stdout as it is."""
-        yield
-
-    def event(self, event: ReleaseEvent) -> None:
+    def release_event(self, event: ReleaseEvent) -> None:
         """Print an event."""
         if self._quiet or event.kind == "finished":
             return
@@ -106,7 +86,7 @@ class JsonReleaseOutput:
         }
         print_json(record | _job_fields(event.job) | _rollout_fields(event.rollout))
 
-    def result(self, result: ReleaseResult) -> None:
+    def release_result(self, result: ReleaseResult) -> None:
         """Print how a release ended."""
         error = result.error
         jobs = {"update": result.token.update, "diff": result.token.diff, "version": result.token.version}
@@ -123,11 +103,6 @@ class JsonReleaseOutput:
             "elapsed": round(result.elapsed, 3),
         }
         print_json(record | _rollout_fields(result.rollout))
-
-
-def print_json(record: dict[str, Any]) -> None:
-    """Print a JSON object on one line, in ASCII: escapes keep control characters out of terminals."""
-    print_line(json.dumps(record, ensure_ascii=True))
 
 
 def _job_fields(job: Job | None) -> dict[str, Any]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
+
+from attrs import frozen
 
 from clanforge_async import Job, JobRef, WatchResult
-from clanforge_async.cli.formatting import format_count, format_counts, format_duration, format_job_count
+from clanforge_async.cli.formatting import format_count, format_counts, format_duration
 from clanforge_async.cli.outages import ApiMonitor
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.files import write_or_warn
-from clanforge_async.cli.output.job_states import JobStates, sort_by_severity
+from clanforge_async.cli.output.job_states import JobStates
 from clanforge_async.cli.output.plain import format_outage, format_silence
+from clanforge_async.cli.output.report_row import ReportRow, sort_by_severity
 from clanforge_async.cli.output.timeline import (
     Axis,
     outcome_mark,
@@ -28,21 +32,77 @@ from clanforge_async.cli.output.timeline import (
 )
 
 _REFRESH = 5.0
-"""Seconds between two versions of the report while jobs are watched, and between the page's reloads."""
+"""Seconds between two versions of the report while the command runs, and between the page's reloads."""
+
+
+@frozen(kw_only=True)
+class Column:
+    """A column that only jobs have, or only releases.
+
+    Attributes:
+        heading: Its heading.
+        css_class: CSS class of its cells.
+        cell: Returns the HTML of a row's cell.
+    """
+
+    heading: str
+    css_class: str
+    cell: Callable[[Any], str]
+
+
+@frozen(kw_only=True)
+class ReportLayout:
+    """What differs between the report of a watch and that of releases.
+
+    Attributes:
+        noun: Name of a row.
+        action: What is done with it, as a participle.
+        counted: Name of a request.
+        note: The clock that its times are by.
+        unfinished: What is said of the rows to go on with.
+        command: Command that goes on with them.
+        columns: Further columns of the results.
+    """
+
+    noun: str
+    action: str
+    counted: str
+    note: str
+    unfinished: str
+    command: str
+    columns: Sequence[Column]
+
+
+JOB_LAYOUT = ReportLayout(
+    noun="job",
+    action="watched",
+    counted="poll",
+    note="Times of jobs are by the server's clock.",
+    unfinished="had not finished when watching stopped",
+    command="clanforge watch",
+    columns=(
+        Column(heading="Watched for", css_class="number", cell=lambda job: _render_elapsed(job.result)),
+        Column(heading="Polls", css_class="number", cell=lambda job: "" if job.result is None else job.result.polls),
+    ),
+)
 
 
 class ReportOutput(Output):
-    """Writes the report every five seconds, and at the end of the watch, even if that was interrupted.
+    """Writes the report every five seconds, and at the end, even if the command was interrupted.
 
     Args:
-        refs: Jobs that will be watched.
+        rows: Its rows, which subclasses update.
+        layout: What differs between jobs and releases.
         path: File to write.
         api: The API.
     """
 
-    def __init__(self, refs: Sequence[JobRef], path: Path, api: ApiMonitor | None = None) -> None:
+    def __init__(
+        self, rows: Sequence[ReportRow], layout: ReportLayout, path: Path, api: ApiMonitor | None = None
+    ) -> None:
+        self._rows = rows
+        self._layout = layout
         self._api = api
-        self._jobs = {ref: JobStates(ref) for ref in refs}
         self._path = path
         self._start = datetime.now(UTC)
         self._next_write = 0.0
@@ -63,9 +123,23 @@ class ReportOutput(Output):
             outage = self._api.outage
             warning = format_silence(self._api) if outage is None else format_outage(outage)
         html = render_report(
-            list(self._jobs.values()), self._start, now, api=self._api, warning=warning, is_final=is_final
+            self._rows, self._start, now, layout=self._layout, api=self._api, warning=warning, is_final=is_final
         )
         write_or_warn(self._path, html, "the report")
+
+
+class JobReportOutput(ReportOutput):
+    """Writes the report of a watch.
+
+    Args:
+        refs: Jobs that will be watched.
+        path: File to write.
+        api: The API.
+    """
+
+    def __init__(self, refs: Sequence[JobRef], path: Path, api: ApiMonitor | None = None) -> None:
+        self._jobs = {ref: JobStates(ref) for ref in refs}
+        super().__init__(list(self._jobs.values()), JOB_LAYOUT, path, api)
 
     def snapshot(self, event: str, ref: JobRef, job: Job) -> None:  # noqa: ARG002 - all events count
         """Add a snapshot to the job's states."""
@@ -77,10 +151,11 @@ class ReportOutput(Output):
 
 
 def render_report(
-    jobs: Sequence[JobStates],
+    rows: Sequence[ReportRow],
     start: datetime,
     now: datetime,
     *,
+    layout: ReportLayout = JOB_LAYOUT,
     api: ApiMonitor | None = None,
     warning: str = "",
     is_final: bool = True,
@@ -88,41 +163,48 @@ def render_report(
     """Return the HTML of the report.
 
     Args:
-        jobs: All watched jobs.
-        start: Start of the watch.
-        now: End of the watch, or the present time.
+        rows: All jobs, or all images.
+        start: Start of the command.
+        now: End of the command, or the present time.
+        layout: What differs between jobs and releases.
         api: The API.
         warning: What is wrong with the API at present; empty: nothing.
-        is_final: Whether the watch has ended. Before, the page reloads itself.
+        is_final: Whether the command has ended. Before, the page reloads itself.
     """
-    ordered = sort_by_severity(jobs)
-    axis = Axis.spanning(jobs, start, now)
+    ordered = sort_by_severity(rows)
+    axis = Axis.spanning(rows, start, now)
     template = resources.files("clanforge_async.cli.output").joinpath("report.html").read_text("utf-8")
-    counts = Counter(job.outcome for job in ordered)
+    counts = Counter(row.outcome for row in ordered)
+    total = format_count(len(ordered), layout.noun)
     return Template(template).substitute(
-        title=escape(f"{format_job_count(len(ordered))}: {format_counts(counts.elements())}"),
-        jobs=format_job_count(len(ordered)),
+        title=escape(f"{total}: {format_counts(counts.elements())}"),
+        total=total,
+        heading=layout.noun.title(),
+        headings="".join(
+            f'\n<th scope="col" class="{column.css_class}">{column.heading}</th>' for column in layout.columns
+        ),
+        note=layout.note,
         api=_render_api(api),
-        status="watched from" if is_final else "being watched, since",
+        status=f"{layout.action} from" if is_final else f"being {layout.action}, since",
         until=f" to {_render_time(now)}" if is_final else f", shown as of {_render_time(now)}",
         reload="" if is_final else f'<meta http-equiv="refresh" content="{_REFRESH:.0f}">',
         warning=f'<p class="warning">{escape(warning)}</p>' if warning else "",
         began=_render_time(start),
         took=format_duration((now - start).total_seconds()),
-        polls=format_count(_count_polls(ordered, api), "poll"),
+        requests="" if api is None else f", {format_count(api.requests, layout.counted)}",
         counts="".join(
             f'<li class="{name}"><b>{count}</b> {_render_outcome(name)}</li>' for name, count in counts.items()
         ),
-        unfinished=_render_unfinished([job for job in ordered if job.result is None]) if is_final else "",
+        unfinished=_render_unfinished(ordered, layout) if is_final else "",
         grid=render_grid(axis),
         axis=render_axis(axis),
         legend=render_legend(ordered, now),
         timeline="".join(
-            f'<tr><th scope="row">{escape(str(job.ref))}{_render_reason(job)}</th>'
-            f"<td>{render_bars(job, axis, now)}</td></tr>"
-            for job in ordered
+            f'<tr><th scope="row">{escape(row.name)}{_render_reason(row)}</th>'
+            f"<td>{render_bars(row, axis, now)}</td></tr>"
+            for row in ordered
         ),
-        rows="".join(map(_render_row, ordered)),
+        rows="".join(_render_row(row, layout.columns) for row in ordered),
     )
 
 
@@ -133,28 +215,27 @@ def _render_api(api: ApiMonitor | None) -> str:
     return f" on {escape(api.host)}{account}"
 
 
-def _count_polls(jobs: Sequence[JobStates], api: ApiMonitor | None) -> int:
-    return sum(job.result.polls for job in jobs if job.result is not None) if api is None else api.requests
+def _render_reason(row: ReportRow) -> str:
+    return f'<small class="{row.outcome}">{escape(row.reason)}</small>' if row.reason else ""
 
 
-def _render_reason(job: JobStates) -> str:
-    return f'<small class="{job.outcome}">{escape(job.reason)}</small>' if job.reason else ""
-
-
-def _render_row(job: JobStates) -> str:
-    result, started, ended = job.result, job.started, job.ended
+def _render_row(row: ReportRow, columns: Sequence[Column]) -> str:
+    started, ended = row.started, row.ended
     run_time = format_duration((ended - started).total_seconds()) if started and ended else ""
     cells = (
-        f'<th scope="row">{escape(str(job.ref))}</th>',
-        f'<td class="{job.outcome}" data-label="Outcome">{_render_outcome(job.outcome)}</td>',
-        f'<td class="reason" data-label="Error">{escape(job.reason)}</td>',
+        f'<th scope="row">{escape(row.name)}</th>',
+        f'<td class="{row.outcome}" data-label="Outcome">{_render_outcome(row.outcome)}</td>',
+        f'<td class="reason" data-label="Error">{escape(row.reason)}</td>',
         f'<td data-label="Started">{_render_time(started)}</td>',
         f'<td data-label="Ended">{_render_time(ended)}</td>',
         f'<td class="number" data-label="Ran for">{run_time}</td>',
-        f'<td class="number" data-label="Watched for">{"" if result is None else format_duration(result.elapsed)}</td>',
-        f'<td class="number" data-label="Polls">{"" if result is None else result.polls}</td>',
+        *(f'<td class="{each.css_class}" data-label="{each.heading}">{each.cell(row)}</td>' for each in columns),
     )
     return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def _render_elapsed(result: WatchResult | None) -> str:
+    return "" if result is None else format_duration(result.elapsed)
 
 
 def _render_outcome(name: str) -> str:
@@ -168,9 +249,10 @@ def _render_time(moment: datetime | None) -> str:
     return f'<time datetime="{utc:%Y-%m-%dT%H:%M:%SZ}">{utc:%Y-%m-%d %H:%M:%S}</time>'
 
 
-def _render_unfinished(jobs: Sequence[JobStates]) -> str:
-    if not jobs:
+def _render_unfinished(rows: Sequence[ReportRow], layout: ReportLayout) -> str:
+    arguments = [row.resume_argument for row in rows if row.resume_argument]
+    if not arguments:
         return ""
-    refs = escape(" ".join(str(job.ref) for job in jobs))
-    message = f"{format_job_count(len(jobs))} had not finished when watching stopped."
-    return f'<div class="note"><p>{message} Resume with:</p><pre>clanforge watch {refs}</pre></div>'
+    message = f"{format_count(len(arguments), layout.noun)} {layout.unfinished}."
+    command = escape(f"{layout.command} {' '.join(arguments)}")
+    return f'<div class="note"><p>{message} Resume with:</p><pre>{command}</pre></div>'

@@ -1,4 +1,4 @@
-"""The report's timeline: an SVG row of bars for each job, on one time axis."""
+"""The report's timeline: an SVG row of bars for each job or release, on one time axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from html import escape
 from attrs import frozen
 
 from clanforge_async.cli.formatting import format_duration
-from clanforge_async.cli.output.job_states import JobStates, StateSpan
+from clanforge_async.cli.output.report_row import ReportRow, StateSpan
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (1, 2, 5, 10, 15, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)))
@@ -19,9 +19,12 @@ _FORMATS = ((_DAY, "%d %b"), (6 * _HOUR, "%d %b %H:%M"), (_MINUTE, "%H:%M"), (0,
 _MAX_TICKS = 8
 _PERCENT_FOR_BARS = 98
 """Width of the axis in percent; the rest is for the mark after the last bar."""
-_HEIGHTS = {"Waiting": 6, "Created": 4, "Pending": 6, "Queued": 8, "Running": 14}
-"""Height of each state's bar, in the order of the legend. "Waiting" is the time before the first state seen."""
-_MARKS = {"completed": "✓", "failed": "✗", "squashed": "»", "timeout": "◔", "error": "!", "unfinished": "…"}
+_STATE_HEIGHTS = {"Waiting": 6, "Created": 4, "Pending": 6, "Queued": 8, "Running": 14}
+_STEP_HEIGHTS = {"Check": 6, "Update": 14, "Diff": 10, "Approve": 6, "Version": 14, "Rollout": 10}
+_HEIGHTS = _STATE_HEIGHTS | _STEP_HEIGHTS
+"""Height of each bar, in the order of the legend. "Waiting" is the time before the first state or step seen."""
+_JOB_MARKS = {"completed": "✓", "failed": "✗", "squashed": "»", "timeout": "◔", "error": "!", "unfinished": "…"}
+_MARKS = _JOB_MARKS | {"released": "✓", "unchanged": "=", "held": "‖", "rejected": "✗"}
 
 
 @frozen
@@ -37,17 +40,17 @@ class Axis:
     end: datetime
 
     @classmethod
-    def spanning(cls, jobs: Iterable[JobStates], start: datetime, now: datetime) -> Axis:
-        """Return an axis that spans all jobs that were alive during the watch.
+    def spanning(cls, rows: Iterable[ReportRow], start: datetime, now: datetime) -> Axis:
+        """Return an axis that spans all jobs or releases that were alive while the command ran.
 
         Jobs that had ended earlier would squeeze the others. If there are no others, the axis spans those.
 
         Args:
-            jobs: All watched jobs.
-            start: Start of the watch.
-            now: End of the watch.
+            rows: All jobs or releases.
+            start: Start of the command.
+            now: End of the command.
         """
-        lives = [(job.timeline_start, job.ended or now) for job in jobs if job.timeline_start is not None]
+        lives = [(row.timeline_start, row.ended or now) for row in rows if row.timeline_start is not None]
         alive = [(begin, end) for begin, end in lives if end >= start] or lives or [(start, now)]
         return cls(min(begin for begin, _ in alive), max(end for _, end in alive))
 
@@ -83,20 +86,20 @@ def render_grid(axis: Axis) -> str:
     return ", ".join(lines) or "none"
 
 
-def render_bars(job: JobStates, axis: Axis, now: datetime) -> str:
-    """Return the SVG of a job's states: low bars while it waits, high ones while it runs, and a mark at its end."""
-    spans = job.spans(now)
+def render_bars(row: ReportRow, axis: Axis, now: datetime) -> str:
+    """Return the SVG of a row's states: low bars while it waits, high ones while it runs, and a mark at its end."""
+    spans = row.spans(now)
     states = (f"{span.title.lower()} {format_duration(span.seconds)}" for span in spans)
-    label = escape(f"{job.ref}: {', '.join([*states, job.outcome])}")
+    label = escape(f"{row.name}: {', '.join([*states, row.outcome])}")
     bars = "".join(_render_bar(span, axis) for span in spans)
     end = axis.position(spans[-1].end) if spans else 0.0
-    mark = f'<text class="{job.outcome}" x="{end}%" dx="4" y="14">{outcome_mark(job.outcome)}</text>'
+    mark = f'<text class="{row.outcome}" x="{end}%" dx="4" y="14">{outcome_mark(row.outcome)}</text>'
     return f'<svg class="bars" role="img" aria-label="{label}">{bars}{mark}</svg>'
 
 
-def render_legend(jobs: Sequence[JobStates], now: datetime) -> str:
-    """Return the HTML list items that explain the bars of the states that occur."""
-    seen = {span.title: None for job in jobs for span in job.spans(now)}
+def render_legend(rows: Sequence[ReportRow], now: datetime) -> str:
+    """Return the HTML list items that explain the bars of the states or steps that occur."""
+    seen = {span.title: None for row in rows for span in row.spans(now)}
     titles = [*(title for title in _HEIGHTS if title in seen), *(title for title in seen if title not in _HEIGHTS)]
     return "".join(
         f'<li><svg class="bars" aria-hidden="true">{_render_rectangle(title, 0, 100)}</svg> {escape(title)}</li>'

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from attrs import evolve
+
 from clanforge_async import (
     ImageDiffJob,
     ImageVersionJob,
@@ -57,6 +59,11 @@ def version_view(job_id: int, state: JobState | None = JobState.RUNNING, **field
     return job_view(JobRef.image_version(job_id), state, **fields)
 
 
+def forecast_view(diff_id: int, forecast: datetime, **fields: Any) -> JobView:
+    """Return the view of a running image diff whose server gives no ETA."""
+    return evolve(job_view(JobRef.image_diff(diff_id), **fields), forecast=forecast)
+
+
 def finished_view(result: WatchResult) -> JobView:
     """Return the view of a job whose watch ended."""
     return JobView(result.ref, result.job, result)
@@ -75,7 +82,7 @@ def sample_views() -> list[JobView]:
         version_view(9007, JobState.QUEUED, eta=ago(-1500), updated_at=ago(52)),
         finished_view(ended_result(JobRef.image_diff(5001), JobState.COMPLETED)),
         finished_view(ended_result(JobRef.image_diff(5002), JobState.SQUASHED, progress=40)),
-        job_view(JobRef.image_diff(5003), progress=15, eta=ago(-4000), updated_at=ago(31)),
+        forecast_view(5003, ago(-4000), progress=15, updated_at=ago(31)),
         job_view(JobRef.image_diff(5004), JobState.QUEUED, updated_at=ago(58)),
         job_view(JobRef.image_diff(5005), JobState.QUEUED, updated_at=ago(35)),
     ]
