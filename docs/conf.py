@@ -35,7 +35,7 @@ nitpick_ignore = [
     ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
     ("py:class", "clanforge_async.temporal.J"),  # likewise
     ("py:class", "clanforge_async._polling.forecast.ForecastState"),  # private parts of a watch's state
-    ("py:class", "clanforge_async._watching.server_clock.ServerClock"),
+    ("py:class", "clanforge_async._polling.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "os.PathLike"),
     ("py:class", "clanforge_async._releasing.digest.PlanDigest"),  # parts of a token, which is opaque text to users
