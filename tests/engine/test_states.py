@@ -148,8 +148,9 @@ def test_unknown_entries_of_a_forecast_are_ignored() -> None:
     memory["colour"] = "red"
     memory["last"].append("red")
     assert WatchState.from_dict(plain) == WATCHED
-    memory["last"] = memory["last"][:4]
-    assert WatchState.from_dict(plain).forecast_state == ForecastState()
+    for unreadable in (memory["last"][:4], ["red"] * 6, "red", 5):
+        memory["last"] = unreadable
+        assert WatchState.from_dict(plain).forecast_state == ForecastState()
 
 
 @pytest.mark.parametrize(
