@@ -68,7 +68,7 @@ async def simulate(host: str, port: int, options: SimulationOptions) -> int:
         except OSError as error:
             msg = f"{error.strerror}; choose another --host or --port"
             raise ConfigurationError(msg) from error
-        for line in _instructions(base_url, refs, many):
+        for line in instructions(base_url, refs, many):
             print_line(line)
         forever: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         return await forever
@@ -131,7 +131,14 @@ def _add_jobs(simulator: Simulator) -> list[JobRef]:
     ]
 
 
-def _instructions(base_url: str, refs: Sequence[JobRef], many: Sequence[JobRef]) -> Iterator[str]:
+def instructions(base_url: str, refs: Sequence[JobRef], many: Sequence[JobRef]) -> Iterator[str]:
+    """Yield the lines that say how to use the server.
+
+    Args:
+        base_url: The server's address.
+        refs: Its jobs.
+        many: The jobs that ``--jobs`` adds.
+    """
     yield f"Simulated Clanforge API at {base_url} until Ctrl-C. In another shell:"
     yield ""
     yield f"  export CLANFORGE_BASE_URL={base_url}"

@@ -13,6 +13,7 @@ from support.virtual_time import virtual_time
 
 from clanforge_async import (
     BearerTokenAuth,
+    ConfigurationError,
     GoogleSource,
     ImageUpdateJob,
     InvalidResponseError,
@@ -165,3 +166,10 @@ async def test_arguments_of_status_and_retry(call: str, update_id: Any, error: t
     async with client_of(unreachable) as client:
         with pytest.raises(error, match="update_id"):
             await getattr(client.image_updates, call)(update_id)
+
+
+async def test_a_description_too_long_for_a_url_is_refused() -> None:
+    """Parameters that no URL holds are a `ConfigurationError`, a `ValueError` too, before any request."""
+    async with client_of(unreachable) as client:
+        with pytest.raises(ConfigurationError, match="too long for a URL"):
+            await client.image_updates.create(5, 6, "x" * 70_000)

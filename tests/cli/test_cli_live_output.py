@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from support.scripted_server import ScriptedServer
 from clanforge_async import Job, JobForecast, JobHistory, JobRef, JobState, JobWatcher
 from clanforge_async.cli import main
 from clanforge_async.cli.output.live import LiveOutput
-from clanforge_async.simulator import Simulator
+from clanforge_async.simulator import GatewayError, Simulator
 
 SHOW_500_JOBS = """
 import sys
@@ -114,6 +116,37 @@ def test_only_the_forecasts_on_the_screen_are_kept_up_to_date(
             output.snapshot("update", view.ref, make_job(view.ref, JobState.RUNNING, eta=NOW))
         output.tick()
         assert watcher.asked == 524
+
+
+def test_an_outage_that_is_over_stays_above_the_table(
+    simulator: Simulator, clanforge: Clanforge, terminal: Terminal
+) -> None:
+    """An outage is printed above the table once it is over."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(GatewayError(502), times=1)
+    assert clanforge("watch", "image-version/1", "--interval", "0.05").status == 0
+    terminal.wait_for("HTTP 502")
+    assert re.search(r"\d\d:\d\d:\d\d: 127\.0\.0\.1:\d+ failed for \d+s: .*HTTP 502", terminal.shown)
+
+
+def test_a_lost_terminal_is_met_on_the_main_thread(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the refreshing thread is raised at the next tick, since a thread would print a traceback."""
+    with terminal.as_stdout(), LiveOutput([JobRef.image_version(1)]) as output:
+        with monkeypatch.context() as patch:
+            patch.setattr(output._console, "print", _hang_up)
+            patch.setattr(output._console, "_check_buffer", _hang_up)
+            refresher = threading.Thread(target=output._live.refresh)
+            refresher.start()
+            refresher.join()
+            with pytest.raises(OSError, match="terminal"):
+                output._live.refresh()
+            with pytest.raises(OSError, match="terminal"):
+                output.tick()
+        output._live.error = None
+
+
+def _hang_up(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "the terminal has gone")
 
 
 def test_an_unknown_state_is_escaped(simulator: Simulator, clanforge: Clanforge, terminal: Terminal) -> None:

@@ -7,7 +7,8 @@ import socket
 import pytest
 from support.cli.harness import Clanforge, Spawn
 
-from clanforge_async.cli.simulate import InjectedFault, parse_fault
+from clanforge_async import JobRef
+from clanforge_async.cli.simulate import InjectedFault, instructions, parse_fault
 from clanforge_async.simulator import Drop, Fault, GatewayError, Latency, Stale, Truncate, Unreadable
 
 
@@ -34,7 +35,8 @@ def test_the_printed_commands_work(spawn: Spawn, clanforge: Clanforge, monkeypat
 def test_a_port_in_use_is_status_2(clanforge: Clanforge) -> None:
     """A port in use is a usage error."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        finished = clanforge("simulate", "--port", str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        finished = clanforge("simulate", "--port", port, "--jobs", "2", "--fault", "502:0.5")
     assert finished.status == 2
     assert "in use" in finished.err
     assert finished.err.endswith("choose another --host or --port\n")
@@ -55,6 +57,13 @@ def test_many_jobs_with_states_and_faults(spawn: Spawn, clanforge: Clanforge, mo
     assert finished.status == 1
     assert finished.err.splitlines()[-1] == "error: 3 of 3 jobs failed"
     assert "HTTP 502" in finished.err
+
+
+def test_the_instructions_name_the_first_and_the_last_of_many_jobs() -> None:
+    """Many jobs are watched by a range of ids on stdin."""
+    many = [JobRef.image_version(number) for number in range(20001, 20004)]
+    watched = [line for line in instructions("http://127.0.0.1:8080", [], many) if "20001" in line]
+    assert watched == ["  seq -f image-version/%.0f 20001 20003 | clanforge watch -   # 3 jobs"]
 
 
 @pytest.mark.parametrize(
