@@ -216,9 +216,12 @@ class OutcomeUnknownError(ClanforgeError):
         lock: The job that locks the image now; None if none does, or nobody could tell.
     """
 
-    def __init__(self, call: str, *, candidate: JobRef | None = None, lock: JobRef | None = None) -> None:
+    def __init__(
+        self, call: str, *, candidate: JobRef | None = None, lock: JobRef | None = None, message: str | None = None
+    ) -> None:
         found = "" if candidate is None else f"; {candidate} was created since, perhaps by it"
-        super().__init__(f"the outcome of {call} is unknown: the server may or may not have processed it{found}")
+        unknown = f"the outcome of {call} is unknown: the server may or may not have processed it{found}"
+        super().__init__(message or unknown)
         self.call = call
         self.candidate = candidate
         self.lock = lock
@@ -234,8 +237,8 @@ class RetryOutcomeUnknownError(OutcomeUnknownError):
     """
 
     def __init__(self, ref: JobRef) -> None:
-        super().__init__(call=f"{ref.kind.replace('-', '_')}s.retry")
-        self.args = (f"the retry of {ref.kind.replace('-', ' ')} {ref.id} may or may not have happened",)
+        message = f"the retry of {ref.kind.replace('-', ' ')} {ref.id} may or may not have happened"
+        super().__init__(f"{ref.kind.replace('-', '_')}s.retry", message=message)
         self.ref = ref
 
     @property

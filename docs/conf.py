@@ -38,6 +38,7 @@ nitpick_ignore = [
     ("py:class", "clanforge_async._polling.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "os.PathLike"),
+    ("py:class", "clanforge_async._polling.distributions.ExpectedDuration"),  # a median and its spread
     ("py:class", "clanforge_async._releasing.digest.PlanDigest"),  # parts of a token, which is opaque text to users
     ("py:class", "clanforge_async._releasing.token.Decision"),
     ("py:class", "clanforge_async._releasing.token.Intent"),

@@ -78,7 +78,7 @@ for _name, _group in _groups.items():
     app.add_typer(_group, name=_name)
 app.add_typer(release, name="release")
 for _path, _function in _COMMANDS.items():
-    _group_name, _, _name = _path.rpartition(" ")
+    _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
     _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
 

@@ -76,9 +76,9 @@ class ApiMonitor:
 
     def __init__(self, client: ClanforgeClient, listener: OutageListener) -> None:
         # A program has no use for these: it learns of failures by the errors of its calls and by `on_error`.
-        self.host = host_and_port(client._config.url)  # noqa: SLF001
-        self.account_service_id = client._config.account_service_id  # noqa: SLF001
-        self.requests = 0
+        self.host: str = host_and_port(client._config.url)  # noqa: SLF001
+        self.account_service_id: int | None = client._config.account_service_id  # noqa: SLF001
+        self.requests: int = 0
         client._session.observer = self  # noqa: SLF001
         self._listener = listener
         self._now = asyncio.get_running_loop().time
