@@ -108,11 +108,20 @@ def _rebuild(cls: type[ClanforgeError], plain: Mapping[str, Any]) -> ClanforgeEr
     error.args = cast("tuple[Any, ...]", _from_plain(plain.get("args", [])))
     parameters = inspect.signature(cls.__init__).parameters.values()
     attributes = {name: _from_plain(value) for name, value in plain.get("attributes", {}).items()}
-    error.__dict__.update({p.name: p.default for p in parameters if p.default is not p.empty} | attributes)
+    stored = _stored_names(cls)
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty and p.name in stored}
+    error.__dict__.update(defaults | attributes)
     cause = plain.get("cause")
     if cause is not None:
         error.__cause__ = attributes[cause] if isinstance(cause, str) else error_from_plain(cause)
     return error
+
+
+def _stored_names(cls: type[ClanforgeError]) -> set[str]:
+    """Return the names that the constructors of a class use on its instances: not every parameter is an attribute."""
+    constructors: list[object] = [vars(base).get("__init__") for base in cls.__mro__]
+    codes = [getattr(constructor, "__code__", None) for constructor in constructors]
+    return {name for code in codes if code is not None for name in code.co_names}
 
 
 def _error_classes(cls: type[ClanforgeError]) -> Iterator[type[ClanforgeError]]:
