@@ -12,19 +12,6 @@ if typing.TYPE_CHECKING:
     from clanforge_async._polling.forecast import JobForecast
     from clanforge_async._polling.history import JobHistory
     from clanforge_async._polling.strategy import until_eta
-    from clanforge_async._releasing.release import ImageRelease, ReleaseStep
-    from clanforge_async._releasing.results import (
-        AbortResult,
-        ReleaseError,
-        ReleaseEvent,
-        ReleasePlan,
-        ReleaseRejectedError,
-        ReleaseResult,
-        ReleaseSupersededError,
-        ReleaseTimeoutError,
-        RolloutError,
-    )
-    from clanforge_async._releasing.token import ReleaseToken
     from clanforge_async._watching.results import StaleJobError, WatchClosedError, WatchResult, WatchTimeoutError
     from clanforge_async.client import ClanforgeClient
     from clanforge_async.errors import (
@@ -68,7 +55,20 @@ if typing.TYPE_CHECKING:
         JobState,
     )
     from clanforge_async.refs import JobKind, JobRef
-    from clanforge_async.releases import Releaser
+    from clanforge_async.releases.release import ImageRelease, ReleaseStep
+    from clanforge_async.releases.releaser import Releaser
+    from clanforge_async.releases.results import (
+        AbortResult,
+        ReleaseError,
+        ReleaseEvent,
+        ReleasePlan,
+        ReleaseRejectedError,
+        ReleaseResult,
+        ReleaseSupersededError,
+        ReleaseTimeoutError,
+        RolloutError,
+    )
+    from clanforge_async.releases.token import ReleaseToken
     from clanforge_async.resources.sources import GoogleSource, S3Source, SteamSource
     from clanforge_async.watcher import JobWatcher
 else:
@@ -212,17 +212,17 @@ _HOMES = {
     "job_from_dict": "_codec.jobs",
     "job_to_dict": "_codec.jobs",
     "until_eta": "_polling.strategy",
-    "ImageRelease": "_releasing.release",
-    "ReleaseStep": "_releasing.release",
-    "ReleaseToken": "_releasing.token",
-    "Releaser": "releases",
-    "AbortResult": "_releasing.results",
-    "ReleaseError": "_releasing.results",
-    "ReleaseEvent": "_releasing.results",
-    "ReleasePlan": "_releasing.results",
-    "ReleaseRejectedError": "_releasing.results",
-    "ReleaseResult": "_releasing.results",
-    "ReleaseSupersededError": "_releasing.results",
-    "ReleaseTimeoutError": "_releasing.results",
-    "RolloutError": "_releasing.results",
+    "ImageRelease": "releases.release",
+    "ReleaseStep": "releases.release",
+    "ReleaseToken": "releases.token",
+    "Releaser": "releases.releaser",
+    "AbortResult": "releases.results",
+    "ReleaseError": "releases.results",
+    "ReleaseEvent": "releases.results",
+    "ReleasePlan": "releases.results",
+    "ReleaseRejectedError": "releases.results",
+    "ReleaseResult": "releases.results",
+    "ReleaseSupersededError": "releases.results",
+    "ReleaseTimeoutError": "releases.results",
+    "RolloutError": "releases.results",
 }

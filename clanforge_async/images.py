@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import Attribute, field, frozen
 
-from clanforge_async._validation import is_number
+from clanforge_async._validation import is_number, positive_id
 from clanforge_async.jobs import HasState, JobState, JobStatus
 from clanforge_async.refs import JobRef
 
@@ -229,13 +229,8 @@ class DiffRejection:
     reinstall: ReinstallJob | None = None
 
 
-def _check_minutes(_policy: object, _attribute: Attribute[int], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        msg = f"minutes must be an int, not {type(value).__name__}"
-        raise TypeError(msg)
-    if value < 1:
-        msg = f"minutes must be positive, not {value}"
-        raise ValueError(msg)
+def _check_minutes(_policy: object, attribute: Attribute[int], value: object) -> None:
+    positive_id(value, attribute.name)
 
 
 def _check_percentage(_policy: object, _attribute: Attribute[float], value: object) -> None:

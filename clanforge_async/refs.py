@@ -49,6 +49,11 @@ def _round_up_to_second(moment: datetime | None) -> datetime | None:
 _REF = re.compile(r"(?P<kind>[a-z-]+)/(?P<id>[0-9]+)(?:@(?P<since>-?[0-9]{1,12}))?", re.ASCII)
 
 
+def unix_second(moment: datetime) -> int:
+    """Return a time in Unix seconds, as the API counts them: rounded down."""
+    return (moment - EPOCH) // _SECOND
+
+
 @frozen
 class JobRef:
     """Reference to a job, and the time from which its status counts.
@@ -105,5 +110,5 @@ class JobRef:
         return cls(JobKind(match["kind"]), int(match["id"]), since)
 
     def __str__(self) -> str:
-        since = "" if self.newer_than is None else f"@{(self.newer_than - EPOCH) // _SECOND}"
+        since = "" if self.newer_than is None else f"@{unix_second(self.newer_than)}"
         return f"{self.kind}/{self.id}{since}"

@@ -39,9 +39,9 @@ nitpick_ignore = [
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "os.PathLike"),
     ("py:class", "clanforge_async._polling.distributions.ExpectedDuration"),  # a median and its spread
-    ("py:class", "clanforge_async._releasing.digest.PlanDigest"),  # parts of a token, which is opaque text to users
-    ("py:class", "clanforge_async._releasing.token.Decision"),
-    ("py:class", "clanforge_async._releasing.token.Intent"),
+    ("py:class", "clanforge_async.releases.digest.PlanDigest"),  # parts of a token, which is opaque text to users
+    ("py:class", "clanforge_async.releases.token.Decision"),
+    ("py:class", "clanforge_async.releases.token.Intent"),
     ("py:class", "Callable[[]"),  # half of an annotation whose default has no readable repr
 ]
 nitpick_ignore_regex = [

@@ -7,7 +7,6 @@ none, so a job is read as long as the meaning is certain, and refused otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import attrs
@@ -37,7 +36,7 @@ from clanforge_async.jobs import (
     JobState,
     JobStatus,
 )
-from clanforge_async.refs import EPOCH, JobKind
+from clanforge_async.refs import EPOCH, JobKind, unix_second
 
 J = TypeVar("J", bound=JobStatus)
 
@@ -208,7 +207,7 @@ def parse_image_version_job(image_version_id: int | None, payload: Mapping[str, 
 
 def _make_writers() -> dict[JobKind, Callable[[Any], dict[str, Any]]]:
     converter = make_converter(detailed_validation=False)
-    converter.register_unstructure_hook(type(EPOCH), lambda moment: (moment - EPOCH) // timedelta(seconds=1))
+    converter.register_unstructure_hook(type(EPOCH), unix_second)
     fields: dict[JobKind, dict[str, Any]] = {
         kind: {**parser.fields, "state": NOT_SENT} for kind, parser in _PARSERS.items()
     }

@@ -17,7 +17,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
-_MASK = "***"
+MASK = "***"
+"""Shown in place of a secret."""
 
 _WINDOW = 2**14
 """Characters of a text that are masked for an excerpt."""
@@ -133,7 +134,7 @@ def _mask_once(text: str) -> str:
     at = 0
     for start, end in sorted((*_userinfo_spans(text), *_value_spans(text))):
         if start >= at:
-            pieces += text[at:start], _MASK
+            pieces += text[at:start], MASK
         at = max(at, end)
     return "".join((*pieces, text[at:]))
 
@@ -141,7 +142,7 @@ def _mask_once(text: str) -> str:
 def masked_start(text: str, length: int) -> str:
     """Return the start of a text, at most `length` characters, with secrets masked and no mask cut in two."""
     masked = mask_secrets(text[: _WINDOW + length])
-    cut_mask = masked.find(_MASK, length - len(_MASK) + 1, length + len(_MASK) - 1)
+    cut_mask = masked.find(MASK, length - len(MASK) + 1, length + len(MASK) - 1)
     return masked[: length if cut_mask < 0 else cut_mask]
 
 

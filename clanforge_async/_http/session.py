@@ -38,7 +38,7 @@ from clanforge_async._http.single_use_body import with_single_use_body
 from clanforge_async._http.tracing import capture_trace_headers, suppress_instrumentation
 from clanforge_async._http.url_caches import clear_url_caches
 from clanforge_async._http.version import __version__
-from clanforge_async.errors import APIError, ConfigurationError, InvalidResponseError, TransportError
+from clanforge_async.errors import APIError, ClanforgeError, ConfigurationError, InvalidResponseError, TransportError
 
 T = TypeVar("T")
 
@@ -121,15 +121,18 @@ class Session:
         """
         self.ensure_open()
         request.sent_at = -math.inf
-        raw: RawResponse | None = None
         try:
             raw = await self._send(request, max_cooldown)
-            log_response(request, raw)
-            response = parse_response(request.parse, raw)
         except BaseException as error:
-            if raw is None and isinstance(error, TransportError | InvalidResponseError):
+            if isinstance(error, TransportError | InvalidResponseError):
                 log_failure(request, error)
-            elif raw is not None and isinstance(error, APIError) and is_throttled(error):
+            self._report_end(request, None, error)
+            raise
+        log_response(request, raw)
+        try:
+            response = parse_response(request.parse, raw)
+        except ClanforgeError as error:
+            if isinstance(error, APIError) and is_throttled(error):
                 self._limiter.start_cooldown(error, request.sent_at)
             self._report_end(request, raw, error)
             raise

@@ -19,8 +19,6 @@ from clanforge_async import (
     ReleaseResult,
     ReleaseToken,
 )
-from clanforge_async._releasing.options import RunOptions
-from clanforge_async._releasing.token import Decision
 from clanforge_async.cli.commands import TICK, report_outages
 from clanforge_async.cli.errors import COMPLETED, exit_status, format_error
 from clanforge_async.cli.formatting import escape, print_err, print_line
@@ -32,6 +30,8 @@ from clanforge_async.cli.parameters import ConnectionOptions
 from clanforge_async.cli.release_errors import format_release_error, is_over, is_resumable
 from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
+from clanforge_async.releases.options import RunOptions
+from clanforge_async.releases.token import Decision
 
 _MAX_FILES = 40
 """Files of a diff that are listed before the question."""

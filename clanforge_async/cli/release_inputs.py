@@ -12,13 +12,12 @@ import typer
 from attrs import field, frozen
 
 from clanforge_async import GoogleSource, ImageRelease, ReleaseToken, S3Source, SteamSource
-from clanforge_async._releasing.digest import PlanDigest
-from clanforge_async._releasing.journal import JournalEntry, read_journal
+from clanforge_async._codec.masking import MASK
 from clanforge_async.cli.release_parameters import BuildOptions
-from clanforge_async.releases import PLAN_PARTS
+from clanforge_async.releases.digest import PlanDigest
+from clanforge_async.releases.journal import JournalEntry, read_journal
+from clanforge_async.releases.releaser import PLAN_PARTS
 from clanforge_async.resources.sources import Source
-
-_MASK = "***"
 
 
 @frozen(kw_only=True)
@@ -167,7 +166,7 @@ def _check_pull(token: ReleaseToken, parts: set[str], options: Mapping[str, Any]
         msg = "the update is still to come, so its source is required"
         raise typer.BadParameter(msg)
     source = options.get("source")
-    if isinstance(source, str) and _MASK in source:
+    if isinstance(source, str) and MASK in source:
         msg = "the update is still to come, so the source's secrets are required in the environment"
         raise typer.BadParameter(msg)
 
@@ -176,9 +175,9 @@ def _with_secrets(masked: str, environ: Mapping[str, str]) -> str:
     """Return a masked URL with the secrets of the environment in place of its masks."""
     scheme = masked.partition(":")[0]
     if scheme == "gs":
-        return masked.replace(_MASK, quote(_read_credentials(environ), safe=""))
+        return masked.replace(MASK, quote(_read_credentials(environ), safe=""))
     secret = quote(environ.get("CLANFORGE_SOURCE_SECRET", ""), safe="")
     if scheme == "steam":
-        return masked.replace(_MASK, secret)
+        return masked.replace(MASK, secret)
     key = quote(environ.get("CLANFORGE_SOURCE_KEY", ""), safe="")
-    return masked.replace(_MASK, f"{key}:{secret}") if key else masked
+    return masked.replace(MASK, f"{key}:{secret}") if key else masked

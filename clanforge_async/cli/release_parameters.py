@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from attrs import frozen
 
-from clanforge_async.cli.parameters import HistoryPath
+from clanforge_async.cli.parameters import HistoryPath, OutageTolerance
 from clanforge_async.cli.parsing import parse_duration_or_zero
 
 if TYPE_CHECKING:
@@ -114,15 +114,6 @@ JobRetries = Annotated[
     int | None,
     typer.Option("--job-retries", metavar="N", min=0, help="Retries of a failed update or diff (default 0)."),
 ]
-OutageTolerance = Annotated[
-    float | None,
-    typer.Option(
-        "--outage-tolerance",
-        metavar="T",
-        parser=parse_duration_or_zero,
-        help="Wait out failing polls this long (default 5m).",
-    ),
-]
 Targets = Annotated[
     list[str],
     typer.Argument(metavar="TOKEN|FILE", help="Token of a release, or a journal's file or folder.", show_default=False),
@@ -202,7 +193,7 @@ class DrivingOptions:
     def watcher(self, client: ClanforgeClient) -> JobWatcher:
         """Return a watcher with these options."""
         from clanforge_async import JobHistory, JobWatcher  # noqa: PLC0415 - loads httpx, which --help doesn't need
-        from clanforge_async._releasing.labels import labelled_by_image_and_step  # noqa: PLC0415 - as above
+        from clanforge_async.releases.labels import labelled_by_image_and_step  # noqa: PLC0415 - as above
 
         history = None if self.history is None else labelled_by_image_and_step(JobHistory(self.history))
         return JobWatcher(client, history=history, **_given(outage_tolerance=self.outage_tolerance))
@@ -211,9 +202,8 @@ class DrivingOptions:
         """Return a releaser with these options."""
         from clanforge_async import Releaser  # noqa: PLC0415 - as above
 
-        journal = None if self.journal is None else f"{self.journal}/"
         limits = _given(settle=self.settle, lock_wait=self.lock_wait, job_retries=self.job_retries)
-        return Releaser(client, watcher=watcher, journal=journal, exclusive=self.exclusive, **limits)
+        return Releaser(client, watcher=watcher, journal=_as_folder(self.journal), exclusive=self.exclusive, **limits)
 
 
 @frozen(kw_only=True)
@@ -234,8 +224,7 @@ class AbortOptions:
         """Return a releaser with these options."""
         from clanforge_async import Releaser  # noqa: PLC0415 - as above
 
-        journal = None if self.journal is None else f"{self.journal}/"
-        return Releaser(client, journal=journal, exclusive=self.exclusive)
+        return Releaser(client, journal=_as_folder(self.journal), exclusive=self.exclusive)
 
 
 @frozen(kw_only=True)
@@ -272,3 +261,7 @@ class Answer:
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _as_folder(path: Path | None) -> str | None:
+    return None if path is None else f"{path}/"  # a path with a slash is a folder, whether it exists or not

@@ -102,10 +102,10 @@ def image_diff_retry(
     as_json: params.Json = False,
 ) -> Command:
     """Run an image diff's analysis again."""
-    _check_wait(watch_options, progress, wait=wait)
-    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_diff(diff_id)
-    return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
+    return _retry(
+        ref, connection, verbosity, watch_options=watch_options, progress=progress, wait=wait, as_json=as_json
+    )
 
 
 def image_update_status(
@@ -126,10 +126,10 @@ def image_update_retry(
     as_json: params.Json = False,
 ) -> Command:
     """Run an image update again: the build machine pulls the same build."""
-    _check_wait(watch_options, progress, wait=wait)
-    output_options = make_output_options(progress, verbosity, as_json=as_json)
     ref = JobRef.image_update(update_id)
-    return _retry(ref, connection, watch_options if wait else None, output_options, verbosity)
+    return _retry(
+        ref, connection, verbosity, watch_options=watch_options, progress=progress, wait=wait, as_json=as_json
+    )
 
 
 def simulate(
@@ -156,22 +156,24 @@ def _status(ref: JobRef, connection: ConnectionOptions, verbosity: Verbosity, *,
     return run_with_logging(show_status(connection, ref, output_options), verbosity.verbose)
 
 
-def _check_wait(watch_options: WatchOptions, progress: ProgressOptions, *, wait: bool) -> None:
-    if not wait and (watch_options != WatchOptions() or progress != ProgressOptions()):
-        msg = "the options of a watch, such as --timeout and --report, need --wait"
-        raise UsageError(msg)
-
-
 def _retry(
     ref: JobRef,
     connection: ConnectionOptions,
-    watch_options: WatchOptions | None,
-    output_options: OutputOptions,
     verbosity: Verbosity,
+    *,
+    watch_options: WatchOptions,
+    progress: ProgressOptions,
+    wait: bool,
+    as_json: bool,
 ) -> Command:
     from clanforge_async.cli.commands import retry  # noqa: PLC0415 - as above
 
-    return run_with_logging(retry(connection, ref, watch_options, output_options), verbosity.verbose)
+    if not wait and (watch_options != WatchOptions() or progress != ProgressOptions()):
+        msg = "the options of a watch, such as --timeout and --report, need --wait"
+        raise UsageError(msg)
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
+    command = retry(connection, ref, watch_options if wait else None, output_options)
+    return run_with_logging(command, verbosity.verbose)
 
 
 def make_output_options(progress: ProgressOptions, verbosity: Verbosity, *, as_json: bool) -> OutputOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
@@ -14,7 +14,7 @@ from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.errors import ClanforgeError, OutcomeUnknownError
 from clanforge_async.images import StragglerPolicy
 from clanforge_async.jobs import ImageVersionJob
-from clanforge_async.refs import EPOCH
+from clanforge_async.refs import unix_second
 from clanforge_async.resources.job_calls import JobCalls
 from clanforge_async.resources.requests import API, image_version_status
 
@@ -82,7 +82,7 @@ class ImageVersions(JobCalls):
 
     async def _format_install_at(self, install_at: Literal["now"] | datetime) -> str:
         if isinstance(install_at, datetime):
-            return str((install_at - EPOCH) // timedelta(seconds=1))
+            return str(unix_second(install_at))
         if not isinstance(self._session.config.auth, BearerTokenAuth):
             return "NOW()"
         # The pages of the token's host document a Unix time and no text.

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from attrs import Attribute, field, frozen
 
+from clanforge_async._codec.masking import MASK
 from clanforge_async._validation import is_positive, positive_id
 
-_MASK = "***"
 _PLATFORMS = ("windows", "linux", "macos")
 _BITS = (32, 64)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -133,7 +133,7 @@ def _optional(validate: Validator) -> Validator:
 
 
 def _show_mask(value: object) -> str:
-    return "None" if value is None else _MASK
+    return "None" if value is None else MASK
 
 
 def _quote(text: str) -> str:
@@ -183,7 +183,7 @@ class S3Source:
     @property
     def masked_url(self) -> str:
         """The URL to show, with ``***`` for the keys: new keys do not change it."""
-        return self._with_userinfo(_MASK)
+        return self._with_userinfo(MASK)
 
     def _with_userinfo(self, userinfo: str) -> str:
         options = {"region": self.region, "handlers": self.handlers, "requesttimeout": self.request_timeout}
@@ -231,7 +231,7 @@ class SteamSource:
     @property
     def masked_url(self) -> str:
         """The URL to show, with ``***`` for the password and without codes: new secrets do not change it."""
-        return self._with_secrets(_MASK, {})
+        return self._with_secrets(MASK, {})
 
     def _with_secrets(self, password: str, secrets: Mapping[str, str | None]) -> str:
         options: dict[str, str | int | None] = {
@@ -275,7 +275,7 @@ class GoogleSource:
     @property
     def masked_url(self) -> str:
         """The URL to show, with ``***`` for the credentials: new credentials do not change it."""
-        return self._with_credentials(_MASK)
+        return self._with_credentials(MASK)
 
     def _with_credentials(self, credentials: str) -> str:
         options = _query({"handlers": self.handlers, "requesttimeout": self.request_timeout})

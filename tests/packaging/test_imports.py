@@ -23,7 +23,6 @@ LAYERS = (
     {"resources"},
     {"client", "_watching"},
     {"watcher", "engine"},
-    {"_releasing", "_temporal"},
     {"releases", "temporal"},
     {"__init__"},
     {"testing", "simulator"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clanforge_async import ImageRelease, StragglerPolicy
-from clanforge_async._releasing.release import mask_source
+from clanforge_async.releases.release import mask_source
 from clanforge_async.resources.sources import S3Source
 
 KEYS: dict[str, Any] = {"access_key": "AKIA/secret", "secret_key": "hush/hush"}

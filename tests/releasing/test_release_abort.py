@@ -25,11 +25,11 @@ from clanforge_async import (
     ReleaseToken,
     ServerError,
 )
-from clanforge_async._releasing.abort import AbortState, mark_pending, next_action, record
-from clanforge_async._releasing.actions import ActionRunner, Services
-from clanforge_async._releasing.journal import make_writer
-from clanforge_async._releasing.state import Pause, ReadOptions, ReadRollout, RejectDiff, Watch
 from clanforge_async.refs import EPOCH
+from clanforge_async.releases.abort import AbortState, mark_pending, next_action, record
+from clanforge_async.releases.actions import ActionRunner, Services
+from clanforge_async.releases.journal import make_writer
+from clanforge_async.releases.state import Pause, ReadOptions, ReadRollout, RejectDiff, Watch
 from clanforge_async.simulator import Drop, GatewayError, Policies
 
 

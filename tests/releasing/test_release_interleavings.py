@@ -29,9 +29,9 @@ from clanforge_async import (
     ReleaseToken,
     TransportError,
 )
-from clanforge_async._releasing.decisions import begin, mark_pending, next_action
-from clanforge_async._releasing.recording import record
-from clanforge_async._releasing.state import (
+from clanforge_async.releases.decisions import begin, mark_pending, next_action
+from clanforge_async.releases.recording import record
+from clanforge_async.releases.state import (
     Action,
     Ask,
     CreateJob,
@@ -48,7 +48,7 @@ from clanforge_async._releasing.state import (
     RetryJob,
     Watch,
 )
-from clanforge_async._releasing.token import Call, Decision
+from clanforge_async.releases.token import Call, Decision
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 SECOND = NOW.timestamp()

@@ -22,7 +22,7 @@ from clanforge_async import (
     ReleaseToken,
     StragglerPolicy,
 )
-from clanforge_async._releasing.journal import FileJournal, read_journal
+from clanforge_async.releases.journal import FileJournal, read_journal
 from clanforge_async.resources.sources import S3Source
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clanforge_async import JobKind, JobRef, ReleaseToken
-from clanforge_async._releasing.digest import PlanDigest
-from clanforge_async._releasing.token import Call, Decision, Intent
+from clanforge_async.releases.digest import PlanDigest
+from clanforge_async.releases.token import Call, Decision, Intent
 
 PLAN = PlanDigest.of(description="build 2", source="s3://***@bucket/builds/", first_step="update")
 HEAD = f"release/1:501.77.{PLAN}:"

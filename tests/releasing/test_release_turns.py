@@ -9,8 +9,8 @@ from support.release_worlds import ReleaseWorld, release
 from support.virtual_time import virtual_time
 
 from clanforge_async import ConfigurationError, ReleaseError, ReleaseEvent, Releaser, ServerError
-from clanforge_async._releasing.installs import SharedInstalls
-from clanforge_async._releasing.turns import Turns
+from clanforge_async.releases.installs import SharedInstalls
+from clanforge_async.releases.turns import Turns
 from clanforge_async.simulator import GatewayError
 
 

@@ -26,17 +26,17 @@ from clanforge_async import (
     RolloutError,
     TransportError,
 )
-from clanforge_async._releasing.decisions import next_action
-from clanforge_async._releasing.recording import record
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.state import (
+from clanforge_async.releases.decisions import next_action
+from clanforge_async.releases.recording import record
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.state import (
     Observation,
     Pause,
     ReadRollout,
     ReleaseRules,
     ReleaseState,
 )
-from clanforge_async._releasing.token import Decision
+from clanforge_async.releases.token import Decision
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 ENDED = int(NOW.timestamp())

@@ -13,9 +13,9 @@ from support.temporal.dev_server import DevServer, free_port
 from temporalio.client import Client
 
 from clanforge_async import JobRef
-from clanforge_async._temporal.rate_limit import _read
 from clanforge_async.cli import main
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, serve
+from clanforge_async.temporal.rate_limit import _read
 
 Process = asyncio.subprocess.Process
 

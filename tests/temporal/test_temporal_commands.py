@@ -13,13 +13,13 @@ from support.temporal.dev_server import DevServer
 from temporalio.client import Client
 
 from clanforge_async import JobRef, TransportError
-from clanforge_async._temporal.rate_limit import _read
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions
 from clanforge_async.cli.temporal_parameters import TemporalOptions
 from clanforge_async.cli.worker import watch, work
 from clanforge_async.simulator import DEMO_ACCOUNT, Simulator, serve
 from clanforge_async.temporal import TemporalWatcher
+from clanforge_async.temporal.rate_limit import _read
 
 
 @pytest.fixture(autouse=True)

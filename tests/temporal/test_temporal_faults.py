@@ -19,12 +19,12 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from clanforge_async import ClanforgeError, ConfigurationError, Job, JobRef, JobState, WatchResult, WatchTimeoutError
-from clanforge_async._temporal.activities import Activities
-from clanforge_async._temporal.history import History
-from clanforge_async._temporal.rate_limit import hold_queue
-from clanforge_async._temporal.workflows import POLL, WatchWorkflow
 from clanforge_async.engine import WatchPolicy
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher
+from clanforge_async.temporal.activities import Activities
+from clanforge_async.temporal.history import History
+from clanforge_async.temporal.rate_limit import hold_queue
+from clanforge_async.temporal.workflows import POLL, WatchWorkflow
 
 REF, OTHER = JobRef.image_version(1), JobRef.image_version(2)
 
@@ -179,7 +179,7 @@ async def test_a_worker_that_never_can_poll_lets_the_watch_time_out(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that fails until the end of the watch's time does not hide that the time is up."""
-    monkeypatch.setattr("clanforge_async._temporal.workflows.GRACE", 1.5)
+    monkeypatch.setattr("clanforge_async.temporal.workflows.GRACE", 1.5)
     client = ScriptedServer().client()
     await client.aclose()
     async with Worker(temporal, task_queue=queue, plugins=[ClanforgePlugin(client)]):
@@ -211,7 +211,7 @@ async def test_a_poll_under_the_brake_is_put_off(temporal: Client, queue: str) -
 
 async def test_a_slow_poll_sends_heartbeats(temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a poll waits for the API, the worker tells the server that it lives."""
-    monkeypatch.setattr("clanforge_async._temporal.activities._HEARTBEAT_INTERVAL", 0.01)
+    monkeypatch.setattr("clanforge_async.temporal.activities._HEARTBEAT_INTERVAL", 0.01)
     api, beaten, beats = ScriptedServer(), asyncio.Event(), list[Any]()
 
     async def answer() -> Answer:

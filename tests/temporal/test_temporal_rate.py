@@ -17,9 +17,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from clanforge_async import ConfigurationError, JobRef, JobState
-from clanforge_async._temporal import rate_limit
-from clanforge_async._temporal.rate_limit import _read, hold_queue, release_queue
-from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, set_max_rate
+from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, rate_limit, set_max_rate
+from clanforge_async.temporal.rate_limit import _read, hold_queue, release_queue
 
 RETRY_AFTER = 6.0
 

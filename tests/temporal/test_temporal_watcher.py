@@ -199,7 +199,7 @@ async def test_a_watch_that_all_workers_left_times_out(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If all workers have gone, the server ends a watch some seconds after its timeout, with what was last seen."""
-    monkeypatch.setattr("clanforge_async._temporal.workflows.GRACE", 2.0)
+    monkeypatch.setattr("clanforge_async.temporal.workflows.GRACE", 2.0)
     seen = asyncio.Event()
     async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
         waiting = asyncio.create_task(watcher.wait(REF, timeout=2.0, id=queue, on_update=lambda _: seen.set()))
@@ -281,7 +281,7 @@ async def test_a_large_batch_is_several_workflows(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More watches than a batch holds are several workflows with one id, which are resumed and cancelled together."""
-    monkeypatch.setattr("clanforge_async._temporal.submission.BATCH", 20)
+    monkeypatch.setattr("clanforge_async.temporal.submission.BATCH", 20)
     refs = [JobRef.image_version(number) for number in range(1, 46)]
     async with working(temporal, queue, api_of(*[JobState.COMPLETED] * 44)) as watcher:
         results = await watcher.wait_all(refs[:44], id=queue)

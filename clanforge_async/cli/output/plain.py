@@ -31,90 +31,6 @@ _MAX_STATE_LENGTH = 20
 """Longest name of an unknown state to show, in characters."""
 
 
-class PlainOutput(Output):
-    """Prints each change as a line and, after several jobs, a summary. Outages go to stderr.
-
-    Args:
-        refs: Jobs that will be watched, if any.
-        api: The API.
-        heartbeat: Seconds without a change after which a line is printed all the same; 0: never.
-    """
-
-    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
-        self._styler = stdout_styler()
-        self._summary = _Summary(refs, api)
-        self._outages = StderrOutages(api)
-        self._heartbeat = Heartbeat(heartbeat)
-
-    def __enter__(self) -> Self:
-        self._summary.start()
-        self._heartbeat.restart()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if (summary := self._summary.format()) is not None:
-            print_line(summary)
-
-    def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
-        """Print a snapshot, unless it is the last of a watch: the result follows at once."""
-        self._summary.update(ref, job)
-        if event != "update" or not job.is_terminal:
-            self._print(f"{ref}  {format_job(job, self._styler)}")
-
-    def result(self, result: WatchResult) -> None:
-        """Print the result of a watch."""
-        self._summary.add(result)
-        self._print(format_result(result, self._styler))
-
-    def outage(self, outage: Outage) -> None:
-        """Print an outage to stderr."""
-        self._outages.outage(outage)
-
-    def recovery(self, recovery: Recovery) -> None:
-        """Print the end of an outage to stderr."""
-        self._outages.recovery(recovery)
-
-    def tick(self) -> None:
-        """Print the counts of states if nothing was printed for a heartbeat."""
-        self._outages.tick()
-        if beat := self._heartbeat.format():
-            self._print(f"{self._summary.format_progress()}{beat}")
-
-    def _print(self, line: str) -> None:
-        print_line(line)
-        self._heartbeat.restart()
-
-
-class QuietOutput(Output):
-    """Prints the failures of several watches to stderr. The failure of a single one is left to the command's error.
-
-    Args:
-        refs: Jobs that will be watched, if any.
-        api: The API.
-    """
-
-    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None) -> None:
-        self._prints_failures = len(refs) > 1
-        self._outages = StderrOutages(api)
-
-    def result(self, result: WatchResult) -> None:
-        """Print the result if the job has not completed."""
-        if self._prints_failures and result.error is not None:
-            print_err(format_result(result))
-
-    def outage(self, outage: Outage) -> None:
-        """Print an outage to stderr."""
-        self._outages.outage(outage)
-
-    def recovery(self, recovery: Recovery) -> None:
-        """Print the end of an outage to stderr."""
-        self._outages.recovery(recovery)
-
-    def tick(self) -> None:
-        """Print that a request is unanswered."""
-        self._outages.tick()
-
-
 class StderrOutages(Output):
     """Prints outages to stderr, each once with its end, and requests that stay unanswered.
 
@@ -140,6 +56,70 @@ class StderrOutages(Output):
         if message and not self._is_silent:
             print_err(message)
         self._is_silent = bool(message)
+
+
+class PlainOutput(StderrOutages):
+    """Prints each change as a line and, after several jobs, a summary. Outages go to stderr.
+
+    Args:
+        refs: Jobs that will be watched, if any.
+        api: The API.
+        heartbeat: Seconds without a change after which a line is printed all the same; 0: never.
+    """
+
+    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
+        super().__init__(api)
+        self._styler = stdout_styler()
+        self._summary = _Summary(refs, api)
+        self._heartbeat = Heartbeat(heartbeat)
+
+    def __enter__(self) -> Self:
+        self._summary.start()
+        self._heartbeat.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if (summary := self._summary.format()) is not None:
+            print_line(summary)
+
+    def snapshot(self, event: str, ref: JobRef, job: Job) -> None:
+        """Print a snapshot, unless it is the last of a watch: the result follows at once."""
+        self._summary.update(ref, job)
+        if event != "update" or not job.is_terminal:
+            self._print(f"{ref}  {format_job(job, self._styler)}")
+
+    def result(self, result: WatchResult) -> None:
+        """Print the result of a watch."""
+        self._summary.add(result)
+        self._print(format_result(result, self._styler))
+
+    def tick(self) -> None:
+        """Print the counts of states if nothing was printed for a heartbeat."""
+        super().tick()
+        if beat := self._heartbeat.format():
+            self._print(f"{self._summary.format_progress()}{beat}")
+
+    def _print(self, line: str) -> None:
+        print_line(line)
+        self._heartbeat.restart()
+
+
+class QuietOutput(StderrOutages):
+    """Prints the failures of several watches to stderr. The failure of a single one is left to the command's error.
+
+    Args:
+        refs: Jobs that will be watched, if any.
+        api: The API.
+    """
+
+    def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None) -> None:
+        super().__init__(api)
+        self._prints_failures = len(refs) > 1
+
+    def result(self, result: WatchResult) -> None:
+        """Print the result if the job has not completed."""
+        if self._prints_failures and result.error is not None:
+            print_err(format_result(result))
 
 
 class Heartbeat:

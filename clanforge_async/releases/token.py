@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from attrs import evolve, field, fields_dict, frozen
 
-from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import positive_id
 from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.digest import PlanDigest, parse_digest
 
 
 class Call(enum.StrEnum):
@@ -223,13 +223,6 @@ def _format_ref(ref: JobRef) -> str:
     return str(ref).partition("/")[2]
 
 
-def _parse_path(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{8}", text, re.ASCII):
-        msg = f"not a digest of a path: {text!r}"
-        raise ValueError(msg)
-    return text
-
-
 _FIELDS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "failed_before": ("failed-before", _parse_number, str),
     "update": ("update", partial(_parse_ref, JobKind.IMAGE_UPDATE), _format_ref),
@@ -242,7 +235,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "version": ("version", partial(_parse_ref, JobKind.IMAGE_VERSION), _format_ref),
     "version_ended": ("ended", _parse_number, str),
     "rollout_began": ("began", bool, str),
-    "install_path": ("path", _parse_path, str),
+    "install_path": ("path", parse_digest, str),
 }
 """The name of each field in a token, and how its value is read and written. A flag is its name alone."""
 

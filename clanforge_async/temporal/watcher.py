@@ -1,13 +1,4 @@
-"""Watches on Temporal: they outlive deploys, crashes and their submitter, and share one budget over many services.
-
-Needs the extra ``temporal``. A worker polls, for any number of submitters::
-
-    await Worker(temporal, task_queue="clanforge", plugins=[ClanforgePlugin(client)]).run()
-
-A submitter starts watches and waits for them, or comes back later by their id::
-
-    job = await TemporalWatcher(temporal).wait(ref, id="release-42")
-"""
+"""The watcher whose watches run on Temporal."""
 
 from __future__ import annotations
 
@@ -19,59 +10,19 @@ from types import EllipsisType
 from typing import TypeVar, overload
 
 import temporalio.client
-from temporalio.plugin import SimplePlugin
 
-from clanforge_async._polling.strategy import Interval, until_eta
-from clanforge_async._temporal.activities import Activities
-from clanforge_async._temporal.delivery import deliver, number_events
-from clanforge_async._temporal.following import follow
-from clanforge_async._temporal.history import History
-from clanforge_async._temporal.rate_limit import set_max_rate
-from clanforge_async._temporal.submission import Submission, part_id, terminate
-from clanforge_async._temporal.workflows import GRACE, BrakeWorkflow, WatchWorkflow
 from clanforge_async._watching.notifier import OnUpdate
 from clanforge_async._watching.options import checked_timeout, ref_of
 from clanforge_async._watching.results import WatchResult
-from clanforge_async._watching.state import WatchPolicy
-from clanforge_async.client import ClanforgeClient
 from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job, JobFailedError, job_failure
 from clanforge_async.refs import JobRef
-
-__all__ = ["ClanforgePlugin", "TemporalWatcher", "set_max_rate"]
+from clanforge_async.temporal.delivery import deliver, number_events
+from clanforge_async.temporal.following import follow
+from clanforge_async.temporal.history import History
+from clanforge_async.temporal.submission import Submission, part_id, terminate
+from clanforge_async.temporal.workflows import GRACE
 
 J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
-
-_UNTIL_ETA = until_eta()
-
-
-class ClanforgePlugin(SimplePlugin):
-    """Makes a Temporal worker poll for watches, with a client of its own and any number of workers beside it.
-
-    Args:
-        client: The client that polls, within its own limits. It stays open.
-        interval: Seconds between polls, or any tenacity wait strategy.
-        outage_tolerance: Seconds of unbroken failure before a watch gives up with the last error.
-        stale_after: Seconds of nothing newer than a reference's ``newer_than`` before a watch gives up.
-
-    Raises:
-        ConfigurationError: An argument has an unusable value.
-    """
-
-    def __init__(
-        self,
-        client: ClanforgeClient,
-        *,
-        interval: Interval = _UNTIL_ETA,
-        outage_tolerance: float = 300.0,
-        stale_after: float = 120.0,
-    ) -> None:
-        policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
-        activities = Activities(client, policy)
-        super().__init__(  # pyright: ignore[reportUnknownMemberType] - temporalio leaves type arguments out
-            "clanforge",
-            activities=[activities.poll, activities.set_brake],
-            workflows=[WatchWorkflow, BrakeWorkflow],
-        )
 
 
 class TemporalWatcher:

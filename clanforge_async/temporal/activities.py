@@ -20,13 +20,13 @@ from temporalio.service import RPCError
 
 from clanforge_async._logging import log_event
 from clanforge_async._polling.server_clock import ServerClock, UpdateClock
-from clanforge_async._temporal.rate_limit import hold_queue, is_held, release_queue
-from clanforge_async._temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 from clanforge_async._watching.serialization import without_listings
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.engine import Finished, PollAgain, WatchPolicy, WatchState, poll_once
 from clanforge_async.errors import AuthenticationError, PermissionDeniedError
 from clanforge_async.refs import JobRef
+from clanforge_async.temporal.rate_limit import hold_queue, is_held, release_queue
+from clanforge_async.temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 
 _HEARTBEAT_INTERVAL = 3.0
 """Seconds between heartbeats of a poll that takes long; a third of the timeout."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.results import ReleaseError, ReleaseRejectedError
-from clanforge_async._releasing.state import (
+from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.results import ReleaseError, ReleaseRejectedError
+from clanforge_async.releases.state import (
     Action,
     Ask,
     CreateJob,
@@ -31,11 +32,9 @@ from clanforge_async._releasing.state import (
     diff_of,
     fail,
     make_lock_error,
-    to_seconds,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async._releasing.unknown_outcome import RETRIES, next_look
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
+from clanforge_async.releases.unknown_outcome import RETRIES, next_look
 
 _REINSTALLING = (Decision.DECLINED, Decision.ABORTED)
 
@@ -161,5 +160,5 @@ def mark_pending(state: ReleaseState, call: Call, server_time: float) -> Release
         return state  # made anew: what the first one created is still to be found
     at = int(server_time // 1)
     if state.failed is not None:
-        at = max(at, to_seconds(state.failed.updated_at) + 1)  # the failed run is not to be taken for the new one
+        at = max(at, unix_second(state.failed.updated_at) + 1)  # the failed run is not to be taken for the new one
     return state.with_token(intent=Intent(call, at))

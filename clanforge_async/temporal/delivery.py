@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from clanforge_async._temporal.following import Event, Key
 from clanforge_async._watching.notifier import Notifier, OnUpdate
 from clanforge_async._watching.results import WatchResult
 from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
+from clanforge_async.temporal.following import Event, Key
 
 Numbered = tuple[int, Job | WatchResult]
 

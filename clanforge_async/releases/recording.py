@@ -6,8 +6,12 @@ from typing import Any
 
 from attrs import evolve
 
-from clanforge_async._releasing.rollout import record_failed_read, record_rollout
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import ImageDiffJob, Job, job_failure
+from clanforge_async.refs import JobKind, unix_second
+from clanforge_async.releases.rollout import record_failed_read, record_rollout
+from clanforge_async.releases.state import (
     NO_TIME,
     Action,
     Ask,
@@ -26,14 +30,10 @@ from clanforge_async._releasing.state import (
     fail,
     make_lock_error,
     paused,
-    to_seconds,
+    plain_ref,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent
-from clanforge_async._releasing.unknown_outcome import CREATES, RETRIES, give_up, resolve, settled, was_refused
-from clanforge_async.errors import ClanforgeError, ConfigurationError, ImageLockedError
-from clanforge_async.images import ImageOptions
-from clanforge_async.jobs import ImageDiffJob, Job, job_failure
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.token import Call, Decision, Intent
+from clanforge_async.releases.unknown_outcome import CREATES, RETRIES, give_up, resolve, settled, was_refused
 
 
 def record(state: ReleaseState, action: Action, observed: Observation, rules: ReleaseRules) -> ReleaseState:
@@ -115,7 +115,7 @@ def _record_lock(
 ) -> ReleaseState:
     update, holder = state.token.update, error.holder
     if update is not None and holder.kind is JobKind.IMAGE_UPDATE and holder.id != update.id:
-        state = state.with_token(overtaken_by=JobRef(holder.kind, holder.id))
+        state = state.with_token(overtaken_by=plain_ref(holder))
         msg = f"{error}: the build on the machine may have been replaced, so start the release anew"
         return fail(state, rules, error, message=msg)
     since = observed.at if state.locked_since is None else state.locked_since
@@ -171,7 +171,7 @@ def _record_job(state: ReleaseState, result: Job | Exception, rules: ReleaseRule
 
 def _record_completed(state: ReleaseState, job: Job) -> ReleaseState:
     if job.kind is JobKind.IMAGE_VERSION:
-        return state.with_token(version_ended=to_seconds(job.updated_at))
+        return state.with_token(version_ended=unix_second(job.updated_at))
     if isinstance(job, ImageDiffJob) and job.is_empty:
         return state.with_token(decision=Decision.EMPTY)
     return state

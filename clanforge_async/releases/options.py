@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from clanforge_async._releasing.actions import Approve
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.results import ReleaseEvent
 from clanforge_async._validation import is_number
 from clanforge_async.errors import ConfigurationError
+from clanforge_async.releases.actions import Approve
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.results import ReleaseEvent
 
 OnEvent: TypeAlias = Callable[[ReleaseEvent], Awaitable[object] | object]
 Unknown: TypeAlias = Literal["raise", "repeat"]

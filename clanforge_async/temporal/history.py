@@ -15,12 +15,12 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from clanforge_async._temporal.workflows import WATCH
 from clanforge_async._watching.decisions import finish, unfinished
 from clanforge_async._watching.results import WatchClosedError, WatchResult, WatchTimeoutError
 from clanforge_async._watching.state import WatchState
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.refs import JobRef
+from clanforge_async.temporal.workflows import WATCH
 
 _RECONNECT_AFTER = 0.5
 """Seconds before the next attempt to reach a Temporal server that does not respond."""

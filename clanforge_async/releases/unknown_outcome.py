@@ -12,19 +12,20 @@ from datetime import timedelta
 from attrs import evolve
 
 from clanforge_async._http.retry_policy import may_have_been_processed
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ClanforgeError, OutcomeUnknownError, RetryOutcomeUnknownError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import Job
+from clanforge_async.refs import EPOCH, JobKind, JobRef, unix_second
+from clanforge_async.releases.state import (
     Action,
     ReadJob,
     ReadOptions,
     ReleaseRules,
     ReleaseState,
     fail,
-    to_seconds,
+    plain_ref,
 )
-from clanforge_async._releasing.token import Call, Intent
-from clanforge_async.errors import ClanforgeError, OutcomeUnknownError, RetryOutcomeUnknownError
-from clanforge_async.jobs import Job
-from clanforge_async.refs import EPOCH, JobKind, JobRef
+from clanforge_async.releases.token import Call, Intent
 
 CREATES = {Call.UPDATE: JobKind.IMAGE_UPDATE, Call.DIFF: JobKind.IMAGE_DIFF}
 """Calls that create a job which can be recognized by its lock, and the job's kind."""
@@ -55,7 +56,7 @@ def next_look(state: ReleaseState, intent: Intent) -> Action | None:
     """Return the read that the resolution of a doubt still needs; None if there is none."""
     if intent.call in RETRIES:
         ref = state.token.ref(RETRIES[intent.call])
-        return None if state.holder is not None or ref is None else ReadJob(JobRef(ref.kind, ref.id))
+        return None if state.holder is not None or ref is None else ReadJob(plain_ref(ref))
     if state.options is None:
         return ReadOptions()
     lock = state.options.lock
@@ -67,7 +68,7 @@ def resolve(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> Release
     """Return the state once all that can be read was read: the call has happened, is made anew, or stays in doubt."""
     if next_look(state, intent) is not None:
         return state
-    if intent.call is Call.REJECT and state.options is not None and state.options.lock != _plain(state.token.diff):
+    if intent.call is Call.REJECT and state.options is not None and not _holds_image(state, state.options):
         return evolve(settled(state), token=evolve(state.token, rejected=True, intent=None))
     if intent.call in RETRIES and state.holder is not None and _has_run_since(state.holder, intent):
         ref = JobRef(state.holder.kind, state.holder.id, EPOCH + timedelta(seconds=intent.at))
@@ -103,7 +104,7 @@ def give_up(state: ReleaseState, rules: ReleaseRules, intent: Intent, cause: Exc
     error = (
         OutcomeUnknownError(_METHODS[intent.call], candidate=_candidate(state, intent), lock=lock)
         if ref is None
-        else RetryOutcomeUnknownError(JobRef(ref.kind, ref.id))
+        else RetryOutcomeUnknownError(plain_ref(ref))
     )
     error.__cause__ = cause or state.doubt
     return fail(state, rules, error)
@@ -116,16 +117,16 @@ def settled(state: ReleaseState) -> ReleaseState:
     )
 
 
+def _holds_image(state: ReleaseState, options: ImageOptions) -> bool:
+    return options.lock == plain_ref(state.token.known_ref(JobKind.IMAGE_DIFF))
+
+
 def _candidate(state: ReleaseState, intent: Intent) -> JobRef | None:
     holder = state.holder
-    if holder is None or intent.call not in CREATES or to_seconds(holder.created_at) < intent.at:
+    if holder is None or intent.call not in CREATES or unix_second(holder.created_at) < intent.at:
         return None
-    return JobRef(holder.kind, holder.id)
+    return plain_ref(holder)
 
 
 def _has_run_since(job: Job, intent: Intent) -> bool:
-    return not job.is_terminal or to_seconds(job.updated_at) >= intent.at
-
-
-def _plain(ref: JobRef | None) -> JobRef | None:
-    return None if ref is None else JobRef(ref.kind, ref.id)
+    return not job.is_terminal or unix_second(job.updated_at) >= intent.at

@@ -8,11 +8,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias
 
-from clanforge_async._releasing.installs import SharedInstalls
-from clanforge_async._releasing.journal import Writer
-from clanforge_async._releasing.labels import watching_job_of
-from clanforge_async._releasing.release import ImageRelease
-from clanforge_async._releasing.state import (
+from clanforge_async.client import ClanforgeClient
+from clanforge_async.jobs import ImageDiffJob, Job
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.installs import SharedInstalls
+from clanforge_async.releases.journal import Writer
+from clanforge_async.releases.labels import watching_job_of
+from clanforge_async.releases.release import ImageRelease
+from clanforge_async.releases.state import (
     Action,
     Ask,
     CreateJob,
@@ -26,11 +29,8 @@ from clanforge_async._releasing.state import (
     RetryJob,
     Watch,
 )
-from clanforge_async._releasing.token import Call
-from clanforge_async._releasing.turns import Turns
-from clanforge_async.client import ClanforgeClient
-from clanforge_async.jobs import ImageDiffJob, Job
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.token import Call
+from clanforge_async.releases.turns import Turns
 from clanforge_async.watcher import JobWatcher
 
 Approve: TypeAlias = Callable[[ImageDiffJob], Awaitable[bool] | bool] | bool | Literal["hold"] | None

@@ -14,9 +14,9 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from clanforge_async._temporal.history import History
-from clanforge_async._temporal.workflows import BATCH, GRACE, WATCH
 from clanforge_async.errors import ConfigurationError
+from clanforge_async.temporal.history import History
+from clanforge_async.temporal.workflows import BATCH, GRACE, WATCH
 
 _LONGEST_STOP = 5.0
 """Seconds to wait for a Temporal server that is to stop watches and does not respond."""

@@ -16,9 +16,12 @@ from typing import Any
 from attrs import evolve
 
 from clanforge_async._http.retry_policy import is_transient
-from clanforge_async._releasing.digest import digest
-from clanforge_async._releasing.results import ReleaseError, ReleaseSupersededError, RolloutError
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import APIError, ClanforgeError
+from clanforge_async.images import ImageInstall
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.digest import digest
+from clanforge_async.releases.results import ReleaseError, ReleaseSupersededError, RolloutError
+from clanforge_async.releases.state import (
     LONGEST_PAUSE,
     NO_TIME,
     SHORTEST_PAUSE,
@@ -31,10 +34,7 @@ from clanforge_async._releasing.state import (
     fail,
     paused,
 )
-from clanforge_async._releasing.token import ReleaseToken
-from clanforge_async.errors import APIError, ClanforgeError
-from clanforge_async.images import ImageInstall
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.token import ReleaseToken
 
 
 def record_rollout(

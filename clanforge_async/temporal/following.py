@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Sequence
 from attrs import field, frozen
 from temporalio.service import RPCError
 
-from clanforge_async._temporal.history import History
 from clanforge_async._watching.decisions import finish, unfinished
 from clanforge_async._watching.results import WatchResult, WatchTimeoutError
 from clanforge_async._watching.state import WatchState
 from clanforge_async.jobs import Job
+from clanforge_async.temporal.history import History
 
 _UPDATE_INTERVAL = 1.0
 """Seconds between two looks at the watches under way; updates that follow each other faster are merged."""

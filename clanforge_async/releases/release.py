@@ -9,10 +9,10 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 from clanforge_async._codec.masking import mask_secrets
-from clanforge_async._releasing.digest import PlanDigest
 from clanforge_async._validation import flag, positive_id, text
 from clanforge_async.images import StragglerPolicy
-from clanforge_async.resources.sources import GoogleSource, S3Source, Source, SteamSource
+from clanforge_async.releases.digest import PlanDigest
+from clanforge_async.resources.sources import Source
 
 
 class ReleaseStep(enum.StrEnum):
@@ -56,7 +56,7 @@ def _is_source(_release: object, attribute: Attribute[Any], value: object) -> No
     # The value may hold secrets, so no message shows it.
     if isinstance(value, str):
         text(value, attribute.name)
-    elif value is not None and not isinstance(value, S3Source | SteamSource | GoogleSource):
+    elif value is not None and not isinstance(value, Source):
         msg = f"source must be a source, its URL or None, not {type(value).__name__}"
         raise TypeError(msg)
 

@@ -11,21 +11,21 @@ from typing import Self
 from attrs import fields_dict
 
 from clanforge_async._polling.history import JobHistory
-from clanforge_async._releasing.abort import AbortRun
-from clanforge_async._releasing.actions import Approve, Services
-from clanforge_async._releasing.digest import PlanDigest
-from clanforge_async._releasing.journal import Journal, make_writer
-from clanforge_async._releasing.labels import labelled_by_image_and_step
-from clanforge_async._releasing.options import NO_LIMITS, OnEvent, RunOptions, Unknown, check_timeout, make_options
-from clanforge_async._releasing.plan import make_plan
-from clanforge_async._releasing.release import ImageRelease, ReleaseStep
-from clanforge_async._releasing.results import AbortResult, ReleasePlan, ReleaseResult
-from clanforge_async._releasing.run import ReleaseRun
-from clanforge_async._releasing.state import ReleaseRules
-from clanforge_async._releasing.token import Decision, ReleaseToken
 from clanforge_async._validation import flag, is_number
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.errors import ConfigurationError
+from clanforge_async.releases.abort import AbortRun
+from clanforge_async.releases.actions import Approve, Services
+from clanforge_async.releases.digest import PlanDigest
+from clanforge_async.releases.journal import Journal, make_writer
+from clanforge_async.releases.labels import labelled_by_image_and_step
+from clanforge_async.releases.options import NO_LIMITS, OnEvent, RunOptions, Unknown, check_timeout, make_options
+from clanforge_async.releases.plan import make_plan
+from clanforge_async.releases.release import ImageRelease, ReleaseStep
+from clanforge_async.releases.results import AbortResult, ReleasePlan, ReleaseResult
+from clanforge_async.releases.run import ReleaseRun
+from clanforge_async.releases.state import ReleaseRules
+from clanforge_async.releases.token import Decision, ReleaseToken
 from clanforge_async.watcher import JobWatcher
 
 PLAN_PARTS = frozenset(fields_dict(PlanDigest))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from attrs import field, frozen
 
-from clanforge_async._releasing.release import ImageRelease, ReleaseStep
-from clanforge_async._releasing.token import ReleaseToken
 from clanforge_async._watching.serialization import register_kind
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.images import ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job
 from clanforge_async.refs import JobRef
+from clanforge_async.releases.release import ImageRelease, ReleaseStep
+from clanforge_async.releases.token import ReleaseToken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

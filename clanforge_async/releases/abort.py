@@ -11,10 +11,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from clanforge_async._releasing.actions import ActionRunner, Services
-from clanforge_async._releasing.release import ReleaseStep
-from clanforge_async._releasing.results import AbortResult, ReleaseError, ReleaseTimeoutError
-from clanforge_async._releasing.state import (
+from clanforge_async.errors import ConfigurationError
+from clanforge_async.images import ImageOptions
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobKind, JobRef, unix_second
+from clanforge_async.releases.actions import ActionRunner, Services
+from clanforge_async.releases.release import ReleaseStep
+from clanforge_async.releases.results import AbortResult, ReleaseError, ReleaseTimeoutError
+from clanforge_async.releases.state import (
     SHORTEST_PAUSE,
     Action,
     Pause,
@@ -22,15 +26,11 @@ from clanforge_async._releasing.state import (
     ReadOptions,
     RejectDiff,
     Watch,
-    to_seconds,
+    plain_ref,
 )
-from clanforge_async._releasing.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async._releasing.turns import Turn
-from clanforge_async._releasing.unknown_outcome import CREATES, was_refused
-from clanforge_async.errors import ConfigurationError
-from clanforge_async.images import ImageOptions
-from clanforge_async.jobs import Job
-from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
+from clanforge_async.releases.turns import Turn
+from clanforge_async.releases.unknown_outcome import CREATES, was_refused
 
 _LOCK_READS = 4
 """Reads of the options after the rejection, until the lock is gone."""
@@ -99,7 +99,7 @@ def _next_job(state: AbortState) -> Action | None:
 
 
 def _own_diff(token: ReleaseToken) -> JobRef | None:
-    return None if token.diff is None else JobRef(token.diff.kind, token.diff.id)
+    return None if token.diff is None else plain_ref(token.diff)
 
 
 def _is_candidate(token: ReleaseToken, lock: JobRef) -> bool:
@@ -140,12 +140,12 @@ def _record_options(state: AbortState, options: ImageOptions) -> AbortState:
 
 
 def _record_job(state: AbortState, job: Job) -> AbortState:
-    token, ref = state.token, JobRef(job.kind, job.id)
+    token, ref = state.token, plain_ref(job)
     is_own = token.ref(job.kind) is not None
     state = evolve(state, jobs=(*state.jobs, job))
     if is_own:
         return evolve(state, options=None)
-    if token.intent is None or to_seconds(job.created_at) < token.intent.at:
+    if token.intent is None or unix_second(job.created_at) < token.intent.at:
         return state
     return evolve(state, token=token.with_ref(ref), jobs=(), options=None)
 

@@ -17,6 +17,18 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
+def parse_digest(text: str) -> str:
+    """Return what `digest` has returned.
+
+    Raises:
+        ValueError: The text has another form.
+    """
+    if not _PART.fullmatch(text):
+        msg = f"not a digest: {text!r}"
+        raise ValueError(msg)
+    return text
+
+
 @frozen(kw_only=True)
 class PlanDigest:
     """Digests of what tells which build a release is about.

@@ -6,10 +6,10 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
-from clanforge_async._releasing.state import SHORTEST_PAUSE
 from clanforge_async._watching.results import copy_error
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.images import ImageInstall
+from clanforge_async.releases.state import SHORTEST_PAUSE
 
 Installs = Sequence[ImageInstall]
 

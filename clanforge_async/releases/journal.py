@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from attrs import asdict, frozen
 
-from clanforge_async._releasing.release import ImageRelease, mask_source
-from clanforge_async._releasing.token import ReleaseToken
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.images import StragglerPolicy
+from clanforge_async.releases.release import ImageRelease, mask_source
+from clanforge_async.releases.token import ReleaseToken
 
 Journal: TypeAlias = Callable[[ReleaseToken], Awaitable[object] | object] | str | os.PathLike[str]
 

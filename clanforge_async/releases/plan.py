@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
-from clanforge_async._releasing.actions import Services
-from clanforge_async._releasing.recording import machine_problem
-from clanforge_async._releasing.release import ImageRelease, ReleaseStep, mask_source
-from clanforge_async._releasing.results import ReleaseError, ReleasePlan
-from clanforge_async._releasing.state import make_lock_error
-from clanforge_async._releasing.token import ReleaseToken
 from clanforge_async.errors import ClanforgeError
+from clanforge_async.releases.actions import Services
+from clanforge_async.releases.recording import machine_problem
+from clanforge_async.releases.release import ImageRelease, ReleaseStep, mask_source
+from clanforge_async.releases.results import ReleaseError, ReleasePlan
+from clanforge_async.releases.state import make_lock_error
+from clanforge_async.releases.token import ReleaseToken
 
 T = TypeVar("T")
 

@@ -10,23 +10,23 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from clanforge_async._logging import log_event
-from clanforge_async._releasing.actions import ReleaseActionRunner, Services
-from clanforge_async._releasing.decisions import begin, mark_pending, next_action
-from clanforge_async._releasing.options import RunOptions
-from clanforge_async._releasing.recording import record
-from clanforge_async._releasing.results import (
+from clanforge_async.images import ImageRollout
+from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job
+from clanforge_async.refs import JobKind
+from clanforge_async.releases.actions import ReleaseActionRunner, Services
+from clanforge_async.releases.decisions import begin, mark_pending, next_action
+from clanforge_async.releases.options import RunOptions
+from clanforge_async.releases.recording import record
+from clanforge_async.releases.results import (
     EventKind,
     ReleaseError,
     ReleaseEvent,
     ReleaseResult,
     ReleaseTimeoutError,
 )
-from clanforge_async._releasing.state import Action, End, Pause, ReleaseRules, ReleaseState, Send, current_step
-from clanforge_async._releasing.token import Call, Decision, ReleaseToken
-from clanforge_async._releasing.turns import Turn
-from clanforge_async.images import ImageRollout
-from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job
-from clanforge_async.refs import JobKind
+from clanforge_async.releases.state import Action, End, Pause, ReleaseRules, ReleaseState, Send, current_step
+from clanforge_async.releases.token import Call, Decision, ReleaseToken
+from clanforge_async.releases.turns import Turn
 
 
 class _JournalError(Exception):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from clanforge_async._releasing.release import ImageRelease, ReleaseStep
-from clanforge_async._releasing.results import Outcome, ReleaseError
-from clanforge_async._releasing.token import Call, Decision, ReleaseToken
 from clanforge_async.errors import ConfigurationError, ImageLockedError
 from clanforge_async.images import ImageInstall, ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, Job
-from clanforge_async.refs import EPOCH, JobKind, JobRef
+from clanforge_async.refs import JobKind, JobRef
+from clanforge_async.releases.release import ImageRelease, ReleaseStep
+from clanforge_async.releases.results import Outcome, ReleaseError
+from clanforge_async.releases.token import Call, Decision, ReleaseToken
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 30.0
 """Seconds between two reads of a release that waits."""
@@ -306,9 +305,9 @@ def paused(state: ReleaseState, at_most: float) -> ReleaseState:
     return evolve(state, pause=min(growing, at_most), waits=state.waits + 1)
 
 
-def to_seconds(moment: datetime) -> int:
-    """Return a time as a Unix second, rounded down."""
-    return int((moment - EPOCH).total_seconds() // 1)
+def plain_ref(target: JobRef | Job) -> JobRef:
+    """Return the reference to a job over all its runs: that of a lock, which tells no run."""
+    return JobRef(target.kind, target.id)
 
 
 def diff_of(state: ReleaseState) -> ImageDiffJob | None:

@@ -1,1 +1,0 @@
-"""Watches as Temporal workflows: the workflows, their activities, and the reading of their histories."""
