@@ -33,7 +33,7 @@ nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
     ("py:class", "T"),  # a coroutine's return type
     ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
-    ("py:class", "clanforge_async.temporal.J"),  # likewise
+    ("py:class", "clanforge_async.temporal.watcher.J"),  # likewise
     ("py:class", "clanforge_async._polling.forecast.ForecastState"),  # private parts of a watch's state
     ("py:class", "clanforge_async._polling.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
