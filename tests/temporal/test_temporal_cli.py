@@ -89,6 +89,15 @@ async def test_wrong_options_and_a_missing_server(
     assert message in capsys.readouterr().err
 
 
+async def test_a_worker_without_its_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose Temporal server is not there exits with the status of a network fault."""
+    monkeypatch.setenv("CLANFORGE_ACCESS_KEY", DEMO_ACCOUNT.access_key)
+    monkeypatch.setenv("CLANFORGE_SECRET_KEY", DEMO_ACCOUNT.secret_key)
+    monkeypatch.setenv("CLANFORGE_ACCOUNT_SERVICE_ID", str(DEMO_ACCOUNT.account_service_id))
+    assert await asyncio.to_thread(main, ["worker", "--temporal", f"127.0.0.1:{free_port()}"]) == 5
+    assert "cannot connect to Temporal at 127.0.0.1:" in capsys.readouterr().err
+
+
 async def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without temporalio, the command names the extra to install."""
     monkeypatch.setitem(sys.modules, "clanforge_async.cli.worker", None)

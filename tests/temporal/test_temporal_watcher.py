@@ -13,6 +13,7 @@ from support.scripted_server import ScriptedServer, wire
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
+import clanforge_async.temporal as temporal_package
 from clanforge_async import (
     ConfigurationError,
     Job,
@@ -261,6 +262,12 @@ async def test_a_workflow_of_another_language(temporal: Client, queue: str) -> N
         await bad.result()
         with pytest.raises(ValueError, match="not a job reference"):
             await collect(watcher, bad.id)
+
+
+async def test_a_name_that_is_not_there() -> None:
+    """A name that the package does not have is an `AttributeError`, though its names are loaded on first use."""
+    with pytest.raises(AttributeError, match="no attribute 'TemporalWacther'"):
+        temporal_package.TemporalWacther  # type: ignore[attr-defined] # noqa: B018
 
 
 async def test_a_closed_client_ends_no_watch(temporal: Client, queue: str, caplog: pytest.LogCaptureFixture) -> None:
