@@ -52,8 +52,8 @@ class Services:
         self.client = client
         self.watcher = watcher
         self.journal = journal
-        self.turns = Turns()
-        self.installs = SharedInstalls(client.image_installs.list)
+        self.turns: Turns = Turns()
+        self.installs: SharedInstalls = SharedInstalls(client.image_installs.list)
 
     def server_time(self) -> float:
         """Return the server's time in Unix seconds; the local clock's before the first ``Date`` header."""
