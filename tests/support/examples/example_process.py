@@ -16,12 +16,10 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this process's environment with the demo account's credentials and `more`, without proxies.
-
-    The programs are not measured for coverage, which would slow their start by half: other tests reach every line.
-    """
-    dropped = re.compile("CLANFORGE_|COVERAGE_|GITHUB_|.*_PROXY$")
-    kept = {name: value for name, value in os.environ.items() if not dropped.match(name.upper())}
+    """Return this process's environment with the demo account's credentials and `more`, without proxies."""
+    kept = {
+        name: value for name, value in os.environ.items() if not re.match("CLANFORGE_|GITHUB_|.*_PROXY$", name.upper())
+    }
     return kept | credentials() | more
 
 
