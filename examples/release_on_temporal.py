@@ -31,7 +31,7 @@ from clanforge_async import ClanforgeClient, ImageRelease, JobWatcher, ReleaseEr
 
 EXCLUSIVE = False  # True: your promise that nothing else releases these images; see `Releaser`
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)  # after this silence of its worker, another takes over
-PAUSE = timedelta(seconds=10)
+PAUSE = timedelta(seconds=10)  # after a worker that was lost or could not go on
 
 
 @workflow.defn(name="release-image", sandboxed=False)
@@ -126,7 +126,7 @@ class Activities:
         async def keep(token: ReleaseToken) -> None:
             # Returns once it is in the workflow's history. A heartbeat would not do: it is sent later, or never.
             await handle.execute_update(  # pyright: ignore[reportUnknownMemberType] - a type argument is missing there
-                "keep", args=[attempt, str(token)], rpc_timeout=HEARTBEAT_TIMEOUT
+                "keep", args=[attempt, str(token)], rpc_timeout=timedelta(seconds=30)
             )
 
         releaser = Releaser(self._client, watcher=self._watcher, journal=keep, exclusive=EXCLUSIVE)

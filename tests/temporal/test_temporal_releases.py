@@ -9,7 +9,7 @@ import re
 import shlex
 import signal
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,7 +34,7 @@ CREATES = ("image-update create", "image-diff create", "image-version create")
 WORKERS = """
 import asyncio, datetime, os, sys
 import release_on_temporal as example
-example.HEARTBEAT_TIMEOUT, example.PAUSE = datetime.timedelta(seconds=1), datetime.timedelta(seconds=0.1)
+example.HEARTBEAT_TIMEOUT, example.PAUSE = datetime.timedelta(seconds=2), datetime.timedelta()
 while True:
     if not (worker := os.fork()):
         asyncio.run(example.main(sys.argv[1]))
@@ -90,15 +90,21 @@ class World:
 
 
 @frozen
-class Kill(Fault):
-    """Kills the worker once the server has acted on its request, whose response then reaches nobody."""
+class EndWorker(Fault):
+    """Ends the worker once the server has acted on its request, whose response then reaches nobody.
+
+    Attributes:
+        world: The world of the worker.
+        signal: How the worker is ended: killed, or stopped as for a deploy.
+    """
 
     world: World
+    signal: signal.Signals = signal.SIGKILL
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
-        """Act, and kill."""
+        """Act, and end the worker."""
         response = await handler()
-        os.kill(self.world.worker, signal.SIGKILL)
+        os.kill(self.world.worker, self.signal)
         await request.disconnected()
         return response
 
@@ -152,10 +158,12 @@ def read_all(folder: Path) -> bytes:
 
 
 async def test_a_release_outlives_its_workers(tmp_path: Path) -> None:
-    """A release whose workers are killed between its calls makes each call once, and the server stores no secret."""
+    """A release whose workers are killed or stopped between its calls makes each once; the server stores no secret."""
     async with dev_server(tmp_path / "temporal.db") as (server, temporal), world_on(server, temporal, 77) as world:
-        for route in ("image-update status", "image-diff status", "image-version status"):
-            world.simulator.faults.add(Kill(world), route=route, times=1)
+        faults = world.simulator.faults
+        faults.add(EndWorker(world), route="image-update status", times=1)
+        faults.add(EndWorker(world, signal.SIGINT), route="image-diff status", times=1)
+        faults.add(EndWorker(world), route="image-version status", times=1)
         handle = await world.start()
         for _ in range(3):
             await world.starts.acquire()
@@ -174,7 +182,7 @@ async def test_a_release_outlives_its_workers(tmp_path: Path) -> None:
 async def test_a_call_in_doubt_is_not_made_again(server: DevServer, temporal: Client) -> None:
     """A release whose worker is killed before it gets a create's response ends, and its token names that call."""
     async with world_on(server, temporal, 78) as world:
-        world.simulator.faults.add(Kill(world), route="image-version create", times=1)
+        world.simulator.faults.add(EndWorker(world), route="image-version create", times=1)
         handle = await world.start()
         await answer(handle, approved=True)
         error = await failure_of(handle)
@@ -208,6 +216,18 @@ def documented_commands(program: str) -> list[list[str]]:
     return [shlex.split(command, comments=True) for command in commands]
 
 
+@asynccontextmanager
+async def running(*command: str, env: dict[str, str]) -> AsyncGenerator[Process]:
+    """Run a program among the examples, and kill it if it still runs in the end."""
+    process = await asyncio.create_subprocess_exec(*command, env=env, cwd=EXAMPLES)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_the_documented_commands_release_an_image(server: DevServer) -> None:
     """The commands at the top of the example start one release at a time, approve it, and stop without an error."""
     [work], [start, approve] = documented_commands("python"), documented_commands("temporal")
@@ -215,18 +235,18 @@ async def test_the_documented_commands_release_an_image(server: DevServer) -> No
     simulator.builds[SOURCE, "build 1.4.2"] = BUILD
     async with serve(simulator) as url, asyncio.timeout(60):
         env = environment(CLANFORGE_BASE_URL=url, CLANFORGE_SOURCE_URL=SOURCE, TEMPORAL_ADDRESS=server.address)
-        worker = await asyncio.create_subprocess_exec(sys.executable, *work, env=env, cwd=EXAMPLES)
         assert PROGRAM is not None
-        start[-1] = start[-1].replace("}", ', "wait_for": "version"}')  # a rollout would take longer
-        started = await run(PROGRAM, *start, env=env)
-        assert started.status == 0, started.err
-        again = await run(PROGRAM, *start, env=env)
-        assert again.status == 1
-        assert "already" in again.err
-        while (await run(PROGRAM, *approve, env=env)).status != 0:
-            pass  # the diff is not known yet
-        result = await run(PROGRAM, "workflow", "result", "--workflow-id", "build-machine-77", env=env)
-        assert "released" in result.out
-        worker.send_signal(signal.SIGINT)
-        assert await worker.wait() == 0
+        async with running(sys.executable, *work, env=env) as worker:
+            start[-1] = start[-1].replace("}", ', "wait_for": "version"}')  # a rollout would take longer
+            started = await run(PROGRAM, *start, env=env)
+            assert started.status == 0, started.err
+            again = await run(PROGRAM, *start, env=env)
+            assert again.status == 1
+            assert "already" in again.err
+            while (await run(PROGRAM, *approve, env=env)).status != 0:
+                pass  # the diff is not known yet
+            result = await run(PROGRAM, "workflow", "result", "--workflow-id", "build-machine-77", env=env)
+            assert "released" in result.out
+            worker.send_signal(signal.SIGINT)
+            assert await worker.wait() == 0
     assert simulator.image(501).files == BUILD
