@@ -31,7 +31,7 @@ from clanforge_async import ClanforgeClient, ImageRelease, JobWatcher, ReleaseEr
 
 EXCLUSIVE = False  # True: your promise that nothing else releases these images; see `Releaser`
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)  # after this silence of its worker, another takes over
-PAUSE = timedelta(seconds=10)  # after a worker that was lost or could not go on
+PAUSE = timedelta(seconds=10)  # after a worker that could not go on
 
 
 @workflow.defn(name="release-image", sandboxed=False)
@@ -76,10 +76,12 @@ class ReleaseWorkflow:
                     retry_policy=RetryPolicy(maximum_attempts=1),  # a retry would begin with the same, old token
                 )
             except ActivityError as error:
-                is_final = isinstance(error.cause, ApplicationError) and error.cause.non_retryable
-                if is_final or is_cancelled_exception(error):
+                if is_cancelled_exception(error):
                     raise
-                await workflow.sleep(PAUSE)
+                if isinstance(error.cause, ApplicationError):  # the worker is not lost
+                    if error.cause.non_retryable:
+                        raise
+                    await workflow.sleep(PAUSE)
             else:
                 return result
 
