@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
@@ -81,6 +81,7 @@ for _path, _function in _COMMANDS.items():
     _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
     _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
+_command_tree = cache(partial(typer.main.get_command, app))  # for programs that run several commands
 
 
 def parse(argv: Sequence[str]) -> Command | int:
@@ -93,7 +94,7 @@ def parse(argv: Sequence[str]) -> Command | int:
     if not argv:
         parse(["--help"])
         return USAGE_ERROR
-    command = typer.main.get_command(app)
+    command = _command_tree()
     try:
         return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
     except (SystemExit, typer.Abort) as error:

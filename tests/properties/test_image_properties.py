@@ -295,7 +295,7 @@ def fields_at_fault(name: str, junk: Mapping[str, Any]) -> tuple[str, ...] | Non
     return None
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(PARSERS)), JUNK)
 def test_junk_is_read_or_names_its_fields(name: str, junk: dict[str, Any]) -> None:
     """Any object is either parsed or refused with the names of its fields; parsers raise no other exception."""
