@@ -22,9 +22,9 @@ MEASURE_COVERAGE = bool(os.environ.get("MEASURE_COVERAGE"))
 TEST_SERVER = "@microsoft.azure/autorest.testserver"
 TEST_SERVER_VERSION = "3.3.51"
 TEST_WHEEL_FROM = os.environ.get("TEST_WHEEL_FROM")
-"""Folder of a wheel that `tests` installs instead of the source tree, to test the very file that is released."""
+"""Folder of a wheel that `tests` installs instead of the source tree, to test the same file that is released."""
 IN_PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
-"""Options of pytest that use all cores to the end: a process without tests takes some from behind a slow one."""
+"""Options of pytest that keep all cores busy: a process without tests takes some from a slower one."""
 
 
 def _runs(interpreter: str) -> bool:

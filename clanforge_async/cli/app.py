@@ -46,11 +46,11 @@ _EPILOGS = {
     "demo": None,
     **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
 }
-"""Last paragraph of the help of the commands that are not about jobs."""
+"""Last paragraph of the help of the commands that do not concern jobs."""
 
 
 class _Command(TyperCommand):
-    """A command whose help and usage name an argument by its metavar alone, without the type that typer adds."""
+    """A command whose help and usage show only an argument's metavar, without the type that typer adds."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,8 +88,8 @@ def parse(argv: Sequence[str]) -> Command | int:
     """Return the command to run, or an exit status if there is nothing left to do.
 
     Raises:
-        UsageError: Wrong arguments.
-        BrokenPipeError: No one reads the help.
+        UsageError: The arguments are invalid.
+        BrokenPipeError: The help's reader has closed the pipe.
     """
     if not argv:
         parse(["--help"])
@@ -98,7 +98,7 @@ def parse(argv: Sequence[str]) -> Command | int:
     try:
         return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
     except (SystemExit, typer.Abort) as error:
-        # How typer reports a broken pipe, and older versions Ctrl-C. Their exit status would be 1.
+        # typer raises this for a broken pipe, older versions also for Ctrl-C. Their exit status would be 1.
         if isinstance(error.__context__, BrokenPipeError | KeyboardInterrupt):
             raise error.__context__ from None
         raise

@@ -1,4 +1,4 @@
-"""A start that moves while a job runs: a server that doesn't know it, or that shows the last sign of life instead."""
+"""A start time that moves while a job runs: the server doesn't know it, or shows its last contact instead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def moment(seconds: float) -> datetime:
 
 
 def polls_per_hour(lag: float, step: float, eta: float | None, progress: int) -> list[int]:
-    """Return the polls of each of six hours if the start is so many seconds ago, and moves in steps."""
+    """Return the polls in each of six hours if the start lies so many seconds back and moves in steps."""
     polls, at = [0] * 6, 0.0
     state, policy = WatchState(ref=JobRef.image_version(9), began=0.0), WatchPolicy()
     while at < 6 * HOUR:
