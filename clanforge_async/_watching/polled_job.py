@@ -1,15 +1,14 @@
-"""A watched job, with the watches that share its polls."""
+"""A watched job and the watches that share its polls."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from clanforge_async._http.request import ApiResponse
-from clanforge_async._polling.server_clock import ServerClock
+from clanforge_async._polling.server_clock import UpdateClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import copy_error
@@ -19,46 +18,28 @@ from clanforge_async.refs import JobRef
 
 ReadStatus = Callable[[], Awaitable[ApiResponse[Job]]]
 
-_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
-
-
-class WallClock:
-    """The local wall clock, read once, and carried on by the event loop's clock."""
-
-    __slots__ = ("_offset",)
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-
-    def at(self, moment: float) -> float:
-        """Return the time stamp of a moment of the event loop's clock."""
-        if self._offset is None:
-            self._offset = time.time() - moment
-        return self._offset + moment
-
 
 class PolledJob:
-    """A watched job, with the watches that share its polls.
+    """A watched job and the watches that share its polls. All times are of the event loop's clock.
 
     Attributes:
-        ref: The job, without a ``newer_than``: that is each watch's own.
+        ref: The job, without ``newer_than``, which differs between watches.
         read_status: Reads the job's status once.
-        first_due: When the job's first poll is due or was made; infinity while it waits for its turn.
+        first_due: Time at which the first poll is due or was made; infinity while the job is in the start queue.
         was_polled: Whether the first poll has begun.
         observers: The observers of the job's watches.
         watches: The watches that have not ended, as the keys of a dict. They take part in the next poll or the one in
             flight.
-        newcomers: The watches that began during the poll in flight, which is no answer to them.
-        not_before: When the server allows the next poll.
-        is_asking: Whether a poll has begun and its answer is not published yet.
+        newcomers: The watches that began during the poll in flight. They get the result of the next poll.
+        not_before: Time from which the server allows the next poll.
+        is_asking: Whether a poll has begun and its result is not published yet.
         is_queued: Whether the job waits in the heap for a worker.
         timer: The timer of the next poll.
-        has_lost_watches: Whether a watch has left since the timer was set: the timer may then be early.
+        has_lost_watches: Whether a watch has left since the timer was set, so that the timer may be too early.
+        update_clock: The server's clock by the job's updates, for responses without ``Date``.
     """
 
     __slots__ = (
-        "_lag",
-        "_last_update",
         "first_due",
         "has_lost_watches",
         "is_asking",
@@ -69,6 +50,7 @@ class PolledJob:
         "read_status",
         "ref",
         "timer",
+        "update_clock",
         "was_polled",
         "watches",
     )
@@ -86,8 +68,7 @@ class PolledJob:
         self.is_queued = False
         self.timer: asyncio.TimerHandle | None = None
         self.has_lost_watches = False
-        self._lag = 0.0  # of the local wall clock behind the server's
-        self._last_update: tuple[float, float | None] = 0.0, None  # and when the poll that showed it last began
+        self.update_clock = UpdateClock()
 
     @property
     def is_watched(self) -> bool:
@@ -95,7 +76,7 @@ class PolledJob:
         return bool(self.watches or self.newcomers)
 
     def add(self, watch: Watch) -> None:
-        """Add a watch. An answer that was asked for before it began doesn't count for it."""
+        """Add a watch. It gets only results of polls that begin after it."""
         (self.newcomers if self.is_asking else self.watches)[watch] = None
 
     def remove(self, watch: Watch) -> None:
@@ -105,7 +86,7 @@ class PolledJob:
         self.has_lost_watches = True
 
     def next_due(self) -> float:
-        """Return when the first of the watches wants a poll, or later if the server allows none until then."""
+        """Return the time of the next poll: the earliest that a watch wants, but not before the server allows one."""
         self.has_lost_watches = False
         return max(min(watch.due for watch in self.watches), self.not_before)
 
@@ -116,56 +97,29 @@ class PolledJob:
             self.timer = None
 
     def release(self, now: float) -> None:
-        """Let the first poll be due now."""
+        """Make the first poll due now."""
         for watch in self.watches:
             watch.due = min(watch.due, now)
 
-    def server_time(
-        self, response: ApiResponse[Job], began: float, at: float, server_clock: ServerClock, wall_clock: WallClock
-    ) -> datetime:
-        """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
-
-        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is in
-        the past, and a new one has come since the poll before.
-
-        Args:
-            response: The response.
-            began: When the poll began, by the event loop's clock.
-            at: When it ended.
-            server_clock: The server's clock, by the ``Date`` of every response.
-            wall_clock: The local wall clock.
-        """
-        updated = response.value.updated_at
-        if response.server_time is not None:
-            now = server_clock.update(response.server_time.timestamp(), began, at)
-            return max(datetime.fromtimestamp(now, UTC), updated)
-        latest, guess = updated.timestamp(), wall_clock.at(at)
-        previous, since = self._last_update
-        if latest != previous and since is not None:
-            self._lag = min(self._lag, latest + 1.0 + at - since - guess)  # updates are in whole seconds
-        self._lag = max(self._lag, latest - guess)
-        self._last_update = latest, began
-        return datetime.fromtimestamp(min(guess + self._lag, _LATEST), UTC)
-
-    def publish(self, result: PollResult, latency: float, backlog: float) -> None:
-        """Pass a poll result to the observers, then to every watch that takes part."""
+    def publish(self, result: PollResult) -> None:
+        """Pass a poll's result to the observers, then to every watch that takes part."""
         for watch in self._end_poll(result.seen, result.at, result.server_time):
             if watch not in self.watches:
-                continue  # another's callback has ended it
+                continue  # a callback of another watch has ended it
             try:
-                at_least = watch.handle_poll(result, latency, backlog)
-            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no waiter may hang for it
+                at_least = watch.handle_poll(result)
+            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no watch may hang because of it
                 watch.fail(error)
             else:
                 self.not_before = max(self.not_before, result.at + at_least)
 
     def fail(self, error: Exception, at: float) -> None:
-        """End every watch that takes part, with an error that `decide` doesn't know."""
+        """End every watch that takes part, with an error that `decide` does not handle."""
         for watch in self._end_poll(error, at, datetime.now(UTC)):
             watch.fail(copy_error(error))
 
     def close(self, error: BaseException | None = None) -> None:
-        """End every watch because the job's polls have stopped: with the error that stopped them, if there is one."""
+        """End every watch because the job's polls have stopped, with the error that stopped them, if any."""
         for watch in (*self.watches, *self.newcomers):
             if isinstance(error, Exception):
                 watch.fail(copy_error(error))

@@ -1,7 +1,7 @@
-"""The shared polls of a watcher: one at a time for each job, a limited number at a time in all, most overdue first.
+"""The shared polls of a watcher: one poll at a time for each job, a limited number in total, the most overdue first.
 
-A job has no task of its own, only a timer for its next poll. A due job enters a heap, and a worker task takes it from
-there; a worker that has made a poll makes the next one that is due, and ends if none is.
+A job has no task, only a timer for its next poll. When the poll is due, the job is pushed to a heap, and a worker task
+pops it from there. After a poll, a worker continues with the next due job, and ends if there is none.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import cast
 
 from clanforge_async._http.request import ApiResponse
 from clanforge_async._polling.forecast import JobForecast, job_forecast
-from clanforge_async._polling.server_clock import ServerClock
+from clanforge_async._polling.server_clock import DateClock, ServerClock, WallClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
-from clanforge_async._watching.polled_job import PolledJob, ReadStatus, WallClock
+from clanforge_async._watching.polled_job import PolledJob, ReadStatus
 from clanforge_async._watching.results import copy_error
 from clanforge_async._watching.start_queue import StartQueue
 from clanforge_async._watching.watch import Watch
@@ -27,14 +28,14 @@ from clanforge_async.jobs import Job
 from clanforge_async.refs import JobKind, JobRef
 
 _POLLS_IN_A_ROW = 16
-"""Polls that a worker makes before it yields to the loop, if the transport never waits for anything."""
+"""Number of polls after which a worker yields to the event loop, in case the transport never waits."""
 
 
 class PollScheduler:
     """Polls all the jobs of a watcher.
 
     Args:
-        status_reader: Returns a callable that reads a job's status once, each time that it is called.
+        status_reader: Returns a function that reads a job's status once per call.
         capacity: Maximum number of polls in flight. Further due polls wait in a heap, the most overdue first.
         max_rate: Polls per second that the client allows; None: unlimited.
     """
@@ -44,13 +45,13 @@ class PollScheduler:
         self._capacity = capacity
         self._max_rate = max_rate
         self._start_queue = StartQueue(capacity, max_rate, self._release)
-        self._server_clock = ServerClock()
+        self._date_clock = DateClock()
         self._wall_clock = WallClock()
         self._jobs: dict[tuple[JobKind, int], PolledJob] = {}
         self._queue: list[tuple[float, int, PolledJob]] = []
         self._order = itertools.count()
-        self._in_flight: dict[PolledJob, asyncio.Task[None]] = {}  # until the poll or its task ends
-        self._workers: dict[asyncio.Task[None], PolledJob] = {}  # each with the job that it polls or polled last
+        self._in_flight: dict[PolledJob, asyncio.Task[None]] = {}  # removed when the poll or its task ends
+        self._workers: dict[asyncio.Task[None], PolledJob] = {}  # the job that each worker polls or polled last
         self._context = polling_context()
 
     def join(self, watch: Watch) -> None:
@@ -66,7 +67,7 @@ class PollScheduler:
         self._reschedule_earlier(job, watch.due)
 
     def forecast(self, ref: JobRef) -> JobForecast | None:
-        """Return the forecast of a job that is polled; None if nothing tells."""
+        """Return the forecast of a job that is being polled; None if there is none."""
         job = self._jobs.get((ref.kind, ref.id))
         forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
         return next((expected for expected in forecasts if expected is not None), None)
@@ -86,7 +87,7 @@ class PollScheduler:
     def _discard(self, job: PolledJob) -> asyncio.Task[None] | None:
         del self._jobs[job.ref.kind, job.ref.id]
         if not self._jobs:
-            self._queue.clear()  # at once, instead of one by one when a worker looks for the next job
+            self._queue.clear()  # now and all at once, instead of one by one when a worker pops the next job
         job.cancel_timer()
         if not job.was_polled:
             self._start_queue.left(job)
@@ -100,7 +101,7 @@ class PollScheduler:
         self._reschedule_earlier(job, now)
 
     def _reschedule_earlier(self, job: PolledJob, due: float) -> None:
-        """Make the next poll no later than `due`, without a look at the other watches."""
+        """Make the next poll no later than `due`, without computing the times of the other watches."""
         due = max(due, job.not_before)
         if not self._is_polled(job) and (job.timer is None or due < job.timer.when()):
             self._set_timer(job, due)
@@ -138,8 +139,8 @@ class PollScheduler:
 
     def _start_workers(self) -> None:
         while len(self._workers) < self._capacity and (job := self._pop_queued()) is not None:
-            # Not by the loop's task factory: an eager task could end before it is registered here.
-            polls, context = self._run_polls(job), self._context.copy()  # shared, it would leak one task's values
+            # Not through the loop's task factory: an eager task could end before it is registered here.
+            polls, context = self._run_polls(job), self._context.copy()  # not shared between tasks
             task = asyncio.Task(polls, loop=asyncio.get_running_loop(), context=context)
             self._assign(task, job)
             task.add_done_callback(self._worker_done)
@@ -168,7 +169,7 @@ class PollScheduler:
             del self._in_flight[job]
         error = None if worker.cancelled() else worker.exception()
         if (worker.cancelled() or error is not None) and not self._is_polled(job) and job.timer is None:
-            # It died in the middle of a poll, maybe cancelled from outside before its first step: no watch may hang.
+            # The worker ended in the middle of a poll, perhaps cancelled from outside: no watch may hang.
             job.close(error)
         self._start_workers()
 
@@ -182,24 +183,29 @@ class PollScheduler:
         answer: ApiResponse[Job] | Exception
         try:
             answer = await job.read_status()
-        except Exception as error:  # noqa: BLE001 - a transport can raise anything, and no waiter may hang for it
+        except Exception as error:  # noqa: BLE001 - a transport can raise anything, and no watch may hang because of it
             answer = copy_error(error)
         at = clock()
         del self._in_flight[job]
+        latency = at - began
         if isinstance(answer, ApiResponse):
-            server_time = job.server_time(answer, began, at, self._server_clock, self._wall_clock)
-            self._publish(job, PollResult(seen=answer.value, at=at, server_time=server_time), at - began)
+            server_time = self._server_time(job, answer, began, at)
+            backlog = self._backlog(latency)
+            job.publish(PollResult(seen=answer.value, at=at, server_time=server_time, latency=latency, backlog=backlog))
         elif isinstance(answer, ClanforgeError):
-            self._publish(job, PollResult(seen=answer, at=at), at - began)
+            job.publish(PollResult(seen=answer, at=at, latency=latency, backlog=self._backlog(latency)))
         else:
             job.fail(answer, at)
         if job.is_watched and not self._is_polled(job):
             self._set_timer(job, job.next_due())
 
-    def _publish(self, job: PolledJob, result: PollResult, latency: float) -> None:
-        job.publish(result, latency, self._backlog(latency))
+    def _server_time(self, job: PolledJob, response: ApiResponse[Job], began: float, at: float) -> datetime:
+        clock = ServerClock(self._date_clock, job.update_clock)
+        server_time, clock = clock.advance(response.server_time, response.value.updated_at, began, at, self._wall_clock)
+        self._date_clock, job.update_clock = clock.dates, clock.updates
+        return server_time
 
     def _backlog(self, latency: float) -> float:
-        """Return the seconds that the polls of all other jobs take if they come at once."""
+        """Return the seconds that the polls of all other jobs take if all are due at once."""
         others = len(self._jobs) - 1
         return others * max(1 / self._max_rate if self._max_rate else 0.0, latency / self._capacity)

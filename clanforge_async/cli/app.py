@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Annotated, Any, cast
 
 import typer
@@ -25,6 +26,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": signatures.watch,
     "status": signatures.status,
     "doctor": signatures.doctor,
+    "worker": signatures.worker,
     "image-update status": signatures.image_update_status,
     "image-update retry": signatures.image_update_retry,
     "image-diff status": signatures.image_diff_status,
@@ -36,6 +38,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 """The function of each command, by its name after that of its group, in the order of the help."""
 _EPILOGS = {
+    "worker": None,
     "simulate": None,
     "demo": None,
     "status": STATUS_EXIT_STATUS_HELP,
@@ -63,23 +66,24 @@ for _path, _function in _COMMANDS.items():
     _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
     _groups.get(_group_name, app).command(_name, cls=PlainCommand, epilog=_epilog)(with_options(_function))
+_command_tree = cache(partial(typer.main.get_command, app))  # for programs that run several commands
 
 
 def parse(argv: Sequence[str]) -> Command | int:
     """Return the command to run, or an exit status if there is nothing left to do.
 
     Raises:
-        UsageError: Wrong arguments.
-        BrokenPipeError: No one reads the help.
+        UsageError: The arguments are invalid.
+        BrokenPipeError: The help's reader has closed the pipe.
     """
     if not argv:
         parse(["--help"])
         return USAGE_ERROR
-    command = typer.main.get_command(app)
+    command = _command_tree()
     try:
         return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
     except (SystemExit, typer.Abort) as error:
-        # How typer reports a broken pipe, and older versions Ctrl-C. Their exit status would be 1.
+        # typer raises this for a broken pipe, older versions also for Ctrl-C. Their exit status would be 1.
         if isinstance(error.__context__, BrokenPipeError | KeyboardInterrupt):
             raise error.__context__ from None
         raise

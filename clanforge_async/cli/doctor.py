@@ -1,4 +1,4 @@
-"""``clanforge doctor``: checks everything that a call needs, one step after another, and tells what to do."""
+"""``clanforge doctor``: checks everything that a call needs, step by step, and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TLS_ADVICE = (
 _DATE_PRECISION = 2.0
 """Seconds between the clocks that a response cannot tell from none: its time is in whole seconds."""
 _TOLERATED_SKEW = 60.0
-"""Seconds between the clocks from which on ages and estimates on the screen mislead."""
+"""Largest harmless difference between the clocks in seconds; above it, displayed ages and estimates are misleading."""
 
 
 @frozen
@@ -47,7 +47,7 @@ class Finding:
 
     Attributes:
         text: The result.
-        advice: What to do; empty if nothing.
+        advice: How to fix a problem; empty without one.
         error: The failure; None if the step succeeded.
     """
 
@@ -65,7 +65,7 @@ class Finding:
 
 @frozen(eq=False)
 class _SkewRecorder:
-    """Keeps by how many seconds the local clock was ahead of the server's at each response."""
+    """Records, for each response, how many seconds the local clock was ahead of the server's."""
 
     skews: list[float] = field(factory=list[float])
 
@@ -112,10 +112,10 @@ def _print(step: str, finding: Finding, *, quiet: bool) -> int:
 
 
 class Examination:
-    """The steps of the doctor, each of which needs those before it.
+    """The steps of the doctor. Each step depends on the previous ones.
 
     Args:
-        client: A client that repeats no call.
+        client: A client that does not retry calls.
 
     Attributes:
         steps: The steps by name, in their order.
@@ -123,7 +123,7 @@ class Examination:
 
     def __init__(self, client: ClanforgeClient) -> None:
         self._client = client
-        self._config = client._config  # noqa: SLF001 - a program knows what it has passed
+        self._config = client._config  # noqa: SLF001 - the public interface does not need it: a program knows its own arguments
         self._recorder = client._session.observer = _SkewRecorder()  # noqa: SLF001 - as in `ApiMonitor`
         self._proxy: httpx.URL | None = None
         self._context: ssl.SSLContext | None = None
@@ -237,7 +237,7 @@ class Examination:
         host, port = self._address
         reason = str(error)
         if isinstance(error, TimeoutError):
-            reason = f"no answer within {_TIMEOUT:.0f} s"
+            reason = f"no response within {_TIMEOUT:.0f} s"
         elif isinstance(error, ConnectionError) and error.errno is not None:
             reason = os.strerror(error.errno)  # asyncio's own text has only the address
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):

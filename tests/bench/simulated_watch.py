@@ -1,7 +1,8 @@
-"""Watches without a client: the decisions of a watch, and a planned job's answers to its polls.
+"""Watches without a client: the decisions of a watch, and a planned job's responses to its polls.
 
-The moments are those of `JobWatcher` with a `PlannedServer`, in a tenth of the time. Since a strategy learns of a
-failure only when it ends the watch, the polls of a job that completes tell the cost of every failure as well.
+The times of the polls are those of `JobWatcher` with a `PlannedServer`, but the simulation takes a tenth of the time.
+Since a failure ends the watch, it cannot change earlier polls: the polls of a job that completes also give the cost of
+every possible failure.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from bench.lower_bound import Cost, lower_bound
 from bench.planned import PlannedJob, unix
 from bench.planned_server import LATENCY
 from clanforge_async import JobKind, JobRef, job_from_dict, until_eta
-from clanforge_async._polling.server_clock import ServerClock
-from clanforge_async._polling.strategy import Interval, strategy
-from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._polling.server_clock import DateClock
+from clanforge_async._polling.strategy import Interval
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 
 POLL_WORTH, MAX_PAUSE = until_eta().poll_worth, until_eta().max
 
@@ -55,14 +57,15 @@ class CostResult:
 def poll_states(
     job: PlannedJob, interval: Interval, state: WatchState | None = None
 ) -> Iterator[tuple[float, WatchState]]:
-    """Yield when each status was made by the server, with the watch's state after it, and last when the end was."""
-    policy, clock = WatchPolicy(retrying=strategy(interval)), ServerClock()
+    """Yield the server's time of each status, with the watch's state after it; the last is the end."""
+    policy, clock = WatchPolicy(interval=interval), DateClock()
     state = state or WatchState(ref=JobRef.image_version(job.id), began=job.created)
     began = job.created
     while True:
         moment, at = began + LATENCY / 2, began + LATENCY
         seen = job_from_dict(JobKind.IMAGE_VERSION, job.wire(moment))
-        now = datetime.fromtimestamp(clock.update(unix(moment), began, at), UTC)
+        clock = clock.observe(unix(moment), began, at)
+        now = datetime.fromtimestamp(clock.now(), UTC)
         result = PollResult(seen=seen, at=at, server_time=max(now, seen.updated_at))
         decision = decide(state, result, policy)
         yield moment, decision.state
@@ -72,7 +75,7 @@ def poll_states(
 
 
 def poll_times(job: PlannedJob, interval: Interval, state: WatchState | None = None) -> list[float]:
-    """Return when the server made each status that a watch polls, the last of them terminal."""
+    """Return the times at which the server created each status that a watch polls, the last of them terminal."""
     return [moment for moment, _ in poll_states(job, interval, state)]
 
 
@@ -106,7 +109,7 @@ def expected_cost(
     names: tuple[str, str] = ("", ""),
     states: Sequence[WatchState] | None = None,
 ) -> CostResult:
-    """Return what it costs to watch each job from its creation to its end.
+    """Return the expected cost of watching each job from its creation to its end.
 
     Args:
         jobs: The jobs.

@@ -50,7 +50,7 @@ def test_a_vendored_copy_needs_no_metadata(spawn: Spawn, option: str, line: str)
 
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["watch", "--help"], []])
 def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
-    """Help and version for a closed pipe exit with status 141 and without a message."""
+    """With a closed pipe, help and version exit with status 141 and without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(  # noqa: S603 - our own program
@@ -63,7 +63,7 @@ def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
 def test_an_unexpected_exception_is_status_7_with_a_traceback(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug is reported with a traceback, and not with Python's status 1: that would mean a failed job."""
+    """A bug is reported with a traceback and status 7; Python's status 1 would mean a failed job."""
 
     def fail(_argument: object) -> None:
         msg = "unforeseen \x1b[2J"
@@ -80,7 +80,7 @@ def test_an_unexpected_exception_is_status_7_with_a_traceback(
 def test_a_process_without_stderr_prints_no_messages_to_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Messages are dropped if stderr is closed, so that stdout has results alone."""
+    """If stderr is closed, messages are dropped, so that stdout has only results."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         status = main(["watch", "nonsense"])
@@ -224,7 +224,7 @@ ALL_COMMANDS: list[tuple[str, ...]] = [
     (),
     *JOB_COMMANDS,
     *CALL_COMMANDS,
-    *(("doctor",), ("simulate",), ("demo",), ("release",), ("release", "resume"), ("release", "abort")),
+    *(("doctor",), ("worker",), ("simulate",), ("demo",), ("release",), ("release", "resume"), ("release", "abort")),
 ]
 
 
@@ -238,7 +238,7 @@ def test_help_has_none_of_the_parsers_additions(clanforge: Clanforge, monkeypatc
 
 
 def test_help_of_a_single_call_lists_its_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command that makes one call lists the exit statuses that it can have: not those of jobs."""
+    """The help of a command that makes one call lists its possible exit statuses, without those of jobs."""
     for command in [*CALL_COMMANDS, ("doctor",)]:
         text = " ".join(clanforge(*command, "--help").out.split())
         numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
