@@ -72,6 +72,13 @@ class PollScheduler:
         forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
         return next((expected for expected in forecasts if expected is not None), None)
 
+    def seconds_to_next_poll(self) -> float:
+        """Return the seconds until a poll is due; 0 if one is in flight or no job is polled."""
+        if not self._jobs or any(job.timer is None for job in self._jobs.values()):
+            return 0.0
+        due = min(job.timer.when() for job in self._jobs.values() if job.timer is not None)
+        return max(0.0, due - asyncio.get_running_loop().time())
+
     def _leave(self, watch: Watch) -> asyncio.Task[None] | None:
         job = self._jobs[watch.ref.kind, watch.ref.id]
         job.remove(watch)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
 
 from clanforge_async.cli import image_signatures, signatures
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
-from clanforge_async.cli.parameters import EXIT_STATUS_HELP, with_options
+from clanforge_async.cli.parameters import EXIT_STATUS_HELP, STATUS_EXIT_STATUS_HELP, with_options
 from clanforge_async.cli.release_signatures import release
-from clanforge_async.cli.usage import Command
-
-T = TypeVar("T")
+from clanforge_async.cli.usage import Command, PlainCommand
 
 _GROUPS = {
     "image-update": "Image updates.",
@@ -44,26 +41,14 @@ _EPILOGS = {
     "worker": None,
     "simulate": None,
     "demo": None,
+    "status": STATUS_EXIT_STATUS_HELP,
+    "image-update status": STATUS_EXIT_STATUS_HELP,
+    "image-diff status": STATUS_EXIT_STATUS_HELP,
+    "image-version status": STATUS_EXIT_STATUS_HELP,
+    "doctor": image_signatures.EXIT_STATUS_HELP,
     **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
 }
-"""Last paragraph of the help of the commands that do not concern jobs."""
-
-
-class _Command(TyperCommand):
-    """A command whose help and usage show only an argument's metavar, without the type that typer adds."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        parameters: list[Any] = self.params
-        for parameter in parameters:
-            if parameter.param_type_name == "argument":
-                name = parameter.metavar + ("..." if parameter.nargs != 1 else "")
-                parameter.get_usage_pieces = partial(_return, [name])
-                parameter.get_help_record = partial(_return, (name, parameter.help))
-
-
-def _return(value: T, _context: object) -> T:
-    return value
+"""Last paragraph of the help of the commands that do not wait for jobs."""
 
 
 app: typer.Typer = typer.Typer(
@@ -80,7 +65,7 @@ app.add_typer(release, name="release")
 for _path, _function in _COMMANDS.items():
     _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
-    _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
+    _groups.get(_group_name, app).command(_name, cls=PlainCommand, epilog=_epilog)(with_options(_function))
 _command_tree = cache(partial(typer.main.get_command, app))  # for programs that run several commands
 
 

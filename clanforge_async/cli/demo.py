@@ -13,7 +13,7 @@ from rich.text import Text
 from clanforge_async import AccessKeyAuth, ClanforgeClient, JobRef, WatchResult
 from clanforge_async.cli.commands import report_outages, watch_events
 from clanforge_async.cli.errors import COMPLETED, outcome
-from clanforge_async.cli.formatting import format_counts, format_job_count, print_line, style_of
+from clanforge_async.cli.formatting import format_job_count, print_line, style_of
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import WatchOptions
 from clanforge_async.simulator import DEMO_ACCOUNT, Outcome, Run, Simulator, serve
@@ -134,12 +134,11 @@ def _outcome_cell(result: DemoResult) -> Text:
 
 
 def _summary(results: Sequence[DemoResult]) -> str:
-    counts = format_counts(result.outcome for result in results)
+    """Return what the output of the watch has not said already: its own summary has counts, time and polls."""
     unplanned = sum(not result.is_as_planned for result in results)
     comparison = f"{unplanned} NOT as planned" if unplanned else "all as planned"
     delays = [result.delay for result in results]
-    polls = sum(result.result.polls for result in results)
     return (
-        f"{format_job_count(len(results))}: {counts}, {comparison}. {polls} polls; "
+        f"{format_job_count(len(results))}: {comparison}; "
         f"delay of detection: median {statistics.median(delays):.2f} s, maximum {max(delays):.2f} s."
     )

@@ -35,6 +35,8 @@ _TLS_ADVICE = (
     "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's; else check that the host "
     "is the right one"
 )
+_DATE_PRECISION = 2.0
+"""Seconds between the clocks that a response cannot tell from none: its time is in whole seconds."""
 _TOLERATED_SKEW = 60.0
 """Largest harmless difference between the clocks in seconds; above it, displayed ages and estimates are misleading."""
 
@@ -88,7 +90,7 @@ async def examine(connection: ConnectionOptions, *, quiet: bool) -> int:
     try:
         client = connection.client(max_retries=0, timeout=_TIMEOUT)
     except ConfigurationError as error:
-        advice = hint(error) or "set the variables that the message names"
+        advice = hint(error) or "correct the environment variables; `clanforge doctor --help` has the options"
         return _print("configuration", Finding(str(error), advice, error), quiet=quiet)
     async with client:
         examination = Examination(client)
@@ -147,9 +149,10 @@ class Examination:
         """Name the proxy that calls use."""
         try:
             connection_pool.make_pool(self._config)
-            proxy = connection_pool.find_proxy(self._config.url)
         except ConfigurationError as error:
-            return Finding(str(error), "correct HTTPS_PROXY or the certificate file", error)
+            if not isinstance(error.__cause__, OSError):  # that of certificates is left to their step
+                return Finding(str(error), "correct HTTPS_PROXY", error)
+        proxy = connection_pool.find_proxy(self._config.url)
         self._proxy = None if proxy is None else httpx.URL(proxy)
         return Finding("none" if self._proxy is None else connection_pool.host_and_port(self._proxy))
 
@@ -157,7 +160,10 @@ class Examination:
         """Name the trusted certificates."""
         if self._config.url.scheme == "http":
             return Finding("not needed on loopback")
-        self._context = connection_pool.make_ssl_context(self._config)
+        try:
+            self._context = connection_pool.make_ssl_context(self._config)
+        except ConfigurationError as error:
+            return Finding(str(error), "correct the variable, or the file that it names", error)
         name = next((name for name in connection_pool.CERTIFICATE_VARIABLES if os.environ.get(name)), None)
         return Finding("those of the package certifi" if name is None else f"{name}={os.environ[name]}")
 
@@ -173,6 +179,8 @@ class Examination:
 
     async def connection(self) -> Finding:
         """Connect to the host, or to the proxy."""
+        if self._proxy is not None:
+            return await self._connect(None, "check HTTPS_PROXY, or exempt the host with NO_PROXY")
         return await self._connect(None, "check the host and the port, firewalls, and whether a proxy is needed")
 
     async def tls(self) -> Finding:
@@ -200,6 +208,8 @@ class Examination:
         if not self._recorder.skews:
             return Finding("the server sends no time")
         skew = self._recorder.skews[-1]
+        if abs(skew) < _DATE_PRECISION:
+            return Finding("in step with the server's")
         text = f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the server's"
         return Finding(text, "synchronise the clock (NTP)" if abs(skew) > _TOLERATED_SKEW else "")
 
@@ -225,7 +235,13 @@ class Examination:
 
     def _failure(self, error: OSError, advice: str) -> Finding:
         host, port = self._address
-        reason = f"no response within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        reason = str(error)
+        if isinstance(error, TimeoutError):
+            reason = f"no response within {_TIMEOUT:.0f} s"
+        elif isinstance(error, ConnectionError) and error.errno is not None:
+            reason = os.strerror(error.errno)  # asyncio's own text has only the address
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):
+            advice = "check that the server speaks https on this port"
         return Finding(f"{host}:{port}: {reason}", advice, TransportError(reason, request_sent=False))
 
 

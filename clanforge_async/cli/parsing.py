@@ -19,7 +19,7 @@ STDIN = "-"
 """Argument that means the references on stdin."""
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
-_LARGEST_ID, _LARGEST_PORT, _MOST_JOBS = 10**19 - 1, 65535, 100_000
+_LARGEST_ID, _LARGEST_PORT, _MOST_JOBS, _MOST_RETRIES = 10**19 - 1, 65535, 100_000, 1000
 _ZEROS = frozenset({"0", "0s", "0m", "0h", "0d"})
 
 
@@ -119,6 +119,15 @@ def parse_count(text: str) -> int:
         typer.BadParameter: It is none.
     """
     return _parse_int(text, 0, _MOST_JOBS, "a number of jobs, up to 100000")
+
+
+def parse_retries(text: str) -> int:
+    """Return a number of retries.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    return _parse_int(text, 0, _MOST_RETRIES, f"a number of retries, up to {_MOST_RETRIES}")
 
 
 def parse_port(text: str) -> int:

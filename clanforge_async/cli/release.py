@@ -17,12 +17,13 @@ from clanforge_async import (
     ReleasePlan,
     Releaser,
     ReleaseResult,
+    ReleaseTimeoutError,
     ReleaseToken,
 )
 from clanforge_async.cli.commands import TICK, report_outages
 from clanforge_async.cli.errors import COMPLETED, exit_status, format_error
 from clanforge_async.cli.formatting import escape, print_err, print_line
-from clanforge_async.cli.outages import Outage, Recovery
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.jsonl import print_json
 from clanforge_async.cli.output.select import OutputOptions
@@ -118,9 +119,10 @@ async def _run(
     ):
         api = report_outages(client)
         output = options.select_for_releases([each.release.image_id for each in inputs], api)
-        group = _Group(inputs, output, choice, may_repeat=repeat, timeout=execution.timeout)
+        group = _Group(inputs, output, api, choice, may_repeat=repeat, timeout=execution.timeout)
         try:
             with output:
+                output.begin(watcher)
                 api.begin_watch(group.show_outage, watcher, execution.timeout)
                 results = await group.run(releaser)
         except BaseException as error:
@@ -140,16 +142,25 @@ class _Group:
     Args:
         inputs: The releases.
         output: The output that shows them.
+        api: The API.
         choice: The decision about a diff.
         may_repeat: Whether the user has confirmed that the call with unknown outcome had no effect.
         timeout: Seconds for each release.
     """
 
     def __init__(
-        self, inputs: Sequence[Input], output: Output, choice: Choice, *, may_repeat: bool, timeout: float | None
+        self,
+        inputs: Sequence[Input],
+        output: Output,
+        api: ApiMonitor,
+        choice: Choice,
+        *,
+        may_repeat: bool,
+        timeout: float | None,
     ) -> None:
         self._inputs = inputs
         self._output = output
+        self._api = api
         approve = self._ask if choice == "ask" else choice
         self._options = RunOptions(approve=approve, may_repeat=may_repeat, timeout=timeout, on_event=self._show)
         self._tokens = {each.release.image_id: each.token for each in inputs if each.token is not None}
@@ -192,6 +203,8 @@ class _Group:
 
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
         result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
+        if isinstance(result.error, ReleaseTimeoutError) and self._api.outage is not None:
+            result.error.__cause__ = self._api.outage.error  # a timeout names the last failure
         if is_over(result):
             self._tokens.pop(result.image_id, None)
         else:

@@ -10,7 +10,7 @@ import typer
 from attrs import frozen
 
 from clanforge_async.cli.parameters import HistoryPath, OutageTolerance
-from clanforge_async.cli.parsing import parse_duration_or_zero
+from clanforge_async.cli.parsing import parse_duration_or_zero, parse_positive_int, parse_retries
 
 if TYPE_CHECKING:
     from clanforge_async import ClanforgeClient, JobWatcher, Releaser
@@ -39,7 +39,9 @@ Images = Annotated[
         "--image", metavar="ID...", parser=parse_images, callback=_flatten, help="Images to release, such as 501 502."
     ),
 ]
-Machine = Annotated[int | None, typer.Option("--machine", metavar="ID", min=1, help="Build machine.")]
+Machine = Annotated[
+    int | None, typer.Option("--machine", metavar="ID", parser=parse_positive_int, help="Build machine.")
+]
 Description = Annotated[str | None, typer.Option("--desc", metavar="TEXT", help="Description of the build.")]
 GameBuild = Annotated[str | None, typer.Option("--game-build", metavar="B", help="Name of the game's build.")]
 S3 = Annotated[
@@ -117,7 +119,9 @@ LockWait = Annotated[
 ]
 JobRetries = Annotated[
     int | None,
-    typer.Option("--job-retries", metavar="N", min=0, help="Retries of a failed update or diff (default 0)."),
+    typer.Option(
+        "--job-retries", metavar="N", parser=parse_retries, help="Retries of a failed update or diff (default 0)."
+    ),
 ]
 Targets = Annotated[
     list[str],

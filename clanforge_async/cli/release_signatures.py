@@ -16,7 +16,7 @@ from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, with_options
 from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, ExecutionOptions
 from clanforge_async.cli.signatures import make_output_options
-from clanforge_async.cli.usage import Command
+from clanforge_async.cli.usage import Command, PlainCommand, UsageError
 
 _IDS = re.compile("[0-9,]+")
 _EPILOG = (
@@ -73,14 +73,14 @@ def _release(
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - --help needs no event loop
 
     output = make_output_options(progress, verbosity, as_json=as_json)
-    if dry_run:
-        return run_with_logging(commands.check(connection, build, execution, output), verbosity.verbose)
-    return run_with_logging(commands.start(connection, build, execution, output), verbosity.verbose)
+    make_command = commands.check if dry_run else commands.start
+    return _run(context, make_command(connection, build, execution, output), verbosity)
 
 
-@release.command("resume", epilog=_EPILOG)
+@release.command("resume", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_resume(
+    context: typer.Context,
     targets: release_params.Targets,
     *,
     answer: Answer,
@@ -97,12 +97,13 @@ def _release_resume(
 
     output = make_output_options(progress, verbosity, as_json=as_json)
     resuming = commands.resume(connection, targets, build, execution, output, answer=answer, repeat=repeat)
-    return run_with_logging(resuming, verbosity.verbose)
+    return _run(context, resuming, verbosity)
 
 
-@release.command("abort", epilog=_EPILOG)
+@release.command("abort", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_abort(
+    context: typer.Context,
     targets: release_params.Targets,
     *,
     options: AbortOptions,
@@ -114,4 +115,17 @@ def _release_abort(
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - as above
 
     output = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
-    return run_with_logging(commands.abort(connection, targets, options, output), verbosity.verbose)
+    return _run(context, commands.abort(connection, targets, options, output), verbosity)
+
+
+def _run(context: typer.Context, command: Command, verbosity: Verbosity) -> Command:
+    return run_with_logging(_name_command(context, command), verbosity.verbose)
+
+
+async def _name_command(context: typer.Context, command: Command) -> int:
+    """Run a command whose errors of usage, found while it runs, name it as those of the parser do."""
+    try:
+        return await command
+    except UsageError as error:
+        vars(error)["ctx"] = context
+        raise

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import typer
+
 from clanforge_async.cli.app import parse
 from clanforge_async.cli.errors import INTERRUPTED, USAGE_ERROR, exit_status, format_error
 from clanforge_async.cli.formatting import discard, print_err, print_traceback
@@ -52,7 +54,10 @@ def _run(command: Command) -> int:
 
 def _usage_message(error: Any) -> str:
     path = "clanforge" if error.ctx is None else error.ctx.command_path
-    return f"{error.format_message().rstrip('.?')}; see '{path} --help'"
+    # click says "Invalid value: " even if no single parameter is wrong
+    is_of_none = isinstance(error, typer.BadParameter) and error.param is None
+    message: str = error.message if is_of_none else error.format_message()
+    return f"{message.rstrip('.?')}; see '{path} --help'"
 
 
 def _escape_unencodable_characters() -> None:

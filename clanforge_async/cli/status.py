@@ -55,7 +55,12 @@ async def show_statuses(connection: ConnectionOptions, refs: Sequence[JobRef], o
         report_outages(client)
         if len(refs) == 1:
             [ref] = refs
-            job = await read_status(client, ref, include_details=True)
+            try:
+                job = await read_status(client, ref, include_details=True)
+            except ClanforgeError as error:
+                if output_options.as_json:
+                    JsonLinesOutput().read_error(ref, error)
+                raise
             _show([JobStatus(ref, job, None)], output_options)
             failure = job_failure(job)
             shown = output_options.shows_reasons

@@ -15,7 +15,7 @@ import trustme
 from support.cli.harness import Clanforge, Finished
 
 from clanforge_async.cli import doctor
-from clanforge_async.simulator import Envelope, GatewayError, Simulator
+from clanforge_async.simulator import Envelope, GatewayError, Simulator, Unreadable
 
 
 def verdicts(finished: Finished) -> dict[str, str]:
@@ -59,6 +59,7 @@ def test_a_port_without_a_server_fails(clanforge: Clanforge) -> None:
     """A refused connection is status 5, and later steps are not run."""
     finished = clanforge("doctor", "--base-url", "http://127.0.0.1:1")
     assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("connection", "failed"))
+    assert "127.0.0.1:1: Connection refused" in finished.out
 
 
 @pytest.mark.usefixtures("simulator")
@@ -71,7 +72,7 @@ def test_an_unknown_host_fails(clanforge: Clanforge) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value", "step"),
-    [("SSL_CERT_FILE", "/no/such/file.pem", "proxy"), ("HTTPS_PROXY", "ftp://user:password@proxy", "proxy")],
+    [("SSL_CERT_FILE", "/no/such/file.pem", "certificates"), ("HTTPS_PROXY", "ftp://user:password@proxy", "proxy")],
 )
 @pytest.mark.usefixtures("simulator")
 def test_an_invalid_setting_fails(
@@ -81,6 +82,8 @@ def test_an_invalid_setting_fails(
     monkeypatch.setenv(variable, value)
     finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
     assert (finished.status, verdicts(finished)[step]) == (2, "failed")
+    assert list(verdicts(finished))[-1] == step
+    assert variable in finished.out
     assert "password" not in finished.out
 
 
@@ -90,6 +93,7 @@ def test_a_proxy_is_named_and_used(simulator: Simulator, clanforge: Clanforge, m
     finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
     assert finished.status == 5
     assert "127.0.0.1:1" in finished.lines[1]
+    assert "check HTTPS_PROXY" in finished.lines[-1]
     assert "password" not in finished.out
     assert simulator.requests.count() == 0
 
@@ -121,6 +125,12 @@ def test_a_skewed_clock_is_a_warning(
     finished = clanforge("doctor")
     assert (finished.status, verdicts(finished)["clock"]) == (0, verdict)
     assert text in finished.out
+
+
+@pytest.mark.usefixtures("simulator")
+def test_clocks_in_step_are_no_difference(clanforge: Clanforge) -> None:
+    """The server's time is in whole seconds: a difference below two of them is not named."""
+    assert clanforge("doctor").lines[-2].split() == ["ok", "clock", "in", "step", "with", "the", "server's"]
 
 
 def test_an_outage_fails_at_the_credentials(simulator: Simulator, clanforge: Clanforge) -> None:
@@ -202,3 +212,21 @@ def test_a_step_that_takes_too_long_fails(
     finished = clanforge("doctor", "--base-url", tls_server[0])
     assert finished.status == 5
     assert "no response within 0 s" in finished.out
+
+
+def test_a_port_that_speaks_no_tls_fails(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A server of plain http fails the TLS step, which does not blame the certificate."""
+    assert simulator.requests.count() == 0
+    finished = clanforge("doctor", "--base-url", os.environ["CLANFORGE_BASE_URL"].replace("http:", "https:"))
+    assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("TLS", "failed"))
+    assert finished.lines[-1].strip() == "check that the server speaks https on this port"
+
+
+def test_a_page_in_place_of_the_api_is_named(simulator: Simulator, clanforge: Clanforge) -> None:
+    """If a login page answers, the doctor and a watch say to check the base URL."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(Unreadable(html=True))
+    expected = "check the base URL: a login page or a proxy may answer in place of the API"
+    assert clanforge("doctor").lines[-1].strip() == expected
+    watched = clanforge("watch", "image-version/1", "--outage-tolerance", "0")
+    assert watched.err.splitlines()[0].endswith(f"not repeated; {expected}")

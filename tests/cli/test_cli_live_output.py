@@ -133,8 +133,8 @@ def test_a_lost_terminal_raises_on_the_main_thread(terminal: Terminal, monkeypat
     """An error of the refreshing thread is raised at the next tick, since a thread would print a traceback."""
     with terminal.as_stdout(), LiveOutput([JobRef.image_version(1)]) as output:
         with monkeypatch.context() as patch:
-            patch.setattr(output._console, "print", _hang_up)
-            patch.setattr(output._console, "_check_buffer", _hang_up)
+            patch.setattr(output.console, "print", _hang_up)
+            patch.setattr(output.console, "_check_buffer", _hang_up)
             refresher = threading.Thread(target=output._live.refresh)
             refresher.start()
             refresher.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from datetime import datetime
@@ -12,14 +11,15 @@ import pytest
 from support.cli.harness import Clanforge, OverrideFields
 from support.cli.sample_jobs import NOW, ago
 from support.cli.terminal import RUN_IN_NEW_SESSION, Terminal, strip_control_codes
-from support.scripted_server import ScriptedServer
-from support.virtual_time import virtual_time
 
-from clanforge_async import ClanforgeClient, ClanforgeError, JobWatcher, RateLimitError, ServerError
-from clanforge_async._http.request import ApiRequest
+from clanforge_async import (
+    ClanforgeError,
+    RateLimitError,
+    ServerError,
+)
 from clanforge_async.cli import commands, outages
-from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
-from clanforge_async.cli.output.plain import format_live_outage
+from clanforge_async.cli.outages import Outage
+from clanforge_async.cli.output.plain import format_live_outage, format_outage
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 
 QUICK = ("--interval", "0.05")
@@ -64,6 +64,7 @@ def test_json_has_one_event_for_an_outage_and_one_for_its_end(clanforge: Clanfor
     assert outage["host"] in outage["error"]
     since, gives_up_at = (datetime.fromisoformat(outage[name]) for name in ("since", "gives_up_at"))
     assert (gives_up_at - since).total_seconds() == pytest.approx(300)
+    assert outage["hint"] is None
     assert recovery["since"] == outage["since"]
     assert 0.05 < recovery["elapsed"] < 60
     assert finished.err == ""
@@ -115,12 +116,13 @@ def test_a_rate_limit_reports_its_pause_once(simulator: Simulator, clanforge: Cl
 @pytest.mark.parametrize(
     ("error", "gives_up_at", "text"),
     [
-        (ServerError("down", status_code=502), NOW, "api:443 fails for 5s, gives up in 0s: down (HTTP 502: GET )"),
+        (ServerError("down", status_code=502), ago(-9), "api:443 fails for 5s, gives up in 9s: down (HTTP 502: GET )"),
+        (ServerError("down", status_code=502), NOW, "api:443 fails for 5s: down (HTTP 502: GET )"),
         (RateLimitError("slow", status_code=429), None, "api:443 fails for 5s: slow (HTTP 429: GET )"),
         (
             RateLimitError("slow", status_code=429, retry_after=90.0),
             None,
-            "api:443 fails for 5s: slow (HTTP 429: GET ); pausing all requests for 1m30s, as the server asks",
+            "api:443 fails for 5s: slow (HTTP 429: GET ); next request in 1m25s, as the server asks",
         ),
     ],
 )
@@ -128,6 +130,24 @@ def test_the_live_text_of_an_outage(error: ClanforgeError, gives_up_at: datetime
     """The live view shows times relative to now, and what the client already does."""
     outage = Outage(host="api:443", error=error, since=ago(5), gives_up_at=gives_up_at)
     assert format_live_outage(outage, NOW) == text
+
+
+def test_an_outage_of_a_command_that_has_ended() -> None:
+    """After the end of the command nothing is repeated any more, so neither a limit nor a pause is shown."""
+    error = ServerError("down", status_code=503, retry_after=90.0)
+    outage = Outage(host="api:443", error=error, since=ago(5), gives_up_at=ago(-9))
+    for text in (format_live_outage(outage, NOW, is_over=True), format_outage(outage, NOW, is_over=True)):
+        assert "down (HTTP 503: GET )" in text
+        assert "retrying" not in text
+        assert "next request" not in text
+        assert "gives up" not in text
+
+
+def test_a_limit_that_has_passed_is_left_out() -> None:
+    """While other jobs are still watched, an outage line no longer names the time at which the first gave up."""
+    outage = Outage(host="api:443", error=ServerError("down", status_code=502), since=ago(50), gives_up_at=ago(9))
+    assert format_outage(outage, ago(20)).endswith("; retrying, gives up at 2026-05-01T11:59:51Z")
+    assert format_outage(outage, NOW).endswith("; retrying")
 
 
 def test_a_permanent_error_is_no_outage(simulator: Simulator, clanforge: Clanforge) -> None:
@@ -154,6 +174,8 @@ def test_a_refused_connection_says_at_once_what_to_try(clanforge: Clanforge) -> 
     outage, *_ = finished.err.splitlines()
     assert "ConnectError: Connection refused (GET /cfp/v1/imageversion/1/status at 127.0.0.1:1)" in outage
     assert outage.endswith("; nothing listens there: check the host and the port")
+    finished = clanforge("watch", "image-version/1", "--base-url", "http://127.0.0.1:1", "--timeout", "0.9", "--json")
+    assert finished.records[0]["hint"] == "nothing listens there: check the host and the port"
 
 
 def test_a_call_reports_a_failure_that_lasts(simulator: Simulator, clanforge: Clanforge, monkeypatch: Any) -> None:
@@ -235,53 +257,3 @@ def test_a_terminal_shows_an_unanswered_request(simulator: Simulator) -> None:
     terminal.type(b"\x03")
     assert process.wait(20) == 130
     terminal.close()
-
-
-class Recorded:
-    """A monitor of a scripted client's requests, and what it reported."""
-
-    def __init__(self, client: ClanforgeClient, **options: Any) -> None:
-        self.events: list[Outage | Recovery] = []
-        self.monitor = ApiMonitor(client, self.events.append)
-        self.monitor.begin_watch(self.events.append, JobWatcher(client, **options))
-
-    def end(self, path: str, error: BaseException | None = None) -> None:
-        request: ApiRequest[Any] = ApiRequest(path, lambda _: None)
-        self.monitor.sent(request)
-        self.monitor.ended(request, None, error)
-
-
-@virtual_time
-async def test_a_failed_call_that_is_not_repeated_is_dropped() -> None:
-    """An outage ends with the next response if the failed call was not repeated for a minute."""
-    async with ScriptedServer().client() as client:
-        recorded = Recorded(client)
-        recorded.end("/imagediff/create", asyncio.CancelledError())
-        assert recorded.events == []
-        recorded.end("/imagediff/create", ServerError("down", status_code=502))
-        assert [type(event) for event in recorded.events] == [Outage]
-        recorded.end("/imagediff/6/status")
-        assert len(recorded.events) == 1
-        await asyncio.sleep(61)
-        recorded.end("/imagediff/6/status", ValueError())
-        assert len(recorded.events) == 1
-        for _ in range(2):
-            recorded.end("/imagediff/6/status")
-        assert [type(event) for event in recorded.events] == [Outage, Recovery]
-
-
-@pytest.mark.parametrize(("tolerance", "expected"), [(1e300, None), (1.0, 900.0)])
-def test_the_time_to_give_up_allows_for_a_pause(tolerance: float, expected: float | None) -> None:
-    """A pause that the server requests extends the tolerance; a time after the last possible date is unknown."""
-
-    @virtual_time
-    async def run() -> None:
-        async with ScriptedServer().client() as client:
-            recorded = Recorded(client, outage_tolerance=tolerance)
-            recorded.end("/imagediff/6/status", ServerError("down", status_code=503, retry_after=900.0))
-            [outage] = recorded.events
-            assert isinstance(outage, Outage)
-            until = outage.gives_up_at
-            assert (None if until is None else round((until - outage.since).total_seconds())) == expected
-
-    run()

@@ -43,6 +43,27 @@ def test_junit_has_a_test_case_for_each_job(simulator: Simulator, clanforge: Cla
     assert "404" in unknown[0].get("message", "")
 
 
+def test_junit_has_only_the_attributes_of_the_usual_schema() -> None:
+    """Elements and attributes are those of Jenkins' schema, by which other tools read JUnit XML too."""
+    results = {
+        FAILED: ended_result(FAILED, JobState.FAILED, error="disk full"),
+        LATE: timed_out_result(LATE),
+        UNFINISHED: None,
+    }
+    text = render_junit([Case.of_job(ref, result) for ref, result in results.items()], "clanforge watch", 12.5)
+    allowed = {
+        "testsuites": {"name", "time", "tests", "failures", "disabled", "errors"},
+        "testsuite": {"name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id"},
+        "testcase": {"name", "classname", "time", "assertions", "status"},
+        "skipped": {"message", "type"},
+        "failure": {"message", "type"},
+        "error": {"message", "type"},
+    }
+    elements = list(ET.fromstring(text).iter())  # noqa: S314 - our own text
+    assert {element.tag for element in elements} == allowed.keys()
+    assert all(element.attrib.keys() <= allowed[element.tag] for element in elements)
+
+
 def test_junit_has_an_element_for_each_outcome() -> None:
     """Failures, errors and unfinished jobs have their own elements; a missing reason is replaced by the outcome."""
     results = {

@@ -50,6 +50,18 @@ def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(images: Simulato
     assert re.fullmatch(r"127\.0\.0\.1:\d+: recovered after \d+s", recovery)
 
 
+def test_a_pipe_gets_the_reason_of_each_of_several_failures(images: Simulator, clanforge: Clanforge) -> None:
+    """Of several images a line says at once why one failed; of a single one the command's error does. No line twice."""
+    lock = images.lock(502)
+    finished = clanforge("release", *RELEASE, "--image", "502", "--yes", *VERSION)
+    [failed] = [line for line in finished.lines if line.startswith("502  failed")]
+    assert re.fullmatch(rf"502  failed  \d+s: step check: image 502 is locked by {lock}.*", failed)
+    assert len(set(finished.lines)) == len(finished.lines)
+    alone = clanforge("release", "--image", "502", *RELEASE[2:], "--yes")
+    assert alone.lines[-1].startswith("502  failed  ")
+    assert "locked" not in alone.out
+
+
 @pytest.mark.parametrize("options", [(), ("--quiet",)])
 def test_json_has_events_for_an_outage(images: Simulator, clanforge: Clanforge, options: tuple[str, ...]) -> None:
     """With ``--json``, an outage and its end are objects on stdout; with ``--quiet`` too, they are lines on stderr."""
@@ -77,6 +89,21 @@ def test_an_outage_tolerance_ends_the_release(images: Simulator, clanforge: Clan
     assert "Resume with: clanforge release resume release/1:501" in finished.err
     dry = clanforge("release", "resume", "--yes", "--outage-tolerance", "0", *finished.err.split()[-1:])
     assert dry.status == 5
+
+
+def test_a_timeout_names_the_last_failure(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
+    """A release that times out during an outage names the failure in its JSON, its error and its files."""
+    images.faults.add(GatewayError(502), route=UPDATE_STATUS)
+    page, junit = tmp_path / "page.html", tmp_path / "images.xml"
+    files = ("--report", str(page), "--junit", str(junit))
+    finished = clanforge("release", *RELEASE, "--yes", "--timeout", "0.5", "--json", *files)
+    assert finished.status == 3
+    result = finished.records[-1]
+    assert result["error_type"] == "ReleaseTimeoutError"
+    assert "HTTP 502" in result["last_error"]
+    assert result["error"].endswith(f"; last request: {result['last_error']}")
+    assert "; last request: Bad Gateway (HTTP 502" in finished.err
+    assert all("last request: Bad Gateway" in path.read_text("utf-8") for path in (page, junit))
 
 
 def test_a_terminal_shows_an_outage_below_its_table(

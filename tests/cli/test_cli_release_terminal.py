@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -53,12 +54,15 @@ def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
 
 
 def test_a_terminal_shows_a_line_per_image(images: Simulator, terminal: Terminal) -> None:
-    """A terminal shows each image's steps in one line, and finally its outcome."""
+    """A terminal shows each image with its step in one line, and finally its outcome."""
     with terminal.as_stdout():
         assert main([*RELEASE, "--yes"]) == 0
-    terminal.wait_for("released")
+    terminal.wait_for("requests")
     shown = "".join(strip_control_codes(terminal.shown))
-    assert "501  check update diff approve version rollout   waiting" in shown
+    assert "IMAGE  STEP" in shown
+    assert re.search(
+        r"501    version 5/6  released  \d+s  image-version/\d+1 image, \d+s: 1 released; 8 requests", shown
+    )
     assert images.image(501).version > 218000
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,35 @@ def test_the_report_shows_an_outage(simulator: Simulator, clanforge: Clanforge, 
     assert '<p class="warning">outage: 127.0.0.1:' in seen[-1]
     assert "gives up at" in seen[-1]
     assert '<p class="warning">' not in page.read_text("utf-8")
+
+
+def test_an_outage_is_in_the_report_within_a_tick(
+    simulator: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """An outage and its end are written with the next tick, not only with the next refresh."""
+    monkeypatch.setattr(report, "_REFRESH", 60.0)
+    monkeypatch.setattr(commands, "TICK", 0.02)
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(GatewayError(502), times=1)
+    simulator.faults.add(OverrideFields.running(40), times=3)
+    texts: list[str] = []
+    monkeypatch.setattr(report, "write_or_warn", lambda _path, text, _name: texts.append(text))
+    options = ("--interval", "0.3", "--report", str(tmp_path / "page.html"))
+    assert clanforge("watch", "image-version/1", *options).status == 0
+    *before, after, last = ["outage: " in text for text in texts]
+    assert before[-1]
+    assert (after, last) == (False, False)
+
+
+def test_the_report_keeps_an_outage_that_is_not_over(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """If the command ends during an outage, the page still says what failed, and no more that it is repeated."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(GatewayError(502))
+    options = ("--interval", "0.1", "--timeout", "0.5", "--report", str(page))
+    assert clanforge("watch", "image-version/1", *options).status == 3
+    [warning] = re.findall('<p class="warning">(.*?)</p>', page.read_text("utf-8"))
+    assert "HTTP 502" in warning
+    assert "retrying" not in warning
 
 
 def test_the_report_shows_an_unanswered_request(

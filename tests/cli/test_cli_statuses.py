@@ -28,7 +28,8 @@ def test_several_jobs_are_a_table(simulator: Simulator, clanforge: Clanforge) ->
     assert re.fullmatch(r"image-diff/5     Failed     \d+ % +\ds ago   disk full", failed)
     assert unknown.startswith("image-diff/6     error: not found (HTTP 404")
     assert finished.err == (
-        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; check the ID and the account service ID\n"
+        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; "
+        "check the ID, the account service ID and the base URL\n"
     )
     assert clanforge("status", "image-version/1", "image-diff/5").status == 1
     simulator.add_image_version(2, duration=0)
@@ -64,7 +65,7 @@ def test_a_single_job_is_described(simulator: Simulator, clanforge: Clanforge) -
 
 
 def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A failed job's reason is printed once: on stdout, or with --quiet on stderr."""
+    """A failed job's reason is printed once: on stdout, or with --quiet on stderr. JSON tells a failed read too."""
     simulator.add_image_version(1, duration=0, outcome="failed", error="disk full")
     finished = clanforge("status", "image-version/1")
     assert (finished.status, finished.err) == (1, "error: image-version/1 failed\n")
@@ -72,6 +73,9 @@ def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanfo
     assert clanforge("status", "image-version/1", "--quiet").err == "error: image-version/1 failed: disk full\n"
     simulator.faults.add(Envelope("forbidden", status=403))
     assert clanforge("status", "image-version/1").status == 4
+    finished = clanforge("status", "image-version/1", "--json")
+    assert [(record["event"], record["ref"]) for record in finished.records] == [("error", "image-version/1")]
+    assert finished.records[0]["error_type"] == "PermissionDeniedError"
 
 
 def test_the_table_shows_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from clanforge_async import JobFailedError, JobRef, ReleaseResult, WatchResult
 from clanforge_async.cli.errors import JOB_FAILED, exit_status, outcome
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.plain import reason_of
+from clanforge_async.cli.release_errors import describe_release_error
 
 Verdict: TypeAlias = Literal["passed", "failure", "error", "skipped"]
 
@@ -70,7 +71,7 @@ class Case:
         if result.ok or result.error is None:
             return evolve(ended, verdict="passed")
         verdict: Verdict = "failure" if exit_status(result.error) == JOB_FAILED else "error"
-        return evolve(ended, reason=str(result.error), verdict=verdict)
+        return evolve(ended, reason=describe_release_error(result.error), verdict=verdict)
 
 
 class CaseOutput(Output):

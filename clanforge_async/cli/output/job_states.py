@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import define, field
 
 from clanforge_async import Job, JobFailedError, JobRef, JobState, WatchResult
-from clanforge_async.cli.errors import outcome
+from clanforge_async.cli.errors import is_resumable, outcome
 from clanforge_async.cli.formatting import escape
 from clanforge_async.cli.output.plain import format_state
 from clanforge_async.cli.output.report_row import StateSpan, make_spans
@@ -35,8 +35,8 @@ class JobStates:
 
     @property
     def resume_argument(self) -> str:
-        """The argument that resumes the watch; empty if it has ended."""
-        return "" if self.result is not None else str(self.ref)
+        """The argument that resumes the watch; empty if the job has ended or cannot be watched."""
+        return str(self.ref) if self.result is None or is_resumable(self.result) else ""
 
     def update(self, job: Job) -> None:
         """Add a snapshot."""

@@ -59,7 +59,8 @@ def render_junit(cases: Sequence[Case], command: str, seconds: float) -> str:
         "skipped": verdicts["skipped"],
     }
     totals = {name: str(count) for name, count in counts.items()} | {"time": f"{seconds:.3f}"}
-    root = ET.Element("testsuites", totals)
+    # Jenkins' schema, the usual one, has no such attribute there.
+    root = ET.Element("testsuites", {name: value for name, value in totals.items() if name != "skipped"})
     ET.SubElement(root, "testsuite", {"name": command, **totals}).extend(map(_render_case, cases))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"

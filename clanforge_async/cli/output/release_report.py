@@ -16,7 +16,7 @@ from clanforge_async.cli.output.plain import format_state
 from clanforge_async.cli.output.releases import format_rollout
 from clanforge_async.cli.output.report import Column, ReportLayout, ReportOutput
 from clanforge_async.cli.output.report_row import StateSpan, make_spans
-from clanforge_async.cli.release_errors import is_over, is_resumable
+from clanforge_async.cli.release_errors import describe_release_error, is_over, is_resumable
 
 RELEASE_LAYOUT = ReportLayout(
     noun="image",
@@ -79,7 +79,7 @@ class ReleaseSteps:
     def reason(self) -> str:
         """The error with which the release ended; empty without one."""
         error = None if self.result is None else self.result.error
-        return "" if error is None else escape(str(error))
+        return "" if error is None else escape(describe_release_error(error))
 
     @property
     def jobs(self) -> list[str]:
