@@ -7,6 +7,7 @@ class of error becomes a `ClanforgeError`.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import NoneType
@@ -198,6 +199,8 @@ def as_mapping(plain: object) -> Mapping[str, Any]:
 
 
 def number_or(plain: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a number of plain data, or the default if it is missing or something else."""
+    """Return a number of plain data, or the default if it is missing or something else. An ``int`` is a count."""
     value = plain.get(name)
-    return value if is_number(value) else default
+    if isinstance(default, int):
+        return value if type(value) is int and value >= 0 else default
+    return value if is_number(value) and not math.isinf(value) else default
