@@ -12,13 +12,16 @@ import pytest
 from support.loopback_server import LoopbackServer, http_answer
 from support.scripted_server import Answer, ScriptedServer, wire
 from support.temporal.dev_server import DevServer
+from support.temporal.faulty_client import Faults
 from support.temporal.worker_process import worker_process
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from clanforge_async import ConfigurationError, JobRef, JobState
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, rate_limit, set_max_rate
-from clanforge_async.temporal.rate_limit import _read, hold_queue, release_queue
+from clanforge_async.temporal.rate_limit import _read, brake_id, hold_queue, release_queue
+from clanforge_async.temporal.workflows import BRAKE
 
 RETRY_AFTER = 6.0
 
@@ -84,6 +87,7 @@ async def test_a_429_brakes_all_workers_and_outlives_its_worker(
 
 async def test_a_budget_that_is_set_during_a_brake_holds_after_it(temporal: Client, queue: str) -> None:
     """The budget that is set during a brake takes effect when it is lifted; braking twice keeps it."""
+    braking = await temporal.start_workflow(BRAKE, id=brake_id(queue), task_queue=queue)
     await hold_queue(temporal, queue)
     await set_max_rate(temporal, 7.0, task_queue=queue)
     assert (await _read(temporal, queue))[0] == 0.0
@@ -96,6 +100,22 @@ async def test_a_budget_that_is_set_during_a_brake_holds_after_it(temporal: Clie
     await hold_queue(temporal, queue)
     await release_queue(temporal, queue)
     assert (await _read(temporal, queue))[0] is None
+    await hold_queue(temporal, queue)
+    await braking.terminate()
+    await set_max_rate(temporal, 5.0, task_queue=queue)
+    assert (await _read(temporal, queue))[0] == 5.0
+
+
+async def test_a_brake_that_never_ran_is_lifted_by_the_next_budget(temporal: Client, queue: str) -> None:
+    """A rate of 0 that no workflow will lift does not outlive the next budget; other faults are told."""
+    await hold_queue(temporal, queue)
+    await set_max_rate(temporal, 5.0, task_queue=queue)
+    assert (await _read(temporal, queue))[0] == 5.0
+    await hold_queue(temporal, queue)
+    faults = Faults()
+    faults.descriptions = [RPCStatusCode.PERMISSION_DENIED]
+    with pytest.raises(RPCError, match="a fault"):
+        await set_max_rate(faults.client_of(temporal), 5.0, task_queue=queue)
 
 
 @pytest.mark.parametrize("stale", [2, 1000])
