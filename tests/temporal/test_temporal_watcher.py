@@ -156,10 +156,9 @@ async def test_an_impatient_caller_stops_the_watch_too(temporal: Client, queue: 
     async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
         waiting = asyncio.create_task(watcher.wait(REF))
         await until_open(temporal, queue, count=1)
-        for _ in range(4):
+        while not waiting.done():
             waiting.cancel()
             await asyncio.sleep(0)
-        await asyncio.gather(waiting, return_exceptions=True)
         await until_open(temporal, queue, count=0)
 
 
