@@ -150,7 +150,11 @@ def format_error(error: Exception) -> str:
 
 
 def print_errors(
-    results: Sequence[WatchResult], unfinished: Sequence[JobRef] = (), *, is_reason_shown: bool = False
+    results: Sequence[WatchResult],
+    unfinished: Sequence[JobRef] = (),
+    *,
+    is_reason_shown: bool = False,
+    resume_options: str = "",
 ) -> None:
     """Print a summary of failed watches, hints, and the command that resumes them; nothing if all jobs completed.
 
@@ -158,6 +162,7 @@ def print_errors(
         results: Results of the watches that ended.
         unfinished: Jobs that had not ended when watching stopped.
         is_reason_shown: Whether the reason of each failure is already printed for people.
+        resume_options: As in `print_resume_command`.
     """
     errors = [result.error for result in results if result.error is not None]
     if not errors:
@@ -170,7 +175,7 @@ def print_errors(
     else:
         print_err(format_error(errors[0]))
     resumable = [result.ref for result in results if result.error and not isinstance(result.error, _NOT_RESUMABLE)]
-    print_resume_command("Not finished. Resume with", [*unfinished, *resumable])
+    print_resume_command("Not finished. Resume with", [*unfinished, *resumable], resume_options)
 
 
 def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bool) -> int:
@@ -185,10 +190,16 @@ def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bo
     return JOB_FAILED
 
 
-def print_resume_command(message: str, refs: Sequence[JobRef]) -> None:
-    """Print the command that continues to watch these jobs, if there are any."""
+def print_resume_command(message: str, refs: Sequence[JobRef], options: str = "") -> None:
+    """Print the command that continues to watch these jobs, if there are any.
+
+    Args:
+        message: Comes before the command.
+        refs: The jobs.
+        options: Options that the command needs besides, with a space before each.
+    """
     if refs:
-        print_err(f"{message}: clanforge watch {' '.join(map(str, refs))}")
+        print_err(f"{message}: clanforge watch {' '.join(map(str, refs))}{options}")
 
 
 def hint(error: Exception) -> str:

@@ -72,13 +72,18 @@ async def watch(
         if not isinstance(error, OSError) or is_cancelled():
             _print_interruption(temporal_options, unfinished)
         raise
-    print_errors(results, unfinished=unfinished, is_reason_shown=output_options.shows_reasons)
+    print_errors(
+        results,
+        unfinished=unfinished,
+        is_reason_shown=output_options.shows_reasons,
+        resume_options=temporal_options.resume_options,
+    )
     return highest_exit_status(results)
 
 
 def _print_interruption(options: TemporalOptions, unfinished: Sequence[JobRef]) -> None:
     if options.id is None:
-        print_resume_command("Interrupted. Resume with", unfinished)
+        print_resume_command("Interrupted. Resume with", unfinished, options.resume_options)
     else:
         print_err(f"Interrupted. The watches with the id {options.id!r} go on.")
 

@@ -8,6 +8,7 @@ quarter of the jobs, a worker is killed when a third of them have ended, and the
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import resource
 import tempfile
@@ -29,6 +30,9 @@ from clanforge_async.temporal import TemporalWatcher
 _WORKERS = 3
 _QUEUE = "clanforge"
 _MILLISECONDS = 1000
+
+_LATE = 5.0
+"""Seconds after a job's end from which its detection counts as late, for the recovery from a kill."""
 
 
 @frozen(kw_only=True)
@@ -58,7 +62,7 @@ class Results:
         server_cpu_per_poll: Seconds of CPU that a poll costs the Temporal server.
         worker_cpu_per_poll: Seconds of CPU that it costs the workers, with their start.
         with_kills: Fewer jobs through Temporal, with a worker and then the server killed.
-        recovery_of_worker: Seconds from the worker's kill until every end is detected as soon as without kills.
+        recovery_of_worker: Seconds from the worker's kill until the last late detection of an end.
         recovery_of_server: The same for the server, which is started again at once.
     """
 
@@ -80,15 +84,15 @@ def measure(quick: bool) -> Results:
     here = asyncio.run(_watch_here(_Jobs(jobs, shortest, longest)))
     there, cpu, _ = asyncio.run(_watch_on_temporal(_Jobs(jobs, shortest, longest), with_kills=False))
     shaken, _, kills = asyncio.run(_watch_on_temporal(_Jobs(jobs // 4, 10.0, 60.0), with_kills=True))
-    polls, usual = there.polls, there.delays().p95
+    polls = there.polls
     return Results(
         job_watcher=here.delays(),
         temporal=there.delays(),
         server_cpu_per_poll=cpu[0] / polls,
         worker_cpu_per_poll=cpu[1] / polls,
         with_kills=shaken.delays(),
-        recovery_of_worker=shaken.recovery(kills[0], kills[1], usual),
-        recovery_of_server=shaken.recovery(kills[1], float("inf"), usual),
+        recovery_of_worker=shaken.recovery(kills[0], kills[1]),
+        recovery_of_server=shaken.recovery(kills[1], math.inf),
     )
 
 
@@ -157,9 +161,9 @@ class _Run:
         percentiles = quantiles([at - self._ends[ref] for ref, at in self._detected.items()], n=100)
         return Delays(jobs=self.ended, polls_per_job=mean(self._polls), p50=percentiles[49], p95=percentiles[94])
 
-    def recovery(self, since: float, until: float, usual: float) -> float:
-        """Return the seconds from a moment until the last of the ends before another one that was detected late."""
-        late = [at for ref, at in self._detected.items() if since < at < until and at - self._ends[ref] > usual]
+    def recovery(self, since: float, until: float) -> float:
+        """Return the seconds from a moment until the last late detection of an end before another moment."""
+        late = [at for ref, at in self._detected.items() if since < at < until and at - self._ends[ref] > _LATE]
         return max(late, default=since) - since
 
 

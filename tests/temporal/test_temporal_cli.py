@@ -71,11 +71,11 @@ async def test_a_worker_and_a_watch_from_two_shells(server: DevServer, temporal:
     ("arguments", "status", "message"),
     [
         (("--id", "release-42"), 2, "--id and --task-queue need --temporal"),
-        (
-            ("--temporal", "127.0.0.1:1", "--interval", "5"),
-            2,
-            "--interval, --outage-tolerance and --history are the workers' own",
-        ),
+        (("--temporal", "127.0.0.1:1", "--interval", "5"), 2, "--interval and --outage-tolerance do not work with"),
+        (("--temporal", "127.0.0.1:1", "--outage-tolerance", "5"), 2, "the workers have their own"),
+        (("--temporal", "127.0.0.1:1", "--history", "runs.jsonl"), 2, "--history does not work with --temporal"),
+        (("--temporal", "127.0.0.1:1", "--base-url", "http://127.0.0.1:1"), 2, "give them to clanforge worker"),
+        (("--temporal", "127.0.0.1:1", "--account-service-id", "7"), 2, "give them to clanforge worker"),
         (("--temporal", f"127.0.0.1:{free_port()}"), 5, "cannot connect to Temporal at 127.0.0.1:"),
     ],
 )

@@ -96,7 +96,8 @@ async def test_an_interrupted_watch_says_how_to_go_on(
             assert f"The watches with the id {queue!r} go on." in said
             await TemporalWatcher(temporal).cancel(queue)
         else:
-            assert "Resume with: clanforge watch image-version/1" in said
+            again = f"clanforge watch image-version/1 --temporal {server.address} --task-queue {queue}"
+            assert f"Resume with: {again}" in said
 
 
 class BrokenPipe(io.StringIO):
