@@ -105,6 +105,7 @@ _NETWORK_HINTS = (
         "CERTIFICATE_VERIFY_FAILED",
         "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's",
     ),
+    ("Temporal", "check --temporal, and TEMPORAL_NAMESPACE and the other variables of Temporal"),
     ("[SSL", "check that the server speaks https on this port"),
     ("Connection refused", "nothing listens there: check the host and the port"),
     ("ProxyError", "check HTTPS_PROXY, or exempt the host with NO_PROXY"),

@@ -127,3 +127,5 @@ async def test_a_refusal_of_the_server_is_a_transport_error(
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
     with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
         await watch([JobRef.image_version(1)], options_of(server, queue), None, OutputOptions(), fail_fast=False)
+    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+        await work(ConnectionOptions(), options_of(server, queue), None)
