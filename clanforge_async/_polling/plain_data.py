@@ -6,15 +6,14 @@ import base64
 import math
 import struct
 from collections.abc import Iterator
-from types import NoneType
 from typing import Any, TypeVar, cast
 
 from attrs import fields, has, resolve_types
 from cattrs import Converter
 
-T = TypeVar("T")
+from clanforge_async._validation import is_number
 
-_NUMBERS = {int, float, bool, NoneType}
+T = TypeVar("T")
 
 
 def to_plain(memory: object) -> dict[str, Any]:
@@ -55,11 +54,11 @@ def packed(cls: type[T]) -> type[T]:
 
 
 def _from_list(plain: object, cls: Any) -> Any:
-    values = [*cast("list[object]", plain)][: len(fields(cls))]
-    if not isinstance(plain, list) or not {type(value) for value in values} <= _NUMBERS:
-        msg = "not a list of numbers"
-        raise TypeError(msg)
-    return cls(*values)
+    if not isinstance(plain, list):
+        raise TypeError(plain)
+    # An older release may have written fewer values, and a newer one more.
+    pairs = zip(cast("list[object]", plain), fields(resolve_types(cls)), strict=False)
+    return cls(*[_CONVERTER.structure(value, attribute.type) for value, attribute in pairs])
 
 
 def _values(memory: object) -> list[Any]:
@@ -98,4 +97,19 @@ def _from_numbers(cls: Any, numbers: Iterator[float]) -> Any:
     return cls(*values)
 
 
+def _read_float(plain: object, _: object) -> float:
+    if not is_number(plain) or math.isinf(plain):
+        raise ValueError(plain)
+    return plain  # unchanged: a whole number may have been written as an int
+
+
+def _read_exactly(plain: object, cls: type) -> object:
+    if type(plain) is not cls:
+        raise TypeError(plain)
+    return plain
+
+
 _CONVERTER = Converter(omit_if_default=True, detailed_validation=False)
+_CONVERTER.register_structure_hook(float, _read_float)
+_CONVERTER.register_structure_hook(int, _read_exactly)
+_CONVERTER.register_structure_hook(bool, _read_exactly)

@@ -7,6 +7,7 @@ class of error becomes a `ClanforgeError`.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import NoneType
@@ -25,7 +26,7 @@ from clanforge_async.refs import EPOCH, JobRef
 T = TypeVar("T")
 
 LONGEST_TEXT = 2048
-"""Longest text in plain data, in characters."""
+"""Longest text in plain data, in bytes of UTF-8."""
 
 _SCALARS: tuple[type, ...] = (str, int, float, type(EPOCH), NoneType)
 
@@ -42,11 +43,18 @@ def without_listings(job: Job) -> Job:
         changes["has_listing"] = False  # with empty maps, the job would look like a diff without differences
     for attribute in fields(type(job)):
         value = getattr(job, attribute.name)
-        if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            changes[attribute.name] = value[:LONGEST_TEXT]
+        if isinstance(value, str) and (text := _clip(value)) != value:
+            changes[attribute.name] = text
         elif not isinstance(value, _SCALARS):
             changes[attribute.name] = _default(attribute, value)
     return evolve(job, **changes) if changes else job
+
+
+def _clip(text: str) -> str:
+    if len(text) * 4 <= LONGEST_TEXT:  # a character has four bytes at most
+        return text
+    data = text.encode(errors="surrogatepass")
+    return text if len(data) <= LONGEST_TEXT else data[:LONGEST_TEXT].decode(errors="ignore")
 
 
 def _default(attribute: Attribute[Any], value: object) -> object:
@@ -79,7 +87,7 @@ def error_to_plain(error: BaseException) -> dict[str, Any]:
     attributes = {name: value for name, value in vars(error).items() if not name.startswith("__")}
     plain = {
         "type": type(error).__name__,
-        "message": str(error)[:LONGEST_TEXT],
+        "message": _clip(str(error)),
         "args": [_to_plain(arg) for arg in error.args],
         "attributes": {name: _to_plain(value) for name, value in attributes.items()},
     }
@@ -94,7 +102,9 @@ def error_from_plain(plain: object) -> ClanforgeError:
     """Read the result of `error_to_plain`; an unknown class or an invalid error becomes a `ClanforgeError`."""
     plain = as_mapping(plain)
     name, message = str(plain.get("type", "")), str(plain.get("message", ""))
-    cls = {cls.__name__: cls for cls in _error_classes(ClanforgeError)}.get(name)
+    # Those of this package come last, so that none of another with the same name hides one.
+    classes = sorted(_error_classes(ClanforgeError), key=lambda cls: cls.__module__.startswith("clanforge_async."))
+    cls = {cls.__name__: cls for cls in classes}.get(name)
     if cls is None:
         return ClanforgeError(f"{name}: {message}" if name else message)
     try:
@@ -148,13 +158,13 @@ def _to_plain(value: object) -> Any:
             return {name: write(value)}
     match value:
         case str():
-            plain: Any = value[:LONGEST_TEXT]
+            plain: Any = _clip(value)
         case None | bool() | int() | float():
             plain = value
         case Sequence():
             plain = [_to_plain(item) for item in cast("Sequence[object]", value)]
         case _:
-            plain = repr(value)[:LONGEST_TEXT]
+            plain = _clip(repr(value))
     return plain
 
 
@@ -198,6 +208,8 @@ def as_mapping(plain: object) -> Mapping[str, Any]:
 
 
 def number_or(plain: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a number in plain data, or the default if it is missing or not a number."""
+    """Return a number in plain data, or the default if it is missing or something else. An ``int`` is a count."""
     value = plain.get(name)
-    return value if is_number(value) else default
+    if isinstance(default, int):
+        return value if type(value) is int and value >= 0 else default
+    return value if is_number(value) and not math.isinf(value) else default

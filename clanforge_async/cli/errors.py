@@ -106,6 +106,7 @@ _MESSAGE_HINTS = (
         "CERTIFICATE_VERIFY_FAILED",
         "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's",
     ),
+    ("Temporal", "check --temporal, and TEMPORAL_NAMESPACE and the other variables of Temporal"),
     ("[SSL", "check that the server speaks https on this port"),
     ("Connection refused", "nothing listens there: check the host and the port"),
     ("ProxyError", "check HTTPS_PROXY, or exempt the host with NO_PROXY"),
@@ -151,7 +152,11 @@ def format_error(error: Exception) -> str:
 
 
 def print_errors(
-    results: Sequence[WatchResult], unfinished: Sequence[JobRef] = (), *, is_reason_shown: bool = False
+    results: Sequence[WatchResult],
+    unfinished: Sequence[JobRef] = (),
+    *,
+    is_reason_shown: bool = False,
+    resume_options: str = "",
 ) -> None:
     """Print a summary of failed watches, hints, and the command that resumes them; nothing if all jobs completed.
 
@@ -159,6 +164,7 @@ def print_errors(
         results: Results of the watches that ended.
         unfinished: Jobs that had not ended when watching stopped.
         is_reason_shown: Whether the reason of each failure is already printed for people.
+        resume_options: As in `print_resume_command`.
     """
     errors = [result.error for result in results if result.error is not None]
     if not errors:
@@ -170,7 +176,8 @@ def print_errors(
         print_err("; ".join(filter(None, [f"error: {results[0].ref} {_PHRASES[outcomes[0]]}", hint(errors[0])])))
     else:
         print_err(format_error(errors[0]))
-    print_resume_command("Not finished. Resume with", [*unfinished, *(r.ref for r in results if is_resumable(r))])
+    resumable = [result.ref for result in results if is_resumable(result)]
+    print_resume_command("Not finished. Resume with", [*unfinished, *resumable], resume_options)
 
 
 def is_resumable(result: WatchResult) -> bool:
@@ -190,10 +197,16 @@ def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bo
     return JOB_FAILED
 
 
-def print_resume_command(message: str, refs: Sequence[JobRef]) -> None:
-    """Print the command that continues to watch these jobs, if there are any."""
+def print_resume_command(message: str, refs: Sequence[JobRef], options: str = "") -> None:
+    """Print the command that continues to watch these jobs, if there are any.
+
+    Args:
+        message: Comes before the command.
+        refs: The jobs.
+        options: Options that the command needs besides, with a space before each.
+    """
     if refs:
-        print_err(f"{message}: clanforge watch {' '.join(map(str, refs))}")
+        print_err(f"{message}: clanforge watch {' '.join(map(str, refs))}{options}")
 
 
 def hint(error: Exception) -> str:

@@ -29,9 +29,7 @@ def watch(
     """Wait for one or more jobs to finish."""
     output_options = make_output_options(progress, verbosity, as_json=as_json)
     if temporal_options.temporal is not None:
-        if watch_options != WatchOptions(timeout=watch_options.timeout):
-            msg = "with --temporal, --interval, --outage-tolerance and --history are the workers' own"
-            raise UsageError(msg)
+        _check_options_on_temporal(watch_options, connection)
         from clanforge_async.cli import worker  # noqa: PLC0415 - needs the extra 'temporal'
 
         watched = worker.watch(refs, temporal_options, watch_options.timeout, output_options, fail_fast=fail_fast)
@@ -43,6 +41,18 @@ def watch(
 
     command = watch(connection, refs, watch_options, output_options, fail_fast=fail_fast)
     return run_with_logging(command, verbosity.verbose)
+
+
+def _check_options_on_temporal(watch_options: WatchOptions, connection: ConnectionOptions) -> None:
+    if watch_options.history is not None:
+        msg = "--history does not work with --temporal: the workers share no file"
+        raise UsageError(msg)
+    if watch_options != WatchOptions(timeout=watch_options.timeout):
+        msg = "--interval and --outage-tolerance do not work with --temporal: the workers have their own"
+        raise UsageError(msg)
+    if connection != ConnectionOptions():
+        msg = "--base-url and --account-service-id do not work with --temporal: give them to clanforge worker"
+        raise UsageError(msg)
 
 
 def worker(

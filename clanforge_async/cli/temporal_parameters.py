@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
 from attrs import frozen
 
 from clanforge_async.cli.parsing import parse_speed
+
+_DEFAULT_QUEUE = "clanforge"
 
 Temporal = Annotated[
     str | None,
@@ -38,5 +41,11 @@ class TemporalOptions:
     """
 
     temporal: Temporal = None
-    task_queue: TaskQueue = "clanforge"
+    task_queue: TaskQueue = _DEFAULT_QUEUE
     id: WatchId = None
+
+    @property
+    def resume_options(self) -> str:
+        """The options that a command needs to watch on the same server and task queue, with a space before each."""
+        queue = "" if self.task_queue == _DEFAULT_QUEUE else f" --task-queue {shlex.quote(self.task_queue)}"
+        return f" --temporal {shlex.quote(self.temporal or '')}{queue}"

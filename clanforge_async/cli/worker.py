@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from clanforge_async import Job, JobFailedError, JobRef, TransportError, WatchResult
+from clanforge_async import ConfigurationError, Job, JobFailedError, JobRef, TransportError, WatchResult
 from clanforge_async.cli.commands import Ticker, is_cancelled
 from clanforge_async.cli.errors import highest_exit_status, print_errors, print_resume_command
 from clanforge_async.cli.formatting import print_err
@@ -72,13 +73,18 @@ async def watch(
         if not isinstance(error, OSError) or is_cancelled():
             _print_interruption(temporal_options, unfinished)
         raise
-    print_errors(results, unfinished=unfinished, is_reason_shown=output_options.shows_reasons)
+    print_errors(
+        results,
+        unfinished=unfinished,
+        is_reason_shown=output_options.shows_reasons,
+        resume_options=temporal_options.resume_options,
+    )
     return highest_exit_status(results)
 
 
 def _print_interruption(options: TemporalOptions, unfinished: Sequence[JobRef]) -> None:
     if options.id is None:
-        print_resume_command("Interrupted. Resume with", unfinished)
+        print_resume_command("Interrupted. Resume with", unfinished, options.resume_options)
     else:
         print_err(f"Interrupted. The watches with the id {options.id!r} go on.")
 
@@ -116,12 +122,22 @@ async def _show_events(
 
 async def _connect(options: TemporalOptions) -> Client:
     """Connect with the namespace, TLS and API key of Temporal's own environment configuration."""
-    config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), "target_host": options.temporal or ""}
     try:
-        return await Client.connect(**config)
+        config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), "target_host": options.temporal or ""}
+    except RuntimeError as error:
+        msg = f"Temporal's own configuration is unusable: {error}"
+        raise ConfigurationError(msg) from error
+    try:
+        client = await Client.connect(**config)
+    except ValueError as error:
+        msg = f"--temporal is unusable: {error}"
+        raise ConfigurationError(msg) from error
     except RuntimeError as error:
         msg = f"cannot connect to Temporal at {options.temporal}"
         raise TransportError(msg, request_sent=False) from error
+    # A worker would end with an error that quotes the SDK's data.
+    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    return client
 
 
 @contextmanager
@@ -129,5 +145,5 @@ def _temporal_errors() -> Generator[None]:
     try:
         yield
     except RPCError as error:
-        msg = f"the Temporal server refuses: {error.message}"
+        msg = f"the Temporal server refuses: {error.message.rstrip('.')}"
         raise TransportError(msg, request_sent=True) from error

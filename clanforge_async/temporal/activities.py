@@ -20,12 +20,12 @@ from temporalio.service import RPCError
 
 from clanforge_async._logging import log_event
 from clanforge_async._polling.server_clock import ServerClock, UpdateClock
-from clanforge_async._watching.serialization import without_listings
+from clanforge_async._watching.serialization import job_from_plain, without_listings
 from clanforge_async.client import ClanforgeClient
 from clanforge_async.engine import Finished, PollAgain, WatchPolicy, WatchState, poll_once
-from clanforge_async.errors import AuthenticationError, PermissionDeniedError
+from clanforge_async.errors import APIError, AuthenticationError, InvalidResponseError, PermissionDeniedError
 from clanforge_async.refs import JobRef
-from clanforge_async.temporal.rate_limit import hold_queue, is_held, release_queue
+from clanforge_async.temporal.rate_limit import brake_id, hold_queue, is_held, release_queue
 from clanforge_async.temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 
 _HEARTBEAT_INTERVAL = 3.0
@@ -40,8 +40,8 @@ _BRAKE_CHECK_INTERVAL = 0.25
 _PAUSE_UNDER_BRAKE = 1.0
 """Seconds until an attempt that met the brake is queued again; the queue then holds it."""
 
-_SHORTEST_PAUSE = 0.001
-"""Seconds; Temporal takes 0 for no pause given."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 366 * 86400.0
+"""Seconds; Temporal takes 0 for no pause given, and a strategy may want to poll never again."""
 
 
 class Activities:
@@ -64,18 +64,20 @@ class Activities:
         Raises:
             ApplicationError: It has not: its ``next_retry_delay`` is the pause until the next poll.
         """
+        clock = _server_clock()
         state, refusals = _last_state(task)
-        if await self._is_held():
-            raise _retry(state, refusals, _PAUSE_UNDER_BRAKE)
-        due, clock = activity.info().current_attempt_scheduled_time.timestamp(), _server_clock()
         async with _heartbeats(state, refusals):
-            step = await self._poll_once(state, task, due, clock)
+            if await self._is_held():
+                raise _retry(state, refusals, _PAUSE_UNDER_BRAKE)
+            step = await self._poll_once(state, task, clock)
+            await _brake(_asked_pause(step))
         if isinstance(step, PollAgain):
-            await _brake(step.at_least)
             raise _retry(step.state, 0, step.after)
         is_refused = isinstance(step.result.error, AuthenticationError | PermissionDeniedError)
         if is_refused and refusals < len(_PAUSES_AFTER_REFUSAL):
-            raise _retry(step.state, refusals + 1, _PAUSES_AFTER_REFUSAL[refusals])
+            pause = _PAUSES_AFTER_REFUSAL[refusals]
+            if task["deadline"] is None or clock() + pause < task["deadline"]:
+                raise _retry(step.state, refusals + 1, pause)
         return _result_to_dict(step)
 
     async def _is_held(self) -> bool:
@@ -89,8 +91,9 @@ class Activities:
         return False
 
     async def _poll_once(
-        self, state: WatchState, task: Mapping[str, Any], due: float, clock: Callable[[], float]
+        self, state: WatchState, task: Mapping[str, Any], clock: Callable[[], float]
     ) -> PollAgain | Finished:
+        due = activity.info().current_attempt_scheduled_time.timestamp()
         rate = self._client.max_rate
         backlog = task["others"] / rate if rate else 0.0
         try:
@@ -117,11 +120,12 @@ def _last_state(task: Mapping[str, Any]) -> tuple[WatchState, int]:
     if details:
         return WatchState.from_dict(details[0]["state"]), details[0]["refusals"]
     try:
-        ref = JobRef.parse(task["ref"])
-    except (TypeError, ValueError) as error:
+        ref, job = JobRef.parse(task["ref"]), task.get("job")
+        state = WatchState.start(ref if job is None else job_from_plain(job), task["began"])
+    except (KeyError, TypeError, ValueError, InvalidResponseError) as error:
         raise ApplicationError(str(error), non_retryable=True) from None
     # The drivers' clock is the Temporal server's, in Unix time: better than a worker's wall clock.
-    return evolve(WatchState.start(ref, task["began"]), server_clock=ServerClock(updates=UpdateClock(offset=0.0))), 0
+    return evolve(state, server_clock=ServerClock(updates=UpdateClock(offset=0.0))), 0
 
 
 def _server_clock() -> Callable[[], float]:
@@ -153,8 +157,16 @@ async def _heartbeats(state: WatchState, refusals: int) -> AsyncGenerator[None]:
 def _retry(state: WatchState, refusals: int, after: float) -> ApplicationError:
     """Hand the state on to the next attempt, and return the error that asks for it."""
     activity.heartbeat(_memory(state, refusals))
-    pause = timedelta(seconds=max(after, _SHORTEST_PAUSE))
+    pause = timedelta(seconds=min(max(after, _SHORTEST_PAUSE), _LONGEST_PAUSE))
     return ApplicationError("not ended", next_retry_delay=pause, category=ApplicationErrorCategory.BENIGN)
+
+
+def _asked_pause(step: PollAgain | Finished) -> float:
+    """Return the seconds for which the API wants no poll, whether the watch has ended by that or not."""
+    if isinstance(step, PollAgain):
+        return step.at_least
+    error = step.result.error
+    return (error.retry_after if isinstance(error, APIError) else None) or 0.0
 
 
 async def _brake(seconds: float) -> None:
@@ -165,7 +177,7 @@ async def _brake(seconds: float) -> None:
     with contextlib.suppress(RPCError, WorkflowAlreadyStartedError):  # each worker that polls on will ask again
         await activity.client().start_workflow(
             BRAKE,
-            id=f"{BRAKE}/{queue}",
+            id=brake_id(queue),
             task_queue=queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal=BRAKE_SIGNAL,

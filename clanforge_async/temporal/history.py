@@ -101,8 +101,9 @@ class History:
         Raises:
             LookupError: There is no such workflow, or it is no watch.
         """
-        numbers, batch = dict[int, int](), Batch([], 1, 0.0)
+        numbers, batch, at = dict[int, int](), Batch([], 1, 0.0), 0.0
         async for event in self._events(wait=True):
+            at = _seconds(event)
             scheduled = event.activity_task_scheduled_event_attributes
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 batch = await self._read_batch(event)
@@ -120,6 +121,10 @@ class History:
                 return
             if batch.refs and not self._unfinished(batch):
                 return
+        for number in self._unfinished(batch):  # the workflow was deleted, and its history with it
+            self._ended.add(number)
+            state = self._state(batch, number)
+            yield number, finish(state, at, unfinished(WatchClosedError, state)).result
 
     @property
     def is_over(self) -> bool:
@@ -154,6 +159,8 @@ class History:
                         last = event.event_id
                         yield event
             except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND and last:
+                    return
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise LookupError(self.workflow_id) from None
                 if error.status not in _UNREACHABLE:

@@ -7,10 +7,12 @@ import asyncio
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import RateLimit, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, UpdateTaskQueueConfigRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from clanforge_async._validation import is_positive
 from clanforge_async.errors import ConfigurationError
+from clanforge_async.temporal.workflows import BRAKE
 
 _ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 _BUDGET = "clanforge: max_rate"
@@ -25,7 +27,7 @@ async def set_max_rate(temporal: Client, rate: float | None, *, task_queue: str 
     """Set the account's budget: polls per second over all workers and watches of a task queue.
 
     It holds until it is set again, also without any worker. During a pause that the API has asked for, it takes effect
-    after the pause.
+    after the pause. A pause whose workflow was stopped from outside ends at once.
 
     Args:
         temporal: The Temporal client.
@@ -39,11 +41,25 @@ async def set_max_rate(temporal: Client, rate: float | None, *, task_queue: str 
     if rate is not None and not is_positive(rate):
         msg = "rate must be a positive number of polls per second, or None"
         raise ConfigurationError(msg)
-    _, reason = await _read(temporal, task_queue)
-    if reason.startswith(_BRAKE):
+    if await is_held(temporal, task_queue) and await _will_be_released(temporal, task_queue):
         await _write(temporal, task_queue, 0.0, f"{_BRAKE}{rate}")
     else:
         await _write(temporal, task_queue, rate, _BUDGET)
+
+
+def brake_id(task_queue: str) -> str:
+    """Return the id of the workflow that holds a task queue and releases it."""
+    return f"{BRAKE}/{task_queue}"
+
+
+async def _will_be_released(temporal: Client, task_queue: str) -> bool:
+    try:
+        description = await temporal.get_workflow_handle(brake_id(task_queue)).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return description.status is WorkflowExecutionStatus.RUNNING
 
 
 async def hold_queue(temporal: Client, task_queue: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -14,9 +14,16 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from clanforge_async._watching.options import ref_of
+from clanforge_async._watching.serialization import job_to_plain, without_listings
 from clanforge_async.errors import ConfigurationError
+from clanforge_async.jobs import Job
+from clanforge_async.refs import JobRef
 from clanforge_async.temporal.history import History
 from clanforge_async.temporal.workflows import BATCH, GRACE, WATCH
+
+_STOPPING: set[asyncio.Task[None]] = set()
+"""Stops under way, which an impatient caller has left."""
 
 _LONGEST_STOP = 5.0
 """Seconds to wait for a Temporal server that is to stop watches and does not respond."""
@@ -48,19 +55,24 @@ class Submission:
         self._is_detachable = workflow_id is not None
         self._id = workflow_id or f"{WATCH}/{uuid4()}"
         self._starts: list[asyncio.Task[History]] = []
+        self._attached: set[str] = set()
 
-    async def start(self, refs: Sequence[str], timeout: float | None) -> list[History]:  # noqa: ASYNC109 - of the watches
-        """Start the workflows of these references, in sorted batches, so that the same ones give the same batches.
+    async def start(self, targets: Iterable[JobRef | Job], timeout: float | None) -> list[History]:  # noqa: ASYNC109 - of the watches
+        """Start the workflows of these targets, in sorted batches, so that the same ones give the same batches.
 
         Raises:
             ConfigurationError: The id is in use for other targets.
         """
-        ordered = sorted(refs)
+        ordered = sorted(targets, key=lambda target: str(ref_of(target)))
         batches = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
-        parts = [{"refs": batch, "timeout": timeout, "parts": len(batches)} for batch in batches]
-        # The first comes last: if it exists, all of them do, and can be resumed.
-        others = await self._start_all(range(1, len(parts)), parts)
-        return await self._start_all(range(min(len(parts), 1)), parts) + others
+        parts = [_batch_of(batch) | {"timeout": timeout, "parts": len(batches)} for batch in batches]
+        try:
+            # The first comes last: if it exists, all of them do, and can be resumed.
+            others = await self._start_all(range(1, len(parts)), parts)
+            return await self._start_all(range(min(len(parts), 1)), parts) + others
+        except ConfigurationError:
+            self._is_detachable = False  # nobody comes back to what this call has started
+            raise
 
     async def _start_all(self, numbers: Iterable[int], parts: Sequence[dict[str, Any]]) -> list[History]:
         starts = [asyncio.create_task(self._start(part_id(self._id, part), parts[part])) for part in numbers]
@@ -80,32 +92,54 @@ class Submission:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             )
         except WorkflowAlreadyStartedError:
-            if await _refs_of(history) != batch["refs"]:
+            self._attached.add(workflow_id)
+            if not await _has_input(history, batch):
                 msg = f"the id {self._id!r} is in use for other targets"
                 raise ConfigurationError(msg) from None
         return history
 
     async def stop(self) -> None:
         """Stop what was started, unless the caller has an id to find it by. A start under way is stopped too."""
+        stopping = asyncio.create_task(self._stop_all())
+        _STOPPING.add(stopping)
+        stopping.add_done_callback(_STOPPING.discard)
+        await asyncio.shield(stopping)
+
+    async def _stop_all(self) -> None:
         if not self._is_detachable:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_STOP):
-                    await asyncio.gather(*map(_stop, self._starts), return_exceptions=True)
+                    await asyncio.gather(*map(self._stop, self._starts), return_exceptions=True)
         for start in self._starts:
             start.cancel()
 
+    async def _stop(self, start: asyncio.Task[History]) -> None:
+        history = await asyncio.shield(start)
+        if history.workflow_id not in self._attached and not history.is_over:
+            await terminate(history)
 
-async def _refs_of(history: History) -> list[str]:
+
+def _batch_of(targets: Sequence[JobRef | Job]) -> dict[str, Any]:
+    jobs = {
+        str(number): job_to_plain(without_listings(target))
+        for number, target in enumerate(targets)
+        if has_ended(target)
+    }
+    refs = [str(ref_of(target)) for target in targets]
+    return {"refs": refs, "jobs": jobs} if jobs else {"refs": refs}
+
+
+def has_ended(target: JobRef | Job) -> TypeGuard[Job]:
+    """Whether a target is a job whose end is known already."""
+    return isinstance(target, Job) and target.is_terminal and target.newer_than is None
+
+
+async def _has_input(history: History, wanted: Mapping[str, Any]) -> bool:
     try:
-        return sorted((await history.batch()).refs)
+        found = await history.batch()
     except LookupError:
-        return []  # a workflow, but no watch
-
-
-async def _stop(start: asyncio.Task[History]) -> None:
-    history = await asyncio.shield(start)
-    if not history.is_over:
-        await terminate(history)
+        return False  # a workflow, but no watch
+    return (sorted(found.refs), found.parts) == (wanted["refs"], wanted["parts"])
 
 
 async def terminate(history: History) -> None:

@@ -19,8 +19,11 @@ from clanforge_async.refs import JobRef
 from clanforge_async.temporal.delivery import deliver, number_events
 from clanforge_async.temporal.following import follow
 from clanforge_async.temporal.history import History
-from clanforge_async.temporal.submission import Submission, part_id, terminate
+from clanforge_async.temporal.submission import Submission, has_ended, part_id, terminate
 from clanforge_async.temporal.workflows import GRACE
+
+_LONGEST_TIMEOUT = 100 * 365 * 86400.0
+"""Seconds; a longer timeout is none, since Temporal's times end in some centuries."""
 
 J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
@@ -231,20 +234,22 @@ class TemporalWatcher:
         with_updates: bool,
     ) -> AsyncGenerator[tuple[int, Job | WatchResult]]:
         limit = self._timeout if timeout is ... else checked_timeout(timeout)
+        limit = None if limit is not None and limit > _LONGEST_TIMEOUT else limit
         waiting = defaultdict[JobRef, deque[int]](deque)
         for number, ref in enumerate([ref_of(target) for target in targets]):
             waiting[ref].append(number)
-        submission = Submission(self._temporal, self._task_queue, workflow_id)
+        submission, watched = Submission(self._temporal, self._task_queue, workflow_id), list[JobRef | Job]()
         for number, target in enumerate(targets):
-            if isinstance(target, Job) and target.is_terminal and target.newer_than is None:
+            if workflow_id is None and has_ended(target):
                 waiting[target.ref].remove(number)
                 yield number, target
                 yield number, WatchResult(ref=target.ref, job=target, error=job_failure(target), polls=0, elapsed=0.0)
-        refs = [str(ref) for ref, numbers in waiting.items() for _ in numbers]
-        if not refs:
+            else:
+                watched.append(target)
+        if not watched:
             return
         try:
-            histories = await submission.start(refs, limit)
+            histories = await submission.start(watched, limit)
             after = None if limit is None else max(limit, 0.0) + GRACE
             followed = follow(histories, with_updates=with_updates, limit=after)
             async with aclosing(number_events(followed, waiting)) as events:

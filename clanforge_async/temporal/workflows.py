@@ -42,21 +42,24 @@ class WatchWorkflow:
         """Watch until every watch has ended.
 
         Args:
-            batch: ``refs``, references as text; ``timeout``, seconds for each watch, or None; and ``parts``, the number
-                of workflows that share the watches, 1 if it is missing.
+            batch: ``refs``, references as text; ``timeout``, seconds for each watch, or None; ``parts``, the number of
+                workflows that share the watches, 1 if it is missing; and ``jobs``, the ended jobs among the targets by
+                the number of their reference.
         """
         refs: list[str] = batch["refs"]
+        jobs: dict[str, Any] = batch.get("jobs", {})
         others = len(refs) * batch.get("parts", 1) - 1
-        watches = (self._watch(number, ref, batch.get("timeout"), others) for number, ref in enumerate(refs))
+        tasks = [{"ref": ref, "job": jobs.get(str(number)), "others": others} for number, ref in enumerate(refs)]
+        watches = (self._watch(number, task, batch.get("timeout")) for number, task in enumerate(tasks))
         await asyncio.gather(*watches, return_exceptions=True)
 
-    async def _watch(self, number: int, ref: str, timeout: float | None, others: int) -> None:  # noqa: ASYNC109 - the watch's
+    async def _watch(self, number: int, task: dict[str, Any], timeout: float | None) -> None:  # noqa: ASYNC109 - the watch's
         began = workflow.info().start_time.timestamp()
         deadline = None if timeout is None else began + timeout
         left = None if deadline is None else max(deadline - workflow.time(), 0.0) + GRACE
         await workflow.execute_activity(
             POLL,
-            {"ref": ref, "began": began, "deadline": deadline, "others": others},
+            task | {"began": began, "deadline": deadline},
             activity_id=str(number),
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             start_to_close_timeout=_LONGEST_POLL,

@@ -109,7 +109,7 @@ def test_a_guide_command_parses(command: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_other_shell_lines_install_or_configure() -> None:
-    """All other shell lines install the package or set the simulator's variables."""
+    """All other shell lines install the package, set the simulator's variables, or run Temporal's dev server."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for line in SETUP_LINES:
         if installation := re.fullmatch(r"pip install 'clanforge-async\[(.+)\]'( pytest pytest-asyncio)?", line):
@@ -117,7 +117,7 @@ def test_other_shell_lines_install_or_configure() -> None:
         elif export := re.fullmatch(r"export (\w+)=(\S+)", line):
             assert EXPORTS[export[1]] == export[2]
         else:
-            assert line in {"python3 -m venv .venv", ". .venv/bin/activate"}
+            assert line in {"python3 -m venv .venv", ". .venv/bin/activate", "temporal server start-dev --headless"}
 
 
 @pytest.mark.parametrize("document", [*PAGES, *GUIDES, *DESIGN_NOTES], ids=lambda document: document.path)

@@ -11,13 +11,17 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.scripted_server import START, Answer, ScriptedServer, server_now, wire
 from support.virtual_time import now, run_in_virtual_time
+from tenacity import wait_exponential, wait_incrementing
 
 from clanforge_async import JobRef, JobState, until_eta
+from clanforge_async._polling.distributions import ExpectedDuration
+from clanforge_async._polling.forecast import ForecastState
+from clanforge_async._polling.strategy import Interval
 from clanforge_async.engine import Finished, WatchPolicy, WatchState, poll_once
 
 
@@ -60,9 +64,21 @@ responses = st.builds(
     retry_after=st.none() | st.integers(0, 60),
     date=st.none() | st.sampled_from([0.0, -40.0, -90.0]),
 )
+STRATEGIES: list[Interval] = [
+    *([until_eta()] * 3),
+    until_eta(0.5, 8),
+    until_eta(max_waiting=20, poll_worth=0.5),
+    5.0,
+    wait_exponential(multiplier=0.7, max=40),
+    wait_incrementing(0.3, 1.7),
+    lambda state: 1.0 + state.idle_for / 7 + (state.seconds_since_start or 0.0) / 11,
+]
+durations = st.none() | st.builds(ExpectedDuration, st.floats(1, 900), st.floats(0.05, 2))
+"""How long earlier runs took, as a job's history has it."""
+
 policies = st.builds(
     WatchPolicy,
-    interval=st.sampled_from([until_eta(), until_eta(), until_eta(0.5, 8), 5.0]),
+    interval=st.sampled_from(STRATEGIES),
     outage_tolerance=st.sampled_from([10.0, 300.0]),
     stale_after=st.sampled_from([10.0, 120.0]),
 )
@@ -73,7 +89,11 @@ def through_json(state: WatchState) -> WatchState:
 
 
 def history_of(
-    answers: list[Response], policy: WatchPolicy, limit: float | None, ref: JobRef, store: Callable[[WatchState], Any]
+    answers: list[Response],
+    policy: WatchPolicy,
+    limit: float | None,
+    begun: WatchState,
+    store: Callable[[WatchState], WatchState],
 ) -> list[object]:
     """Return everything that a driver sees of a watch with these responses: pauses, news, states and the end."""
     server, history, left = ScriptedServer(), list[object](), list(answers)
@@ -84,7 +104,7 @@ def history_of(
         return response.answer()
 
     async def main() -> None:
-        state, at = WatchState.start(ref, 0.0), 0.0
+        state, at = begun, 0.0
         async with server.client() as client:
             while left:
                 step = await poll_once(client, store(state), policy, at=at, clock=now, deadline=limit)
@@ -108,11 +128,17 @@ def history_of(
     policies,
     st.none() | st.floats(20, 900),
     st.sampled_from([JobRef.image_diff(5678), JobRef.image_diff(5678, datetime.fromtimestamp(START - 60, UTC))]),
+    durations,
 )
 def test_a_watch_through_json_behaves_the_same(
-    answers: list[Response], policy: WatchPolicy, limit: float | None, ref: JobRef
+    answers: list[Response],
+    policy: WatchPolicy,
+    limit: float | None,
+    ref: JobRef,
+    typical: ExpectedDuration | None,
 ) -> None:
     """Every pause, every update and the end are the same, to the last bit, whether a state went through JSON."""
-    stayed = history_of(answers, policy, limit, ref, lambda state: state)
-    moved = history_of(answers, policy, limit, ref, through_json)
+    begun = evolve(WatchState.start(ref, 0.0), forecast_state=ForecastState(typical=typical))
+    stayed = history_of(answers, policy, limit, begun, lambda state: state)
+    moved = history_of(answers, policy, limit, begun, through_json)
     assert moved == stayed

@@ -208,6 +208,23 @@ def test_attributes_of_any_type_are_written() -> None:
     }
 
 
+@pytest.mark.parametrize("character", ["x", "é", "日", "🦀", "\ud800"])
+def test_texts_are_clipped_by_their_bytes(character: str) -> None:
+    """A text takes no more than 2 KiB, whatever its characters are, and ends with a whole one."""
+    job = evolve(JOB, error=character * 100_000)
+    assert job.error is not None
+    clipped = WatchState.start(job, 0.0).to_dict()["last_job"]["joberror"]
+    assert 2044 < len(clipped.encode(errors="surrogatepass")) <= 2048 or character == "\ud800"
+    assert job.error.startswith(clipped)
+
+
+def test_a_class_of_another_package_hides_none() -> None:
+    """An error is read back with the class of this package, though another package has one of that name."""
+    other = type("RateLimitError", (ClanforgeError,), {})
+    assert type(through_json(result_with(THROTTLED)).error) is RateLimitError
+    assert issubclass(other, ClanforgeError)
+
+
 def test_a_timeout_error_is_still_one() -> None:
     """An error that is a `TimeoutError` too is read as one."""
     error = RequestTimeoutError("no response in time", request_sent=True)

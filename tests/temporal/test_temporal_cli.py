@@ -71,12 +71,13 @@ async def test_a_worker_and_a_watch_from_two_shells(server: DevServer, temporal:
     ("arguments", "status", "message"),
     [
         (("--id", "release-42"), 2, "--id and --task-queue need --temporal"),
-        (
-            ("--temporal", "127.0.0.1:1", "--interval", "5"),
-            2,
-            "--interval, --outage-tolerance and --history are the workers' own",
-        ),
+        (("--temporal", "127.0.0.1:1", "--interval", "5"), 2, "--interval and --outage-tolerance do not work with"),
+        (("--temporal", "127.0.0.1:1", "--outage-tolerance", "5"), 2, "the workers have their own"),
+        (("--temporal", "127.0.0.1:1", "--history", "runs.jsonl"), 2, "--history does not work with --temporal"),
+        (("--temporal", "127.0.0.1:1", "--base-url", "http://127.0.0.1:1"), 2, "give them to clanforge worker"),
+        (("--temporal", "127.0.0.1:1", "--account-service-id", "7"), 2, "give them to clanforge worker"),
         (("--temporal", f"127.0.0.1:{free_port()}"), 5, "cannot connect to Temporal at 127.0.0.1:"),
+        (("--temporal", ""), 2, "--temporal is unusable: "),
     ],
 )
 async def test_wrong_options_and_a_missing_server(
@@ -89,13 +90,25 @@ async def test_wrong_options_and_a_missing_server(
     assert message in capsys.readouterr().err
 
 
+async def test_an_unusable_configuration_of_temporal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that Temporal's own configuration does not have is a mistake of the user, and not a fault."""
+    monkeypatch.setenv("TEMPORAL_PROFILE", "nowhere")
+    ref = str(JobRef.image_version(1))
+    assert await asyncio.to_thread(main, ["watch", ref, "--temporal", "127.0.0.1:1"]) == 2
+    assert "Temporal's own configuration is unusable: Profile 'nowhere' not found" in capsys.readouterr().err
+
+
 async def test_a_worker_without_its_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose Temporal server is not there exits with the status of a network fault."""
     monkeypatch.setenv("CLANFORGE_ACCESS_KEY", DEMO_ACCOUNT.access_key)
     monkeypatch.setenv("CLANFORGE_SECRET_KEY", DEMO_ACCOUNT.secret_key)
     monkeypatch.setenv("CLANFORGE_ACCOUNT_SERVICE_ID", str(DEMO_ACCOUNT.account_service_id))
     assert await asyncio.to_thread(main, ["worker", "--temporal", f"127.0.0.1:{free_port()}"]) == 5
-    assert "cannot connect to Temporal at 127.0.0.1:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot connect to Temporal at 127.0.0.1:" in said
+    assert "check --temporal, and TEMPORAL_NAMESPACE" in said
 
 
 async def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

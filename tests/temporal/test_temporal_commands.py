@@ -96,7 +96,8 @@ async def test_an_interrupted_watch_says_how_to_go_on(
             assert f"The watches with the id {queue!r} go on." in said
             await TemporalWatcher(temporal).cancel(queue)
         else:
-            assert "Resume with: clanforge watch image-version/1" in said
+            again = f"clanforge watch image-version/1 --temporal {server.address} --task-queue {queue}"
+            assert f"Resume with: {again}" in said
 
 
 class BrokenPipe(io.StringIO):
@@ -126,3 +127,5 @@ async def test_a_refusal_of_the_server_is_a_transport_error(
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
     with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
         await watch([JobRef.image_version(1)], options_of(server, queue), None, OutputOptions(), fail_fast=False)
+    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+        await work(ConnectionOptions(), options_of(server, queue), None)

@@ -40,7 +40,7 @@ async def test_watches_outlive_everything(tmp_path: Path) -> None:
         wanted: dict[JobRef, str] = {}
         for number in range(1, JOBS + 1):
             outcome = rng.choice(OUTCOMES)
-            ref = simulator.add_image_version(number, duration=rng.uniform(3, 25), outcome=outcome)
+            ref = simulator.add_image_version(number, duration=rng.uniform(2, 14), outcome=outcome)
             wanted[ref] = outcome
         submitted = asyncio.create_task(TemporalWatcher(temporal).wait_all(list(wanted), id="release-42"))
         results: list[WatchResult] = []
@@ -59,10 +59,7 @@ async def test_watches_outlive_everything(tmp_path: Path) -> None:
         await until(results, ended, JOBS // 2)
         server.kill()
         restarted = await server.start()
-        replacements = asyncio.gather(start_worker(), start_worker(-86400))
-        for worker in others:
-            await worker.stop()
-        await replacements
+        await asyncio.gather(start_worker(), start_worker(-86400), *(worker.stop() for worker in others))
         async with asyncio.timeout(120):
             await collecting
         assert {result.ref: type(result.error) for result in results} == {

@@ -3,90 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from support.scripted_server import Answer, ScriptedServer, wire
+from support.temporal.faulty_client import Faults
 from temporalio import activity
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, Interceptor, OutboundInterceptor
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
-from clanforge_async import ClanforgeError, ConfigurationError, Job, JobRef, JobState, WatchResult, WatchTimeoutError
+from clanforge_async import (
+    AuthenticationError,
+    ClanforgeError,
+    ConfigurationError,
+    Job,
+    JobRef,
+    JobState,
+    RateLimitError,
+    WatchResult,
+    WatchTimeoutError,
+)
 from clanforge_async.engine import WatchPolicy
 from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher
 from clanforge_async.temporal.activities import Activities
 from clanforge_async.temporal.history import History
-from clanforge_async.temporal.rate_limit import hold_queue
+from clanforge_async.temporal.rate_limit import brake_id, hold_queue
 from clanforge_async.temporal.workflows import POLL, WatchWorkflow
 
 REF, OTHER = JobRef.image_version(1), JobRef.image_version(2)
-
-
-class Faults(Interceptor):
-    """Faults of a Temporal client's calls.
-
-    Attributes:
-        fetches: The fault of each fetch of a history after two of its events, while there are any.
-        descriptions: The fault of each description of a workflow, likewise.
-        terminations: The fault of each termination.
-        snapshot: Set when a description shows the states of two watches. It is given out after `release`.
-    """
-
-    def __init__(self) -> None:
-        self.fetches: list[RPCStatusCode] = []
-        self.descriptions: list[RPCStatusCode] = []
-        self.terminations: list[RPCStatusCode] = []
-        self.snapshot = asyncio.Event()
-        self.release = asyncio.Event()
-
-    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's name
-        return _FaultyCalls(next, self)
-
-    def client_of(self, temporal: Client) -> Client:
-        """Return a client with these faults."""
-        config: dict[str, Any] = {**temporal.config(), "interceptors": [self]}
-        return Client(**config)
-
-
-class _FaultyCalls(OutboundInterceptor):
-    def __init__(self, inner: OutboundInterceptor, faults: Faults) -> None:
-        super().__init__(inner)
-        self._faults = faults
-
-    def fetch_workflow_history_events(self, input: Any) -> Any:  # noqa: A002 - as above
-        return self._fetch(super().fetch_workflow_history_events(input))
-
-    async def _fetch(self, events: AsyncIterator[HistoryEvent]) -> AsyncIterator[HistoryEvent]:
-        async for event in events:
-            if event.event_id == 3:
-                fail_if_any(self._faults.fetches)
-            yield event
-
-    async def describe_workflow(self, input: Any) -> Any:  # noqa: A002 - as above
-        fail_if_any(self._faults.descriptions)
-        description = await super().describe_workflow(input)
-        pending = description.raw_description.pending_activities
-        if sum(each.HasField("heartbeat_details") for each in pending) == 2:
-            self._faults.snapshot.set()
-            await self._faults.release.wait()
-        return description
-
-    async def terminate_workflow(self, input: Any) -> None:  # noqa: A002 - as above
-        fail_if_any(self._faults.terminations)
-        await super().terminate_workflow(input)
-
-
-def fail_if_any(faults: list[RPCStatusCode]) -> None:
-    if faults:
-        msg = "a fault"
-        raise RPCError(msg, faults.pop(0), b"")
 
 
 def api_of(*states: JobState) -> ScriptedServer:
@@ -207,6 +158,46 @@ async def test_a_poll_under_the_brake_is_put_off(temporal: Client, queue: str) -
             await environment(temporal, queue).run(Activities(client, WatchPolicy()).poll, TASK)
     assert caught.value.next_retry_delay == timedelta(seconds=1)
     assert api.requests == []
+
+
+async def test_a_429_that_ends_a_watch_brakes_too(temporal: Client, queue: str) -> None:
+    """All workers are held after a 429, though the watch that met it has no patience and ends."""
+    api = ScriptedServer()
+    api.on("imageversion/status", 1, lambda: httpx.Response(429, headers={"Retry-After": "600"}))
+    async with api.client() as client:
+        policy = WatchPolicy(outage_tolerance=0.0)
+        result = await environment(temporal, queue).run(Activities(client, policy).poll, TASK)
+    assert isinstance(WatchResult.from_dict(result).error, RateLimitError)
+    braking = temporal.get_workflow_handle(brake_id(queue))
+    assert (await braking.describe()).status is WorkflowExecutionStatus.RUNNING
+    await braking.terminate()
+
+
+@pytest.mark.parametrize(("left", "tries_again"), [(0.3, False), (30.0, True)])
+async def test_a_refusal_near_the_deadline_is_the_end(
+    temporal: Client, queue: str, left: float, tries_again: bool
+) -> None:
+    """After a 401 for which no time is left to try again, the watch ends with that error and not with a timeout."""
+    api, running = ScriptedServer(), environment(temporal, queue)
+    api.on("imageversion/status", 1, lambda: httpx.Response(401, text="wrong keys"))
+    task = TASK | {"deadline": running.info.started_time.timestamp() + left}
+    async with api.client() as client:
+        polling = running.run(Activities(client, WatchPolicy()).poll, task)
+        if tries_again:
+            with pytest.raises(ApplicationError) as caught:
+                await polling
+            assert caught.value.next_retry_delay == timedelta(seconds=0.5)
+        else:
+            assert isinstance(WatchResult.from_dict(await polling).error, AuthenticationError)
+
+
+async def test_a_strategy_may_never_poll_again(temporal: Client, queue: str) -> None:
+    """A pause without end is a year, since Temporal's times are limited."""
+    async with api_of(JobState.RUNNING).client() as client:
+        policy = WatchPolicy(interval=lambda _: math.inf)
+        with pytest.raises(ApplicationError) as caught:
+            await environment(temporal, queue).run(Activities(client, policy).poll, TASK)
+    assert caught.value.next_retry_delay == timedelta(days=366)
 
 
 async def test_a_slow_poll_sends_heartbeats(temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,14 +92,17 @@ class Outcome:
 async def run_all(server: DevServer) -> dict[str, tuple[Outcome, Outcome]]:
     """Run each scenario by both watchers, all at the same time, and return the outcomes."""
     api, other, temporal, queue = ScriptedServer(), ScriptedServer(), await server.connect(), "parity"
-    async with api.client() as client, JobWatcher(client, **OPTIONS) as watcher:
-        expected = await asyncio.gather(*(run(api, watcher, number) for number in range(1, len(SCENARIOS) + 1)))
     async with (
-        other.client() as client,
-        Worker(temporal, task_queue=queue, plugins=[ClanforgePlugin(client, **OPTIONS)]),
+        api.client() as client,
+        other.client() as polled,
+        JobWatcher(client, **OPTIONS) as watcher,
+        Worker(temporal, task_queue=queue, plugins=[ClanforgePlugin(polled, **OPTIONS)]),
     ):
-        submitter = TemporalWatcher(temporal, task_queue=queue)
-        seen = await asyncio.gather(*(run(other, submitter, number) for number in range(1, len(SCENARIOS) + 1)))
+        submitter, numbers = TemporalWatcher(temporal, task_queue=queue), range(1, len(SCENARIOS) + 1)
+        expected, seen = await asyncio.gather(
+            asyncio.gather(*(run(api, watcher, number) for number in numbers)),
+            asyncio.gather(*(run(other, submitter, number) for number in numbers)),
+        )
     return dict(zip(SCENARIOS, zip(expected, seen, strict=True), strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from support.scripted_server import ScriptedServer, wire
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
@@ -94,6 +97,30 @@ async def test_jobs_that_have_ended_need_no_worker(temporal: Client, queue: str)
     assert (result.job, result.polls, seen) == (failed, 0, [failed])
 
 
+async def test_an_id_stands_for_all_targets(temporal: Client, queue: str) -> None:
+    """Jobs that have ended belong to the watches of an id too: they are resumed, and attached to, with the others."""
+    api = api_of(JobState.RUNNING, JobState.COMPLETED)
+    ended = job_from_dict(JobKind.IMAGE_VERSION, wire(1, JobState.FAILED))
+    async with working(temporal, queue, api) as watcher:
+        results = await watcher.wait_all([ended, OTHER], id=queue)
+        assert [(result.job and result.job.state, bool(result.polls)) for result in results] == [
+            (JobState.FAILED, False),
+            (JobState.COMPLETED, True),
+        ]
+        assert not api.asked["imageversion/status", 1]
+        assert [result.ref for result in await watcher.wait_all([REF, OTHER], id=queue)] == [REF, OTHER]
+        assert {result.ref for result in await collect(watcher, queue)} == {REF, OTHER}
+
+
+async def test_a_timeout_of_any_length(temporal: Client, queue: str) -> None:
+    """A timeout may be longer than Temporal's times can be, or have passed long ago."""
+    async with working(temporal, queue, api_of(JobState.COMPLETED)) as watcher:
+        for timeout in (1e8, 1e12, 1e300, math.inf):
+            assert (await watcher.wait(REF, timeout=timeout)).is_completed
+        with pytest.raises(WatchTimeoutError):
+            await watcher.wait(REF, timeout=-1e300)
+
+
 async def test_without_an_id_leaving_stops_the_watch(temporal: Client, queue: str) -> None:
     """Cancelling a call, or leaving its iterator, stops its watches within a second."""
     async with working(temporal, queue, api_of(JobState.RUNNING, JobState.COMPLETED)) as watcher:
@@ -122,6 +149,17 @@ async def test_a_start_under_way_is_stopped_too(temporal: Client, queue: str) ->
         with pytest.raises(asyncio.CancelledError):
             await waiting
     await until_open(temporal, queue, count=0)
+
+
+async def test_an_impatient_caller_stops_the_watch_too(temporal: Client, queue: str) -> None:
+    """A call that is cancelled again while it stops its watches leaves none open."""
+    async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
+        waiting = asyncio.create_task(watcher.wait(REF))
+        await until_open(temporal, queue, count=1)
+        while not waiting.done():
+            waiting.cancel()
+            await asyncio.sleep(0)
+        await until_open(temporal, queue, count=0)
 
 
 async def test_with_an_id_a_watch_goes_on(temporal: Client, queue: str) -> None:
@@ -170,6 +208,19 @@ async def test_a_watch_that_is_stopped_from_outside(temporal: Client, queue: str
             assert caught.value.ref == REF
         assert caught.value.last_job is not None
         await watcher.cancel(watch)  # once more, after its end
+
+
+async def test_a_watch_that_is_deleted(temporal: Client, queue: str) -> None:
+    """Whoever waits for a watch that is deleted from Temporal gets a `WatchClosedError`."""
+    async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
+        waiting = asyncio.create_task(watcher.wait(REF, id=queue))
+        await until_open(temporal, queue, count=1)
+        execution = WorkflowExecution(workflow_id=queue)
+        request = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
+        await temporal.workflow_service.delete_workflow_execution(request)
+        async with asyncio.timeout(60):
+            with pytest.raises(WatchClosedError):
+                await waiting
 
 
 async def test_an_unknown_id_is_a_lookup_error(temporal: Client, queue: str) -> None:
@@ -297,3 +348,23 @@ async def test_a_large_batch_is_several_workflows(
         assert len(await collect(watcher, queue)) == 44
         assert [part.workflow_id for part in await watcher._parts(queue)] == [queue, f"{queue}/2", f"{queue}/3"]
         await watcher.cancel(queue)
+
+
+async def test_another_number_of_batches_is_other_targets(
+    temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Targets of which a batch is that of another call are other targets, and what was started for them is stopped."""
+    monkeypatch.setattr("clanforge_async.temporal.submission.BATCH", 2)
+    refs = [JobRef.image_version(number) for number in range(1, 6)]
+    async with working(temporal, queue, api_of(*[JobState.RUNNING] * 5)) as watcher:
+        for number, (first, second) in enumerate([(refs[:2], refs), (refs, refs[:2])]):
+            watch = f"{queue}-{number}"
+            waiting = asyncio.create_task(watcher.wait_all(first, id=watch))
+            started = await until_open(temporal, queue, count=(len(first) + 1) // 2)
+            with pytest.raises(ConfigurationError, match="in use for other targets"):
+                await watcher.wait_all(second, id=watch)
+            await until_open(temporal, queue, count=(len(first) + 1) // 2)
+            assert started < 20
+            waiting.cancel()
+            await watcher.cancel(watch)
+            await until_open(temporal, queue, count=0)
