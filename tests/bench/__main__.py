@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Attribute, asdict
 from rich.console import Console
 
-from bench import cost_over_bound, detection_delay, history, scale, transports
+from bench import cost_over_bound, detection_delay, history, poll_cost, scale, transports
 from bench.benchmark import Benchmark, ChartedBenchmark
 from bench.machine import Machine
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "cost_over_bound": cost_over_bound,
     "history": history,
     "scale": scale,
+    "poll_cost": poll_cost,
     "transports": transports,
 }
 """All benchmarks, by the names that ``--only`` takes."""
