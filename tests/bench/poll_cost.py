@@ -1,9 +1,9 @@
 """CPU time of a poll: of this package alone, beside an earlier commit, and with a transport, beside plain aiohttp.
 
-All that is compared takes turns in rounds of a few hundredths of a second. A busy machine only ever adds to the CPU time
-of a round, and adds most to the most code, since its caches are lost. So the fastest rounds are compared; the quartiles
-of the rounds' own ratios show how busy the machine was. CPU is `time.process_time` of the client's process; the server
-is another one.
+All that is compared takes turns in rounds of a few hundredths of a second. A busy machine only ever adds to the CPU
+time of a round, and adds most to the most code, since its caches are lost. So the fastest rounds are compared; the
+quartiles of the rounds' own ratios show how busy the machine was. CPU is `time.process_time` of the client's process;
+the server is another one.
 """
 
 from __future__ import annotations
