@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
@@ -46,11 +46,11 @@ _EPILOGS = {
     "demo": None,
     **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
 }
-"""Last paragraph of the help of the commands that are not about jobs."""
+"""Last paragraph of the help of the commands that do not concern jobs."""
 
 
 class _Command(TyperCommand):
-    """A command whose help and usage name an argument by its metavar alone, without the type that typer adds."""
+    """A command whose help and usage show only an argument's metavar, without the type that typer adds."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,23 +81,24 @@ for _path, _function in _COMMANDS.items():
     _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
     _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
+_command_tree = cache(partial(typer.main.get_command, app))  # for programs that run several commands
 
 
 def parse(argv: Sequence[str]) -> Command | int:
     """Return the command to run, or an exit status if there is nothing left to do.
 
     Raises:
-        UsageError: Wrong arguments.
-        BrokenPipeError: No one reads the help.
+        UsageError: The arguments are invalid.
+        BrokenPipeError: The help's reader has closed the pipe.
     """
     if not argv:
         parse(["--help"])
         return USAGE_ERROR
-    command = typer.main.get_command(app)
+    command = _command_tree()
     try:
         return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
     except (SystemExit, typer.Abort) as error:
-        # How typer reports a broken pipe, and older versions Ctrl-C. Their exit status would be 1.
+        # typer raises this for a broken pipe, older versions also for Ctrl-C. Their exit status would be 1.
         if isinstance(error.__context__, BrokenPipeError | KeyboardInterrupt):
             raise error.__context__ from None
         raise

@@ -1,4 +1,4 @@
-"""``clanforge demo``: watches a dozen jobs of a simulated API, and compares the results with its plan."""
+"""``clanforge demo``: watches a dozen jobs of a simulated API, and compares the results with the simulator's plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RETRIED_DIFF = 5005
 
 @frozen(kw_only=True)
 class DemoResult:
-    """Result of one watch, beside the simulator's plan.
+    """Result of one watch, and the outcome that the simulator planned.
 
     Attributes:
         result: Result from the watcher.
@@ -58,7 +58,7 @@ async def run_demo(
         output_options: None: the defaults of ``clanforge watch``.
 
     Returns:
-        0 if every job was seen to end as planned. One job fails and one is squashed by plan.
+        0 if every job ended as planned. The plan includes one failed and one squashed job.
     """
     simulator = Simulator(speed=speed)
     planned = _add_jobs(simulator)
@@ -98,7 +98,7 @@ def _add_jobs(simulator: Simulator) -> dict[JobRef, Outcome]:
 
 
 def _client(base_url: str) -> ClanforgeClient:
-    # Not from_env(): no environment variable may point the demo at a real account.
+    # Not from_env(): no environment variable may make the demo use a real account.
     auth = AccessKeyAuth(DEMO_ACCOUNT.access_key or "", DEMO_ACCOUNT.secret_key or "")
     return ClanforgeClient(auth, account_service_id=DEMO_ACCOUNT.account_service_id, base_url=base_url)
 

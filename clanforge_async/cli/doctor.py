@@ -1,4 +1,4 @@
-"""``clanforge doctor``: checks everything that a call needs, one step after another, and tells what to do."""
+"""``clanforge doctor``: checks everything that a call needs, step by step, and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TLS_ADVICE = (
     "is the right one"
 )
 _TOLERATED_SKEW = 60.0
-"""Seconds between the clocks from which on ages and estimates on the screen mislead."""
+"""Largest harmless difference between the clocks in seconds; above it, displayed ages and estimates are misleading."""
 
 
 @frozen
@@ -45,7 +45,7 @@ class Finding:
 
     Attributes:
         text: The result.
-        advice: What to do; empty if nothing.
+        advice: How to fix a problem; empty without one.
         error: The failure; None if the step succeeded.
     """
 
@@ -63,7 +63,7 @@ class Finding:
 
 @frozen(eq=False)
 class _SkewRecorder:
-    """Keeps by how many seconds the local clock was ahead of the server's at each response."""
+    """Records, for each response, how many seconds the local clock was ahead of the server's."""
 
     skews: list[float] = field(factory=list[float])
 
@@ -110,10 +110,10 @@ def _print(step: str, finding: Finding, *, quiet: bool) -> int:
 
 
 class Examination:
-    """The steps of the doctor, each of which needs those before it.
+    """The steps of the doctor. Each step depends on the previous ones.
 
     Args:
-        client: A client that repeats no call.
+        client: A client that does not retry calls.
 
     Attributes:
         steps: The steps by name, in their order.
@@ -121,7 +121,7 @@ class Examination:
 
     def __init__(self, client: ClanforgeClient) -> None:
         self._client = client
-        self._config = client._config  # noqa: SLF001 - a program knows what it has passed
+        self._config = client._config  # noqa: SLF001 - the public interface does not need it: a program knows its own arguments
         self._recorder = client._session.observer = _SkewRecorder()  # noqa: SLF001 - as in `ApiMonitor`
         self._proxy: httpx.URL | None = None
         self._context: ssl.SSLContext | None = None
@@ -225,7 +225,7 @@ class Examination:
 
     def _failure(self, error: OSError, advice: str) -> Finding:
         host, port = self._address
-        reason = f"no answer within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        reason = f"no response within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
         return Finding(f"{host}:{port}: {reason}", advice, TransportError(reason, request_sent=False))
 
 

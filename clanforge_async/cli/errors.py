@@ -1,4 +1,4 @@
-"""How a command ends if something goes wrong: exit status, outcome and the messages on stderr."""
+"""Errors of a command: its exit status, the outcome and the messages on stderr."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TRY_AGAIN = 5
 REFUSED = 6
 OUTCOME_UNKNOWN = 7
 SIGNALLED = 128
-"""Added to a signal's number, as shells report a program that a signal ended."""
+"""Added to a signal's number for the exit status, as shells do."""
 INTERRUPTED = SIGNALLED + 2
 BROKEN_PIPE = SIGNALLED + 13
 
@@ -75,7 +75,7 @@ _EXIT_STATUSES: dict[type[Exception], int] = {
     ImageLockedError: REFUSED,
     ReleaseError: REFUSED,
     OutcomeUnknownError: OUTCOME_UNKNOWN,
-    Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
+    Exception: OUTCOME_UNKNOWN,  # a bug: another try does not help, and it is unknown what was processed
 }
 _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
 """HTTP statuses of a plain `APIError` that are worth another try: Request Timeout and Too Early."""
@@ -138,7 +138,7 @@ def highest_exit_status(results: Iterable[WatchResult]) -> int:
 
 
 def outcome(error: Exception | None) -> str:
-    """Return the outcome of a watch that ended with this error, or without one."""
+    """Return the outcome of a watch that ended with an error; None: without an error."""
     name = outcome_of(error).value
     return name if name in _OUTCOMES else "error"
 
@@ -177,7 +177,7 @@ def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bo
     """Print that a single job has failed or was squashed, and return the exit status.
 
     Args:
-        ref: The reference that was asked for.
+        ref: The requested reference.
         error: The failure.
         is_reason_shown: Whether the reason is already printed for people.
     """
@@ -192,7 +192,7 @@ def print_resume_command(message: str, refs: Sequence[JobRef]) -> None:
 
 
 def hint(error: Exception) -> str:
-    """Return how to fix an error; empty if nothing is known that helps."""
+    """Return how to fix an error; empty if there is no advice."""
     if isinstance(error, ConfigurationError):
         return next((hint for name, hint in _SETTING_HINTS.items() if name in str(error)), "")
     if isinstance(error, TransportError):
@@ -211,5 +211,5 @@ def _summary(outcomes: Sequence[str]) -> str:
 
 
 def _find_by_class(table: Mapping[type[Exception], T], error: Exception) -> T:
-    """Return the entry for the nearest class of an error; the table must have one for `Exception`."""
+    """Return the entry for the most specific class of an error; the table must have one for `Exception`."""
     return next(table[cls] for cls in type(error).__mro__ if cls in table)

@@ -234,7 +234,7 @@ class ProgressOptions:
     """Options for how a watch reports its progress and results.
 
     Attributes:
-        heartbeat: Seconds without a change after which a pipe gets a line all the same; 0: never.
+        heartbeat: Seconds without a change after which a pipe gets a line anyway; 0: never.
         report: File for the HTML report; None: no report.
         junit: File for the JUnit XML; None: none.
     """

@@ -1,4 +1,4 @@
-"""How a release ends if something goes wrong: message, and the token to resume it with."""
+"""Errors of releases: the message, and the token that resumes the release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From arguments to an exit status: the one place that handles errors."""
+"""Runs a command line and returns its exit status: the only place that handles errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def execute(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except ImportError:  # the caller reports missing extras
         raise
-    except Exception as error:  # noqa: BLE001 - Python exits with 1 for it, which means a failed job
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which means a failed job
         return _report(error)
 
 

@@ -1,6 +1,6 @@
 """The commands' signatures: each takes the parsed arguments and returns the coroutine to run.
 
-The docstring is the command's help. What runs is imported by the function, since ``--help`` needs none of it.
+The docstring is the command's help. Each function imports the code that it runs, since ``--help`` does not need it.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def test_a_forecast_is_marked() -> None:
 
 
 def test_a_job_that_outlasts_its_forecast_is_not_overdue() -> None:
-    """A forecast that has passed is due, however long ago, and neither highlighted nor counted."""
+    """A forecast that has passed is shown as due, however long ago, and neither highlighted nor counted."""
     *rows, summary = shown([forecast_view(n, ago(seconds)) for n, seconds in ((1, 0.5), (2, 5), (3, 900))])
     assert all(row.plain.endswith("due now  12s ago") for row in rows)
     assert all("yellow" not in str(row.spans) for row in rows)
@@ -110,7 +110,7 @@ def test_a_stale_job_is_highlighted() -> None:
 
 
 def test_a_result_replaces_the_estimate() -> None:
-    """The row of a completed job ends with the watch's effort; any other ends with its reason instead of the bar."""
+    """The row of a completed job ends with the watch's effort; any other has its reason instead of the bar."""
     completed = finished_view(ended_result(JobRef.image_version(1), JobState.COMPLETED))
     failed = finished_view(ended_result(JobRef.image_version(2), JobState.FAILED, error="disk\x1b[2J full"))
     squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))
@@ -172,7 +172,7 @@ def test_the_last_frame_counts_polls() -> None:
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_warning_is_wrapped_below_the_summary(width: int) -> None:
-    """What is wrong with the API stands below the summary, wrapped to the terminal's width."""
+    """A problem with the API is shown below the summary, wrapped to the terminal's width."""
     warning = "127.0.0.1:8731 fails for 12s, gives up in 4m48s: ConnectError: Connection refused (GET /cfp/v1/x)"
     lines = render_live_table(sample_views(), start=BEGAN, now=NOW, width=width, height=24, warning=warning)
     summary = next(index for index, line in enumerate(lines) if line.plain.startswith("12 jobs"))

@@ -38,7 +38,7 @@ def failing(simulator: Simulator) -> Simulator:
 
 
 def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(failing: Simulator, clanforge: Clanforge) -> None:
-    """Stderr names the host, the failure, its start and the time to give up, once for all jobs; then the recovery."""
+    """Stderr names the host, the failure, its start and the time of giving up, once for all jobs; then the recovery."""
     finished = clanforge("watch", *REFS, *QUICK)
     assert finished.status == 0
     outage, recovery = finished.err.splitlines()
@@ -54,7 +54,7 @@ def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(failing: Simulat
 
 @pytest.mark.usefixtures("failing")
 def test_json_has_one_event_for_an_outage_and_one_for_its_end(clanforge: Clanforge) -> None:
-    """With --json both are objects on stdout, with all documented fields, and stderr is empty."""
+    """With --json, both are objects on stdout with all documented fields, and stderr is empty."""
     finished = clanforge("watch", *REFS, *QUICK, "--json")
     events = [record["event"] for record in finished.records]
     assert [event for event in events if event not in {"update", "result"}] == ["outage", "recovered"]
@@ -90,7 +90,7 @@ def test_an_outage_tolerance_ends_the_watch(simulator: Simulator, clanforge: Cla
 
 
 def test_a_timeout_comes_before_the_tolerance(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The time to give up is the timeout's if that is earlier, and the timeout names the last failure."""
+    """If the timeout is earlier than the tolerance, it is the time of giving up, and it names the last failure."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(503))
     finished = clanforge("watch", "image-version/1", *QUICK, "--timeout", "0.5", "--json")
@@ -102,8 +102,8 @@ def test_a_timeout_comes_before_the_tolerance(simulator: Simulator, clanforge: C
     assert "HTTP 503" in result["error"]
 
 
-def test_a_rate_limit_tells_its_pause_once(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A 429 is an outage that names the pause, without a warning of the log beside it."""
+def test_a_rate_limit_reports_its_pause_once(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A 429 is an outage that names the pause, without an additional warning of the log."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(429, retry_after=1), times=2)
     finished = clanforge("watch", "image-version/1", *QUICK)
@@ -125,7 +125,7 @@ def test_a_rate_limit_tells_its_pause_once(simulator: Simulator, clanforge: Clan
     ],
 )
 def test_the_live_text_of_an_outage(error: ClanforgeError, gives_up_at: datetime | None, text: str) -> None:
-    """The live view shows times relative to now, and what the client does already."""
+    """The live view shows times relative to now, and what the client already does."""
     outage = Outage(host="api:443", error=error, since=ago(5), gives_up_at=gives_up_at)
     assert format_live_outage(outage, NOW) == text
 
@@ -149,7 +149,7 @@ def test_a_job_that_stays_broken_does_not_hide_the_others(simulator: Simulator, 
 
 @pytest.mark.usefixtures("simulator")
 def test_a_refused_connection_says_at_once_what_to_try(clanforge: Clanforge) -> None:
-    """A failure of the very first contact is reported within a second, with host, port and what to try."""
+    """A failure of the first request is reported within a second, with host, port and advice."""
     finished = clanforge("watch", "image-version/1", "--base-url", "http://127.0.0.1:1", "--timeout", "0.9")
     outage, *_ = finished.err.splitlines()
     assert "ConnectError: Connection refused (GET /cfp/v1/imageversion/1/status at 127.0.0.1:1)" in outage
@@ -157,7 +157,7 @@ def test_a_refused_connection_says_at_once_what_to_try(clanforge: Clanforge) -> 
 
 
 def test_a_call_reports_a_failure_that_lasts(simulator: Simulator, clanforge: Clanforge, monkeypatch: Any) -> None:
-    """A call that repeats itself prints its failure to stderr after half a second, and its recovery; not to stdout."""
+    """After half a second, a call that retries prints its failure to stderr, and later its recovery; not to stdout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(502), times=1)
     monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.7)
@@ -169,7 +169,7 @@ def test_a_call_reports_a_failure_that_lasts(simulator: Simulator, clanforge: Cl
 def test_a_call_that_recovers_soon_reports_nothing(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: Any
 ) -> None:
-    """A failure that is over within half a second is not worth a line."""
+    """A failure that is over within half a second is not reported."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(502), times=1)
     monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
@@ -180,7 +180,7 @@ def test_a_call_that_recovers_soon_reports_nothing(
 def test_an_unanswered_request_is_reported(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: Any, options: tuple[str, ...]
 ) -> None:
-    """A request that stays unanswered is reported once, long before its timeout."""
+    """A request without a response is reported once, long before its timeout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(1.2), times=1)
     monkeypatch.setattr(outages, "_SILENT_AFTER", 0.3)
@@ -191,7 +191,7 @@ def test_an_unanswered_request_is_reported(
 
 
 def test_a_heartbeat_shows_that_nothing_changed(simulator: Simulator, clanforge: Clanforge, monkeypatch: Any) -> None:
-    """Without a change a pipe gets a line every --heartbeat, with the counts; with 0, or --json, none."""
+    """Without a change, a pipe gets a line every --heartbeat, with the counts; with 0 or --json, none."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(OverrideFields.running(40), times=12)
     monkeypatch.setattr(commands, "TICK", 0.05)
@@ -224,7 +224,7 @@ def test_a_terminal_shows_an_outage_below_its_table(simulator: Simulator, monkey
 
 
 def test_a_terminal_shows_an_unanswered_request(simulator: Simulator) -> None:
-    """A terminal shows that the first request is unanswered, long before its timeout."""
+    """A terminal shows that the first request has no response, long before its timeout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(60))
     terminal = Terminal()
@@ -252,8 +252,8 @@ class Recorded:
 
 
 @virtual_time
-async def test_a_failed_call_that_nobody_repeats_is_forgotten() -> None:
-    """An outage ends with the next response if the call that failed was not repeated for a minute."""
+async def test_a_failed_call_that_is_not_repeated_is_dropped() -> None:
+    """An outage ends with the next response if the failed call was not repeated for a minute."""
     async with ScriptedServer().client() as client:
         recorded = Recorded(client)
         recorded.end("/imagediff/create", asyncio.CancelledError())
@@ -272,7 +272,7 @@ async def test_a_failed_call_that_nobody_repeats_is_forgotten() -> None:
 
 @pytest.mark.parametrize(("tolerance", "expected"), [(1e300, None), (1.0, 900.0)])
 def test_the_time_to_give_up_allows_for_a_pause(tolerance: float, expected: float | None) -> None:
-    """A pause that the server asks for extends the tolerance; a time after the last date is unknown."""
+    """A pause that the server requests extends the tolerance; a time after the last possible date is unknown."""
 
     @virtual_time
     async def run() -> None:

@@ -142,7 +142,7 @@ def test_text_from_the_server_is_escaped() -> None:
 
 
 def test_a_report_is_written_at_the_end(simulator: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """--report writes the report at the end, beside any other output."""
+    """--report writes the report at the end, in addition to any other output."""
     simulator.add_image_version(1, duration=0.2, queued_for=0.2)
     simulator.add_image_diff(5, duration=0, outcome="failed", error="disk full", retries=[Run(duration=0.1)])
     path = tmp_path / "page.html"

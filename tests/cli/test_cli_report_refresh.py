@@ -1,4 +1,4 @@
-"""The report is refreshed while jobs are watched, and names the API and what is wrong with it."""
+"""The report is refreshed while jobs are watched, and shows the API and its current problems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_report_is_refreshed_until_the_end(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
-    """Before the end the page reloads itself and shows what is known; the last version does not."""
+    """Before the end, the page reloads itself and shows the state so far; the last version does not reload."""
     simulator.add_image_version(1, duration=0)
     seen: list[str] = []
     simulator.faults.add(OverrideFields.running(40), times=3)
@@ -40,7 +40,7 @@ def test_the_report_is_refreshed_until_the_end(simulator: Simulator, clanforge: 
 
 
 def test_the_report_shows_an_outage(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
-    """During an outage the page says what fails, since when, and when the watch gives up; afterwards no more."""
+    """During an outage, the page shows the failure, its start, and when the watch gives up; afterwards it does not."""
     simulator.add_image_version(1, duration=0)
     seen: list[str] = []
     simulator.faults.add(CallFirst(lambda: seen.append(page.read_text("utf-8") if page.exists() else "")))
@@ -54,7 +54,7 @@ def test_the_report_shows_an_outage(simulator: Simulator, clanforge: Clanforge, 
 def test_the_report_shows_an_unanswered_request(
     simulator: Simulator, clanforge: Clanforge, page: Path, monkeypatch: Any
 ) -> None:
-    """A request that is unanswered is shown too."""
+    """A request without a response is shown too."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(60))
     monkeypatch.setattr("clanforge_async.cli.outages._SILENT_AFTER", 0.1)
@@ -64,8 +64,8 @@ def test_the_report_shows_an_unanswered_request(
     assert any("no response for 0s; still waiting" in text for text in texts)
 
 
-def test_an_error_stands_beside_its_row(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
-    """The reason of a failure stands under the job's name in the timeline."""
+def test_an_error_is_shown_beside_its_row(simulator: Simulator, clanforge: Clanforge, page: Path) -> None:
+    """The reason of a failure is shown under the job's name in the timeline."""
     simulator.add_image_version(1, duration=0, outcome="failed", error="disk <full>")
     assert clanforge("watch", "image-version/1", "--report", str(page)).status == 1
     row = '<th scope="row">image-version/1<small class="failed">disk &lt;full&gt;</small></th>'

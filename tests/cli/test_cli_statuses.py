@@ -51,7 +51,7 @@ def test_references_come_from_stdin(
 
 
 def test_a_single_job_is_described(simulator: Simulator, clanforge: Clanforge) -> None:
-    """Of a single job everything is shown, with the details that only an own request brings."""
+    """For a single job everything is shown, including details that need their own request."""
     simulator.add_image_diff(5, duration=0)
     finished = clanforge("status", "image-diff/5")
     assert finished.status == 0
@@ -74,7 +74,7 @@ def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanfo
     assert clanforge("status", "image-version/1").status == 4
 
 
-def test_the_table_tells_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_shows_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last column has the estimated end, or says why there is none."""
     monkeypatch.setenv("TZ", "UTC")
     ref = JobRef.image_diff(5)
@@ -93,7 +93,7 @@ def test_the_table_tells_estimates_and_previous_runs(monkeypatch: pytest.MonkeyP
 
 
 def test_a_description_names_what_is_unknown() -> None:
-    """A description says what the server has not sent, and names the previous run."""
+    """A description names the fields that the server has not sent, and the previous run."""
     ref = JobRef(JobRef.image_diff(5).kind, 5, NOW)
     details = ImageDiffDetails(game={"id": 7, "name": "Deep Harbour"})
     job = make_job(ref, None, state_id=None, state_name="Frobnicating", details=details, eta=ago(120))

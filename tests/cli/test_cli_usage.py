@@ -51,7 +51,7 @@ def test_a_vendored_copy_needs_no_metadata(spawn: Spawn, option: str, line: str)
 
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["watch", "--help"], []])
 def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
-    """Help and version for a closed pipe exit with status 141 and without a message."""
+    """With a closed pipe, help and version exit with status 141 and without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(  # noqa: S603 - our own program
@@ -64,7 +64,7 @@ def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
 def test_an_unexpected_exception_is_status_7_with_a_traceback(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug is reported with a traceback, and not with Python's status 1: that would mean a failed job."""
+    """A bug is reported with a traceback and status 7; Python's status 1 would mean a failed job."""
 
     def fail(_argument: object) -> None:
         msg = "unforeseen \x1b[2J"
@@ -81,7 +81,7 @@ def test_an_unexpected_exception_is_status_7_with_a_traceback(
 def test_a_process_without_stderr_prints_no_messages_to_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Messages are dropped if stderr is closed, so that stdout has results alone."""
+    """If stderr is closed, messages are dropped, so that stdout has only results."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         status = main(["watch", "nonsense"])
@@ -196,7 +196,7 @@ def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
 
 
 def test_help_of_a_single_call_lists_its_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command that makes one call lists the exit statuses that it can have: not those of jobs."""
+    """The help of a command that makes one call lists its possible exit statuses, without those of jobs."""
     for command in CALL_COMMANDS:
         text = " ".join(clanforge(*command, "--help").out.split())
         numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])

@@ -1,4 +1,4 @@
-"""How jobs and releases ended, as pipelines show it: the data of JUnit XML, annotations and summaries."""
+"""Outcomes of jobs and releases for pipelines: the data of JUnit XML, annotations and summaries."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Case:
         group: The job's kind, or ``release``.
         outcome: How the watch or the release ended; ``unfinished`` before.
         reason: Why it did not succeed; empty without a reason.
-        seconds: How long it took; None before its end.
-        verdict: What it is to a pipeline.
+        seconds: Its duration in seconds; None before its end.
+        verdict: Its class in a pipeline, such as a failure or an error.
     """
 
     name: str

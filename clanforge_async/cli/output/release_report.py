@@ -34,12 +34,12 @@ RELEASE_LAYOUT = ReportLayout(
 
 @define
 class ReleaseSteps:
-    """The steps of a release that are known from its events, and how it ended.
+    """The steps of a release as known from its events, and its result.
 
     Attributes:
         image_id: The image.
-        result: How the release ended; None before.
-        ended: Time when it ended; None before.
+        result: The result of the release; None before its end.
+        ended: Time of its end; None before that.
         machines: The counts of machines, as text.
     """
 
@@ -93,7 +93,7 @@ class ReleaseSteps:
 
     @property
     def resume_argument(self) -> str:
-        """The token with which to resume the release; empty if there is nothing to resume."""
+        """The token that resumes the release; empty if there is nothing to resume."""
         if self._token is None or not is_resumable(self._token) or (self.result is not None and is_over(self.result)):
             return ""
         return str(self._token)

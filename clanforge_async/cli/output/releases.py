@@ -26,7 +26,7 @@ class PlainReleaseOutput(StderrOutages):
     Args:
         images: The images that are released.
         api: The API.
-        heartbeat: Seconds without a line after which one is printed all the same; 0: never.
+        heartbeat: Seconds without a line after which one is printed anyway; 0: never.
     """
 
     def __init__(self, images: Sequence[int], api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
