@@ -35,8 +35,8 @@ class ErrorBody:
 
 def is_error(payload: Mapping[str, Any]) -> bool:
     """Whether a response body reports an error: ``success`` is false or ``error`` is true."""
-    success = parse_or_default(parse_bool, payload.get("success"), True)
-    error = parse_or_default(parse_bool, payload.get("error"), False)
+    success = parse_or_default(parse_bool, payload.get("success", True), True)
+    error = parse_or_default(parse_bool, payload.get("error", False), False)
     return not success or error
 
 

@@ -40,6 +40,7 @@ from clanforge_async.refs import EPOCH, JobKind, unix_second
 
 J = TypeVar("J", bound=JobStatus)
 
+_STATES_BY_ID = {state.value: state for state in JobState}
 _STATES_BY_NAME = {state.name.lower(): state for state in JobState} | {"complete": JobState.COMPLETED}
 _LISTING = ("added", "modified", "removed")
 _DETAILS = tuple(attribute.name for attribute in attrs.fields(ImageDiffDetails))
@@ -50,7 +51,7 @@ def _parse_state(id_and_name: tuple[object, object]) -> JobState | None:
     if number is None:
         return _STATES_BY_NAME.get(str(name).strip().lower())
     try:
-        return JobState(parse_int(number))
+        return _STATES_BY_ID.get(parse_int(number))
     except ValueError:
         return None
 

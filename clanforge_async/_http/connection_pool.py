@@ -140,15 +140,23 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
         proxy_url = find_proxy(config.url)
         proxy = None if proxy_url is None else httpx.Proxy(proxy_url)
 
-        def connection() -> httpx.AsyncHTTPTransport:
-            return httpx.AsyncHTTPTransport(verify=context, limits=_ONE_CONNECTION, proxy=proxy)
-
+        connection = partial(make_connection, context, proxy)
         connection()  # does not connect yet, but raises if the proxy is invalid
     except (ValueError, ImportError, httpx.InvalidURL):
         # The cause is suppressed: a proxy URL can contain a password.
         msg = "the environment names an invalid proxy"
         raise ConfigurationError(msg) from None
     return ConnectionPool(connection, None if proxy is None else host_and_port(proxy.url))
+
+
+def make_connection(context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncHTTPTransport:
+    """Return a transport with one connection. It is httpx's class, which mocks and instrumentations patch."""
+    from clanforge_async._http.single_connection import SingleConnection  # noqa: PLC0415 - loads httpcore, as httpx does
+
+    transport = httpx.AsyncHTTPTransport(verify=context, limits=_ONE_CONNECTION, proxy=proxy)
+    if proxy is None:
+        transport._pool = SingleConnection(context, _KEPT_ALIVE)  # type: ignore[assignment] # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
+    return transport
 
 
 def make_ssl_context(config: ClientConfig) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from typing import cast
 import httpx
 
 from clanforge_async._codec.error_body import excerpt
+from clanforge_async._http.headers import header_value
 from clanforge_async.errors import LONGEST_MESSAGE, InvalidResponseError
 
 ACCEPTED_ENCODINGS = "gzip, deflate"
@@ -44,7 +45,8 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
     """
     if response.is_stream_consumed:  # the transport has already read the body, or has created it
         return bytes(_checked_size(bytearray(response.content), limit))
-    decompressors = _decompressors(response.headers.get("Content-Encoding", ""))
+    encoding = header_value(response.headers, b"content-encoding")
+    decompressors = [] if encoding is None else _decompressors(encoding)
     body = bytearray()
     # Read the raw stream, since httpx's own methods double the time to read a small body.
     chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
@@ -56,9 +58,10 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
             for piece in pieces:
                 body += piece
                 _checked_size(body, limit)
-    finally:
+    except BaseException:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()  # otherwise the event loop closes them after the call has returned
+        raise
     return bytes(body)
 
 

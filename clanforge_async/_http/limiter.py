@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
@@ -115,6 +117,8 @@ class RequestLimiter:
         self._consecutive_throttles = 0
 
     def _cooldown_left(self) -> float:
+        if self._cooldown_ends_at == -math.inf:  # there was none: the clock need not be read
+            return 0.0
         return self._cooldown_ends_at - asyncio.get_running_loop().time()
 
     async def _wait_for_cooldown(self, max_cooldown: float) -> None:
@@ -133,8 +137,8 @@ class _Slot:
         self._limiter = limiter
         self._max_cooldown = max_cooldown
 
-    async def __aenter__(self) -> None:
-        await self._limiter.acquire(self._max_cooldown)
+    def __aenter__(self) -> Coroutine[Any, Any, None]:
+        return self._limiter.acquire(self._max_cooldown)
 
     async def __aexit__(self, *_: object) -> None:
         self._limiter.release()

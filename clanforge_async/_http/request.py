@@ -49,7 +49,7 @@ class ApiRequest(Generic[T_co]):
     @property
     def has_secrets(self) -> bool:
         """Whether a parameter contains the secrets of a source."""
-        return any(mask_secrets(value) != value for value in self.params.values())
+        return bool(self.params) and any(mask_secrets(value) != value for value in self.params.values())
 
     @property
     def was_sent(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from clanforge_async._codec.error_body import ErrorBody, excerpt, is_error, parse_error_body
 from clanforge_async._codec.masking import masked_start
+from clanforge_async._http.headers import header_value
 from clanforge_async._http.request import ApiResponse, RawResponse
 from clanforge_async.errors import (
     LONGEST_MESSAGE,
@@ -70,7 +71,7 @@ def _parse(parse: Callable[[Mapping[str, Any]], T], response: RawResponse) -> Ap
     if payload is None:
         return InvalidResponseError("the response is not a JSON object", body=excerpt(response.body))
     try:
-        return ApiResponse(parse(payload), _parse_date(response.headers.get("Date")))
+        return ApiResponse(parse(payload), _parse_date(header_value(response.headers, b"date")))
     except InvalidResponseError as error:
         error.body = excerpt(response.body)
         return error.with_traceback(None)
@@ -81,11 +82,11 @@ def _parse_json_object(body: bytes) -> Mapping[str, Any] | None:
         payload = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
+    return cast("Mapping[str, Any]", payload) if isinstance(payload, dict) else None
 
 
 def _make_error(response: RawResponse, error: ErrorBody) -> APIError:
-    server_time = _parse_date(response.headers.get("Date"))
+    server_time = _parse_date(header_value(response.headers, b"date"))
     error_context: dict[str, Any] = {
         "status_code": response.status,
         "error_code": error.code,

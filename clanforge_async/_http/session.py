@@ -138,7 +138,7 @@ class Session:
             raise
         self._limiter.reset_backoff()
         if response.server_time is not None:
-            self._server_clock = response.server_time.timestamp() - asyncio.get_running_loop().time()
+            self._server_clock = response.server_time.timestamp() - self._now()
         self._report_end(request, raw, None)
         return response
 
@@ -198,8 +198,7 @@ class Session:
 
     async def _send_once(self, request: ApiRequest[Any], http_request: httpx.Request) -> tuple[httpx.Response, bytes]:
         name = f"GET {request.path}"
-        now = asyncio.get_running_loop().time
-        request.sent_at = now()
+        request.sent_at = self._now()
         if self.observer is not None:
             self.observer.sent(request)
         if request.idempotent:
@@ -208,13 +207,13 @@ class Session:
         try:
             return await self._exchange(with_single_use_body(http_request, request), name, new_connection=True)
         finally:
-            request.sent_by = min(request.sent_by, now())
+            request.sent_by = min(request.sent_by, self._now())
 
     async def _exchange(
         self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
         """Send one HTTP request and read its response; network exceptions become errors of this package."""
-        transport = self.ensure_open()
+        transport = self._open_transport()
         events = HttpcoreEvents()
         extensions = http_request.extensions
         http_request.extensions = {
@@ -247,7 +246,7 @@ class Session:
                 into a response.
             httpx.ReadError: The transport was cancelled, but not by the caller.
         """
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task = cast("asyncio.Task[object]", asyncio.current_task(self._loop))
         cancellations = task.cancelling()
         is_expired = False
 
@@ -292,23 +291,30 @@ class Session:
         if self.observer is not None and request.was_sent:
             self.observer.ended(request, raw, error)
 
-    def ensure_open(self) -> httpx.AsyncBaseTransport:
-        """Return the transport.
+    def ensure_open(self) -> None:
+        """Check that the client may be used, and open its connections at its first use.
 
         Raises:
             ConfigurationError: The client is closed, or was first used in another event loop.
         """
-        if self._closed:
-            msg = "the client is closed"
-            raise ConfigurationError(msg)
+        self._open_transport()
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             msg = "a client can only be used in the event loop in which it was first used"
             raise ConfigurationError(msg)
         self._loop = loop
+
+    def _open_transport(self) -> httpx.AsyncBaseTransport:
+        if self._closed:
+            msg = "the client is closed"
+            raise ConfigurationError(msg)
         if self._transport is None:
             self._transport = make_pool(self._config)
         return self._transport
+
+    def _now(self) -> float:
+        # The loop is known since `ensure_open`. Asking asyncio for it takes a system call on Python 3.11.
+        return cast("asyncio.AbstractEventLoop", self._loop).time()
 
     def _plain_url(self, path: str) -> httpx.URL:
         return self._parse_url(ApiRequest(path, dict))

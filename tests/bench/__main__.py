@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Attribute, asdict
 from rich.console import Console
 
-from bench import cost_over_bound, detection_delay, history, scale, temporal, transports
+from bench import cost_over_bound, detection_delay, history, poll_cost, scale, temporal, transports
 from bench.benchmark import Benchmark, ChartedBenchmark
 from bench.machine import Machine
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "history": history,
     "scale": scale,
     "temporal": temporal,
+    "poll_cost": poll_cost,
     "transports": transports,
 }
 """All benchmarks, by the names that ``--only`` takes."""

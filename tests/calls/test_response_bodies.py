@@ -134,3 +134,26 @@ async def test_any_data_survives(size: int, encode: object, chunk_size: int, rep
     encoding = "gzip" if encode is gzip.compress else "deflate"
     response = httpx.Response(200, headers={"Content-Encoding": encoding}, stream=Chunks(chunks))
     assert await read_body(response, len(data)) == data
+
+
+async def test_encodings_in_several_headers_count_in_their_order() -> None:
+    """Two lines of `Content-Encoding` mean the same as one with a comma."""
+    headers = [("Content-Encoding", "deflate"), ("content-encoding", "gzip")]
+    response = httpx.Response(200, headers=headers, stream=Chunks([gzip.compress(zlib.compress(JOB))]))
+    assert await read_body(response, LIMIT) == JOB
+
+
+class PlainIterator(httpx.AsyncByteStream):
+    """A body that never ends, of a transport that has no generator for it."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return JOB
+
+
+async def test_the_limit_holds_for_a_body_without_a_generator() -> None:
+    """An endless body is refused at the limit, however its transport produces it."""
+    with pytest.raises(InvalidResponseError, match="larger than"):
+        await read_body(httpx.Response(200, stream=PlainIterator()), LIMIT)
