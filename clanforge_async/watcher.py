@@ -11,15 +11,14 @@ from typing import Self, TypeVar, overload
 
 from clanforge_async._polling.forecast import ForecastState, JobForecast
 from clanforge_async._polling.history import JobHistory
-from clanforge_async._polling.strategy import Interval, strategy, until_eta
-from clanforge_async._validation import is_number
-from clanforge_async._watching.decisions import WatchPolicy, WatchState
+from clanforge_async._polling.strategy import Interval, until_eta
 from clanforge_async._watching.notifier import OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.options import WatchOptions, checked_timeout, ref_of
 from clanforge_async._watching.results import WatchClosedError, WatchResult
 from clanforge_async._watching.run_history import expected_duration, record_run
 from clanforge_async._watching.scheduler import PollScheduler
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async._watching.stopping import SLICE, WatchGroup, call_in_loop, is_running_loop, stop_watches
 from clanforge_async._watching.watch import Watch
 from clanforge_async.client import ClanforgeClient
@@ -68,18 +67,12 @@ class JobWatcher:
         stale_after: float = 120.0,
         history: JobHistory | None = None,
     ) -> None:
-        for name, seconds in (("outage_tolerance", outage_tolerance), ("stale_after", stale_after)):
-            if not is_number(seconds) or seconds < 0:
-                msg = f"{name} must be a number of seconds, not negative"
-                raise ConfigurationError(msg)
         if history is not None and not isinstance(history, JobHistory):
             msg = f"history must be a JobHistory, not {type(history).__name__}"
             raise ConfigurationError(msg)
         self._history = history
         self._timeout = checked_timeout(timeout)
-        self._policy = WatchPolicy(
-            retrying=strategy(interval), outage_tolerance=outage_tolerance, stale_after=stale_after
-        )
+        self._policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
         self._scheduler = PollScheduler(client.observer, client.max_concurrency, client.max_rate)
         self._watches: set[Watch] = set()
         self._closed = False

@@ -33,6 +33,9 @@ nitpick_ignore = [
     ("py:class", "Response"),  # starlette's
     ("py:class", "T"),  # a coroutine's return type
     ("py:class", "clanforge_async.watcher.J"),  # type of the job that a watch waits for
+    ("py:class", "clanforge_async.temporal.watcher.J"),  # likewise
+    ("py:class", "clanforge_async._polling.forecast.ForecastState"),  # private parts of a watch's state
+    ("py:class", "clanforge_async._polling.server_clock.ServerClock"),
     ("py:class", "clanforge_async._http.request.T_co"),  # type of the value of a response
     ("py:class", "os.PathLike"),
     ("py:class", "clanforge_async._polling.distributions.ExpectedDuration"),  # a median and its spread
@@ -43,7 +46,8 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     # Names of other projects: their inventories are online, and this build works offline.
-    ("py:class", r"(_?pytest|asyncio|collections|datetime|httpx|starlette|tenacity|types)\..*"),
+    ("py:class", r"(_?pytest|asyncio|collections|datetime|httpx|starlette|temporalio|tenacity|types)\..*"),
+    ("py:exc", r"temporalio\..*"),
 ]
 
 # typer generates the command reference, so each build makes it anew and it is not committed.

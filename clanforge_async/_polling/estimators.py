@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from attrs import evolve, frozen
 
+from clanforge_async._polling.plain_data import packed
+
 MIN_STDDEV = 0.3
 """Standard deviation, in seconds, of a moment of which the server tells the whole second: a second over root 12."""
 
@@ -116,6 +118,7 @@ class RemainingTime(NamedTuple):
     stddev: float
 
 
+@packed
 @frozen
 class Estimate:
     """A job's estimated end, and how well the same source has predicted it so far.

@@ -6,23 +6,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
 from clanforge_async._polling.distributions import LOGISTIC_SCALE, ExpectedDuration, Forecast
 from clanforge_async._polling.estimators import (
     MIN_STDDEV,
     Estimate,
-    Line,
     Observation,
     RemainingTime,
     should_have_reached,
     update_eta_estimate,
     update_progress_estimate,
 )
+from clanforge_async._polling.plain_data import as_list, from_plain, to_plain
 from clanforge_async.jobs import Job, JobState
 
 _UNIFORM_STDDEV = 1 / math.sqrt(3)
@@ -59,6 +58,7 @@ _MANY_RESTARTS = 3
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
 
+@as_list
 @frozen
 class Sample:
     """The part of a polled status that the forecast depends on; moments are Unix times by the server's clock.
@@ -142,31 +142,13 @@ class ForecastState:
         return max(self.last.now - self.restarting_since, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data, fit for JSON."""
-        return asdict(self)
+        """Return the state as plain data, fit for JSON: short, since an engine stores it at every poll."""
+        return to_plain(self)
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the state from which `to_dict` made this data."""
-        typical, last = plain["typical"], plain["last"]
-        return cls(
-            typical=None if typical is None else ExpectedDuration(**typical),
-            last=None if last is None else Sample(**last),
-            eta=_read_estimate(plain["eta"]),
-            is_eta_stable=plain["is_eta_stable"],
-            progress=_read_estimate(plain["progress"]),
-            step=plain["step"],
-            complete_since=plain["complete_since"],
-            restarts=plain["restarts"],
-            restarting_since=plain["restarting_since"],
-        )
-
-
-def _read_estimate(plain: Mapping[str, Any] | None) -> Estimate | None:
-    if plain is None:
-        return None
-    nested: dict[str, Any] = {"latest": Observation(**plain["latest"]), "line": Line(**plain["line"])}
-    return Estimate(**(dict(plain) | nested))
+    def from_dict(cls, plain: object) -> Self:
+        """Read the result of `to_dict`. If it cannot be read, the state is an empty one."""
+        return from_plain(cls, plain)
 
 
 def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:

@@ -1,35 +1,146 @@
-"""The server's clock, more precise than the whole seconds of its ``Date`` headers."""
+"""The server's clock: more precise than the whole seconds of its ``Date`` headers, and known without them.
+
+Every clock here is a value that goes through JSON, so that a watch may move between machines with what it has learned.
+"""
 
 from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from attrs import field, frozen
+
+from clanforge_async._polling.plain_data import as_list, from_plain, to_plain
 
 _MAX_DRIFT = 1e-4
 """Seconds per second by which two clocks may drift apart."""
 
+_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
-class ServerClock:
-    """How far a server's clock is ahead of a local one, by all the responses so far.
+
+class WallClock:
+    """The local wall clock, read once, and carried on by a driver's clock."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def offset(self, at: float) -> float:
+        """Return the wall clock minus the driver's clock, which shows `at` now."""
+        if self._offset is None:
+            self._offset = time.time() - at
+        return self._offset
+
+
+@as_list
+@frozen
+class DateClock:
+    """How far a server's clock is ahead of the driver's, by the ``Date`` of its responses.
 
     Each ``Date`` was true for a second, at some time between the request and the response, and so limits the difference
     of the clocks to an interval. The true difference is in all of them, so their intersection narrows with each.
     Replicas with different clocks leave none: then only the latest response counts.
+
+    Attributes:
+        lowest: Minimum difference of the clocks in seconds.
+        highest: Maximum difference.
+        measured: When the latest response came, by the driver's clock.
     """
 
-    __slots__ = ("_highest", "_lowest", "_updated")
+    lowest: float = -math.inf
+    highest: float = math.inf
+    measured: float = 0.0
 
-    def __init__(self) -> None:
-        self._lowest, self._highest, self._updated = float("-inf"), float("inf"), 0.0
-
-    def update(self, date: float, began: float, at: float) -> float:
-        """Return the server's time at the end of a request.
+    def observe(self, date: float, began: float, at: float) -> DateClock:
+        """Return the clock after another response.
 
         Args:
-            date: The ``Date`` of its response, as a Unix time.
-            began: When the request began, by the local clock.
+            date: Its ``Date``, as a Unix time.
+            began: When the request began, by the driver's clock.
             at: When the response came, likewise.
         """
-        drift = _MAX_DRIFT * (at - self._updated)
-        lowest, highest = max(self._lowest - drift, date - at), min(self._highest + drift, date + 1 - began)
+        drift = _MAX_DRIFT * max(at - self.measured, 0.0)
+        lowest, highest = max(self.lowest - drift, date - at), min(self.highest + drift, date + 1 - began)
         if lowest > highest:
             lowest, highest = date - at, date + 1 - began
-        self._lowest, self._highest, self._updated = lowest, highest, at
-        return (lowest + highest) / 2 + at
+        return DateClock(lowest, highest, at)
+
+    def now(self) -> float:
+        """Return the server's time of the latest response."""
+        return (self.lowest + self.highest) / 2 + self.measured
+
+
+@as_list
+@frozen
+class UpdateClock:
+    """The local wall clock, carried on by the driver's clock, and set right by a job's updates.
+
+    It is for responses without ``Date``, and the local clock can be wrong. The latest update is in the past, and a new
+    one has come since the poll before.
+
+    Attributes:
+        offset: The wall clock minus the driver's clock, in seconds; None until it is needed.
+        lag: Seconds by which the wall clock is behind the server's.
+        updated: Unix time of the job's latest update that a response without ``Date`` showed.
+        polled: When the poll that showed it last began, by the driver's clock; None before the first.
+    """
+
+    offset: float | None = None
+    lag: float = 0.0
+    updated: float = 0.0
+    polled: float | None = None
+
+    def observe(self, updated: float, began: float, at: float, wall_clock: WallClock) -> UpdateClock:
+        """Return the clock after another response that showed an update of this Unix time."""
+        offset = wall_clock.offset(at) if self.offset is None else self.offset
+        guess, lag = offset + at, self.lag
+        if updated != self.updated and self.polled is not None:
+            lag = min(lag, updated + 1.0 + at - self.polled - guess)  # updates are in whole seconds
+        return UpdateClock(offset, max(lag, updated - guess), updated, began)
+
+    def at(self, moment: float) -> float:
+        """Return the server's time at a moment of the driver's clock."""
+        return min((self.offset or 0.0) + moment + self.lag, _LATEST)
+
+
+@frozen
+class ServerClock:
+    """The server's clock, by everything that tells it.
+
+    Attributes:
+        dates: The clock by ``Date`` headers, which all jobs of a server may share.
+        updates: The clock by one job's updates.
+    """
+
+    dates: DateClock = field(factory=DateClock)
+    updates: UpdateClock = field(factory=UpdateClock)
+
+    def advance(
+        self, date: datetime | None, updated_at: datetime, began: float, at: float, wall_clock: WallClock
+    ) -> tuple[datetime, ServerClock]:
+        """Return the server's time of a response, which is never before the job's update, and the clock after it.
+
+        Args:
+            date: The response's ``Date``, if it has one. A cache can freeze it.
+            updated_at: The job's last update.
+            began: When the poll began, by the driver's clock.
+            at: When it ended.
+            wall_clock: The local wall clock, for the first response without ``Date``.
+        """
+        if date is not None:
+            dates = self.dates.observe(date.timestamp(), began, at)
+            return max(datetime.fromtimestamp(dates.now(), UTC), updated_at), ServerClock(dates, self.updates)
+        updates = self.updates.observe(updated_at.timestamp(), began, at, wall_clock)
+        return datetime.fromtimestamp(updates.at(at), UTC), ServerClock(self.dates, updates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the clock as plain data that JSON can hold."""
+        return to_plain(self)
+
+    @classmethod
+    def from_dict(cls, plain: object) -> Self:
+        """Read the result of `to_dict`. If it cannot be read, the clock has seen no response."""
+        return from_plain(cls, plain)

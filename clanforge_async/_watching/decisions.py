@@ -2,27 +2,34 @@
 
 `decide` takes a watch's state, a poll's result and the watch's policy, and returns `PollAgain` with the pause until the
 next poll, or `Finished`. The wait strategy computes the pause (``_polling/strategy.py``); a poll that failed or showed
-an earlier run shortens it. Nothing here sleeps, polls or reads a clock, so the same decisions serve `JobWatcher` and a
-workflow engine that keeps the state between processes (`WatchState.to_dict`).
+an earlier run shortens it, and so does a deadline that is near. Nothing here sleeps, polls or reads a clock, so the
+same decisions serve `JobWatcher` and a workflow engine that keeps the state between processes (`WatchState.to_dict`).
 """
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TypeVar
 
 from attrs import evolve, field, frozen
-from tenacity import AsyncRetrying
 
-from clanforge_async._codec.jobs import job_from_dict, job_to_dict
 from clanforge_async._http.retry_policy import is_transient
 from clanforge_async._polling.forecast import ForecastState, Sample, update_forecast
-from clanforge_async._polling.strategy import PollState, strategy, until_eta
-from clanforge_async._watching.results import StaleJobError
+from clanforge_async._polling.strategy import PollState
+from clanforge_async._watching.results import (
+    StaleJobError,
+    WatchClosedError,
+    WatchResult,
+    WatchTimeoutError,
+    copy_error,
+)
+from clanforge_async._watching.serialization import with_ref
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.errors import APIError, ClanforgeError
 from clanforge_async.jobs import Job, job_failure
-from clanforge_async.refs import JobRef
+
+U = TypeVar("U", bound=WatchClosedError | WatchTimeoutError)
 
 _PAUSES_WITHOUT_NEWS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Maximum pause in seconds after the first, second, ... poll in a row without news; then the last of these."""
@@ -33,76 +40,6 @@ _NO_TIME = 1e-6
 
 
 @frozen(kw_only=True)
-class WatchPolicy:
-    """How a watch reacts to poll results.
-
-    Attributes:
-        retrying: tenacity's controller with the wait strategy; it computes pauses and runs nothing.
-        outage_tolerance: Seconds of unbroken transient failure before the watch gives up.
-        stale_after: Seconds of nothing newer than the reference's ``newer_than`` before the watch gives up.
-    """
-
-    retrying: AsyncRetrying = field(factory=lambda: strategy(until_eta()))
-    outage_tolerance: float = 300.0
-    stale_after: float = 120.0
-
-
-@frozen(kw_only=True)
-class WatchState:
-    """The whole state of a watch.
-
-    Attributes:
-        ref: The reference of the watched job.
-        began: When the watch began: seconds on its driver's clock, whose zero has no meaning.
-        last_job: The last snapshot seen, with the reference's ``newer_than``.
-        polls: Number of polls made.
-        idle_for: Sum of the pauses between them, in seconds.
-        polls_without_news: Number of polls in a row that failed or showed an earlier run.
-        failing_since: When the present series of failed polls began, by the driver's clock; None: the last poll did
-            not fail.
-        stale_since: When the server first showed a status older than ``ref.newer_than``, likewise.
-        forecast_state: The state of the forecast that the wait strategy works with.
-    """
-
-    ref: JobRef
-    began: float
-    last_job: Job | None = None
-    polls: int = 0
-    idle_for: float = 0.0
-    polls_without_news: int = 0
-    failing_since: float | None = None
-    stale_since: float | None = None
-    forecast_state: ForecastState = field(factory=ForecastState)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data that JSON can hold."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        return plain | {
-            "ref": str(self.ref),
-            "last_job": None if self.last_job is None else job_to_dict(self.last_job),
-            "forecast_state": self.forecast_state.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """Read the result of `to_dict`.
-
-        Raises:
-            KeyError, TypeError, ValueError, InvalidResponseError: It is something else.
-        """
-        ref, job = JobRef.parse(plain["ref"]), plain["last_job"]
-        return cls(
-            ref=ref,
-            last_job=None if job is None else job_with_ref(job_from_dict(ref.kind, job), ref),
-            forecast_state=ForecastState.from_dict(plain["forecast_state"]),
-            **{name: plain[name] for name in _PLAIN},
-        )
-
-
-_PLAIN = ("began", "polls", "idle_for", "polls_without_news", "failing_since", "stale_since")
-
-
-@frozen(kw_only=True)
 class PollResult:
     """The result of one poll.
 
@@ -110,11 +47,15 @@ class PollResult:
         seen: The job, or the error that came instead.
         at: When, in seconds on the driver's clock.
         server_time: When, by the server's clock or the best guess at it.
+        latency: Seconds that the poll took.
+        backlog: Seconds that the polls of all other jobs take if they come at once.
     """
 
     seen: Job | ClanforgeError
     at: float
     server_time: datetime = field(factory=lambda: datetime.now(UTC))
+    latency: float = 0.0
+    backlog: float = 0.0
 
 
 @frozen
@@ -123,15 +64,15 @@ class PollAgain:
 
     Attributes:
         state: The new state.
-        after: Seconds to wait before that.
+        after: Seconds to wait before that, counted from the end of the last poll.
         at_least: Seconds to wait in any case, because the server asks for them.
-        update: The job, if the poll has shown the run that is watched.
+        news: The job, if the poll has shown the run that is watched and it has changed.
     """
 
     state: WatchState
     after: float
     at_least: float = 0.0
-    update: Job | None = None
+    news: Job | None = None
 
 
 @frozen
@@ -140,42 +81,75 @@ class Finished:
 
     Attributes:
         state: The last state.
-        job: The job, if it has ended too.
-        error: Why the watch ends; None if the job has completed.
+        result: How the watch ended.
+        news: The job, if it has ended too.
     """
 
     state: WatchState
-    job: Job | None = None
-    error: ClanforgeError | None = None
+    result: WatchResult
+    news: Job | None = None
 
 
-def job_with_ref(job: Job, ref: JobRef) -> Job:
-    """Return the snapshot with the reference's ``newer_than``, so that `Job.ref` is the reference."""
-    return job if job.newer_than == ref.newer_than else evolve(job, newer_than=ref.newer_than)
+def finish(state: WatchState, at: float, error: ClanforgeError | None, news: Job | None = None) -> Finished:
+    """End a watch at a time, with this error or none."""
+    elapsed = at - state.began
+    result = WatchResult(ref=state.ref, job=state.last_job, error=error, polls=state.polls, elapsed=elapsed)
+    return Finished(state, result, news)
 
 
-def decide(state: WatchState, result: PollResult, policy: WatchPolicy) -> PollAgain | Finished:
-    """Return the next action after a poll, with the new state."""
+def unfinished(error: type[U], state: WatchState) -> U:
+    """Return the error of a watch that ends before its job."""
+    failure = state.last_error
+    return error(state.ref, state.last_job, None if failure is None else copy_error(failure))
+
+
+def decide(
+    state: WatchState, result: PollResult, policy: WatchPolicy, deadline: float | None = None, least: float = 0.0
+) -> PollAgain | Finished:
+    """Return the next action after a poll, with the new state.
+
+    Args:
+        state: The state before the poll.
+        result: The poll's result.
+        policy: The policy.
+        deadline: When the watch gives up, by the driver's clock; None: never.
+        least: Minimum seconds between the last poll and the deadline. The margin is twice a poll's duration if that is
+            more, and grows by the backlog.
+    """
     seen, polls = result.seen, state.polls + 1
     if isinstance(seen, ClanforgeError):
-        return _after_failure(evolve(state, polls=polls), result, seen, policy)
-    seen = job_with_ref(seen, state.ref)
-    if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
-        state = evolve(state, polls=polls, last_job=seen, failing_since=None)
-        return _after_stale_status(state, result, policy)
-    if seen.is_terminal:
-        return Finished(evolve(state, polls=polls, last_job=seen, failing_since=None), seen, job_failure(seen))
-    forecast_state = update_forecast(state.forecast_state, Sample.of(seen, result.server_time))
+        decision = _after_failure(evolve(state, polls=polls, last_error=seen), result, seen, policy)
+    else:
+        seen = with_ref(seen, state.ref)
+        if state.ref.newer_than is not None and seen.updated_at < state.ref.newer_than:
+            state = evolve(state, polls=polls, last_job=seen, last_error=None, failing_since=None)
+            decision = _after_stale_status(state, result, policy)
+        else:
+            decision = _after_update(state, result, seen, policy)
+    if deadline is None or isinstance(decision, Finished):
+        return decision
+    return _with_last_poll(decision, result, deadline, least)
+
+
+def _after_update(state: WatchState, result: PollResult, job: Job, policy: WatchPolicy) -> PollAgain | Finished:
+    polls, forecast_state, pause = state.polls + 1, state.forecast_state, 0.0
+    if not job.is_terminal:
+        forecast_state = update_forecast(forecast_state, Sample.of(job, result.server_time))
+        pause = _strategy_pause(state, polls, forecast_state, result, policy)
     # Built from its defaults: after an update nothing is failing or stale.
-    state = WatchState(
+    updated = WatchState(
         ref=state.ref,
         began=state.began,
-        last_job=seen,
+        last_job=job,
+        last_news=job,
         polls=polls,
-        idle_for=state.idle_for,
+        idle_for=state.idle_for + pause,
         forecast_state=forecast_state,
+        server_clock=state.server_clock,
     )
-    return _poll_again(state, _strategy_pause(state, result, policy), update=seen)
+    if job.is_terminal:
+        return finish(updated, result.at, job_failure(job), job)
+    return PollAgain(updated, pause, 0.0, None if job == state.last_news else job)
 
 
 def _after_failure(
@@ -184,7 +158,7 @@ def _after_failure(
     since = result.at if state.failing_since is None else state.failing_since
     left = since + policy.outage_tolerance - result.at
     if not is_transient(error) or left < _NO_TIME:
-        return Finished(state, error=error)
+        return finish(state, result.at, error)
     state = evolve(state, failing_since=since, polls_without_news=state.polls_without_news + 1)
     retry_after = (error.retry_after if isinstance(error, APIError) else None) or 0.0
     return _poll_again(state, min(_growing_pause(state, result, policy), left), retry_after)
@@ -194,27 +168,43 @@ def _after_stale_status(state: WatchState, result: PollResult, policy: WatchPoli
     since = result.at if state.stale_since is None else state.stale_since
     left = since + policy.stale_after - result.at
     if left < _NO_TIME:
-        return Finished(state, error=StaleJobError(state.ref, state.last_job))
+        return finish(state, result.at, StaleJobError(state.ref, state.last_job))
     state = evolve(state, stale_since=since, polls_without_news=state.polls_without_news + 1)
     return _poll_again(state, min(_growing_pause(state, result, policy), left))
 
 
-def _poll_again(state: WatchState, pause: float, at_least: float = 0.0, update: Job | None = None) -> PollAgain:
+def _poll_again(state: WatchState, pause: float, at_least: float = 0.0) -> PollAgain:
     pause = max(pause, at_least)
-    return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least, update)
+    return PollAgain(evolve(state, idle_for=state.idle_for + pause), pause, at_least)
+
+
+def _with_last_poll(decision: PollAgain, result: PollResult, deadline: float, least: float) -> PollAgain:
+    """Shorten the pause if it would miss the last poll just before the deadline."""
+    margin = max(least, 2 * result.latency)
+    last = deadline - margin - result.backlog
+    if last <= result.at:
+        # The last poll has just been made, or polls take so long that half of the remaining time has to do.
+        last = deadline - min(margin, (deadline - result.at) / 2)
+    pause = max(last - result.at, decision.at_least)
+    if pause >= decision.after or last - result.at < least:
+        return decision
+    idle_for = decision.state.idle_for - decision.after + pause
+    return PollAgain(evolve(decision.state, idle_for=idle_for), pause, decision.at_least, decision.news)
 
 
 def _growing_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
     # Short at first and then growing, but never longer than after a poll with news.
     growing = _PAUSES_WITHOUT_NEWS[min(state.polls_without_news, len(_PAUSES_WITHOUT_NEWS)) - 1]
-    return min(growing, _strategy_pause(state, result, policy))
+    return min(growing, _strategy_pause(state, state.polls, state.forecast_state, result, policy))
 
 
-def _strategy_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
-    poll_state = PollState(policy.retrying, result.seen, state.forecast_state)
+def _strategy_pause(
+    state: WatchState, polls: int, forecast_state: ForecastState, result: PollResult, policy: WatchPolicy
+) -> float:
+    poll_state = PollState(policy.retrying, result.seen, forecast_state)
     poll_state.start_time = state.began
     poll_state.outcome_timestamp = result.at
-    poll_state.attempt_number = state.polls
+    poll_state.attempt_number = polls
     poll_state.idle_for = state.idle_for
     seconds = float(policy.retrying.wait(poll_state))
     if math.isnan(seconds):

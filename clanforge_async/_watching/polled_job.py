@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from clanforge_async._http.request import ApiResponse
-from clanforge_async._polling.server_clock import ServerClock
+from clanforge_async._polling.server_clock import UpdateClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import make_observers
 from clanforge_async._watching.results import copy_error
@@ -18,23 +17,6 @@ from clanforge_async.jobs import Job
 from clanforge_async.refs import JobRef
 
 ReadStatus = Callable[[], Awaitable[ApiResponse[Job]]]
-
-_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
-
-
-class WallClock:
-    """The local wall clock, read once, and carried on by the event loop's clock."""
-
-    __slots__ = ("_offset",)
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-
-    def at(self, moment: float) -> float:
-        """Return the time stamp of a moment of the event loop's clock."""
-        if self._offset is None:
-            self._offset = time.time() - moment
-        return self._offset + moment
 
 
 class PolledJob:
@@ -54,11 +36,10 @@ class PolledJob:
         is_queued: Whether the job waits in the heap for a worker.
         timer: The timer of the next poll.
         has_lost_watches: Whether a watch has left since the timer was set: the timer may then be early.
+        update_clock: The server's clock by the job's updates, for responses without ``Date``.
     """
 
     __slots__ = (
-        "_lag",
-        "_last_update",
         "first_due",
         "has_lost_watches",
         "is_asking",
@@ -69,6 +50,7 @@ class PolledJob:
         "read_status",
         "ref",
         "timer",
+        "update_clock",
         "was_polled",
         "watches",
     )
@@ -86,8 +68,7 @@ class PolledJob:
         self.is_queued = False
         self.timer: asyncio.TimerHandle | None = None
         self.has_lost_watches = False
-        self._lag = 0.0  # of the local wall clock behind the server's
-        self._last_update: tuple[float, float | None] = 0.0, None  # and when the poll that showed it last began
+        self.update_clock = UpdateClock()
 
     @property
     def is_watched(self) -> bool:
@@ -120,40 +101,13 @@ class PolledJob:
         for watch in self.watches:
             watch.due = min(watch.due, now)
 
-    def server_time(
-        self, response: ApiResponse[Job], began: float, at: float, server_clock: ServerClock, wall_clock: WallClock
-    ) -> datetime:
-        """Return the server's time of a response: its ``Date``, or else the wall clock's, but never before the update.
-
-        A cache can freeze ``Date``, and the local clock can be wrong. Then the updates set it right: the latest is in
-        the past, and a new one has come since the poll before.
-
-        Args:
-            response: The response.
-            began: When the poll began, by the event loop's clock.
-            at: When it ended.
-            server_clock: The server's clock, by the ``Date`` of every response.
-            wall_clock: The local wall clock.
-        """
-        updated = response.value.updated_at
-        if response.server_time is not None:
-            now = server_clock.update(response.server_time.timestamp(), began, at)
-            return max(datetime.fromtimestamp(now, UTC), updated)
-        latest, guess = updated.timestamp(), wall_clock.at(at)
-        previous, since = self._last_update
-        if latest != previous and since is not None:
-            self._lag = min(self._lag, latest + 1.0 + at - since - guess)  # updates are in whole seconds
-        self._lag = max(self._lag, latest - guess)
-        self._last_update = latest, began
-        return datetime.fromtimestamp(min(guess + self._lag, _LATEST), UTC)
-
-    def publish(self, result: PollResult, latency: float, backlog: float) -> None:
+    def publish(self, result: PollResult) -> None:
         """Pass a poll result to the observers, then to every watch that takes part."""
         for watch in self._end_poll(result.seen, result.at, result.server_time):
             if watch not in self.watches:
                 continue  # another's callback has ended it
             try:
-                at_least = watch.handle_poll(result, latency, backlog)
+                at_least = watch.handle_poll(result)
             except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no waiter may hang for it
                 watch.fail(error)
             else:

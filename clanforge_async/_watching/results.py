@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import copy
 import enum
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
 
 from attrs import frozen
 
+from clanforge_async._watching.serialization import (
+    error_from_plain,
+    error_to_plain,
+    job_from_plain,
+    job_to_plain,
+    number_or,
+)
 from clanforge_async.errors import LONGEST_MESSAGE, ClanforgeError
 from clanforge_async.jobs import Job, JobFailedError, JobSquashedError
 from clanforge_async.refs import JobRef
@@ -112,6 +120,32 @@ class WatchResult:
     def ok(self) -> bool:
         """Whether the job has completed."""
         return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data that JSON can hold, with its error; texts are clipped at 2 KiB."""
+        return {
+            "ref": str(self.ref),
+            "job": None if self.job is None else job_to_plain(self.job),
+            "error": None if self.error is None else error_to_plain(self.error),
+            "polls": self.polls,
+            "elapsed": self.elapsed,
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Read the result of `to_dict`. An unknown class of error becomes a `ClanforgeError`.
+
+        Raises:
+            KeyError, TypeError, ValueError, InvalidResponseError: It is something else.
+        """
+        job, error = plain.get("job"), plain.get("error")
+        return cls(
+            ref=JobRef.parse(plain["ref"]),
+            job=None if job is None else job_from_plain(job),
+            error=None if error is None else error_from_plain(error),
+            polls=number_or(plain, "polls", 0),
+            elapsed=number_or(plain, "elapsed", 0.0),
+        )
 
     def unwrap(self) -> Job:
         """Return the completed job.

@@ -11,14 +11,15 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import cast
 
 from clanforge_async._http.request import ApiResponse
 from clanforge_async._polling.forecast import JobForecast, job_forecast
-from clanforge_async._polling.server_clock import ServerClock
+from clanforge_async._polling.server_clock import DateClock, ServerClock, WallClock
 from clanforge_async._watching.decisions import PollResult
 from clanforge_async._watching.observers import polling_context
-from clanforge_async._watching.polled_job import PolledJob, ReadStatus, WallClock
+from clanforge_async._watching.polled_job import PolledJob, ReadStatus
 from clanforge_async._watching.results import copy_error
 from clanforge_async._watching.start_queue import StartQueue
 from clanforge_async._watching.watch import Watch
@@ -44,7 +45,7 @@ class PollScheduler:
         self._capacity = capacity
         self._max_rate = max_rate
         self._start_queue = StartQueue(capacity, max_rate, self._release)
-        self._server_clock = ServerClock()
+        self._date_clock = DateClock()
         self._wall_clock = WallClock()
         self._jobs: dict[tuple[JobKind, int], PolledJob] = {}
         self._queue: list[tuple[float, int, PolledJob]] = []
@@ -179,18 +180,23 @@ class PollScheduler:
             answer = copy_error(error)
         at = clock()
         del self._in_flight[job]
+        latency = at - began
         if isinstance(answer, ApiResponse):
-            server_time = job.server_time(answer, began, at, self._server_clock, self._wall_clock)
-            self._publish(job, PollResult(seen=answer.value, at=at, server_time=server_time), at - began)
+            server_time = self._server_time(job, answer, began, at)
+            backlog = self._backlog(latency)
+            job.publish(PollResult(seen=answer.value, at=at, server_time=server_time, latency=latency, backlog=backlog))
         elif isinstance(answer, ClanforgeError):
-            self._publish(job, PollResult(seen=answer, at=at), at - began)
+            job.publish(PollResult(seen=answer, at=at, latency=latency, backlog=self._backlog(latency)))
         else:
             job.fail(answer, at)
         if job.is_watched and not self._is_polled(job):
             self._set_timer(job, job.next_due())
 
-    def _publish(self, job: PolledJob, result: PollResult, latency: float) -> None:
-        job.publish(result, latency, self._backlog(latency))
+    def _server_time(self, job: PolledJob, response: ApiResponse[Job], began: float, at: float) -> datetime:
+        clock = ServerClock(self._date_clock, job.update_clock)
+        server_time, clock = clock.advance(response.server_time, response.value.updated_at, began, at, self._wall_clock)
+        self._date_clock, job.update_clock = clock.dates, clock.updates
+        return server_time
 
     def _backlog(self, latency: float) -> float:
         """Return the seconds that the polls of all other jobs take if they come at once."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from clanforge_async._polling.forecast import ForecastState
-from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._watching.decisions import Finished, PollResult, decide, unfinished
 from clanforge_async._watching.notifier import Notifier
 from clanforge_async._watching.observers import Observers
 from clanforge_async._watching.results import (
@@ -19,13 +19,13 @@ from clanforge_async._watching.results import (
     copy_error,
     outcome_of,
 )
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.jobs import Job, job_failure
 from clanforge_async.refs import JobRef
 
 _LAST_POLL_BEFORE = 0.05
-"""Minimum seconds between a watch's last poll and its deadline. The margin is twice a poll's duration if that is more,
-and grows if the polls of many jobs have to fit in."""
+"""Minimum seconds between a watch's last poll and its deadline."""
 
 _NO_OBSERVERS = Observers()
 
@@ -50,8 +50,6 @@ class Watch:
     __slots__ = (
         "_cancelled_tasks",
         "_deadline",
-        "_last_error",
-        "_last_update",
         "_leave",
         "_notifier",
         "_observers",
@@ -76,8 +74,6 @@ class Watch:
         self._notifier = notifier
         self._observers = _NO_OBSERVERS
         self._leave: Callable[[Watch], asyncio.Task[None] | None] | None = None
-        self._last_update: Job | None = None
-        self._last_error: ClanforgeError | None = None
         self._result: WatchResult | None = None
         self._cancelled_tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -113,31 +109,24 @@ class Watch:
             self._publish(job)
             self._finish(job_failure(job))
 
-    def handle_poll(self, result: PollResult, latency: float, backlog: float) -> float:
+    def handle_poll(self, result: PollResult) -> float:
         """Apply a poll result: publish its update, and finish or set the next `due`.
-
-        Args:
-            result: The poll's result.
-            latency: Seconds that the poll took.
-            backlog: Seconds that the polls of all other jobs take if they come at once.
 
         Returns:
             Seconds for which the server wants no other poll.
         """
-        decision = decide(self._state, result, self._policy)
+        decision = decide(self._state, result, self._policy, self._deadline, _LAST_POLL_BEFORE)
         self._state = decision.state
-        failure = self._last_error = result.seen if isinstance(result.seen, ClanforgeError) else None
-        if isinstance(decision, Finished):
-            if decision.job is not None:
-                self._publish(decision.job)
-            # The failure is shared by all watches of the job.
-            self._finish(decision.error if failure is None else copy_error(failure))
-            return 0.0
-        if failure is not None and self._notifier is not None:
+        failure = result.seen if isinstance(result.seen, ClanforgeError) else None
+        if failure is not None and self._notifier is not None and not isinstance(decision, Finished):
             self._notifier.push_error(partial(copy_error, failure))
-        if decision.update is not None and decision.update != self._last_update:
-            self._publish(decision.update)
-        self.due = self._next_poll(decision, result.at, latency, backlog)
+        if decision.news is not None:
+            self._publish(decision.news)
+        if isinstance(decision, Finished):
+            # The failure is shared by all watches of the job.
+            self._finish(decision.result.error if failure is None else copy_error(failure))
+            return 0.0
+        self.due = result.at + decision.after
         return decision.at_least
 
     def fail(self, error: Exception) -> None:
@@ -150,7 +139,7 @@ class Watch:
         Args:
             spared: Callbacks to let finish, because they close the watcher; `future` resolves after them.
         """
-        self._finish(self._unfinished(WatchClosedError))
+        self._finish(unfinished(WatchClosedError, self._state))
         if self._notifier is None or (callback := self._notifier.task) is None or callback not in spared:
             return self.detach()
         self._notifier.drop_pending()
@@ -170,24 +159,9 @@ class Watch:
         current = asyncio.current_task()
         return {task for task in self._cancelled_tasks if task is not current}
 
-    def _next_poll(self, again: PollAgain, at: float, latency: float, backlog: float) -> float:
-        due = at + again.after
-        if self._deadline is None:
-            return due
-        margin = max(_LAST_POLL_BEFORE, 2 * latency)
-        last = self._deadline - margin - backlog
-        if last <= at:
-            # The last poll has just been made, or polls take so long that half of the remaining time has to do.
-            last = self._deadline - min(margin, (self._deadline - at) / 2)
-        return last if last < due and last - at >= _LAST_POLL_BEFORE else due
-
     def _expire(self) -> None:
-        self._finish(self._unfinished(WatchTimeoutError))
+        self._finish(unfinished(WatchTimeoutError, self._state))
         self.detach()
-
-    def _unfinished(self, error: type[WatchClosedError | WatchTimeoutError]) -> WatchClosedError | WatchTimeoutError:
-        failure = self._last_error
-        return error(self.ref, self._state.last_job, None if failure is None else copy_error(failure))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -223,6 +197,5 @@ class Watch:
 
     def _publish(self, job: Job) -> None:
         self._observers.changed(self, job)
-        self._last_update = job
         if self._notifier is not None:
             self._notifier.push(job)

@@ -8,7 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-_EXTRAS = {"typer": "cli", "rich": "cli", "starlette": "cli,simulator", "uvicorn": "cli,simulator"}
+_EXTRAS = {
+    "typer": "cli",
+    "rich": "cli",
+    "starlette": "cli,simulator",
+    "uvicorn": "cli,simulator",
+    "temporalio": "cli,temporal",
+}
 _USAGE_ERROR, _SIGNALLED, _INTERRUPTED = 2, 128, 130
 
 

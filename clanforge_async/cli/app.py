@@ -29,6 +29,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": signatures.watch,
     "status": signatures.status,
     "doctor": signatures.doctor,
+    "worker": signatures.worker,
     "image-update status": signatures.image_update_status,
     "image-update retry": signatures.image_update_retry,
     "image-diff status": signatures.image_diff_status,
@@ -40,6 +41,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
 }
 """The function of each command, by its name after that of its group, in the order of the help."""
 _EPILOGS = {
+    "worker": None,
     "simulate": None,
     "demo": None,
     **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),

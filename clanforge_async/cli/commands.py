@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from clanforge_async import ClanforgeClient, Job, JobFailedError, JobKind, JobRef, JobWatcher, WatchResult
 from clanforge_async.cli.errors import (
@@ -23,8 +23,29 @@ from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, WatchOptions
 from clanforge_async.jobs import job_failure
 
+T = TypeVar("T")
+
 TICK = 1.0
 """Seconds between two ticks of the output: the precision of heartbeats, and of the age of an unanswered request."""
+
+
+class Ticker:
+    """Waits for events, and ticks an output about once a second meanwhile."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._now = asyncio.get_running_loop().time
+        self._next_tick = self._now() + TICK
+
+    async def next(self, events: asyncio.Queue[T]) -> T:
+        """Return the next event."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self._next_tick):
+                    return await events.get()
+            except TimeoutError:
+                self._next_tick = self._now() + TICK
+                self._output.tick()
 
 
 async def show_status(connection: ConnectionOptions, ref: JobRef, output_options: OutputOptions) -> int:
@@ -118,20 +139,12 @@ async def watch_events(
     tasks = [asyncio.create_task(watch_one(ref)) for ref in refs]
     for task in tasks:
         task.add_done_callback(events.put_nowait)
-    running = len(tasks)
-    now = asyncio.get_running_loop().time
-    next_tick = now() + TICK
+    running, ticker = len(tasks), Ticker(output)
     try:
         with output:
             output.begin(watcher)
             while running:
-                try:
-                    async with asyncio.timeout_at(next_tick):
-                        event = await events.get()
-                except TimeoutError:
-                    next_tick = now() + TICK
-                    output.tick()
-                    continue
+                event = await ticker.next(events)
                 match event:
                     case asyncio.Task():
                         running -= 1
@@ -172,14 +185,15 @@ async def _watch(
                     break
     except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
         # An OSError comes from stdout. If that is a terminal that hangs up, it may replace the cancellation.
-        if not isinstance(error, OSError) or _is_cancelled():
+        if not isinstance(error, OSError) or is_cancelled():
             print_resume_command("Interrupted. Resume with", unfinished)
         raise
     print_errors(results, unfinished=unfinished, is_reason_shown=output_options.shows_reasons)
     return highest_exit_status(results)
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
+    """Tell whether the command is being interrupted."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -6,9 +6,11 @@ The docstring is the command's help. What runs is imported by the function, sinc
 from __future__ import annotations
 
 from clanforge_async.cli import parameters as params
+from clanforge_async.cli import temporal_parameters as temporal_params
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, WatchOptions
+from clanforge_async.cli.temporal_parameters import TemporalOptions
 from clanforge_async.cli.usage import Command, UsageError
 from clanforge_async.refs import JobRef
 
@@ -18,17 +20,44 @@ def watch(
     *,
     watch_options: WatchOptions,
     fail_fast: params.FailFast = False,
+    temporal_options: TemporalOptions,
     progress: ProgressOptions,
     connection: ConnectionOptions,
     verbosity: Verbosity,
     as_json: params.Json = False,
 ) -> Command:
     """Wait for one or more jobs to finish."""
+    output_options = make_output_options(progress, verbosity, as_json=as_json)
+    if temporal_options.temporal is not None:
+        if watch_options != WatchOptions(timeout=watch_options.timeout):
+            msg = "with --temporal, --interval, --outage-tolerance and --history are the workers' own"
+            raise UsageError(msg)
+        from clanforge_async.cli import worker  # noqa: PLC0415 - needs the extra 'temporal'
+
+        watched = worker.watch(refs, temporal_options, watch_options.timeout, output_options, fail_fast=fail_fast)
+        return run_with_logging(watched, verbosity.verbose)
+    if temporal_options != TemporalOptions():
+        msg = "--id and --task-queue need --temporal"
+        raise UsageError(msg)
     from clanforge_async.cli.commands import watch  # noqa: PLC0415 - --help needs no event loop
 
-    output_options = make_output_options(progress, verbosity, as_json=as_json)
     command = watch(connection, refs, watch_options, output_options, fail_fast=fail_fast)
     return run_with_logging(command, verbosity.verbose)
+
+
+def worker(
+    temporal: temporal_params.TemporalServer,
+    *,
+    task_queue: temporal_params.TaskQueue = "clanforge",
+    max_rate: temporal_params.MaxRate = None,
+    connection: ConnectionOptions,
+    verbosity: Verbosity,
+) -> Command:
+    """Poll for the watches of a Temporal task queue, until Ctrl-C."""
+    from clanforge_async.cli.worker import work  # noqa: PLC0415 - needs the extra 'temporal'
+
+    options = TemporalOptions(temporal=temporal, task_queue=task_queue)
+    return run_with_logging(work(connection, options, max_rate), verbosity.verbose)
 
 
 def status(

@@ -52,8 +52,8 @@ class Services:
         self.client = client
         self.watcher = watcher
         self.journal = journal
-        self.turns = Turns()
-        self.installs = SharedInstalls(client.image_installs.list)
+        self.turns: Turns = Turns()
+        self.installs: SharedInstalls = SharedInstalls(client.image_installs.list)
 
     def server_time(self) -> float:
         """Return the time by the server's clock, in Unix seconds; by the local clock before an answer has told it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from attrs import field, frozen
 
+from clanforge_async._watching.serialization import register_kind
 from clanforge_async.errors import ClanforgeError
 from clanforge_async.images import ImageOptions, ImageRollout
 from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job
@@ -21,6 +22,10 @@ Outcome: TypeAlias = Literal["released", "unchanged", "held", "rejected", "faile
 EventKind: TypeAlias = Literal[
     "started", "waiting", "job", "adopted", "approved", "held", "rejected", "rollout", "finished"
 ]
+
+
+register_kind("release-token", ReleaseToken, str, ReleaseToken.parse)
+register_kind("release-step", ReleaseStep, str, ReleaseStep)
 
 
 class ReleaseError(ClanforgeError):

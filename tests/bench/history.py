@@ -19,7 +19,7 @@ from bench.thresholds import Threshold
 from bench.workloads import MAIN, Workload
 from clanforge_async import JobHistory, JobRef, JobState, until_eta
 from clanforge_async._polling.forecast import ForecastState
-from clanforge_async._watching.decisions import WatchState
+from clanforge_async._watching.state import WatchState
 
 __all__ = ["measure", "table"]
 

@@ -17,9 +17,10 @@ from bench.lower_bound import Cost, lower_bound
 from bench.planned import PlannedJob, unix
 from bench.planned_server import LATENCY
 from clanforge_async import JobKind, JobRef, job_from_dict, until_eta
-from clanforge_async._polling.server_clock import ServerClock
-from clanforge_async._polling.strategy import Interval, strategy
-from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._polling.server_clock import DateClock
+from clanforge_async._polling.strategy import Interval
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 
 POLL_WORTH, MAX_PAUSE = until_eta().poll_worth, until_eta().max
 
@@ -56,13 +57,14 @@ def poll_states(
     job: PlannedJob, interval: Interval, state: WatchState | None = None
 ) -> Iterator[tuple[float, WatchState]]:
     """Yield when each status was made by the server, with the watch's state after it, and last when the end was."""
-    policy, clock = WatchPolicy(retrying=strategy(interval)), ServerClock()
+    policy, clock = WatchPolicy(interval=interval), DateClock()
     state = state or WatchState(ref=JobRef.image_version(job.id), began=job.created)
     began = job.created
     while True:
         moment, at = began + LATENCY / 2, began + LATENCY
         seen = job_from_dict(JobKind.IMAGE_VERSION, job.wire(moment))
-        now = datetime.fromtimestamp(clock.update(unix(moment), began, at), UTC)
+        clock = clock.observe(unix(moment), began, at)
+        now = datetime.fromtimestamp(clock.now(), UTC)
         result = PollResult(seen=seen, at=at, server_time=max(now, seen.updated_at))
         decision = decide(state, result, policy)
         yield moment, decision.state

@@ -21,8 +21,8 @@ from support.loopback_server import LoopbackServer, http_answer
 import clanforge_async
 from clanforge_async import ClanforgeClient, ImageVersionJob, JobRef, JobState, JobWatcher, job_to_dict
 
-EXTRAS = {"cli", "simulator", "aiohttp", "all"}
-ONLY_IN_EXTRAS = {"typer", "rich", "starlette", "uvicorn", "aiohttp", "httpx_aiohttp"}
+EXTRAS = {"cli", "simulator", "aiohttp", "temporal", "all"}
+ONLY_IN_EXTRAS = {"typer", "rich", "starlette", "uvicorn", "aiohttp", "httpx_aiohttp", "temporalio"}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 COMPLETED = job_to_dict(
     ImageVersionJob(id=9012, state=JobState.COMPLETED, created_at=NOW, updated_at=NOW, progress=100)
@@ -111,12 +111,20 @@ async def check_aiohttp() -> None:
         assert len(server.requests) == 1
 
 
+async def check_temporal() -> None:
+    from clanforge_async import temporal  # noqa: PLC0415 - needs the extra
+
+    assert temporal.__all__ == ["ClanforgePlugin", "TemporalWatcher", "set_max_rate"]
+    assert temporal.ClanforgePlugin(client()).name() == "clanforge"
+
+
 CHECKS = {
     "": [check_base],
     "cli": [check_cli, check_cli_without_simulator],
     "simulator": [check_simulator],
     "aiohttp": [check_aiohttp],
-    "all": [check_cli, check_simulator, check_aiohttp],
+    "temporal": [check_temporal],
+    "all": [check_cli, check_simulator, check_aiohttp, check_temporal],
 }
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ NAMES = {
     "WatchClosedError",
     "WatchTimeoutError",
 }
-EXTRAS = {"typer", "rich", "starlette", "uvicorn", "aiohttp", "httpx_aiohttp"}
+EXTRAS = {"typer", "rich", "starlette", "uvicorn", "aiohttp", "httpx_aiohttp", "temporalio"}
 
 
 def test_the_public_names_are_these() -> None:

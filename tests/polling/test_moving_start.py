@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from clanforge_async import ImageVersionJob, JobRef, JobState, until_eta
-from clanforge_async._polling.strategy import strategy
-from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async import ImageVersionJob, JobRef, JobState
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 
 ZERO = datetime(2025, 11, 22, tzinfo=UTC)
 HOUR = 3600
@@ -22,7 +22,7 @@ def moment(seconds: float) -> datetime:
 def polls_per_hour(lag: float, step: float, eta: float | None, progress: int) -> list[int]:
     """Return the polls of each of six hours if the start is so many seconds ago, and moves in steps."""
     polls, at = [0] * 6, 0.0
-    state, policy = WatchState(ref=JobRef.image_version(9), began=0.0), WatchPolicy(retrying=strategy(until_eta()))
+    state, policy = WatchState(ref=JobRef.image_version(9), began=0.0), WatchPolicy()
     while at < 6 * HOUR:
         polls[int(at / HOUR)] += 1
         job = ImageVersionJob(

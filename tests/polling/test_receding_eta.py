@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from clanforge_async import ImageVersionJob, JobRef, JobState, until_eta
 from clanforge_async._polling.forecast import ForecastState, Sample, update_forecast
-from clanforge_async._polling.strategy import strategy
-from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 
 STARTED = datetime(2025, 11, 22, tzinfo=UTC)
 HOUR = 3600.0
-POLICY = WatchPolicy(retrying=strategy(until_eta()))
+POLICY = WatchPolicy(interval=until_eta())
 MAX_POLLS_PER_HOUR = 240
 """After the first hour."""
 MAX_NOISE = 12

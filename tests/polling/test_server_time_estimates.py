@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clanforge_async._polling.server_clock import ServerClock
+from clanforge_async._polling.server_clock import DateClock
 
 
 @settings(deadline=None)
@@ -22,36 +22,37 @@ def test_the_time_is_never_further_off_than_a_second_and_the_latency(
     ahead: float, pauses: list[float], latencies: list[float], parts: list[float]
 ) -> None:
     """Every response limits the error to half of what its own second and latency allow, however the others were."""
-    clock, now = ServerClock(), 0.0
+    clock, now = DateClock(), 0.0
     for pause, latency, part in zip(pauses, latencies, parts, strict=False):
         began = now = now + pause
         now += latency
         date = math.floor(ahead + began + part * latency)
-        assert abs(clock.update(date, began, now) - (ahead + now)) <= (1 + latency) / 2 + 1e-6
+        clock = clock.observe(date, began, now)
+        assert abs(clock.now() - (ahead + now)) <= (1 + latency) / 2 + 1e-6
 
 
 def test_many_whole_seconds_tell_the_time_within_their_latency() -> None:
     """After some polls at any part of a second the error is no more than the latency."""
-    clock, ahead = ServerClock(), 1_763_769_600.37
+    clock, ahead = DateClock(), 1_763_769_600.37
     for poll in range(40):
         at = 13.37 * poll + 0.05
-        told = clock.update(math.floor(ahead + at - 0.02), at - 0.05, at)
-    assert told == pytest.approx(ahead + at, abs=0.05)
+        clock = clock.observe(math.floor(ahead + at - 0.02), at - 0.05, at)
+    assert clock.now() == pytest.approx(ahead + at, abs=0.05)
 
 
 @pytest.mark.parametrize("jump", [-3600, -5, 5, 3600])
 def test_a_clock_that_was_set_counts_from_then_on(jump: int) -> None:
     """A ``Date`` that contradicts the others replaces them."""
-    clock = ServerClock()
+    clock = DateClock()
     for at in range(20):
-        clock.update(100 + at, at - 0.01, at + 0.3)
-    assert clock.update(120 + jump, 20, 20) == pytest.approx(120.5 + jump)
+        clock = clock.observe(100 + at, at - 0.01, at + 0.3)
+    assert clock.observe(120 + jump, 20, 20).now() == pytest.approx(120.5 + jump)
 
 
 def test_a_clock_that_runs_faster_is_followed() -> None:
     """A drift of the clocks does not end in a contradiction."""
-    clock, speed = ServerClock(), 1 + 5e-5
+    clock, speed = DateClock(), 1 + 5e-5
     for at in range(0, 86_400, 20):
-        told = clock.update(math.floor(1000 + speed * at), at, at)
-        assert told == pytest.approx(1000 + speed * at, abs=0.51)
-    assert told == pytest.approx(1000 + speed * at, abs=0.1)
+        clock = clock.observe(math.floor(1000 + speed * at), at, at)
+        assert clock.now() == pytest.approx(1000 + speed * at, abs=0.51)
+    assert clock.now() == pytest.approx(1000 + speed * at, abs=0.1)

@@ -40,8 +40,9 @@ from clanforge_async import (
     until_eta,
 )
 from clanforge_async._polling.distributions import Forecast
-from clanforge_async._polling.strategy import Interval, _pause_to_end, strategy
-from clanforge_async._watching.decisions import PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._polling.strategy import Interval, _pause_to_end
+from clanforge_async._watching.decisions import PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.testing import VirtualTimeLoop
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
@@ -63,7 +64,7 @@ def pauses_of(times: list[float]) -> list[float]:
 
 def pause_after(wait: wait_base, *seen: tuple[ImageVersionJob, float]) -> float:
     """Return the pause after the last of some jobs, each polled so many seconds after `NOW`."""
-    state, rules, pause = WatchState(ref=REF, began=0.0), WatchPolicy(retrying=strategy(wait)), math.nan
+    state, rules, pause = WatchState(ref=REF, began=0.0), WatchPolicy(interval=wait), math.nan
     for job, at in seen:
         outcome = decide(state, PollResult(seen=job, at=at, server_time=NOW + timedelta(seconds=at)), rules)
         assert isinstance(outcome, PollAgain)

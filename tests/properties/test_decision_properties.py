@@ -31,8 +31,8 @@ from clanforge_async import (
     TransportError,
     until_eta,
 )
-from clanforge_async._polling.strategy import strategy
-from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, WatchPolicy, WatchState, decide
+from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
 REF = JobRef.image_version(9012, newer_than=NOW)
@@ -85,7 +85,7 @@ def polls_of(seen: st.SearchStrategy[Any]) -> st.SearchStrategy[Poll]:
 sequences = st.lists(polls_of(st.one_of(jobs, jobs, transient, permanent)), min_size=1, max_size=30)
 policies = st.builds(
     WatchPolicy,
-    retrying=intervals.map(strategy),
+    interval=intervals,
     outage_tolerance=st.sampled_from([0.0, 10.0, 300.0]),
     stale_after=st.sampled_from([0.0, 10.0, 120.0]),
 )
@@ -134,17 +134,17 @@ def test_a_watch_ends_at_the_right_poll_with_the_right_error(sequence: list[Poll
     if isinstance(outcome, PollAgain):
         assert len(made) == len(sequence)
         return
-    if outcome.job is not None:
-        assert outcome.job == last
-        assert outcome.job.is_terminal
-        assert outcome.job.updated_at >= NOW
-        assert isinstance(outcome.error, JobFailedError) is (outcome.job.state is not JobState.COMPLETED)
-    elif isinstance(outcome.error, StaleJobError):
+    if outcome.news is not None:
+        assert outcome.news == last
+        assert outcome.news.is_terminal
+        assert outcome.news.updated_at >= NOW
+        assert isinstance(outcome.result.error, JobFailedError) is (outcome.news.state is not JobState.COMPLETED)
+    elif isinstance(outcome.result.error, StaleJobError):
         assert isinstance(last, Job)
         assert last.updated_at < NOW
         assert times[-1] - series_start(made, times, StaleJobError) >= policy.stale_after - 1e-6
     else:
-        assert outcome.error is last
+        assert outcome.result.error is last
         if isinstance(last, TransportError | RateLimitError | ServerError | InvalidResponseError):
             assert times[-1] - series_start(made, times, ClanforgeError) >= policy.outage_tolerance - 1e-6
 
@@ -189,7 +189,7 @@ def test_any_result_of_a_strategy_gives_a_valid_pause_or_raises(said: float, job
         outcome = decide(
             WatchState(ref=JobRef.image_version(9012), began=0.0),
             PollResult(seen=job, at=1.0, server_time=NOW),
-            WatchPolicy(retrying=strategy(lambda _: said)),
+            WatchPolicy(interval=lambda _: said),
         )
     except ValueError:
         assert not math.isfinite(said)
@@ -216,8 +216,8 @@ def test_only_the_watched_run_is_an_update(sequence: list[Poll], policy: WatchPo
     for poll in sequence:
         outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
         fresh = isinstance(poll.seen, Job) and poll.seen.updated_at >= NOW
-        received = outcome.job if isinstance(outcome, Finished) else outcome.update
-        assert received == (poll.seen if fresh else None)
+        received, repeated = outcome.news, poll.seen == state.last_news and isinstance(outcome, PollAgain)
+        assert received == (poll.seen if fresh and not repeated else None)
         assert received is None or received.ref == REF
         if isinstance(outcome, Finished):
             return
@@ -236,11 +236,11 @@ def test_a_watch_survives_json_between_polls(sequence: list[Poll], policy: Watch
         assert stayed.state == moved.state
         if isinstance(stayed, Finished):
             assert isinstance(moved, Finished)
-            assert moved.job == stayed.job
-            assert repr(moved.error) == repr(stayed.error)
+            assert moved.news == stayed.news
+            assert repr(moved.result.error) == repr(stayed.result.error)
             return
         assert isinstance(moved, PollAgain)
-        assert (moved.after, moved.at_least, moved.update) == (stayed.after, stayed.at_least, stayed.update)
+        assert (moved.after, moved.at_least, moved.news) == (stayed.after, stayed.at_least, stayed.news)
         here, at = stayed.state, at + stayed.after
         there = WatchState.from_dict(json.loads(json.dumps(moved.state.to_dict(), allow_nan=False)))
 
@@ -258,7 +258,7 @@ def test_no_watch_polls_for_ever_at_one_instant(
 ) -> None:
     """On a clock that moves by sleeping only, a watch without news gives up in time, however its times are rounded."""
     tolerance = interval * steps + excess
-    policy = WatchPolicy(retrying=strategy(interval), outage_tolerance=tolerance, stale_after=tolerance)
+    policy = WatchPolicy(interval=interval, outage_tolerance=tolerance, stale_after=tolerance)
     retried = JobRef.image_diff(5, newer_than=NOW)
     old = ImageDiffJob(id=5, state=JobState.FAILED, created_at=NOW, updated_at=NOW - timedelta(1))
     seen = old if stale else TransportError("reset", request_sent=True)

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, assert_type
 
 import httpx
+from temporalio.client import Client as TemporalClient
+from temporalio.worker import Plugin
 from tenacity import wait_fixed, wait_random
 
 from clanforge_async import (
@@ -67,6 +69,8 @@ from clanforge_async import (
     job_to_dict,
     until_eta,
 )
+from clanforge_async.engine import Finished, PollAgain, WatchPolicy, WatchState, poll_once
+from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher, set_max_rate
 
 
 def clients() -> list[ClanforgeClient]:
@@ -386,3 +390,34 @@ async def errors_of_releases(releaser: Releaser, image: ImageRelease) -> None:
         assert_type(late.args, tuple[Any, ...])
     except ReleaseError as error:
         assert_type((error.token, error.job), tuple[ReleaseToken, Job | None])
+
+
+async def steps(client: ClanforgeClient, target: JobRef, job: Job) -> None:
+    """Drive a watch step by step, with plain data between the steps."""
+    state = WatchState.start(job, 0.0)
+    assert_type(state, WatchState)
+    assert_type(WatchState.from_dict(WatchState.start(target, at=0.0).to_dict()), WatchState)
+    policy = WatchPolicy(interval=wait_fixed(5), outage_tolerance=300.0, stale_after=120.0)
+    step = await poll_once(client, state, policy, at=0.0, clock=lambda: 0.0, deadline=60.0, backlog=0.0, least=1.0)
+    if isinstance(step, PollAgain):
+        assert_type((step.state, step.after, step.news), tuple[WatchState, float, Job | None])
+    else:
+        assert_type(step, Finished)
+        assert_type(WatchResult.from_dict(step.result.to_dict()), WatchResult)
+
+
+async def watching_on_temporal(
+    client: ClanforgeClient, temporal: TemporalClient, target: JobRef, diff: ImageDiffJob
+) -> None:
+    """Watch on Temporal."""
+    plugin: Plugin = ClanforgePlugin(client, interval=5.0, outage_tolerance=300.0, stale_after=120.0)
+    assert_type(plugin.name(), str)
+    watcher = TemporalWatcher(temporal, task_queue="clanforge", timeout=None)
+    assert_type(await watcher.wait(target, timeout=60, check=False, on_update=print, id="release-42"), Job)
+    assert_type(await watcher.wait(diff), ImageDiffJob)
+    assert_type([job async for job in watcher.updates(target, id="release-42")], list[Job])
+    assert_type(await watcher.wait_all([target, diff], timeout=60, on_update=print, id=None), list[WatchResult])
+    assert_type([result async for result in watcher.as_completed([target])], list[WatchResult])
+    assert_type([result async for result in watcher.resume("release-42", on_update=print)], list[WatchResult])
+    assert_type(await watcher.cancel("release-42"), None)
+    assert_type(await set_max_rate(temporal, None, task_queue="clanforge"), None)

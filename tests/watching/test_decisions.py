@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +21,6 @@ from clanforge_async import (
     InvalidResponseError,
     Job,
     JobFailedError,
-    JobKind,
     JobRef,
     JobSquashedError,
     JobState,
@@ -33,18 +31,11 @@ from clanforge_async import (
     ServerError,
     StaleJobError,
     TransportError,
-    job_from_dict,
 )
 from clanforge_async._polling.forecast import ForecastState
-from clanforge_async._polling.strategy import Interval, strategy
-from clanforge_async._watching.decisions import (
-    Finished,
-    PollAgain,
-    PollResult,
-    WatchPolicy,
-    WatchState,
-    decide,
-)
+from clanforge_async._polling.strategy import Interval
+from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, decide
+from clanforge_async._watching.state import WatchPolicy, WatchState
 from clanforge_async.jobs import job_failure
 
 NOW = datetime(2025, 11, 22, tzinfo=UTC)
@@ -92,7 +83,7 @@ def seen(result: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
 
 
 def every(interval: Interval, **options: float) -> WatchPolicy:
-    return WatchPolicy(retrying=strategy(interval), **options)
+    return WatchPolicy(interval=interval, **options)
 
 
 def run_watch(
@@ -122,7 +113,7 @@ def test_an_unfinished_job_is_polled_again(state: JobState | None) -> None:
     job = version(state)
     outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.update) == (7.0, 0.0, job)
+    assert (outcome.after, outcome.at_least, outcome.news) == (7.0, 0.0, job)
     assert outcome.state.last_job is job
     assert (outcome.state.polls, outcome.state.idle_for, outcome.state.polls_without_news) == (1, 7.0, 0)
 
@@ -138,7 +129,7 @@ def test_a_completed_job_ends_the_watch() -> None:
     job = version(JobState.COMPLETED)
     outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, Finished)
-    assert (outcome.job, outcome.error) == (job, None)
+    assert (outcome.news, outcome.result.error) == (job, None)
     assert (outcome.state.polls, outcome.state.last_job) == (1, job)
 
 
@@ -151,10 +142,10 @@ def test_a_failed_or_squashed_job_ends_the_watch(state: JobState, error: type[Jo
     job = version(state)
     outcome = decide(initial_state(), seen(job), every(7))
     assert isinstance(outcome, Finished)
-    assert type(outcome.error) is error
-    assert outcome.job is job
-    assert isinstance(outcome.error, JobFailedError)
-    assert outcome.error.job is job
+    assert type(outcome.result.error) is error
+    assert outcome.news is job
+    assert isinstance(outcome.result.error, JobFailedError)
+    assert outcome.result.error.job is job
 
 
 def test_the_end_of_a_job_ends_an_outage() -> None:
@@ -172,7 +163,7 @@ def test_a_transient_failure_is_retried(error: ClanforgeError) -> None:
     job = version()
     outcome = decide(initial_state(last_job=job), seen(error, 130.0), every(7))
     assert isinstance(outcome, PollAgain)
-    assert (outcome.after, outcome.at_least, outcome.update) == (1.0, 0.0, None)
+    assert (outcome.after, outcome.at_least, outcome.news) == (1.0, 0.0, None)
     assert outcome.state.last_job is job
     assert (outcome.state.failing_since, outcome.state.polls_without_news, outcome.state.polls) == (130.0, 1, 1)
 
@@ -182,8 +173,8 @@ def test_a_permanent_failure_ends_the_watch_at_once(error: ClanforgeError) -> No
     """A refusal ends the watch with its error, and without a job."""
     outcome = decide(initial_state(last_job=version()), seen(error), every(7))
     assert isinstance(outcome, Finished)
-    assert outcome.error is error
-    assert outcome.job is None
+    assert outcome.result.error is error
+    assert outcome.news is None
     assert outcome.state.last_job == version()
 
 
@@ -192,7 +183,7 @@ def test_an_outage_ends_the_watch_after_the_tolerance(error: ClanforgeError) -> 
     """Failed polls are repeated after 1, 2, 4, 8 and then every 15 s, the last exactly at the end of the tolerance."""
     times, end = run_watch(repeat(error), every(60, outage_tolerance=50))
     assert times == [100, 101, 103, 107, 115, 130, 145, 150]
-    assert end.error is error
+    assert end.result.error is error
     assert end.state.polls == len(times)
 
 
@@ -215,7 +206,7 @@ def test_a_tolerance_of_zero_ends_at_the_first_failure() -> None:
     error = ServerError("broken", status_code=500)
     outcome = decide(initial_state(), seen(error), every(7, outage_tolerance=0))
     assert isinstance(outcome, Finished)
-    assert outcome.error is error
+    assert outcome.result.error is error
 
 
 def test_a_good_poll_ends_the_outage() -> None:
@@ -224,7 +215,7 @@ def test_a_good_poll_ends_the_outage() -> None:
     times, end = run_watch([broken] * 5 + [version()] + [broken] * 9, every(10, outage_tolerance=20))
     assert times[:6] == [100, 101, 103, 107, 115, 120]
     assert times[6:] == [130, 131, 133, 137, 145, 150]
-    assert end.error is broken
+    assert end.result.error is broken
 
 
 def test_an_outage_raises_the_last_error() -> None:
@@ -232,7 +223,7 @@ def test_an_outage_raises_the_last_error() -> None:
     last = TransportError("connection lost", request_sent=True)
     errors = [ServerError("broken", status_code=500), InvalidResponseError("not JSON"), last]
     _, end = run_watch(errors, every(60, outage_tolerance=3))
-    assert end.error is last
+    assert end.result.error is last
 
 
 @pytest.mark.parametrize("error_class", [RateLimitError, ServerError])
@@ -261,7 +252,7 @@ def test_a_stale_status_is_no_update(state: JobState) -> None:
     old = diff(state, updated=-1)
     outcome = decide(initial_state(RETRIED), seen(old), every(60))
     assert isinstance(outcome, PollAgain)
-    assert outcome.update is None
+    assert outcome.news is None
     assert (outcome.state.stale_since, outcome.state.last_job, outcome.state.forecast_state) == (
         BEGAN,
         old,
@@ -275,7 +266,7 @@ def test_a_status_of_the_same_second_counts(updated: float) -> None:
     """A status updated at ``newer_than`` or later counts."""
     outcome = decide(initial_state(RETRIED), seen(diff(JobState.COMPLETED, updated)), every(60))
     assert isinstance(outcome, Finished)
-    assert outcome.error is None
+    assert outcome.result.error is None
 
 
 def test_stale_for_too_long_raises() -> None:
@@ -283,8 +274,8 @@ def test_stale_for_too_long_raises() -> None:
     old = diff(JobState.COMPLETED, updated=-1)
     times, end = run_watch(repeat(old), every(60, stale_after=40), RETRIED)
     assert times == [100, 101, 103, 107, 115, 130, 140]
-    assert isinstance(end.error, StaleJobError)
-    assert (end.error.ref, end.error.last_job, end.job) == (RETRIED, old, None)
+    assert isinstance(end.result.error, StaleJobError)
+    assert (end.result.error.ref, end.result.error.last_job, end.news) == (RETRIED, old, None)
 
 
 def test_an_update_ends_a_stale_series() -> None:
@@ -294,7 +285,7 @@ def test_an_update_ends_a_stale_series() -> None:
     state = initial_state(RETRIED, stale_since=BEGAN, polls_without_news=3)
     good = decide(state, seen(new, 139.0), policy)
     assert isinstance(good, PollAgain)
-    assert (good.state.stale_since, good.state.polls_without_news, good.update) == (None, 0, new)
+    assert (good.state.stale_since, good.state.polls_without_news, good.news) == (None, 0, new)
     again = decide(good.state, seen(old, 150.0), policy)
     assert isinstance(again, PollAgain)
     assert (again.state.stale_since, again.after) == (150.0, 1.0)
@@ -306,7 +297,7 @@ def test_failed_polls_do_not_end_a_stale_series() -> None:
     polled: list[Job | ClanforgeError] = [old, broken, old, broken, old, old]
     times, end = run_watch(polled, every(60, stale_after=15, outage_tolerance=2), RETRIED)
     assert times == [100, 101, 103, 107, 109, 115]
-    assert isinstance(end.error, StaleJobError)
+    assert isinstance(end.result.error, StaleJobError)
 
 
 def test_a_stale_status_ends_an_outage() -> None:
@@ -379,115 +370,6 @@ def test_decide_is_pure() -> None:
         assert first == second
         assert first.state is not state
         assert state.to_dict() == before
-
-
-STATES = [
-    pytest.param(initial_state(), id="begun"),
-    pytest.param(
-        initial_state(RETRIED, last_job=diff(JobState.FAILED, updated=-1, error="no space left"), stale_since=104.5),
-        id="stale",
-    ),
-    pytest.param(
-        initial_state(last_job=version(), failing_since=0.25, polls_without_news=3, polls=7, idle_for=12.5),
-        id="failing",
-    ),
-    pytest.param(
-        initial_state(
-            JobRef.image_diff(5678),
-            last_job=job_from_dict(
-                JobKind.IMAGE_DIFF,
-                {
-                    "diffid": 5678,
-                    "jobcreated": 1,
-                    "jobupdated": 2,
-                    "jobstateid": 99,
-                    "jobstatename": "Musing",
-                    "jobprogress": 3,
-                    "jobfailed": 1,
-                    "added": {"maps/tundra.pak": {"size": 12}},
-                    "game": {"name": "Tundra"},
-                },
-            ),
-        ),
-        id="listing",
-    ),
-]
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_state_survives_json(state: WatchState) -> None:
-    """A state written as JSON is read back equal, with its job, listings and details."""
-    assert WatchState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False))) == state
-
-
-def test_a_state_with_a_forecast_survives_json() -> None:
-    """The forecast's state is written and read with the rest."""
-    job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
-    outcome = decide(initial_state(), seen(job), WatchPolicy())
-    assert outcome.state.forecast_state.eta is not None
-    assert outcome.state.forecast_state.progress is not None
-    assert WatchState.from_dict(json.loads(json.dumps(outcome.state.to_dict()))) == outcome.state
-
-
-EMPTY_FORECAST = ForecastState().to_dict()
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"ref": "image-diff"},
-        {"ref": 5678},
-        {"last_job": {"diffid": 5678}},
-        {"last_job": "image-diff/5678"},
-        {"forecast_state": None},
-        {"forecast_state": {}},
-        {"forecast_state": EMPTY_FORECAST | {"last": {"colour": "red"}}},
-        {"forecast_state": EMPTY_FORECAST | {"last": 5}},
-        {"forecast_state": EMPTY_FORECAST | {"eta": {"colour": "red"}}},
-        {"forecast_state": EMPTY_FORECAST | {"progress": {"latest": None, "reference": None, "successor": None}}},
-    ],
-)
-def test_invalid_state_data_raises(fault: dict[str, Any]) -> None:
-    """Invalid data raises one of the documented errors."""
-    with pytest.raises((KeyError, TypeError, ValueError, InvalidResponseError)):
-        WatchState.from_dict(initial_state().to_dict() | fault)
-
-
-def test_an_incomplete_state_raises() -> None:
-    """Data that lacks a field raises `KeyError`."""
-    for name in (plain := initial_state().to_dict()):
-        with pytest.raises(KeyError, match=name):
-            WatchState.from_dict({key: value for key, value in plain.items() if key != name})
-
-
-def test_a_watch_can_move_between_processes() -> None:
-    """A watch whose state is written and read between all polls makes the same decisions."""
-    broken = RateLimitError("later", status_code=429, retry_after=30.0)
-    eta = NOW + timedelta(seconds=300)
-    sequence: list[Job | ClanforgeError] = [
-        diff(JobState.COMPLETED, updated=-1),
-        broken,
-        diff(JobState.QUEUED, updated=2),
-        diff(updated=3, started_at=NOW, eta=eta, progress=40, added={"maps/tundra.pak": {"size": 12}}),
-        broken,
-        diff(None, updated=4, state_id=8, state_name="Musing"),
-        diff(JobState.FAILED, updated=5, failure_count=1, error="no space left"),
-    ]
-    here = there = initial_state(RETRIED)
-    for number, answer in enumerate(sequence):
-        result = seen(answer, BEGAN + 10 * number)
-        in_one = decide(here, result, WatchPolicy())
-        resumed = WatchState.from_dict(json.loads(json.dumps(there.to_dict())))
-        in_many = decide(resumed, result, WatchPolicy())
-        assert type(in_one) is type(in_many)
-        here, there = in_one.state, in_many.state
-        assert here == there
-        if isinstance(in_one, PollAgain) and isinstance(in_many, PollAgain):
-            assert in_one == in_many
-    assert isinstance(in_one, Finished)
-    assert isinstance(in_many, Finished)
-    assert in_one.job == in_many.job == sequence[-1]
-    assert str(in_one.error) == str(in_many.error) == "image-diff/5678 failed: no space left"
 
 
 def test_a_result_without_a_server_time_has_the_local_one() -> None:
