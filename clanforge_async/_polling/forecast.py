@@ -39,12 +39,9 @@ _MAX_ROUNDING = 1.0
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
-_MEASURED, _FIRST, _UNCHANGED, _HELD = 0.9, 1.35, 4.0, 0.2
-"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of a single one, of
-one that the server has made once and not changed, and of one that has held through a long wait."""
-
-_LONG_WAIT = 120.0
-"""Seconds from which on a wait is long."""
+_MEASURED, _FIRST, _UNCHANGED = 0.9, 1.35, 4.0
+"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of one that has yet
+to move, and of one that a running job still has from before, which many servers make once and far too early."""
 
 _MAX_BIAS = 0.5
 """Share of the elapsed run by which an ETA of the wait before may have moved; beyond that its start was wrong."""
@@ -120,8 +117,8 @@ class ForecastState:
         progress: Estimate from the progress of this run; None without progress, or at 100 %.
         step: Percent between two values of this run's progress: their greatest common divisor, or 1 if that is small.
         complete_since: When this run first showed 100 %, by the server's clock.
-        restarts: How often the start of a running job has moved.
-        restarting_since: When it moved first.
+        restarts: How often the start of a running job has moved, or the job went back to wait.
+        restarting_since: When it did first.
     """
 
     typical: ExpectedDuration | None = None
@@ -136,7 +133,7 @@ class ForecastState:
 
     @property
     def unstable_for(self) -> float:
-        """Seconds for which the start has moved again and again; 0 if it has moved just a few times."""
+        """Seconds for which the job has restarted again and again; 0 if it has just a few times."""
         if self.last is None or self.restarting_since is None or self.restarts < _MANY_RESTARTS:
             return 0.0
         return max(self.last.now - self.restarting_since, 0.0)
@@ -192,11 +189,11 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
 
 def _new_run(state: ForecastState, last: Sample, sample: Sample) -> ForecastState:
     """Return the state before the first sample of a run, or of a wait."""
-    if last.is_running and sample.is_running:
-        since = sample.now if state.restarting_since is None else state.restarting_since
-        return ForecastState(typical=state.typical, restarts=state.restarts + 1, restarting_since=since)
-    new = ForecastState(typical=state.typical)
-    if not sample.is_running or last.eta is None or sample.eta is None or last.eta <= sample.since:
+    restarts, since = state.restarts, state.restarting_since
+    if last.is_running:
+        restarts, since = restarts + 1, sample.now if since is None else since
+    new = ForecastState(typical=state.typical, restarts=restarts, restarting_since=since)
+    if last.is_running or last.eta is None or sample.eta is None or last.eta <= sample.since:
         return new
     if abs(sample.eta - last.eta) > _MAX_BIAS * sample.age:  # the server has made another ETA for the start
         return new
@@ -318,9 +315,7 @@ def job_forecast(state: ForecastState) -> JobForecast | None:
 def _spread(state: ForecastState, eta: Estimate, last: Sample) -> float:
     if eta.line.is_measured:
         return _MEASURED
-    if not state.is_eta_stable:
-        return _FIRST
-    return _UNCHANGED if last.is_running or last.age < _LONG_WAIT else _HELD
+    return _UNCHANGED if state.is_eta_stable and last.is_running else _FIRST
 
 
 def _moment(timestamp: float, last: Sample) -> datetime:

@@ -104,6 +104,9 @@ def overlap(prior: Interval, intervals: Iterable[Interval]) -> float:
 class Posterior:
     """Distribution of a job's end after some polls: uniform between two points of a grid."""
 
+    ends: list[float]
+    weights: list[float]
+
     def __init__(self, population: Population, polls: list[Observation], created: float) -> None:
         self._population, self._polls, self.now = population, polls, polls[-1].at
         started = polls[-1].started
@@ -124,7 +127,7 @@ class Posterior:
 
     def _make_grid(self, least: float, most: float) -> None:
         ratio = (most - self.now + 1) / (least - self.now + 1)
-        self.ends = [self.now - 1 + (least - self.now + 1) * ratio ** (part / _ENDS) for part in range(_ENDS + 1)]
+        self.ends = [self.now - 1 + (least - self.now + 1) * math.pow(ratio, part / _ENDS) for part in range(_ENDS + 1)]
         widths = [high - low for low, high in pairwise(self.ends)]
         self.weights = [widths[i] * self._density(self._middle(i)) for i in range(_ENDS)]
 
