@@ -40,8 +40,11 @@ _MAX_ROUNDING = 1.0
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 _MEASURED, _FIRST, _UNCHANGED = 0.9, 1.35, 4.0
-"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of one that has yet
-to move, and of one that a running job still has from before, which many servers make once and far too early."""
+"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of one that need not
+have moved yet, and of one that should have: many servers make an ETA once, far too early."""
+
+_LONG_WAIT = 120.0
+"""Seconds of waiting from which on an ETA that has not moved counts as one that need not."""
 
 _MAX_BIAS = 0.5
 """Share of the elapsed run by which an ETA of the wait before may have moved; beyond that its start was wrong."""
@@ -315,7 +318,8 @@ def job_forecast(state: ForecastState) -> JobForecast | None:
 def _spread(state: ForecastState, eta: Estimate, last: Sample) -> float:
     if eta.line.is_measured:
         return _MEASURED
-    return _UNCHANGED if state.is_eta_stable and last.is_running else _FIRST
+    should_have_moved = state.is_eta_stable and (last.is_running or last.age < _LONG_WAIT)
+    return _UNCHANGED if should_have_moved else _FIRST
 
 
 def _moment(timestamp: float, last: Sample) -> datetime:

@@ -233,7 +233,7 @@ POPULATIONS = (
 def main() -> None:
     """Compare the exact poller with `until_eta`."""
     parser = argparse.ArgumentParser(prog="python -m bench.exact_reference", description=main.__doc__)
-    parser.add_argument("--jobs", type=int, default=200, metavar="N", help="default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=150, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=20251122, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
     rows = list[list[str]]()
