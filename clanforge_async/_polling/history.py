@@ -24,7 +24,7 @@ from clanforge_async.refs import JobRef
 _KEPT = 200
 """Latest runs of a label that count."""
 
-_PRIOR_STDDEV, _PRIOR_RUNS = 0.35, 3
+_PRIOR_STDDEV, _PRIOR_RUNS = 0.4, 3
 """Standard deviation of the logarithms of durations before anything is known, and the number of runs it counts as."""
 
 _SHORTEST = 1.0

@@ -42,7 +42,7 @@ _TRUST = 0.75
 _DOUBTFUL_LOG_STDDEV = 0.7
 """Standard deviation of the logarithm of a duration of which the history is wrong."""
 
-_MAX_GAIN = 1.9
+_MAX_GAIN = 1.95
 """Ratio of a pause by history and one without, at most, so that a wrong history costs little."""
 
 _NET_WORTH_NEAR_END = 0.4
