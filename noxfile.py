@@ -22,7 +22,9 @@ MEASURE_COVERAGE = bool(os.environ.get("MEASURE_COVERAGE"))
 TEST_SERVER = "@microsoft.azure/autorest.testserver"
 TEST_SERVER_VERSION = "3.3.51"
 TEST_WHEEL_FROM = os.environ.get("TEST_WHEEL_FROM")
-"""Folder of a wheel that `tests` installs instead of the source tree, to test the very file that is released."""
+"""Folder of a wheel that `tests` installs instead of the source tree, to test the same file that is released."""
+IN_PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
+"""Options of pytest that keep all cores busy: a process without tests takes some from a slower one."""
 
 
 def _runs(interpreter: str) -> bool:
@@ -58,7 +60,7 @@ def tests(session: nox.Session) -> None:
     if MEASURE_COVERAGE and session.python == _interpreters()[0] and not session.posargs:
         _run_with_coverage(session)
     else:
-        session.run("pytest", "--numprocesses=auto", *session.posargs)
+        session.run("pytest", *IN_PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -71,7 +73,7 @@ def coverage(session: nox.Session) -> None:
 def _run_with_coverage(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(Path(session.create_tmp()).resolve() / "coverage")}
     session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", "--numprocesses=auto", env=env)
+    session.run("coverage", "run", "-m", "pytest", *IN_PARALLEL, env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     session.run("coverage", "report", env=env)
 
@@ -191,7 +193,7 @@ def sdist(session: nox.Session) -> None:
     (archive,) = _build_packages(session).parent.glob("*.tar.gz")
     shutil.unpack_archive(archive, archive.parent, filter="data")
     with session.chdir(archive.parent / archive.name.removesuffix(".tar.gz")):
-        session.run("pytest", "--numprocesses=auto", *session.posargs)
+        session.run("pytest", *IN_PARALLEL, *session.posargs)
 
 
 def _build_packages(session: nox.Session) -> Path:

@@ -1,6 +1,6 @@
 """Asyncio SDK for the Clanforge game-image API."""
 
-# Names are imported when they are first asked for: pytest loads the package for its plugin wherever it is installed.
+# Names are imported at their first use: pytest loads the package for its plugin wherever it is installed.
 import importlib
 import typing
 
@@ -74,10 +74,10 @@ if typing.TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _MODULE_OF:
             msg = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value: object = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
 
@@ -156,7 +156,7 @@ __all__ = [
     "until_eta",
 ]
 
-_HOMES = {
+_MODULE_OF = {
     "CLANFORGE_URL": "_http.config",
     "MULTIPLAY_URL": "_http.config",
     "APIError": "errors",

@@ -10,7 +10,7 @@ Each record carries its values as attributes whose names begin with ``clanforge_
 - ``watch_begun`` (DEBUG): ref, kind, id.
 - ``state_changed`` (INFO; WARNING for an unknown state): ref, kind, id, state, state_id, previous_state,
   progress. Logged once for all watches of a job.
-- ``poll_failed`` (INFO; DEBUG from the second in a row on): ref, kind, id, failures (in a row), error_type,
+- ``poll_failed`` (INFO; DEBUG for each consecutive failure): ref, kind, id, failures (consecutive), error_type,
   status_code.
 - ``polls_recovered`` (INFO): ref, kind, id, failures, elapsed (since the first of them).
 - ``watch_ended`` (INFO): ref, kind, id, outcome, polls, elapsed, state, state_id, progress, error_type, status_code.
@@ -18,11 +18,11 @@ Each record carries its values as attributes whose names begin with ``clanforge_
 - ``history_failed`` (WARNING): ref, kind, id, error_type. A run is missing from the history, or a forecast from it.
 - ``listener_failed`` (ERROR, with the exception): ref, kind, id; for a release, image.
 
-WARNING is for problems that no caller learns of otherwise: the outcome of a call or watch goes to its caller. Times
-are in seconds. Text from the server is in messages only, escaped and cut short.
+WARNING is for problems that no result or error reports to a caller. Times are in seconds. Text from the server is only
+in messages, escaped and truncated.
 
-A filter, handler or formatter that raises fails no call and no watch: the event loop's exception handler gets its
-error.
+If a filter, handler or formatter raises, calls and watches continue: the error goes to the event loop's exception
+handler.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def log_event(
         message: The message, with fields as ``%(name)s`` and the server's text as ``%(said)s``.
         ref: Adds the fields of a reference.
         job: Adds the fields of a snapshot.
-        error: Adds the fields of an error. Its message is the server's text if this package raised it; another
-            exception, which may quote anything, is named by its class only.
+        error: Adds the fields of an error. If this package raised it, its message is the server's text; of any other
+            exception, which may quote anything, only the class is logged.
         said: The server's text, if there is no error.
         exc_info: Whether to add the exception being handled.
         **fields: Further fields.
@@ -78,8 +78,8 @@ def log_event(
 
 
 def report_observer_failure(message: str, error: BaseException) -> None:
-    """Report an observer's error to the event loop's exception handler; never raise, never log to our own logger."""
-    # Without a running loop there is nobody to tell, and a handler can raise as well.
+    """Report an observer's error to the event loop's exception handler. Never raises or logs to our own logger."""
+    # Without a running loop there is no handler, and a handler can raise too.
     with contextlib.suppress(Exception):
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 

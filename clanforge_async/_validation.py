@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a number that a float holds: infinity is one, ``bool``, NaN and ``10**400`` are not."""
+    """Whether a value is a number that fits a float. Infinity does; ``bool``, NaN and ``10**400`` do not."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:
@@ -59,7 +59,7 @@ def text(value: object, name: str) -> str:
 
     Raises:
         TypeError: The text is not a ``str``.
-        ValueError: The text is empty or blank, or holds a control character.
+        ValueError: The text is empty or blank, or contains a control character.
     """
     if not isinstance(value, str):
         msg = f"{name} must be a str, not {type(value).__name__}"
@@ -68,6 +68,6 @@ def text(value: object, name: str) -> str:
         msg = f"{name} must not be blank"
         raise ValueError(msg)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        msg = f"{name} must not hold control characters"
+        msg = f"{name} must not contain control characters"
         raise ValueError(msg)
     return value

@@ -28,7 +28,7 @@ class ClanforgeClient:
     """A client of the Clanforge game-image API.
 
     Use it as an async context manager, or close it with `aclose`; its connections open at first use. Share one client
-    in the whole program: its limits apply to all calls together.
+    throughout the program: its limits apply to all calls together.
 
     Args:
         auth: Credentials: `AccessKeyAuth`, `BearerTokenAuth`, another ``httpx.Auth``, or a pair of access key and
@@ -37,13 +37,13 @@ class ClanforgeClient:
         base_url: Base URL of the API. None: `CLANFORGE_URL`, or `MULTIPLAY_URL` with a `BearerTokenAuth`. Plain http is
             refused unless the host is loopback.
         timeout: Seconds for one request with its whole response; half of them to connect. An ``httpx.Timeout`` sets
-            the phases one by one, and their sum limits the whole.
+            each phase, and their sum limits the whole request.
         max_retries: Retries of one call, if it may be sent again.
         max_rate: Requests per second, with a burst of one second's worth; None: unlimited.
         max_concurrency: Requests in flight at a time.
         max_response_bytes: Largest response body to accept, after decompression.
-        transport: Any httpx transport, instead of a pool of ``max_concurrency`` connections. Closed with the client, as
-            by httpx's own client.
+        transport: Any httpx transport, instead of a pool of ``max_concurrency`` connections. It is closed with the
+            client, as ``httpx.AsyncClient`` does.
 
     Raises:
         ConfigurationError: An argument is invalid, or ``account_service_id`` is missing for `CLANFORGE_URL`.
@@ -98,7 +98,7 @@ class ClanforgeClient:
             **overrides: Arguments of the constructor; they override the environment.
 
         Raises:
-            ConfigurationError: The environment holds no credentials, half a pair, or both kinds; or an argument is
+            ConfigurationError: The environment contains no credentials, half a pair, or both kinds; or an argument is
                 invalid.
         """
         arguments = arguments_from_env(os.environ, overrides)
@@ -119,12 +119,12 @@ class ClanforgeClient:
     def observer(self, ref: JobRef) -> Callable[[], Awaitable[ApiResponse[Job]]]:
         """Return a function that reads a job's status once, for polling; calls must not overlap.
 
-        It builds its request once, retries nothing, and waits out any cooldown of the client.
+        It builds its request once, never retries, and waits for the end of any cooldown of the client.
         """
         return partial(self._session.attempt, job_status(ref))
 
     def server_now(self) -> float | None:
-        """Return the present Unix second of the server's clock, at most; None before a response has told it."""
+        """Return a lower bound of the server's clock in Unix seconds; None before the first ``Date`` header."""
         return self._session.server_now()
 
     async def aclose(self) -> None:
@@ -146,5 +146,5 @@ class ClanforgeClient:
         return f"<{type(self).__name__} {self._config.url}>"
 
     def __reduce__(self) -> NoReturn:
-        msg = "a client holds connections and credentials and cannot be pickled or copied"
+        msg = "a client has connections and credentials and cannot be pickled or copied"
         raise TypeError(msg)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_MESSAGE = 500
-"""Longest quotation of the server in an error message, in characters."""
+"""Largest number of characters of the server's text that an error message quotes."""
 
 
 def _rebuild(
@@ -58,7 +58,7 @@ def _rebuild(
 
 
 class ClanforgeError(Exception):
-    """Base of every error that this package raises."""
+    """Base class of all errors that this package raises."""
 
     def __reduce__(self) -> tuple[Callable[..., ClanforgeError], tuple[Any, ...]]:
         # Unpickling calls the class with `args` alone, which fails for constructors with keyword-only arguments.
@@ -74,7 +74,7 @@ class TransportError(ClanforgeError):
     """The connection or the HTTP protocol failed.
 
     Attributes:
-        request_sent: False only if the server certainly received nothing of the request.
+        request_sent: False only if it is certain that no part of the request reached the server.
     """
 
     def __init__(self, message: str, *, request_sent: bool) -> None:
@@ -90,7 +90,7 @@ class APIError(ClanforgeError):
     """The server responded with an error status, or with an error envelope under any status.
 
     Attributes:
-        message: The server's error message, or the phrase of the status if it sent none.
+        message: The server's error message, or the reason phrase of the status if it sent none.
         status_code: The HTTP status; can be 200, since the server wraps errors in successful responses.
         error_code: The ``error_code`` of the envelope, if any.
         method: Method of the request.
@@ -207,19 +207,19 @@ class InvalidResponseError(ClanforgeError):
 class OutcomeUnknownError(ClanforgeError):
     """A call with a side effect failed, and the server may or may not have processed it.
 
-    The failure is chained as the cause. Sending the call again may have its effect twice: look first.
+    The failure is chained as the cause. The call may take effect twice if you send it again: read the state first.
 
     Attributes:
         call: The method, as in ``image_updates.create``.
-        candidate: A job that the call may have created: it locks the image, and was created since the call. It may be
-            somebody else's. None if there is none, or the deciding reads failed too.
-        lock: The job that locks the image now; None if none does, or nobody could tell.
+        candidate: A job that the call may have created: it locks the image and was created after the call was sent.
+            Another client may have created it. None if there is no such job, or if reading it failed too.
+        lock: The job that locks the image now; None if no job does, or if the lock could not be read.
     """
 
     def __init__(
         self, call: str, *, candidate: JobRef | None = None, lock: JobRef | None = None, message: str | None = None
     ) -> None:
-        found = "" if candidate is None else f"; {candidate} was created since, perhaps by it"
+        found = "" if candidate is None else f"; {candidate} was created after it was sent, possibly by it"
         unknown = f"the outcome of {call} is unknown: the server may or may not have processed it{found}"
         super().__init__(message or unknown)
         self.call = call

@@ -1,4 +1,4 @@
-"""Images, their rollout and their installs as frozen values: answers that are no jobs, or jobs that no call reads."""
+"""Images, rollouts and installs as frozen values: responses other than jobs, and jobs that no call reads by id."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ImageOptions:
     """Choices for an image update, and the lock of an image ("Image options").
 
     Attributes:
-        game_id: The game that was asked for or found; None without an image.
-        image_id: The image that was asked for.
-        lock: The diff or update that locks this image; None if it is not locked, or no image was asked for.
-        update_url: Default source of the image. It may hold credentials, so the repr hides it.
+        game_id: The game that was requested or found; None without an image.
+        image_id: The image that was requested.
+        lock: The diff or update that locks this image; None if it is not locked, or no image was requested.
+        update_url: Default source of the image. It may contain credentials, so the repr hides it.
         games: Names of the account's games, by id.
         images: Images of the game, by id.
-        machines: Names of the machines that can build, by id.
+        machines: Names of the build machines, by id.
     """
 
     game_id: int | None = None
@@ -99,7 +99,7 @@ class MachineCounts:
 
     @property
     def total(self) -> int:
-        """Number of machines in any of the three conditions."""
+        """Number of pending, failed and completed machines together."""
         return self.pending + self.failed + self.completed
 
 
@@ -129,8 +129,8 @@ class FleetRollout(MachineCounts):
 class ImageRollout(MachineCounts):
     """Numbers of machines that run, or wait for, the latest version of an image ("Image status").
 
-    The counts do not say which version they are about: read before the rollout begins, they describe the version
-    before, and look complete.
+    The counts do not say which version they concern: before the rollout begins, they describe the previous version
+    and look complete.
 
     Attributes:
         fleets: The fleets, by id; empty unless details were requested.
@@ -143,7 +143,7 @@ class ImageRollout(MachineCounts):
 class ImageInstall(JobStatus):
     """An incomplete install of an image version on a machine ("Image install status").
 
-    No call reads a single install: list them again. One that has left the list has ended.
+    No call reads a single install; list the installs again instead. An install that is no longer listed has ended.
 
     Attributes:
         image_version_id: The version to be installed.
@@ -153,7 +153,7 @@ class ImageInstall(JobStatus):
         machine: The machine.
         mirror: Name of the mirror.
         image_path: Path of the image on the machine.
-        install_at: Time at which the install starts; None also if it was given as text.
+        install_at: Time at which the install starts; None if the server sent none, or sent text.
     """
 
     image_version_id: int | None = None
@@ -170,7 +170,7 @@ class ImageInstall(JobStatus):
 class QueuedInstall(HasState):
     """An install that was put in the queue ("Image install queue").
 
-    All is None if the response was lost, and a look at the list showed that the install has left it or is under way.
+    Every attribute is None if the response was lost and the list then showed that the install had begun or ended.
 
     Attributes:
         mirror_id: Id of the mirror's job, if the install is on a mirror.
@@ -212,7 +212,7 @@ class QueuedInstall(HasState):
 class ReinstallJob(JobStatus):
     """The job that returns a build machine to its last known good state ("Image diff reject").
 
-    No call of the API reads it again.
+    No call of the API reads it.
     """
 
 
@@ -221,7 +221,7 @@ class DiffRejection:
     """A rejected image diff ("Image diff reject").
 
     Attributes:
-        diff_id: The image diff; its image is free again.
+        diff_id: The image diff; its image is no longer locked.
         reinstall: The job that reinstalls the build machine; None without ``reinstall``, or if the response was lost.
     """
 
@@ -244,9 +244,9 @@ def _check_percentage(_policy: object, _attribute: Attribute[float], value: obje
 
 @frozen
 class StragglerPolicy:
-    """Disables machines that do not answer an install ("Image version create").
+    """Disables machines that do not respond to an install ("Image version create").
 
-    Once ``percentage`` of the installs have succeeded, machines that are still silent after ``minutes`` are disabled,
+    Once ``percentage`` of the installs have succeeded, machines that have not responded for ``minutes`` are disabled,
     instead of after four hours.
 
     Attributes:

@@ -42,7 +42,7 @@ def _default_state_name(job: JobStatus) -> str:
 
 
 class HasState:
-    """Questions that the state of a job answers."""
+    """Properties that follow from the state of a job."""
 
     __slots__ = ()
 
@@ -66,7 +66,7 @@ class HasState:
 
 @frozen(kw_only=True)
 class JobStatus(HasState):
-    """The fields that all jobs of the API share ("Job fields"), also those that no call reads by id.
+    """The fields that all jobs of the API share ("Job fields"), including jobs that no call reads by id.
 
     Attributes:
         id: Id of the job.
@@ -182,18 +182,18 @@ def _count_files(files: Mapping[str, Any]) -> str:
 
 
 def _files_field() -> Any:
-    # A listing can hold every file of an image: too long for a repr. Its values need not be hashable.
+    # A listing can contain every file of an image, too many for a repr. Its values may be unhashable.
     return field(factory=dict[str, Any], repr=_count_files, hash=False)
 
 
 def _hide_details(details: Mapping[str, Any] | None) -> str:
-    # An image's own fields can hold the credentials of its source.
+    # The fields of an image can contain the credentials of its source.
     return "None" if details is None else "***"
 
 
 @frozen(kw_only=True)
 class ImageDiffDetails:
-    """Details of an image diff, as the server describes them. In source URLs among them the secrets are ``***``.
+    """Details of an image diff, as the server sent them. Secrets in source URLs are replaced by ``***``.
 
     Attributes:
         game: The game.
@@ -237,7 +237,7 @@ class ImageDiffJob(Job):
 
     @property
     def is_empty(self) -> bool | None:
-        """Whether nothing differs; None if the job has not completed or the server sent no listing."""
+        """Whether no file differs; None if the job has not completed or the server sent no listing."""
         return not _lists_any_file(self) if self.is_completed and self.has_listing else None
 
 

@@ -1,7 +1,6 @@
 """A pytest plugin with fixtures for tests of code that uses this package.
 
-pytest loads it in every project in whose environment the package is installed, so it imports nothing until a fixture
-is used.
+pytest loads it in every environment in which the package is installed, so it imports nothing until a fixture is used.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ _CLOCK = pytest.StashKey["tuple[VirtualClock, set[str]]"]()
 def clanforge_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
     """The clock of the simulated API: virtual time for async tests, real time for sync tests.
 
-    In an async test it is the event loop's time while the test or an async fixture that depends on it runs, and stands
-    still otherwise. In a sync test it follows real time, except during ``run(..., clock=clanforge_clock)`` and
+    In an async test, it is the event loop's time while the test or an async fixture that depends on it runs; otherwise
+    it is stopped. In a sync test, it follows real time, except during ``run(..., clock=clanforge_clock)`` and
     ``virtual_time(clanforge_clock)``.
     """
     import asyncio  # noqa: PLC0415 - only if the fixture is used
@@ -41,7 +40,7 @@ def clanforge_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
     test = getattr(owner, name, None)
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         clock = VirtualClock()
-        if (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 - documented, in spite of its name
+        if (loop := asyncio._get_running_loop()) is not None:  # noqa: SLF001 - documented by asyncio despite its name
             # The test requests the fixture while it runs.
             stack.enter_context(make_virtual(loop, clock))
         elif inspect.iscoroutinefunction(test):
@@ -59,7 +58,7 @@ def clanforge_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
 
 @pytest.fixture
 def clanforge_simulator(clanforge_clock: VirtualClock) -> Simulator:
-    """A simulated API without jobs, with the time of `clanforge_clock`."""
+    """A simulated API without jobs, which uses `clanforge_clock`."""
     try:
         from clanforge_async.simulator import Simulator  # noqa: PLC0415 - needs the extra
     except ImportError as error:
@@ -102,7 +101,7 @@ def pytest_fixture_setup(
 
 
 def _attributes_of_test(request: pytest.FixtureRequest) -> list[tuple[object, str]]:
-    """Return the attributes from which a test's functions are read when it runs: its own, then those around it."""
+    """Return the attributes from which pytest and its plugins take a test's function: its own, then those around it."""
     from unittest import IsolatedAsyncioTestCase  # noqa: PLC0415
 
     given = getattr(getattr(request.node, "obj", None), "hypothesis", None)
@@ -152,7 +151,7 @@ def _steps_in_virtual_time(
 
 
 def _in_virtual_loops(function: Callable[..., Any], clock: VirtualClock) -> Callable[..., Any]:
-    """Give virtual time to the loops in which a function runs the async one that it wraps."""
+    """Wrap a function that runs an async one: the event loops that it uses get virtual time."""
 
     @functools.wraps(function)
     def in_virtual_loops(*args: Any, **kwargs: Any) -> Any:

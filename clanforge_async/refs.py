@@ -11,8 +11,8 @@ from attrs import Attribute, field, frozen
 
 from clanforge_async._validation import positive_id
 
-# freezegun puts a subclass in the place of `datetime`, also in modules that are imported while the clock is frozen. The
-# class of a sum is that of its first term, so a fake EPOCH would give every job fake times for good.
+# freezegun replaces `datetime` by a subclass, also in modules that are imported while the clock is frozen. A sum has
+# the class of its first term, so a fake EPOCH would give every job fake times, even after the test.
 EPOCH: datetime = next(cls for cls in datetime.__mro__ if cls.__module__ == "datetime")(1970, 1, 1, tzinfo=UTC)
 LATEST_SECOND: datetime = EPOCH.max.replace(microsecond=0, tzinfo=UTC) - timedelta(seconds=1)
 """Latest time to which a second can be added."""
@@ -39,7 +39,7 @@ def _round_up_to_second(moment: datetime | None) -> datetime | None:
         msg = "newer_than must be an aware datetime"
         raise ValueError(msg)
     try:
-        moment = EPOCH + (moment - EPOCH)  # in UTC, and of the real class
+        moment = EPOCH + (moment - EPOCH)  # in UTC, and of the real `datetime` class
         return moment if not moment.microsecond else moment.replace(microsecond=0) + _SECOND
     except OverflowError:
         msg = "newer_than is too close to datetime.max"
@@ -92,7 +92,7 @@ class JobRef:
 
         Raises:
             TypeError: The argument is not a ``str``.
-            ValueError: The text has another form.
+            ValueError: The text is not a job reference.
         """
         if not isinstance(text, str):
             msg = f"a job reference is read from text, not from {type(text).__name__}"
@@ -105,7 +105,7 @@ class JobRef:
         try:
             since = EPOCH + timedelta(seconds=int(match["since"])) if match["since"] else None
         except OverflowError:
-            msg = f"not a time that a datetime can hold: {text!r}"
+            msg = f"not a time that a datetime can represent: {text!r}"
             raise ValueError(msg) from None
         return cls(JobKind(match["kind"]), int(match["id"]), since)
 

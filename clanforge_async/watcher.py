@@ -36,25 +36,25 @@ class JobWatcher:
 
     A watch ends at Completed, Failed or Squashed. Transient failures (the network, timeouts, 408, 425, 429, 5xx,
     unreadable responses) do not end it: it polls again after 1, 2, 4, 8 and then every 15 seconds, or sooner if the
-    interval is shorter, and likewise after a stale status. Every wait and every deadline uses the event loop's clock.
+    interval is shorter. It does the same after a stale status. All waits and deadlines use the event loop's clock.
 
     Watches of one job share its polls. The first polls of many watches are spread at the client's ``max_rate``; if
     more polls are due than it allows, the most overdue goes first. Use the watcher as an async context manager, or
-    close it with `aclose`; the client stays open. It serves the event loop in which it was first used, and no other.
+    close it with `aclose`; the client stays open. It can only be used in the event loop in which it was first used.
 
     The logger ``clanforge_async`` logs new states, outages and the ends of watches at INFO. If ``opentelemetry-api``
-    is installed, each watch is a span as well.
+    is installed, each watch also creates a span.
 
     Args:
         client: The client that polls, within its own limits.
         interval: Seconds between polls, or any tenacity wait strategy.
         timeout: Seconds until a watch gives up; None: no limit.
-        outage_tolerance: Seconds of unbroken failure before a watch gives up with the last error.
-        stale_after: Seconds of nothing newer than a reference's ``newer_than`` before a watch gives up.
-        history: How long ended jobs took, to foretell what the server doesn't; gets each run that a watch sees end.
+        outage_tolerance: Seconds for which all polls may fail before a watch gives up with the last error.
+        stale_after: Seconds without a status newer than a reference's ``newer_than`` before a watch gives up.
+        history: Earlier durations, for forecasts without a server estimate. Each run that ends while watched is added.
 
     Raises:
-        ConfigurationError: An argument has an unusable value.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class JobWatcher:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
-        self._spared: set[asyncio.Task[None]] = set()  # callbacks that have called aclose: they finish
-        self._in_aclose: set[asyncio.Task[None]] = set()  # those of them that aclose hasn't returned to
+        self._spared: set[asyncio.Task[None]] = set()  # callbacks that called `aclose`: never cancelled
+        self._in_aclose: set[asyncio.Task[None]] = set()  # callbacks that are still inside `aclose`
 
     @overload
     async def wait(
@@ -107,7 +107,7 @@ class JobWatcher:
         self,
         target: JobRef | Job,
         *,
-        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - a watch's deadline, with a result of its own
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - the deadline of a watch, which raises its own error
         check: bool = True,
         on_update: OnUpdate | None = None,
         on_error: OnError | None = None,
@@ -120,8 +120,8 @@ class JobWatcher:
             timeout: Maximum seconds to wait; None: no limit. Default: the watcher's ``timeout``.
             check: Raise if the job failed or was squashed. If False, return it like a completed one.
             on_update: Called with each changed snapshot, the last included; if it returns an awaitable, that is
-                awaited. If it raises, the error is logged and the watch goes on.
-            on_error: Called likewise with the reference and the error of each failed poll that the watch waits out.
+                awaited. If it raises, the error is logged and the watch continues.
+            on_error: Called similarly with the reference and the error of each failed poll that does not end the watch.
 
         Raises:
             TypeError: The target is neither a job nor a reference, or a callback is not callable.
@@ -131,7 +131,7 @@ class JobWatcher:
             WatchTimeoutError: The timeout expired. A request in flight is cancelled.
             StaleJobError: Nothing newer than the reference's ``newer_than`` was seen within ``stale_after``.
             WatchClosedError: The watcher is closed, or was closed before the job ended.
-            ClanforgeError: A poll failed for good (400, 401, 403, 404), or polls failed for longer than
+            ClanforgeError: A poll failed permanently (400, 401, 403, 404), or all polls failed for longer than
                 ``outage_tolerance``.
         """
         options = self._checked_options(timeout, on_update, on_error)
@@ -154,7 +154,7 @@ class JobWatcher:
             timeout: As in `wait`.
 
         Raises:
-            ClanforgeError: As in `wait`, except that a failed or squashed job is no error here.
+            ClanforgeError: As in `wait`, except that a failed or squashed job is not an error here.
         """
         events: asyncio.Queue[Job | WatchResult] = asyncio.Queue()
         options = self._checked_options(timeout, events.put_nowait, None)
@@ -228,11 +228,11 @@ class JobWatcher:
         Costs some microseconds and no request.
 
         Args:
-            target: A job that is being watched, or a reference to one. Its ``newer_than`` makes no difference.
+            target: A job that is being watched, or a reference to one. Its ``newer_than`` is ignored.
 
         Returns:
-            The forecast. None if neither the server's estimate, the progress nor the history says anything, or if no
-            watch of this watcher waits for the job.
+            The forecast. None if the server's estimate, the progress and the history allow none, or if no watch of
+            this watcher waits for the job.
 
         Raises:
             TypeError: The target is neither a job nor a reference.
@@ -242,8 +242,8 @@ class JobWatcher:
     async def aclose(self) -> None:
         """Stop polling, and end unfinished watches with a `WatchClosedError`. No task is left when this returns.
 
-        If it is cancelled, it still waits until the tasks have ended, and then raises the cancellation. A callback that
-        calls it is not cancelled. From another event loop it closes the watcher without waiting.
+        If it is cancelled, it still waits until the tasks have ended and then re-raises the cancellation. A callback
+        that calls it is not cancelled. Called from another event loop, it closes the watcher without waiting.
         """
         self._closed = True
         if self._loop is None:
@@ -286,7 +286,7 @@ class JobWatcher:
             if self._loop is None:
                 self._loop = loop
         if self._loop is not loop:
-            msg = "a watcher serves the event loop in which it was first used, and no other"
+            msg = "a watcher can only be used in the event loop in which it was first used"
             raise ConfigurationError(msg)
 
     def _checked_options(
@@ -307,7 +307,7 @@ class JobWatcher:
     ) -> AsyncGenerator[Watch, None]:
         checked = list(targets)
         for target in checked:
-            ref_of(target)  # before the first watch starts
+            ref_of(target)  # raises before the first watch starts
         for count, target in enumerate(checked, 1):
             yield self._start(target, options, watches)
             if count % SLICE == 0:
@@ -330,7 +330,7 @@ class JobWatcher:
             watch.future.add_done_callback(partial(record_run, self._history, label))
         self._watches.add(watch)
         watches.append(watch)
-        if self._closed:  # after others of the group have started
+        if self._closed:  # while the watches of this group were being started
             watch.close()
         elif job is not None and job.is_terminal and ref.newer_than is None:
             watch.start(make_observers(ref))

@@ -50,7 +50,7 @@ nitpick_ignore_regex = [
     ("py:exc", r"temporalio\..*"),
 ]
 
-# typer generates the command reference, so each build makes it anew and it is not committed.
+# typer generates the command reference: each build creates it again, and it is not committed.
 COMMANDS = Path(__file__).parent / "_generated" / "commands.md"
 COMMANDS.parent.mkdir(exist_ok=True)
 typer = [sys.executable, "-m", "typer", "clanforge_async.cli.app"]

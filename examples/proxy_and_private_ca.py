@@ -2,8 +2,8 @@
 
     COMPANY_PROXY=http://user:password@proxy.example:3128 COMPANY_CA=ca.pem python proxy_and_private_ca.py 9002
 
-Credentials come from the environment, see `ClanforgeClient.from_env`. A whole process needs no code for this: clients
-without a transport of their own use HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
+Credentials come from the environment, see `ClanforgeClient.from_env`. To configure a whole process, no code is needed:
+clients without the argument ``transport`` use HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
     pip install clanforge-async pytest pytest-asyncio respx
     pytest examples/test_with_respx.py
 
-respx replaces httpx's connections, so a client without a transport of its own needs no further set-up.
+respx replaces httpx's connections, so a client without the argument ``transport`` needs no further set-up.
 """
 
 import httpx

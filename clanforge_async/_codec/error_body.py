@@ -1,4 +1,4 @@
-"""JSON -> the error that a response body reports."""
+"""JSON -> the error in a response body."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clanforge_async._codec.values import parse_bool, parse_int, parse_or_defaul
 from clanforge_async.errors import LONGEST_MESSAGE
 
 _EXCERPT = 2048
-"""Characters of a response body that an error keeps."""
+"""Largest number of characters of a response body that an error stores."""
 
 _LONGEST_MASKED = 2**16
-"""Bytes of a response body in which secrets are masked, more than an excerpt may need."""
+"""Bytes of a response body in which secrets are masked: more than an excerpt can need."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""JSON -> images, their rollout and their installs."""
+"""JSON -> images, rollouts and installs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ from clanforge_async.refs import JobKind, JobRef
 
 T = TypeVar("T")
 
-# The classes have defaults, for values made by hand; a field that the API always sends has none. No parser takes this.
+# The classes have defaults, for values that a program creates. A field that the API always sends has no default, so
+# this marks it as required.
 _ABSENT = object()
 
 
 def _parse_list(value: object) -> list[Mapping[str, Any]]:
-    # An empty list arrives as null, or as a map, from servers that do not distinguish them.
+    # Servers that do not distinguish lists from maps send an empty list as null or as a map.
     if value is None or value == {}:
         return []
     if isinstance(value, list):
@@ -81,11 +82,11 @@ _OPTIONS = ObjectParser(
 
 
 def parse_image_options(game_id: int | None, image_id: int | None, payload: Mapping[str, Any]) -> ImageOptions:
-    """Parse the image options, and the lock of the image that was asked for.
+    """Parse the image options, and the lock of the requested image.
 
     Args:
-        game_id: The game that was asked for, if any.
-        image_id: The image that was asked for, if any.
+        game_id: The requested game, if any.
+        image_id: The requested image, if any.
         payload: The JSON object.
     """
     if image_id is None:
@@ -124,11 +125,11 @@ _IMAGE = ObjectParser(
 
 
 def parse_image(image_id: int, payload: Mapping[str, Any]) -> Image:
-    """Parse the record of an image, under ``image`` as in the example or flat as in the table of fields."""
+    """Parse an image, under ``image`` as in the documented example or flat as in the documented table of fields."""
     nested = payload.get("image")
     image = _IMAGE.parse(cast("Mapping[str, Any]", nested) if isinstance(nested, Mapping) else payload, payload)
     if image.id != image_id:
-        msg = f"a response about another image: imageid is {image.id}, not {image_id}"
+        msg = f"response about another image: imageid is {image.id}, not {image_id}"
         raise InvalidResponseError(msg, fields=("imageid",))
     return image
 
@@ -151,7 +152,7 @@ def _parse_fleets(value: object) -> dict[int, FleetRollout]:
 
 def _with_counts(value: object) -> dict[str, Any]:
     counts = _NO_COUNTS | dict(parse_mapping(value))
-    # The beta page of the call lacks the failed machines.
+    # The beta documentation of the call has no failed machines.
     return counts if counts.get("failed_machines") is not None else counts | {"failed_machines": 0}
 
 
@@ -166,7 +167,7 @@ def parse_image_rollout(payload: Mapping[str, Any]) -> ImageRollout:
 
 
 def _lenient(parse: Callable[[object], T]) -> Callable[[object], T | None]:
-    # The types of these fields are not documented, and nothing depends on them.
+    # The types of these fields are undocumented, and no decision depends on them.
     return lambda value: None if value is None else parse_or_default(parse, value, None)
 
 

@@ -1,7 +1,7 @@
 """JSON <-> jobs.
 
-The server omits fields, adds others, and calls state 5 both `Completed` and `Complete`. A guessed job is worse than
-none, so a job is read as long as the meaning is certain, and refused otherwise.
+The server omits fields, adds others, and calls state 5 both `Completed` and `Complete`. A wrongly guessed job is worse
+than an error, so a job is parsed only if its meaning is certain.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ JOB_FIELDS: Mapping[str, Any] = {
 }
 """JSON fields that all jobs share ("Job fields")."""
 
-# The classes have defaults, for jobs made by hand; JSON fields have none.
+# The classes have defaults, for jobs that a program creates; JSON fields have none.
 _ABSENT: dict[str, Any] = dict.fromkeys(("jobstateid", "jobstatename", "jobprogress", "jobfailed"))
 
 
@@ -105,10 +105,10 @@ class StatusParser(Generic[J]):
 
         Args:
             mapping: The JSON object.
-            expected_id: Id of the job that the call is about, if it is about one.
+            expected_id: Id of the requested job; None if the call creates a job.
 
         Raises:
-            InvalidResponseError: The object is malformed, or is about another job.
+            InvalidResponseError: The object is malformed, or describes another job.
         """
         payload = {**_ABSENT, **mapping}
         payload["state"] = payload["jobstateid"], payload["jobstatename"]
@@ -117,7 +117,7 @@ class StatusParser(Generic[J]):
             payload["has_listing"] = any(payload.get(name) is not None for name in _LISTING)
         job = self._parser.parse(payload, mapping)
         if expected_id not in (None, job.id):
-            msg = f"a response about another {self._parser.description}: {self.id_field} is {job.id}, not {expected_id}"
+            msg = f"response about another {self._parser.description}: {self.id_field} is {job.id}, not {expected_id}"
             raise InvalidResponseError(msg, fields=(self.id_field,))
         return job
 
@@ -183,11 +183,11 @@ def job_from_dict(kind: JobKind, mapping: Mapping[str, Any]) -> Job:
 def parse_image_update_job(update_id: int | None, payload: Mapping[str, Any]) -> ImageUpdateJob:
     """Parse the response about an image update; see `job_from_dict`.
 
-    The id is optional in this API's responses ("Image update status"): without it the response is about the update
-    that was asked for.
+    The id is optional in the API's responses ("Image update status"). Without it, the response describes the requested
+    update.
 
     Args:
-        update_id: The update that was asked for; None: a new one, so that the response must have its id.
+        update_id: The requested update; None: a new one, whose id the response must contain.
         payload: The JSON object.
     """
     if update_id is not None and is_no_id(payload.get("updateid")):

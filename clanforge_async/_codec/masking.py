@@ -1,11 +1,13 @@
 r"""Masks the secrets of source URLs in texts, however the server encodes them when it sends them back.
 
-Secret are the userinfo of ``s3://KEY:SECRET@bucket/``, of ``steam://USER:PASSWORD@install/`` and of any other URL, and
-the parameters ``credentials``, ``betapassword`` and ``guardcode``. The sources' secrets can hold any character, also
-unencoded. So a mask ends where the URL certainly goes on, else where the text ends: rather too late than too early.
+Secrets are the userinfo of ``s3://KEY:SECRET@bucket/``, of ``steam://USER:PASSWORD@install/`` and of any other URL, and
+the parameters ``credentials``, ``betapassword`` and ``guardcode``. The secrets of a source can contain any character,
+even unencoded. So a mask ends at a place that is certainly after the secret, or else at the end of the text: it may
+hide too much, but never too little.
 
-A URL may be percent-encoded any number of times, and in JSON (``\/``, ``\u0026``) or HTML (``&amp;``, ``&#64;``).
-Each of its delimiters is percent-encoded as often as the colon of its scheme: its depth.
+A URL may be percent-encoded any number of times, and escaped for JSON (``\/``, ``\u0026``) or HTML (``&amp;``,
+``&#64;``). The depth of a URL is the number of times that the colon after its scheme is percent-encoded; all its
+delimiters have the same depth.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ MASK = "***"
 """Shown in place of a secret."""
 
 _WINDOW = 2**14
-"""Characters of a text that are masked for an excerpt."""
+"""Largest number of characters of a text that are masked for an excerpt."""
 
 _MAX_DEPTH = 9
-"""Times that a URL may be percent-encoded."""
+"""Largest number of times that a URL may be percent-encoded."""
 
 _HINTS = ("://", ":\\", "3a//", "3a%", "3a\\", "u003a", "#58;", "#x3a;", "credentials", "betapassword", "guardcode")
-"""A text that contains none of these in lower case has no secret."""
+"""A text that contains none of these, compared in lower case, contains no secret."""
 
 _SECRET_OPTION = "(?:credentials|betapassword|guardcode)"  # noqa: S105 - names, not values
 _OPTION = (
@@ -36,7 +38,7 @@ _OPTION = (
 )
 
 _SOURCE_SCHEMES = {"s3", "steam", "cos"}
-"""Schemes of URLs with a userinfo that can hold any character."""
+"""Schemes of URLs whose userinfo can contain any character."""
 
 _SCHEME = re.compile(r"(?:https?|s3|steam|gs|cos)\Z", re.IGNORECASE)
 _LONGEST_SCHEME = 5
@@ -51,11 +53,11 @@ _JSON_BODY = re.compile(r"\s*(?:\{\s*\"|\[\s*[\[{\"])")
 _REST_OF_JSON_STRING = re.compile(r"(?:[^\"\\]++|\\.)*+", re.DOTALL)
 _JSON_OBJECT = re.compile(r"\{\s*[\"}]")
 _ENCODED_BRACE = re.compile(r"%(?:25)*7b", re.IGNORECASE)
-_JSON_DECODER = json.JSONDecoder(strict=False)  # not strict: private keys hold line breaks
+_JSON_DECODER = json.JSONDecoder(strict=False)  # not strict: private keys contain line breaks
 
 
 def _forms(char: str, percent: str) -> str:
-    """Return a pattern for a character as it is, in JSON, in HTML, and as `percent` encodes its code."""
+    """Return a pattern for a character: unescaped, in JSON, in HTML, or after the percent sign pattern `percent`."""
     code = f"{ord(char):02x}"
     plain = {"/": r"\\*/", "&": "&(?:amp;)*"}.get(char, re.escape(char))
     return rf"(?:{plain}|\\u00{code}|&(?:amp;)*\#0*(?:{ord(char)}|x0*{code});{percent and f'|{percent}{code}'})"
@@ -118,13 +120,13 @@ def _depth(delimiter: str) -> int:
 def mask_secrets(text: str) -> str:
     """Return a text with the secrets of all URLs in it replaced by ``***``.
 
-    Also secrets that are cut off at the end of the text are masked. A text without secrets is returned unchanged. Takes
-    time in proportion to the length of the text.
+    Secrets that are cut off at the end of the text are masked too. A text without secrets is returned unchanged. The
+    running time is linear in the length of the text.
     """
     lowered = text.lower()
     if not any(hint in lowered for hint in _HINTS):
         return text
-    while (masked := _mask_once(text)) != text:  # a mask may show that what was before it is a userinfo too
+    while (masked := _mask_once(text)) != text:  # a mask may reveal that the text before it is a userinfo too
         text = masked
     return text
 
@@ -140,7 +142,7 @@ def _mask_once(text: str) -> str:
 
 
 def masked_start(text: str, length: int) -> str:
-    """Return the start of a text, at most `length` characters, with secrets masked and no mask cut in two."""
+    """Return the first characters of a text, at most `length`, with secrets masked and no mask cut in two."""
     masked = mask_secrets(text[: _WINDOW + length])
     cut_mask = masked.find(MASK, length - len(MASK) + 1, length + len(MASK) - 1)
     return masked[: length if cut_mask < 0 else cut_mask]
@@ -182,7 +184,7 @@ def _find_source_userinfo(rest: str, syntax: _Syntax, *, is_cut: bool) -> int:
     colon = syntax.colon.search(rest)
     ats = [match.span() for match in syntax.at.finditer(rest)]
     before_host = [at for at in ats if colon and colon.start() < at[0] and syntax.host.match(rest, at[1])]
-    if before_host:  # the userinfo may go on, if a secret looks like a host and the host is not followed by a path
+    if before_host:  # the userinfo may continue: a secret can look like a host, and a host may have no path after it
         last, after = before_host[-1]
         return _last_before(_end(_TOKEN, rest, after, len(rest)), ats, default=last)
     token = _end(_TOKEN, rest, 0, len(rest))
@@ -206,7 +208,7 @@ def _find_userinfo(rest: str, syntax: _Syntax, *, is_cut: bool) -> int:  # noqa:
     path, colon = syntax.path.search(token), syntax.colon.search(token)
     host = token[: path.start()] if path else token
     if path and colon and colon.end() <= len(host) and not host.startswith("[") and not _PORT.match(host, colon.end()):
-        host = token  # a password with a slash, since no port is like that
+        host = token  # not a port, so a password with a slash
     return _last_before(len(host), [match.span() for match in syntax.at.finditer(token)])
 
 

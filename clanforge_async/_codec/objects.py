@@ -1,4 +1,4 @@
-"""JSON objects -> attrs classes, by cattrs: one table of fields for each class."""
+"""JSON objects -> attrs classes, with cattrs: one table of fields for each class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 NOT_SENT = override(omit=True)
-"""Marks an attribute that is no JSON field."""
+"""Marks an attribute that is not a JSON field."""
 
 
 def json_field(
@@ -28,8 +28,8 @@ def json_field(
 
     Args:
         json_name: Name of the field.
-        parse: Parses its value; None: chosen by the attribute's type.
-        omit_if_default: Leave the field out of the JSON if it has its default.
+        parse: Parses the value; None: the parser of the attribute's type.
+        omit_if_default: Omit the field from the JSON if it has its default value.
     """
     if parse is None:
         return override(rename=json_name)
@@ -37,7 +37,7 @@ def json_field(
 
 
 def make_converter(*, detailed_validation: bool) -> Converter:
-    """Return a converter that knows the API's integers, texts and times."""
+    """Return a converter for the API's integers, texts and times."""
     converter = Converter(detailed_validation=detailed_validation)
     converter.register_structure_hook(int, lambda value, _type: parse_int(value))
     converter.register_structure_hook(str, lambda value, _type: parse_text(value))
@@ -45,8 +45,8 @@ def make_converter(*, detailed_validation: bool) -> Converter:
     return converter
 
 
-# A job is parsed at every poll and is nearly always valid. The fast converter stops at the first invalid field; only
-# then does the detailed one collect them all.
+# A job is parsed at every poll and is nearly always valid. The fast converter stops at the first invalid field; then
+# the detailed one collects all invalid fields.
 _FAST = make_converter(detailed_validation=False)
 _DETAILED = make_converter(detailed_validation=True)
 
@@ -57,7 +57,7 @@ class ObjectParser(Generic[T]):
     Args:
         cls: The class.
         description: Name of the object in errors.
-        fields: `json_field` of each attribute that does not have the name of its JSON field.
+        fields: `json_field` of each attribute whose name differs from its JSON field.
     """
 
     def __init__(self, cls: type[T], description: str, fields: Mapping[str, Any]) -> None:
@@ -71,7 +71,7 @@ class ObjectParser(Generic[T]):
         """Parse an object.
 
         Args:
-            payload: The object, prepared for the field table.
+            payload: The object, with the structure that the field table expects.
             source: The object as the server sent it, for the error; None: ``payload``.
 
         Raises:
@@ -101,4 +101,4 @@ def _dump(mapping: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(mapping), default=str).encode()
     except (TypeError, ValueError, RecursionError):
-        return b""  # not JSON in the first place: there is no body to show
+        return b""  # not valid JSON, so there is no body to show

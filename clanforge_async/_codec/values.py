@@ -1,7 +1,7 @@
 """JSON values -> Python values. The server sends numbers as text and text as numbers.
 
-Parsing is lenient if the meaning is certain and strict otherwise. The functions raise a bare `ValueError`, or what the
-conversion raises: the error of the whole object names the field.
+Parsing is lenient if the meaning is certain and strict otherwise. The functions raise a `ValueError` without a message
+or the exception of the conversion: the error of the whole object names the field.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ def parse_id(value: object) -> int:
 
 
 def is_no_id(value: object) -> bool:
-    """Whether a value stands for no id: null, blank, or 0, as servers of typed languages send it."""
+    """Whether a value means that there is no id: null, blank, or 0, which servers in typed languages send."""
     return value in (None, "", "0", 0) and value is not False
 
 
 def parse_optional_id(value: object) -> int | None:
-    """Parse a positive integer, or None for no id."""
+    """Parse a positive integer; None if there is no id."""
     return None if is_no_id(value) else parse_id(value)
 
 
 def parse_count(value: object) -> int:
     """Parse a number of events; a flag counts as 0 or 1."""
-    # One page documents `jobfailed` as a flag, another as the number of failures.
+    # One documentation page describes `jobfailed` as a flag, another as the number of failures.
     try:
         return parse_int(value)
     except ValueError:
@@ -77,12 +77,12 @@ def parse_text(value: object) -> str:
 
 
 def parse_masked_text(value: object) -> str | None:
-    """Parse text that may quote a source URL, and mask its secrets; null is None."""
+    """Parse text that may contain a source URL, and mask its secrets; null is None."""
     return None if value is None else mask_secrets(parse_text(value))
 
 
 def parse_bool(value: object) -> bool:
-    """Parse a flag: true, 1, "yes" and the like."""
+    """Parse a flag, such as true, 1 or "yes"."""
     if isinstance(value, bool):
         return value
     text = str(value).strip().lower().removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Credentials. Their reprs show no secret, and they cannot be pickled: somebody else may read the pickle."""
+"""Credentials. Their reprs show no secret, and they cannot be pickled, since others may read the pickle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _HeaderAuth(httpx.Auth):
         return f"{type(self).__name__}(...)"
 
     def __reduce__(self) -> NoReturn:
-        msg = f"{type(self).__name__} holds a secret and cannot be pickled or copied"
+        msg = f"{type(self).__name__} contains a secret and cannot be pickled or copied"
         raise TypeError(msg)
 
 
@@ -40,8 +40,8 @@ class AccessKeyAuth(_HeaderAuth):
     """HTTP Basic with an access key and a secret key, as ``api.multiplay.co.uk`` requires.
 
     Raises:
-        ConfigurationError: A key is empty or not text, or the access key holds a colon, which HTTP Basic uses as the
-            separator.
+        ConfigurationError: A key is empty or not text, or the access key contains a colon, which is the separator in
+            HTTP Basic.
     """
 
     def __init__(self, access_key: str, secret_key: str) -> None:
@@ -50,7 +50,7 @@ class AccessKeyAuth(_HeaderAuth):
                 msg = f"the {name} must be text, not empty and without control characters"
                 raise ConfigurationError(msg)
         if ":" in access_key:
-            msg = "an access key cannot hold a colon"
+            msg = "an access key must not contain a colon"
             raise ConfigurationError(msg)
         self._header = "Basic " + base64.b64encode(f"{access_key}:{secret_key}".encode()).decode()
 
@@ -59,8 +59,8 @@ class BearerTokenAuth(_HeaderAuth):
     """Bearer token, as ``api.multiplay.dev`` requires.
 
     Raises:
-        ConfigurationError: The token is empty, or holds a space, a newline or another character that a header cannot
-            hold.
+        ConfigurationError: The token is empty, or contains a space, a newline or another character that is not allowed
+            in a header.
     """
 
     def __init__(self, token: str) -> None:
@@ -71,10 +71,10 @@ class BearerTokenAuth(_HeaderAuth):
 
 
 def auth_from_env(environ: Mapping[str, str]) -> AccessKeyAuth | BearerTokenAuth:
-    """Return the credentials of an environment; empty variables count as unset.
+    """Return the credentials from environment variables; empty variables count as unset.
 
     Raises:
-        ConfigurationError: The environment holds no credentials, half a pair, or both kinds.
+        ConfigurationError: The environment contains no credentials, half a pair, or both kinds.
     """
     match tuple(environ.get(name, "").strip() for name in (ACCESS_KEY, SECRET_KEY, TOKEN)):
         case ("", "", ""):

@@ -15,10 +15,10 @@ from clanforge_async._validation import is_number, is_positive, positive_id
 from clanforge_async.errors import ConfigurationError
 
 CLANFORGE_URL = "https://api.multiplay.co.uk"
-"""The host that the API's documents name; takes access keys."""
+"""The host in the API's documentation; accepts access keys."""
 
 MULTIPLAY_URL = "https://api.multiplay.dev"
-"""The host of the service's new operator; takes bearer tokens."""
+"""The host of the service's new operator; accepts Bearer tokens."""
 
 _PORTS = 2**16
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -57,23 +57,23 @@ def _to_url(base_url: object, auth: httpx.Auth) -> httpx.URL:
     try:
         url = httpx.URL(base_url)
         host = url.host
-    except (httpx.InvalidURL, UnicodeError):  # the latter from idna, which decodes internationalised hosts
-        msg = "base_url is not an address"
+    except (httpx.InvalidURL, UnicodeError):  # `UnicodeError` is from idna, which decodes internationalized host names
+        msg = "base_url is not a URL"
         raise ConfigurationError(msg) from None
     if url.scheme not in {"http", "https"} or not host or not 0 < (url.port or 443) < _PORTS:
-        msg = "base_url must be an absolute https address"
+        msg = "base_url must be an absolute https URL"
         raise ConfigurationError(msg)
     if url.userinfo or url.query or url.fragment:
-        msg = "base_url must hold neither credentials nor a query nor a fragment"
+        msg = "base_url must not contain credentials, a query or a fragment"
         raise ConfigurationError(msg)
     if url.scheme == "http" and not is_loopback(host):
-        msg = f"plain http would send the credentials to {host} in the clear: use https"
+        msg = f"plain http would send the credentials to {host} unencrypted: use https"
         raise ConfigurationError(msg)
     return url
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, by its name or address alone."""
+    """Whether a host is this machine, judged only by its name or address."""
     if host == "localhost":
         return True
     try:
@@ -152,13 +152,13 @@ class ClientConfig:
         """Limits of the phases of a request."""
         if isinstance(self.timeout, httpx.Timeout):
             return self.timeout
-        # A request without a connection after half its time is known not to have been sent. The other phases need no
-        # limit of their own, which transports would set and cancel for every chunk: the total bounds them.
+        # A request that has no connection after half its time was certainly not sent. The other phases need no limit:
+        # the limit of the whole request covers them, and transports would start and cancel a timer for every chunk.
         return httpx.Timeout(None, connect=self.timeout / 2, pool=self.timeout / 2)
 
     @property
     def seconds_per_request(self) -> float | None:
-        """Limit of a request as a whole, in seconds, with the response body; None: unlimited."""
+        """Limit of a whole request with its response body, in seconds; None: unlimited."""
         if not isinstance(self.timeout, httpx.Timeout):
             return self.timeout
         phases = (self.timeout.connect, self.timeout.write, self.timeout.read)
@@ -166,7 +166,7 @@ class ClientConfig:
 
 
 def arguments_from_env(environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a client, without credentials, from the environment and `overrides`, which win.
+    """Return a client's arguments, without credentials, from `overrides` and the environment, in this order.
 
     Raises:
         ConfigurationError: ``CLANFORGE_ACCOUNT_SERVICE_ID`` is not a whole number.

@@ -1,4 +1,4 @@
-"""The default connection pool: a transport for clients that are given none."""
+"""The default connection pool: the transport of a client that gets none from its caller."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from clanforge_async._http.signing import signs_once
 from clanforge_async.errors import ConfigurationError
 
 _KEPT_ALIVE = 55.0
-"""Seconds for which an idle connection is kept: less than the 60 of common gateways."""
+"""Seconds for which an idle connection is kept. Common gateways close it after 60."""
 
 NEW_CONNECTION = "clanforge_async.new_connection"
 """Extension of a request that must not use an existing connection."""
 
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Environment variables that name certificates to trust, the first in effect first."""
+"""Environment variables that name certificates to trust; the first one that is set applies."""
 
 _DEFAULT_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080}
 
@@ -33,13 +33,13 @@ _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, k
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """A pool with one connection per request in flight, each in an httpx transport of its own.
+    """A pool with one connection per request in flight, each in its own httpx transport.
 
-    With each request, httpcore's pool compares all its connections with one another: with a hundred connections that
+    With each request, httpcore's pool compares all its connections with one another. With a hundred connections, that
     takes twenty times as long as the request itself. A hundred pools of one connection have nothing to compare.
 
     Args:
-        connection: Makes a transport with one connection.
+        connection: Creates a transport with one connection.
         proxy: Host and port of the proxy that it connects to, for messages; None: no proxy.
     """
 
@@ -55,9 +55,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         return [*self._busy, *(connection for _, connection in self._idle)]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request over the connection that was used last, the likeliest to be still alive.
+        """Send a request over the most recently used connection, which is the most likely to be still open.
 
-        A request with `NEW_CONNECTION` replaces an idle connection, which the server may be about to close.
+        A request with `NEW_CONNECTION` replaces an idle connection, since the server may be about to close it.
         """
         while self._idle and self._idle[0][0] < _now() - _KEPT_ALIVE:
             await self._idle.popleft()[1].aclose()
@@ -90,13 +90,13 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._idle.append((_now(), connection))
 
     async def _drop(self, connection: httpx.AsyncBaseTransport) -> None:
-        # httpcore may have lost track of a connection whose request was cancelled; a new one is always sound.
+        # httpcore may have lost a connection whose request was cancelled, so use a new transport.
         self._busy.discard(connection)
         await connection.aclose()
 
 
 class _PooledStream(httpx.AsyncByteStream):
-    """A response body: its connection returns to the pool if the body was read to its end, else it is dropped."""
+    """A response body. Its connection returns to the pool if the body was read completely, and is dropped otherwise."""
 
     def __init__(
         self, stream: httpx.AsyncByteStream, release: Callable[[], None], drop: Callable[[], Awaitable[None]]
@@ -133,7 +133,7 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
     """Return a pool for the client's base URL.
 
     Raises:
-        ConfigurationError: The environment names an unusable proxy.
+        ConfigurationError: The environment names an invalid proxy.
     """
     context = make_ssl_context(config)
     try:
@@ -143,10 +143,10 @@ def make_pool(config: ClientConfig) -> ConnectionPool:
         def connection() -> httpx.AsyncHTTPTransport:
             return httpx.AsyncHTTPTransport(verify=context, limits=_ONE_CONNECTION, proxy=proxy)
 
-        connection()  # connects to nothing yet, but raises if the proxy is unusable
+        connection()  # does not connect yet, but raises if the proxy is invalid
     except (ValueError, ImportError, httpx.InvalidURL):
-        # The cause is hidden: a proxy URL can hold a password.
-        msg = "the proxy that the environment names is not one that can be used"
+        # The cause is suppressed: a proxy URL can contain a password.
+        msg = "the environment names an invalid proxy"
         raise ConfigurationError(msg) from None
     return ConnectionPool(connection, None if proxy is None else host_and_port(proxy.url))
 
@@ -158,7 +158,7 @@ def make_ssl_context(config: ClientConfig) -> ssl.SSLContext:
         ConfigurationError: The trusted certificates cannot be loaded.
     """
     if config.url.scheme == "http" and signs_once(config.auth):
-        # Loading the trusted certificates is slow, and nothing is sent over TLS. This context trusts nobody.
+        # Loading the trusted certificates is slow, and no connection uses TLS. This context trusts no certificate.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.create_ssl_context()

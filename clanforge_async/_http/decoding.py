@@ -1,7 +1,7 @@
-"""Reading a response's body within bounds.
+"""Reads a response's body, up to a size limit.
 
-Bodies are decompressed here, not by httpx, which releases a whole chunk at a time: a chunk of 64 KiB may become
-64 MiB before its size can be checked.
+Bodies are decompressed here and not by httpx, which decompresses a whole chunk at once: 64 KiB may become 64 MiB
+before the size can be checked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ACCEPTED_ENCODINGS = "gzip, deflate"
 _GZIP = {"gzip", "x-gzip"}
 _DEFLATE = "deflate"
 _NOT_ENCODED = {"", "identity", "none", "binary", "utf-8"}
-"""The last three are no encodings, but are sent for bodies that have none."""
+"""Values of ``Content-Encoding`` for a body without encoding. The last three are not valid, but servers send them."""
 
 _GZIP_FORMAT = zlib.MAX_WBITS | 16
 _ZLIB_FORMAT = zlib.MAX_WBITS
@@ -28,7 +28,7 @@ _RAW_FORMAT = -zlib.MAX_WBITS
 _HEADER_LENGTH = 2
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_PIECE = 2**16
-"""Bytes that are decompressed before the size of the body is checked again."""
+"""Largest number of bytes to decompress before the size of the body is checked again."""
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:
@@ -39,14 +39,14 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
         limit: Largest size in bytes, after decompression.
 
     Raises:
-        InvalidResponseError: The body is larger, does not match its ``Content-Encoding``, or has one that was not
-            requested.
+        InvalidResponseError: The body is too large, does not match its ``Content-Encoding``, or has an encoding that
+            was not requested.
     """
-    if response.is_stream_consumed:  # the transport has read the body already, or has made it up
+    if response.is_stream_consumed:  # the transport has already read the body, or has created it
         return bytes(_checked_size(bytearray(response.content), limit))
     decompressors = _decompressors(response.headers.get("Content-Encoding", ""))
     body = bytearray()
-    # The raw stream: the layers of httpx above it double the time to read a small body.
+    # Read the raw stream, since httpx's own methods double the time to read a small body.
     chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
     try:
         async for chunk in chunks:
@@ -58,7 +58,7 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
                 _checked_size(body, limit)
     finally:
         if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()  # otherwise the event loop would, after the call has returned
+            await chunks.aclose()  # otherwise the event loop closes them after the call has returned
     return bytes(body)
 
 
@@ -70,13 +70,13 @@ def _checked_size(body: bytearray, limit: int) -> bytearray:
 
 
 def _decompressors(content_encoding: str) -> list[_Decompressor]:
-    """Return a decompressor for each encoding, the last to be applied first (RFC 9110, 8.4)."""
+    """Return a decompressor for each encoding, in reverse order of the header (RFC 9110, 8.4)."""
     encodings = [encoding.strip().lower() for encoding in content_encoding.split(",")]
     return [_Decompressor(encoding) for encoding in reversed(encodings) if encoding not in _NOT_ENCODED]
 
 
 class _Decompressor:
-    """Decompresses gzip, also of several members (RFC 1952, 2.2), and deflate, also without its zlib header."""
+    """Decompresses gzip, including several members (RFC 1952, 2.2), and deflate, with or without a zlib header."""
 
     def __init__(self, encoding: str) -> None:
         if encoding not in {*_GZIP, _DEFLATE}:
@@ -98,9 +98,9 @@ class _Decompressor:
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         data, self._header = self._header + data, b""
         piece = b""
-        while data or len(piece) == _MAX_PIECE:  # a full piece may leave output behind, though all input was taken
+        while data or len(piece) == _MAX_PIECE:  # after a full piece, output may remain even if all input was consumed
             if self._inflater is None:
-                if len(data) < _HEADER_LENGTH:  # the format shows in the first two bytes
+                if len(data) < _HEADER_LENGTH:  # the first two bytes show the format
                     self._header = data
                     return
                 if self._is_gzip and not data.startswith(_GZIP_MAGIC):
@@ -117,4 +117,4 @@ class _Decompressor:
         if self._is_gzip:
             return _GZIP_FORMAT
         is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:_HEADER_LENGTH], "big") % 31 == 0
-        return _ZLIB_FORMAT if is_zlib else _RAW_FORMAT  # some servers leave the zlib header out
+        return _ZLIB_FORMAT if is_zlib else _RAW_FORMAT  # some servers omit the zlib header

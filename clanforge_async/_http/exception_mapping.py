@@ -30,41 +30,41 @@ _NOT_SENT = (
 )
 _TRUSTED_TRANSPORTS = (ConnectionPool, httpx.AsyncHTTPTransport, httpx.MockTransport, httpx.ASGITransport)
 _UNSPECIFIC = "All connection attempts failed"
-"""Message of anyio for a connection that was refused, or whose host was not reached at any address."""
+"""Message of anyio if a connection was refused or the host could not be reached at any address."""
 _AIOHTTP_NOT_SENT = {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
 
 
 def _is_aiohttp(exc: BaseException | None) -> bool:
-    # By name, because aiohttp need not be installed.
+    # By name, because aiohttp may not be installed.
     return type(exc).__module__.partition(".")[0] == "aiohttp"
 
 
 def is_network_error(exc: Exception) -> bool:
-    """Whether an exception reports a network failure, not a bug in somebody's code."""
-    # httpx-aiohttp lets some errors of aiohttp through; other transports let errors of the operating system through.
+    """Whether an exception reports a network failure and not a bug in a program."""
+    # httpx-aiohttp passes some errors of aiohttp through; other transports pass errors of the operating system through.
     return isinstance(exc, _NETWORK_ERRORS) or _is_aiohttp(exc)
 
 
 def may_quote_credentials(exc: Exception) -> bool:
-    """Whether an exception may show credentials, and so must not even be chained as a cause."""
-    # h11 quotes a header that it rejects, and some errors of aiohttp show all headers of their request.
+    """Whether an exception may show credentials, so that it must not be chained as a cause."""
+    # h11 quotes a header that it rejects, and some errors of aiohttp show all headers of the request.
     is_quoting = isinstance(exc, httpx.LocalProtocolError) or _is_aiohttp(exc) or _is_response_error(exc.__cause__)
     return is_quoting or any(mask_secrets(text) != text for text in _texts_of(exc))
 
 
 def _texts_of(exc: BaseException) -> Iterator[str]:
-    """Yield the texts of an exception and of those behind it, with the URLs of their requests."""
+    """Yield the texts of an exception and of all exceptions in its chain, with the URLs of their requests."""
     link: BaseException | None = exc
     while link is not None:
         yield str(link)
         yield repr(vars(link))
-        request = vars(link).get("_request")  # the property raises if there is none
+        request = vars(link).get("_request")  # the property `request` raises if there is none
         yield str(request.url) if isinstance(request, httpx.Request) else ""
         link = link.__cause__ or link.__context__
 
 
 def _is_response_error(exc: BaseException | None) -> TypeGuard[_ResponseError]:
-    # aiohttp's errors with a status quote the full URL: of a proxy with its password, of a request with its signature.
+    # aiohttp's errors with a status quote the full URL: a proxy's with its password, a request's with its signature.
     return _is_aiohttp(exc) and hasattr(exc, "request_info")
 
 
@@ -76,9 +76,10 @@ class _ResponseError(Protocol):
 
 
 def reports_unsent_requests(transport: httpx.AsyncBaseTransport) -> bool:
-    """Whether a transport can be believed that it made no connection: ours, httpx's own and httpx-aiohttp's.
+    """Whether a transport's `httpx.ConnectError` proves that the request was not sent.
 
-    A subclass, or another transport, may raise `httpx.ConnectError` for a request that went out.
+    True for our own transport, httpx's transports and httpx-aiohttp's. A subclass or another transport may raise it for
+    a request that was sent.
     """
     return type(transport) in _TRUSTED_TRANSPORTS or (
         type(transport).__module__.partition(".")[0] == "httpx_aiohttp"
@@ -92,11 +93,11 @@ def map_exception(exc: Exception, request_name: str, *, may_be_unsent: bool) -> 
     Args:
         exc: The exception of a transport.
         request_name: Method and path of the request, its host and port, and the proxy in use, for the message.
-        may_be_unsent: Whether to believe the exception if it says that the request was not sent.
+        may_be_unsent: Whether to trust an exception that says that the request was not sent.
     """
     if isinstance(exc, httpx.DecodingError):
         return InvalidResponseError("the response body does not match its Content-Encoding")
-    # httpx-aiohttp calls every broken connection a `ConnectTimeout`, even one that broke after the request was sent.
+    # httpx-aiohttp raises `ConnectTimeout` for every broken connection, even if it broke after the request was sent.
     origin = exc.__cause__ if _is_aiohttp(exc.__cause__) else exc
     sent = not (may_be_unsent and _says_unsent(origin))
     if isinstance(origin, httpx.TimeoutException | TimeoutError):
@@ -126,7 +127,7 @@ def _os_error_message(exc: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno is not None:
             return os.strerror(cause.errno)
-        # anyio chains a group: an error for each address of the host.
+        # anyio chains an exception group with an error for each address of the host.
         group: Sequence[BaseException] = getattr(cause, "exceptions", ())
         cause = group[0] if group else cause.__cause__ or cause.__context__
     return None

@@ -1,7 +1,7 @@
 """Events of one exchange that httpcore reports through its `trace` extension.
 
-Their names are public but loosely promised; `docs/design/transport.md` says what depends on them, and which tests
-fail when they change.
+Their names are public but may change; `docs/design/transport.md` lists the code that depends on them and the tests
+that fail when they change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class HttpcoreEvents:
 
     Attributes:
         is_connection_at_risk: Whether httpcore's pool would lose the connection if the request were cancelled now.
-        any_seen: Whether the transport reports events at all, as those do that are made of httpcore.
+        any_seen: Whether the transport reports events at all, as every transport based on httpcore does.
     """
 
     __slots__ = ("_loop_has_turned", "_stream", "any_seen", "is_connection_at_risk")
@@ -34,22 +34,22 @@ class HttpcoreEvents:
         self._loop_has_turned = True
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        """Take note of an event.
+        """Record an event.
 
         Raises:
-            httpx.RemoteProtocolError: The response was there before its request: the server sent more than the
-                previous response. httpcore keeps such bytes and would take them for this response.
+            httpx.RemoteProtocolError: Data arrived before the request was sent: the server sent more than the previous
+                response. httpcore keeps such bytes and would read them as this response.
         """
         self.any_seen = True
         self.is_connection_at_risk = event.endswith(_AT_RISK)
         if event.endswith(_CONNECTED):
             self._stream = info["return_value"]
         elif event.endswith("start_tls.failed"):
-            await self._stream.aclose()  # httpcore does so after an error, but not after a cancellation
+            await self._stream.aclose()  # httpcore does this after an error, but not after a cancellation
         elif event == _AWAITING_HEADERS:
             self._loop_has_turned = False
             asyncio.get_running_loop().call_soon(self._note_turn)
-        elif event == _RECEIVED_HEADERS and not self._loop_has_turned:  # reading from the network takes a turn
+        elif event == _RECEIVED_HEADERS and not self._loop_has_turned:  # a network read takes an iteration of the loop
             msg = "the server sent more than the previous response"
             raise httpx.RemoteProtocolError(msg)
 

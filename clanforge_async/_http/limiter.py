@@ -1,6 +1,6 @@
-"""Request limiter: the only place where requests wait, for a cooldown (429), a free slot and the rate limit.
+"""Request limiter: the only place in which requests wait: for a cooldown (429), a free slot and the rate limit.
 
-They wait here, in front of httpx, because the time that httpx's pool takes is quadratic in its waiting requests.
+They wait here and not in httpx, because the time that httpx's pool takes is quadratic in its waiting requests.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from clanforge_async._logging import log_event
 from clanforge_async.errors import APIError
 
 _MAX_BACKOFF = 32.0
-"""Longest cooldown in seconds if the server asks for one without ``Retry-After``."""
+"""Longest cooldown in seconds if the server requests one without ``Retry-After``."""
 
 
 _ROUNDING = 1e-9
-"""Seconds that may be left of a wait by rounding."""
+"""Remaining seconds up to which a wait counts as over: rounding errors can leave a little."""
 
 
 class CooldownError(Exception):
-    """The server's cooldown lasts longer than the caller waits.
+    """The cooldown lasts longer than the caller wants to wait.
 
     Attributes:
-        status_code: HTTP status of the response that asked for the cooldown.
-        seconds: Time left.
+        status_code: HTTP status of the response that requested the cooldown.
+        seconds: Remaining seconds of the cooldown.
     """
 
     def __init__(self, status_code: int, seconds: float) -> None:
@@ -35,7 +35,7 @@ class CooldownError(Exception):
 
 
 class RequestLimiter:
-    """Limits the requests of a client: how many at a time, how many a second, and none during a cooldown.
+    """Limits a client's requests in flight and requests per second, and sends none during a cooldown.
 
     Args:
         max_rate: Requests per second, with a burst of one second's worth; None: unlimited.
@@ -61,7 +61,7 @@ class RequestLimiter:
             max_cooldown: Longest cooldown in seconds to wait for.
 
         Raises:
-            CooldownError: The cooldown is longer.
+            CooldownError: The cooldown lasts longer.
         """
         while True:
             if self._cooldown_left() > 0:
@@ -82,7 +82,7 @@ class RequestLimiter:
         self._slots.release()
 
     def count(self) -> None:
-        """Count a further request that is sent within a slot, without waiting."""
+        """Count another request that is sent in the same slot, without waiting."""
         if self._rate_limiter is not None:
             self._rate_limiter.count()
 
@@ -90,7 +90,8 @@ class RequestLimiter:
         """Hold all requests for `Retry-After` seconds, or exponentially longer if it is absent.
 
         Args:
-            cause: The error of the response that asks for it. It isn't kept: its frames would live on with the client.
+            cause: The error of the response that requests the pause. It is not stored, since it would keep its frames
+                alive as long as the client.
             sent_at: Event loop time at which its request was sent. Without ``Retry-After``, the throttled responses to
                 requests that were in flight together count once.
         """
@@ -99,7 +100,7 @@ class RequestLimiter:
         if seconds is None:
             if sent_at < self._cooldown_started_at:
                 return
-            seconds = min(2.0 ** min(self._consecutive_throttles, 32), _MAX_BACKOFF)  # a float has no 2.0**1024
+            seconds = min(2.0 ** min(self._consecutive_throttles, 32), _MAX_BACKOFF)  # 2.0**1024 overflows
             self._consecutive_throttles += 1
         self._cooldown_started_at = now
         if now + seconds > self._cooldown_ends_at:
@@ -124,7 +125,7 @@ class RequestLimiter:
 
 
 class _Slot:
-    """Holds one slot; three times as fast as a generator-based context manager."""
+    """Acquires and releases one slot; three times as fast as a generator-based context manager."""
 
     __slots__ = ("_limiter", "_max_cooldown")
 
@@ -142,9 +143,9 @@ class _Slot:
 class _RateLimiter:
     """Limits requests per second, first come first served, with a burst of one second's worth.
 
-    Every request moves the time at which the next one is due by one interval (GCRA, as leaky buckets in networks are
-    implemented). A wait is computed once and not checked again, since on a virtual clock the rounding error of a
-    check could ask for a wait that is too short to advance the clock, forever.
+    Every request moves the time at which the next one is due by one interval (GCRA, the usual form of a leaky bucket
+    in networks). A wait is computed once and not checked again: with a virtual clock, the rounding error of a check
+    could result in a wait that is too short to advance the clock, in an endless loop.
     """
 
     def __init__(self, max_rate: float) -> None:
@@ -154,7 +155,7 @@ class _RateLimiter:
         self._queue = asyncio.Lock()
 
     async def wait(self) -> None:
-        """Wait until another request may be sent. A cancelled wait takes nothing from those behind it."""
+        """Wait until another request may be sent. A cancelled wait uses none of the rate."""
         async with self._queue:
             now = asyncio.get_running_loop().time()
             wait = self._next_due - self._burst - now

@@ -1,4 +1,4 @@
-"""Which hosts are reached without a proxy: the `NO_PROXY` variable, in the forms that curl and httpx accept."""
+"""Decides which hosts are reached without a proxy: `NO_PROXY`, in the forms that curl and httpx accept."""
 
 from __future__ import annotations
 

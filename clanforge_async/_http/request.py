@@ -1,4 +1,4 @@
-"""One API call as a request, and the response to it, raw and parsed."""
+"""An API call as a request, and its response, raw and parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class HttpRequest(httpx.Request):
-    """An HTTP request whose repr has no query, which can hold the secrets of a source."""
+    """An HTTP request whose repr omits the query, since that can contain the secrets of a source."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self.method!r}, {self.url.path!r})>"
@@ -28,13 +28,13 @@ class ApiRequest(Generic[T_co]):
 
     Attributes:
         path: Path below the base URL.
-        parse: Reads the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
-        params: Query parameters of this call, without those that every call sends. They can hold secrets.
-        sends_account: Whether the account service id is sent as a query parameter, as on every call but one.
+        parse: Parses the JSON object of a successful response; raises `InvalidResponseError` if it cannot.
+        params: Query parameters of this call, without those that every call sends. They can contain secrets.
+        sends_account: Whether the account service id is sent as a query parameter, as in all calls but one.
         idempotent: Whether sending the request twice has the same effect as sending it once.
         sent_at: Event loop time at which the request was last handed to the transport; -inf if it was not.
-        sent_by: Event loop time by which a request with a side effect was surely sent, if it was.
-        http_request: The HTTP request, built once so that sending the call again builds nothing.
+        sent_by: Event loop time by which a request with a side effect was certainly sent, if it was.
+        http_request: The HTTP request, which is built once and reused if the call is sent again.
     """
 
     path: str
@@ -48,7 +48,7 @@ class ApiRequest(Generic[T_co]):
 
     @property
     def has_secrets(self) -> bool:
-        """Whether a parameter holds the secrets of a source."""
+        """Whether a parameter contains the secrets of a source."""
         return any(mask_secrets(value) != value for value in self.params.values())
 
     @property
@@ -72,7 +72,7 @@ class RawResponse:
     method: str
     url: str
     status: int
-    headers: httpx.Headers = field(repr=False)  # may quote a request, with the secrets of a source, as the body may
+    headers: httpx.Headers = field(repr=False)  # like the body, it may quote a request with the secrets of a source
     body: bytes = field(repr=False)
 
 
@@ -93,7 +93,7 @@ class RequestObserver(Protocol):
     """Observes the requests of a client's calls."""
 
     def sent(self, request: ApiRequest[Any], /) -> None:
-        """Record that a request is handed to the transport."""
+        """Record that a request is passed to the transport."""
 
     def ended(self, request: ApiRequest[Any], response: RawResponse | None, error: BaseException | None, /) -> None:
         """Record the outcome of a request.

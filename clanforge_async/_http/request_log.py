@@ -1,4 +1,4 @@
-"""Log records of a call: the outcome of each attempt, and the retry after it."""
+"""Log records of a call: the outcome of each attempt, and the retry that follows it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def log_retry(request: ApiRequest[Any], error: ClanforgeError, attempts: int, wa
     log_event(
         logging.INFO,
         "call_repeated",
-        "attempt %(attempt)d of GET %(path)s failed, the next in %(wait).2f s: %(said)s",
+        "attempt %(attempt)d of GET %(path)s failed, next attempt in %(wait).2f s: %(said)s",
         error=error,
         path=request.path,
         attempt=attempts,

@@ -1,4 +1,4 @@
-"""Turns a raw response into a result or an `APIError`: the map from HTTP status to exception. No I/O."""
+"""Turns a raw response into a result or an `APIError`, and maps HTTP statuses to exceptions. No I/O."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ERRORS_BY_STATUS: dict[int, type[APIError]] = {
 }
 _LOCKED = re.compile(r"image locked by (diff|update)id:\s*0*([1-9][0-9]{0,99})(?![0-9])", re.IGNORECASE)
 _RETRY_AFTER = re.compile(r"(?:[A-Za-z]{3,9},)?[^,]+")
-"""One value of a header that may hold several; the comma after a date's weekday does not end it."""
+"""One value of a header that may contain several. The comma after a date's weekday does not separate values."""
 _ONE_YEAR = timedelta(days=366).total_seconds()
 
 
@@ -49,7 +49,7 @@ def parse_response(parse: Callable[[Mapping[str, Any]], T], response: RawRespons
     """Return the parsed result of a successful response.
 
     Args:
-        parse: Reads the JSON object of the body.
+        parse: Parses the JSON object of the body.
         response: The response.
 
     Raises:
@@ -63,7 +63,7 @@ def parse_response(parse: Callable[[Mapping[str, Any]], T], response: RawRespons
 
 
 def _parse(parse: Callable[[Mapping[str, Any]], T], response: RawResponse) -> ApiResponse[T] | ClanforgeError:
-    # Errors are returned: one raised here would keep this frame, whose variables can hold secrets that the body quotes.
+    # Errors are returned: a raised one would keep this frame, whose variables can contain secrets that the body quotes.
     payload = _parse_json_object(response.body)
     if response.status not in _SUCCESS or is_error(payload or {}):
         return _make_error(response, parse_error_body(payload or {}))
@@ -127,7 +127,7 @@ def _parse_date(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-        # HTTP dates are GMT by definition; a date with another zone names the same moment in that zone.
+        # HTTP dates are in GMT by definition; a date with another time zone is accepted and converted.
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -136,8 +136,8 @@ def _parse_date(text: str | None) -> datetime | None:
 def parse_retry_after(headers: Iterable[str], server_time: datetime | None) -> float | None:
     """Return the seconds of the latest ``Retry-After``, given as seconds or as a date; None without a valid one.
 
-    A gateway may add its own header to the origin's, or join the two by a comma. A date is compared to the server's
-    clock, so a skewed local clock has no effect. A date in the past is 0. More than a year is taken for a mistake.
+    A gateway may add its own header to the server's, or join the two with a comma. A date is compared with the server's
+    clock, so a skewed local clock has no effect. A date in the past gives 0. More than a year is ignored as a mistake.
     """
     values = (value for header in headers for value in _RETRY_AFTER.findall(header))
     return max(
@@ -157,12 +157,12 @@ def _seconds_until(retry_after: str, server_time: datetime | None) -> float | No
 
 
 def make_cooldown_error(url: str, status: int, seconds: float) -> APIError:
-    """Return the error of a call that was not sent, since a response to another call asked for a longer pause.
+    """Return the error of a call that was not sent because a response to another call requested a longer pause.
 
     Args:
         url: URL of the call, without its query.
         status: Status of that response.
-        seconds: Time left.
+        seconds: Remaining seconds of the pause.
     """
-    message = f"not sent: the server asked for a pause, which lasts another {seconds:.0f} s"
+    message = f"not sent: the server requested a pause, which lasts another {seconds:.0f} s"
     return _error_class(status, "")(message, status_code=status, url=url, retry_after=seconds)

@@ -26,10 +26,10 @@ from clanforge_async.jobs import Job
 T = TypeVar("T")
 
 MAX_COOLDOWN = 60.0
-"""Longest cooldown in seconds that a single call waits for; beyond it the call raises."""
+"""Longest cooldown in seconds that a single call waits for. If it is longer, the call raises."""
 
 _FIRST_BACKOFF, _MAX_BACKOFF = 0.5, 10.0
-"""Upper bounds in seconds of the first pause and of every pause; the bound doubles with each attempt."""
+"""Upper bounds in seconds of the first pause and of all pauses. The bound doubles with each attempt."""
 
 _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 _FIRST_SERVER_ERROR = 500
@@ -44,7 +44,7 @@ async def call_with_retries(
     """Send a request until it succeeds or must not be sent again.
 
     Args:
-        attempt: Sends a request once; takes it and the longest cooldown to wait for.
+        attempt: Sends a request once; called with the request and the longest cooldown to wait for.
         request: The request.
         max_retries: Further attempts after the first.
 
@@ -67,8 +67,8 @@ async def call_with_retries(
 def may_retry(request: ApiRequest[Any], error: ClanforgeError) -> bool:
     """Whether a failed request may be sent again.
 
-    An idempotent request may be, after any transient failure. A request with a side effect may be only if the server
-    cannot have processed it. Neither may be if the server asks for a longer pause than `MAX_COOLDOWN`.
+    An idempotent request may be sent again after any transient failure, a request with a side effect only if the server
+    cannot have processed it. Neither is sent again if the server requests a longer pause than `MAX_COOLDOWN`.
     """
     if isinstance(error, APIError):
         statuses = _RETRYABLE_STATUSES if request.idempotent else {_TOO_MANY_REQUESTS}
@@ -80,7 +80,7 @@ def may_retry(request: ApiRequest[Any], error: ClanforgeError) -> bool:
 def is_transient(error: ClanforgeError) -> bool:
     """Whether a failed status read may succeed later: the network, 408, 425, 429, 5xx, an unreadable body.
 
-    A lock, or a lack of permission, is none of these, whatever the status.
+    A locked image or a missing permission is not transient, whatever the status.
     """
     if type(error) is APIError:
         return error.status_code in _TRANSIENT_CLIENT_ERRORS
@@ -92,13 +92,13 @@ def _retry_after(error: ClanforgeError) -> float:
 
 
 def _backoff(attempts: int) -> float:
-    # Exponential with full jitter. The exponent is bounded because a float's is.
+    # Exponential backoff with full jitter. The exponent is limited so that the float does not overflow.
     longest = min(_FIRST_BACKOFF * 2.0 ** min(attempts - 1, 32), _MAX_BACKOFF)
-    return random.uniform(0.0, longest)  # noqa: S311 - jitter protects nothing
+    return random.uniform(0.0, longest)  # noqa: S311 - jitter needs no cryptographic randomness
 
 
 def is_throttled(error: APIError) -> bool:
-    """Whether the server asks the client as a whole to slow down: a 429, or a 503 with ``Retry-After``."""
+    """Whether the server asks the whole client to slow down: a 429, or a 503 with ``Retry-After``."""
     return error.status_code == _TOO_MANY_REQUESTS or (
         error.status_code == _UNAVAILABLE and error.retry_after is not None
     )
@@ -107,23 +107,23 @@ def is_throttled(error: APIError) -> bool:
 def may_have_been_processed(error: ClanforgeError) -> bool:
     """Whether the server may have processed the request despite the error."""
     if isinstance(error, APIError):
-        # A refusal is no failure: a lock, whatever the status, or an error below 500 except a timeout.
+        # A refusal means that nothing was processed: a locked image, or an error status below 500 except a timeout.
         is_failure = error.status_code == _REQUEST_TIMEOUT or error.status_code >= _FIRST_SERVER_ERROR
         return is_failure and not isinstance(error, ImageLockedError)
     return error.request_sent if isinstance(error, TransportError) else isinstance(error, InvalidResponseError)
 
 
 def may_be_from_previous_run(response: ApiResponse[Job], seconds_since_call: float) -> bool:
-    """Whether a terminal job may have ended before a call that started it again.
+    """Whether a terminal job may have ended before the call that started it again.
 
-    ``Date`` and ``jobupdated`` count whole seconds. If they leave the order open, or there is no ``Date``, the answer
-    is True: taking the previous run for the new one would report a result that does not exist yet, while the opposite
+    ``Date`` and ``jobupdated`` are in whole seconds. If they leave the order open, or without a ``Date``, the result is
+    True: mistaking the previous run for the new one would report a result that does not exist yet, while the opposite
     mistake only leaves the outcome unknown.
 
     Args:
-        response: Shows the job.
-        seconds_since_call: Seconds from the sending of the call to the sending of the request for this response, at
-            the least. How long the response took to arrive does not count.
+        response: Response that shows the job.
+        seconds_since_call: Lower bound of the seconds between sending the call and sending the request for this
+            response. The time that the response took to arrive does not count.
     """
     job, server_time = response.value, response.server_time
     if not job.is_terminal:

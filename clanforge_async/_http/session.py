@@ -1,8 +1,8 @@
 """Session: every request of a client goes through `Session.attempt`.
 
 An attempt waits for the limiter, sends one signed HTTP request, and parses the response. It uses an httpx transport
-directly, not `httpx.AsyncClient`: that would double the cost of a request, apply proxies and netrc to loopback, and
-log the URL of every poll at INFO.
+directly: `httpx.AsyncClient` would double the CPU time of a request, apply proxies and netrc to loopback, and log the
+URL of every poll at INFO.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ T = TypeVar("T")
 _HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": ACCEPTED_ENCODINGS,
-    # The vendor warns not to cache these calls, and a proxy may not know.
+    # The vendor's documentation says that these calls must not be cached, and a proxy may not know that.
     "Cache-Control": "no-cache",
-    # The vendor asks for it, although no request carries a form.
+    # The vendor's documentation requires it, although no request contains a form.
     "Content-Type": "application/x-www-form-urlencoded",
     "User-Agent": f"clanforge-async/{__version__} Python/{platform.python_version()}",
 }
@@ -57,7 +57,7 @@ class Session:
     """Sends API requests within a client's limits and with its credentials.
 
     Attributes:
-        observer: Told of each request and its outcome; None: nobody is.
+        observer: Gets each request and its outcome; None: no observer.
     """
 
     def __init__(self, config: ClientConfig) -> None:
@@ -86,7 +86,7 @@ class Session:
         return self._config
 
     def server_now(self) -> float | None:
-        """Return the present Unix second of the server's clock; None before a response has told it."""
+        """Return the server's time in Unix seconds; None before the first ``Date`` header."""
         return None if self._server_clock is None else self._server_clock + asyncio.get_running_loop().time()
 
     def url_of(self, path: str) -> str:
@@ -97,7 +97,7 @@ class Session:
         """Close the connections; later requests raise `ConfigurationError`."""
         self._closed = True
         transport, self._transport = self._transport, None
-        # Connections of an event loop that has ended are gone, and cannot be closed from another.
+        # The connections of an event loop that has ended no longer exist, and cannot be closed from another loop.
         if transport is not None and self._loop in (None, asyncio.get_running_loop()):
             await transport.aclose()
 
@@ -143,7 +143,7 @@ class Session:
         return response
 
     async def _send(self, request: ApiRequest[Any], max_cooldown: float) -> RawResponse:
-        """Wait for the limiter, sign, and send; several requests if the credentials need them."""
+        """Wait for the limiter, sign, and send. Some credentials need several requests."""
         url = self.url_of(request.path)
         try:
             async with self._limiter.slot(max_cooldown):
@@ -157,10 +157,10 @@ class Session:
         return RawResponse("GET", url, response.status_code, response.headers, body)
 
     def _build(self, request: ApiRequest[Any]) -> HttpRequest:
-        # A cached URL stays for as long as the client, so one with parameters, which can be secret, is not cached.
+        # A cached URL lives as long as the client, so a URL with parameters, which can be secret, is not cached.
         is_plain = request.sends_account and not request.params
         http_request = HttpRequest("GET", self._url(request.path) if is_plain else self._parse_url(request))
-        # Copying our `Headers` is cheap: the copy shares their contents, unlike headers given to a request.
+        # Copying our `Headers` is cheap, since the copy shares their contents. Headers passed to a request are copied.
         http_request.headers = httpx.Headers(self._headers)
         if self._signs_once:
             sign(self._config.auth, http_request)
@@ -213,7 +213,7 @@ class Session:
     async def _exchange(
         self, http_request: httpx.Request, name: str, *, new_connection: bool = False
     ) -> tuple[httpx.Response, bytes]:
-        """Exchange one HTTP request for its response; exceptions of the network become errors of this package."""
+        """Send one HTTP request and read its response; network exceptions become errors of this package."""
         transport = self.ensure_open()
         events = HttpcoreEvents()
         extensions = http_request.extensions
@@ -236,14 +236,14 @@ class Session:
             self._needs_shield = self._needs_shield and events.any_seen
             return result
         finally:
-            http_request.extensions = extensions  # a kept request must not keep the events of one exchange alive
-        raise error from cause  # outside of `except`: an error keeps what it is raised from there as its context
+            http_request.extensions = extensions  # a request that is stored must not keep the events of this exchange
+        raise error from cause  # outside `except`: there, the original exception would become the error's context
 
     async def _run_exchange(self, exchange: Coroutine[Any, Any, T], events: HttpcoreEvents) -> T:
         """Await an exchange within the time limit.
 
         Raises:
-            asyncio.CancelledError: The caller was cancelled, also if the transport turns that into another error, or
+            asyncio.CancelledError: The caller was cancelled, even if the transport turned that into another error or
                 into a response.
             httpx.ReadError: The transport was cancelled, but not by the caller.
         """
@@ -255,7 +255,7 @@ class Session:
             nonlocal is_expired
             is_expired = task.cancel()
 
-        # `asyncio.timeout` does the same, but takes a noticeable part of the time of a whole poll.
+        # `asyncio.timeout` does the same, but takes a noticeable share of the CPU time of a poll.
         timer = None if self._seconds is None else task.get_loop().call_later(self._seconds, expire)
         try:
             result = await (shield_connection(exchange, events) if self._needs_shield else exchange)
@@ -274,7 +274,7 @@ class Session:
         if is_expired:  # pragma: no cover - Python 3.11 does not trace what follows a throw()
             task.uncancel()
         if task.cancelling() > cancellations:  # pragma: no branch - as above
-            await asyncio.sleep(0)  # anyio raises a swallowed cancellation again, and knows only its own
+            await asyncio.sleep(0)  # anyio re-raises a swallowed cancellation, and recognizes only its own
             raise asyncio.CancelledError
         return result
 
@@ -303,7 +303,7 @@ class Session:
             raise ConfigurationError(msg)
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            msg = "a client serves the event loop in which it was first used, and no other"
+            msg = "a client can only be used in the event loop in which it was first used"
             raise ConfigurationError(msg)
         self._loop = loop
         if self._transport is None:
@@ -315,10 +315,10 @@ class Session:
 
     def _parse_url(self, request: ApiRequest[Any]) -> httpx.URL:
         params = {**(self._query if request.sends_account else {}), **request.params}
-        # A space as %20 instead of + means the same to every parser of queries, and is what signatures are made of.
+        # %20 and + are both read as a space, but signatures are computed with %20.
         query = urlencode(params, quote_via=quote, safe="")
         try:
-            # Parsing a string is four times faster in httpx than assembling a URL from its parts.
+            # In httpx, parsing a string is four times faster than building a URL from its parts.
             return httpx.URL(self._base + request.path + (query and f"?{query}"))
         except httpx.InvalidURL:
             msg = f"the parameters of {request.path} are too long for a URL: {len(query)} characters"

@@ -23,7 +23,7 @@ _REFUSED = frozenset(range(400, 500)) - {408}
 
 
 def signs_once(auth: httpx.Auth) -> bool:
-    """Whether a request that is signed once stays signed. Subclasses of our own classes may sign otherwise."""
+    """Whether a request has to be signed only once. Subclasses of our own classes may sign in another way."""
     return type(auth) in _FIXED_HEADER
 
 
@@ -33,13 +33,13 @@ def sign(auth: httpx.Auth, request: httpx.Request) -> None:
 
 
 class AuthFlow:
-    """One run of an `httpx.Auth` flow, which may send requests of its own, such as one for a token.
+    """One run of an `httpx.Auth` flow, which may send further requests, such as one for a token.
 
     Args:
-        auth: The credentials. Their flow may look at a response and sign again.
-        request: The unsigned request; stays as it is.
-        send: Sends the API's request.
-        send_other: Sends a request of the flow's own.
+        auth: The credentials. Their flow may read a response and sign again.
+        request: The unsigned request; it is not changed.
+        send: Sends the request to the API.
+        send_other: Sends another request of the flow.
     """
 
     def __init__(self, auth: httpx.Auth, request: httpx.Request, send: Exchange, send_other: Exchange) -> None:
@@ -53,9 +53,9 @@ class AuthFlow:
         """Send each request of the flow, and return the last response with its body.
 
         Raises:
-            ConfigurationError: The flow sends nothing, or sets a header that HTTP cannot carry.
-            TransportError: A request of the flow's own failed, or the flow raised an error of httpx.
-            Exception: Any other error of the flow, as it is.
+            ConfigurationError: The flow sends nothing, or sets a header that is invalid in HTTP.
+            TransportError: Another request of the flow failed, or the flow raised an error of httpx.
+            Exception: Any other error of the flow, unchanged.
         """
         async with aclosing(self._auth.async_auth_flow(self._request)) as flow:
             signed = await self._next_request(flow, None)
@@ -87,7 +87,8 @@ class AuthFlow:
             raise self._error(msg) from exc
 
     def _is_for_api(self, request: httpx.Request) -> bool:
-        # A signer may yield a copy, with more in its query. In doubt a request is the API's, which is sent only once.
+        # A signer may yield a copy with more query parameters. If in doubt, treat a request as the API's: it is then
+        # sent only once.
         return request is self._request or request.url.path.endswith(self._request.url.path)
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
@@ -108,9 +109,9 @@ class AuthFlow:
 
 
 def _check_headers(request: httpx.Request) -> None:
-    # Every transport rejects such a header too, but quotes it in its error or its log.
+    # Every transport also rejects such a header, but quotes it in its error or its log.
     if any(_ILLEGAL_HEADER_VALUE.search(value) for _, value in request.headers.raw):
-        msg = "the credentials make a header that holds a line's end or another control character"
+        msg = "the credentials produce a header with a line break or another control character"
         raise ConfigurationError(msg)
 
 

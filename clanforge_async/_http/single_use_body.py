@@ -12,7 +12,7 @@ from clanforge_async._http.request import ApiRequest, HttpRequest
 
 
 def with_single_use_body(http_request: httpx.Request, request: ApiRequest[Any]) -> HttpRequest:
-    """Return the HTTP request with an empty body that can be read only once, and that notes when it is read."""
+    """Return the HTTP request with an empty body that can be read only once and that records the time of the read."""
     headers = httpx.Headers(http_request.headers)
     headers["Content-Length"] = "0"
     stream = _SingleUseBody(request)
@@ -24,8 +24,8 @@ def with_single_use_body(http_request: httpx.Request, request: ApiRequest[Any]) 
 class _SingleUseBody(httpx.AsyncByteStream):
     """An empty body.
 
-    aiohttp sends every GET again by itself if the connection drops, unless its body is used up. A GET with a side
-    effect must not be sent again. Transports read a body after they have sent the headers.
+    aiohttp automatically sends every GET again if the connection drops, unless its body was already read. A GET with
+    a side effect must not be sent again. Transports read a body after they have sent the headers.
     """
 
     def __init__(self, request: ApiRequest[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Instrumentations of httpx: the trace headers that they add to a request, and their absence from secret ones."""
+"""Instrumentations of httpx: removes the trace headers that they add, and suppresses spans of requests with secrets."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TRACE_HEADERS: ContextVar[httpx.Headers | None] = ContextVar("clanforge_async.tr
 
 
 def suppress_instrumentation() -> AbstractContextManager[None]:
-    """Return a context in which OpenTelemetry's instrumentation of httpx makes no span, which would show the query."""
-    # Whoever uses the instrumentation has imported it already.
+    """Return a context in which OpenTelemetry's instrumentation of httpx creates no span: it would show the query."""
+    # A program that uses the instrumentation has already imported it.
     utils = sys.modules.get("opentelemetry.instrumentation.utils")
     return nullcontext() if utils is None else utils.suppress_http_instrumentation()
 
 
 class capture_trace_headers:  # noqa: N801 - a context manager, used like a function
-    """Captures the headers that are added while a request is sent, and removes them: they belong to one sending.
+    """Captures the headers that are added while a request is sent, and removes them, since it may be sent again.
 
-    A class, so that no local variable of the sender holds headers.
+    A class, so that no local variable of the caller contains headers.
     """
 
     __slots__ = ("_headers", "_request")
@@ -35,7 +35,7 @@ class capture_trace_headers:  # noqa: N801 - a context manager, used like a func
 
     def __exit__(self, *_: object) -> None:
         sent = self._request.headers
-        if sent is not self._headers:  # instrumentations replace the headers instead of changing them
+        if sent is not self._headers:  # instrumentations replace the `headers` object instead of changing it
             added = [(name, value) for name, value in sent.items() if name not in self._headers]
             TRACE_HEADERS.set(httpx.Headers(added))
             self._request.headers = self._headers

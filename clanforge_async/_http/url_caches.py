@@ -8,8 +8,8 @@ _CACHED = ("encode_url", "pre_encoded_url", "build_pre_encoded_url")
 
 
 def clear_url_caches() -> None:
-    """Clear the caches that keep whole URLs with their queries, which can hold the secrets of a source."""
-    # aiohttp parses URLs with yarl, which keeps the latest 128 and has no public way to forget them.
+    """Clear the caches of whole URLs, whose queries can contain the secrets of a source."""
+    # aiohttp parses URLs with yarl, which caches the latest 128 and has no public function to clear that cache.
     yarl = sys.modules.get("yarl._url")
     for name in _CACHED:
         clear = getattr(getattr(yarl, name, None), "cache_clear", None)

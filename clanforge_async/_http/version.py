@@ -6,5 +6,5 @@ from importlib import metadata
 
 try:
     __version__: str = metadata.version("clanforge-async")
-except metadata.PackageNotFoundError:  # a vendored copy, or a bundle without metadata
+except metadata.PackageNotFoundError:  # a vendored copy or a bundle without metadata
     __version__ = "0+unknown"

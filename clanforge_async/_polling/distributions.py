@@ -10,18 +10,18 @@ LOGISTIC_SCALE = math.sqrt(3) / math.pi
 """Scale of the logistic distribution whose standard deviation is 1."""
 
 _MAX_EXPONENT = 500.0
-"""Maximum of an exponent, to keep within what a float can hold."""
+"""Maximum of an exponent, so that a float does not overflow."""
 
 _MAX_RATIO = 1e4
-"""Ratio of an age and a duration beyond which it makes no difference."""
+"""Largest ratio of an age to a duration; larger ones make no difference."""
 
 
 @frozen
 class ExpectedDuration:
-    """How long runs like this one took: a log-logistic distribution.
+    """The expected duration of a run: a log-logistic distribution.
 
     Attributes:
-        seconds: Its median.
+        seconds: Median of the distribution.
         log_stddev: Standard deviation of the logarithm.
     """
 
@@ -30,20 +30,20 @@ class ExpectedDuration:
 
     @property
     def shape(self) -> float:
-        """The power of time that the odds of having ended follow."""
+        """The exponent: the odds that a run has ended grow with this power of its age."""
         return 1 / (LOGISTIC_SCALE * self.log_stddev)
 
     def odds(self, age: float) -> float:
-        """Return the odds that a run has ended at an age."""
+        """Return the odds that a run has ended by an age."""
         return math.pow(min(age / self.seconds, _MAX_RATIO), self.shape)
 
     def hazard(self, age: float) -> float:
-        """Return the probability per second that a run ends at an age."""
+        """Return the probability per second that a run of this age ends."""
         odds = self.odds(age)
         return self.shape / age * odds / (1 + odds)
 
     def quantile(self, probability: float, age: float) -> float:
-        """Return the age by which a run that has not ended at an age ends with this probability."""
+        """Return the age by which a run of the given age, which has not ended, ends with this probability."""
         odds = (1 + self.odds(age)) / (1 - probability) - 1
         return self.seconds * math.pow(odds, 1 / self.shape)
 
@@ -63,6 +63,6 @@ class Forecast:
     slip: float = 0.0
 
     def quantile(self, probability: float) -> float:
-        """Return the seconds within which a job that has not ended ends with this probability."""
+        """Return the seconds within which the job, which has not ended, ends with this probability."""
         odds_of_survival = (1 - probability) / (probability + math.exp(-min(self.seconds / self.scale, _MAX_EXPONENT)))
         return self.seconds - self.scale * math.log(odds_of_survival)

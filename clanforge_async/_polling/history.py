@@ -1,4 +1,4 @@
-"""What ended runs took, by label, in memory or in a file that processes share."""
+"""The durations of ended runs by label, in memory or in a file that processes can share."""
 
 from __future__ import annotations
 
@@ -52,20 +52,21 @@ class _Run:
 
 
 class JobHistory:
-    """How long ended runs took. A `JobWatcher` foretells by it when the server's estimate and progress say little.
+    """Durations of ended runs. A `JobWatcher` uses them for forecasts if the server's estimate and progress say little.
 
-    A watcher adds each run that it sees end, once. Only completed runs foretell, and the latest 200 of a label count.
+    A watcher adds each run that ends while it is watched, once. Only completed runs are used for forecasts, and only
+    the latest 200 of a label.
 
-    A file has a JSON object for each run on a line of its own. It is replaced whole, so it is complete at every moment,
-    and several processes can share it: each holds a lock, a second file beside it, while it adds a run. A file that
-    can't be read as such is renamed, and a warning of the logger ``clanforge_async`` names it.
+    A file has one JSON object per line for each run. It is replaced atomically, so it is complete at every moment.
+    Several processes can share it: each holds a lock (a second file beside it) while it adds a run. A file that is not
+    a valid history is renamed, and the logger ``clanforge_async`` logs a warning with its new name.
 
     Args:
-        path: The file; None: keep the runs in memory alone.
+        path: The file; None: keep the runs in memory only.
 
     Attributes:
         label: Returns the label of a reference. Runs of one label are expected to take about equally long. Default: the
-            job's kind; assign another function to tell apart more.
+            job's kind; assign another function to distinguish more.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -81,32 +82,32 @@ class JobHistory:
         """Add a run.
 
         Args:
-            label: Its label.
-            seconds: From its start to its end.
-            outcome: How it ended.
+            label: The run's label.
+            seconds: Seconds from its start to its end.
+            outcome: The terminal state of its job.
 
         Raises:
-            TypeError: The label is no text, or the outcome is no `JobState`.
+            TypeError: The label is not a ``str``, or the outcome is not a `JobState`.
             ValueError: ``seconds`` is not a number of seconds, or the outcome is not terminal.
             OSError: The file can't be read or written.
         """
         if not isinstance(label, str) or not isinstance(outcome, JobState):
-            msg = "a run has a str as its label and a JobState as its outcome"
+            msg = "a run needs a str as its label and a JobState as its outcome"
             raise TypeError(msg)
         if not _is_duration(seconds) or not outcome.is_terminal:
-            msg = "a run takes a number of seconds, not negative, and ends in a terminal state"
+            msg = "a run needs a number of seconds, not negative, and a terminal state"
             raise ValueError(msg)
         self._add(_Run(label, float(seconds), outcome))
 
     def add_job(self, label: str, job: Job) -> None:
-        """Add the run of an ended job, unless it has been added before or has no known start."""
+        """Add the run of an ended job, unless it was already added or its start is unknown."""
         if job.started_at is not None and job.state is not None:
             seconds = max((job.updated_at - job.started_at).total_seconds(), 0.0)
             run = f"{job.kind.value}/{job.id}@{int(job.started_at.timestamp())}"
             self._add(_Run(label, seconds, job.state, run))
 
     def durations(self, label: str) -> tuple[float, ...]:
-        """Return the seconds of a label's completed runs, the latest last.
+        """Return the durations of a label's completed runs in seconds, the latest last.
 
         Raises:
             OSError: The file can't be read.
@@ -118,7 +119,7 @@ class JobHistory:
         return tuple(run.seconds for run in runs if run.outcome is JobState.COMPLETED)
 
     def expected_duration(self, label: str) -> ExpectedDuration | None:
-        """Return what a label's next run is expected to take; None if none has completed.
+        """Return the expected duration of a label's next run; None if no run has completed.
 
         Raises:
             OSError: The file can't be read.
@@ -150,7 +151,7 @@ class JobHistory:
 
     @contextlib.contextmanager
     def _locked(self, path: Path) -> Generator[None]:
-        """Keep others from changing the file, which has been read or set aside."""
+        """Lock the file, so that nothing else changes it, and read it; an invalid file is set aside."""
         descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor)  # until it is closed
@@ -161,7 +162,7 @@ class JobHistory:
             os.close(descriptor)
 
     def _read(self, path: Path) -> bool:
-        """Read the file if it has changed since; tell whether it is a history."""
+        """Read the file if it has changed since the last read; return whether it is a valid history."""
         try:
             version = _version_of(path)
         except FileNotFoundError:
@@ -194,7 +195,7 @@ def _version_of(path: Path) -> tuple[int, ...]:
 
 
 def _replace(path: Path, lines: Iterable[str]) -> tuple[int, ...]:
-    new = path.with_name(path.name + ".new")  # the lock lets one process at a time write it
+    new = path.with_name(path.name + ".new")  # the lock allows only one process at a time to write it
     new.write_text("".join(lines), encoding="utf-8")
     version = _version_of(new)
     new.replace(path)

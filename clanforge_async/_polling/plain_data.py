@@ -1,4 +1,4 @@
-"""Memories of earlier polls as plain data that JSON holds: short, since an engine stores them at every poll."""
+"""States of earlier polls as plain data for JSON: short, since an engine stores them at every poll."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _NUMBERS = {int, float, bool, NoneType}
 
 
 def to_plain(memory: object) -> dict[str, Any]:
-    """Return the memory's fields as plain data, without those that have their defaults."""
+    """Return the state's fields as plain data, without those that have their defaults."""
     plain: dict[str, Any] = _CONVERTER.unstructure(memory)
     return plain
 
 
 def from_plain(cls: type[T], plain: object) -> T:
-    """Read the result of `to_plain`, maybe of another release.
+    """Read the result of `to_plain`, possibly of another release of this package.
 
-    Unknown entries are ignored, and missing ones take their defaults. If the rest cannot be read, the memory is empty.
+    Unknown entries are ignored, and missing ones get their defaults. If the rest is invalid, the state is empty.
     """
     try:
         return _CONVERTER.structure(plain, cls)
@@ -35,7 +35,7 @@ def from_plain(cls: type[T], plain: object) -> T:
 
 
 def as_list(cls: type[T]) -> type[T]:
-    """Make instances of a class a list of their values, which are numbers or None.
+    """Convert instances of a class to a list of their values, which are numbers or None.
 
     A release may add fields with defaults at the end.
     """
@@ -45,9 +45,9 @@ def as_list(cls: type[T]) -> type[T]:
 
 
 def packed(cls: type[T]) -> type[T]:
-    """Make instances of a class a text in base64: eight bytes for each number, which has 18 digits otherwise.
+    """Convert instances of a class to a text in base64: eight bytes for each number, instead of up to 18 digits.
 
-    The class and those of its fields consist of numbers. A release with other fields cannot read it.
+    The class and the classes of its fields consist of numbers. A release with other fields cannot read the text.
     """
     _CONVERTER.register_unstructure_hook(cls, _pack)
     _CONVERTER.register_structure_hook(cls, _unpack)

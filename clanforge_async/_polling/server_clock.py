@@ -1,6 +1,6 @@
 """The server's clock: more precise than the whole seconds of its ``Date`` headers, and known without them.
 
-Every clock here is a value that goes through JSON, so that a watch may move between machines with what it has learned.
+Every clock here is a value that can be stored as JSON, so that a watch keeps its measurements on another machine.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from attrs import field, frozen
 from clanforge_async._polling.plain_data import as_list, from_plain, to_plain
 
 _MAX_DRIFT = 1e-4
-"""Seconds per second by which two clocks may drift apart."""
+"""Largest drift between two clocks, in seconds per second."""
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
 class WallClock:
-    """The local wall clock, read once, and carried on by a driver's clock."""
+    """The local wall clock, read once and then advanced by a driver's clock."""
 
     __slots__ = ("_offset",)
 
@@ -38,16 +38,16 @@ class WallClock:
 @as_list
 @frozen
 class DateClock:
-    """How far a server's clock is ahead of the driver's, by the ``Date`` of its responses.
+    """The difference between a server's clock and the driver's, measured by the ``Date`` of its responses.
 
-    Each ``Date`` was true for a second, at some time between the request and the response, and so limits the difference
-    of the clocks to an interval. The true difference is in all of them, so their intersection narrows with each.
-    Replicas with different clocks leave none: then only the latest response counts.
+    Each ``Date`` was correct for one second at some time between the request and the response, so it limits the
+    difference of the clocks to an interval. The true difference is in all intervals, so their intersection narrows with
+    each. If replicas have different clocks, the intersection is empty, and only the latest response is used.
 
     Attributes:
         lowest: Minimum difference of the clocks in seconds.
-        highest: Maximum difference.
-        measured: When the latest response came, by the driver's clock.
+        highest: Maximum difference in seconds.
+        measured: Time of the latest response, by the driver's clock.
     """
 
     lowest: float = -math.inf
@@ -58,9 +58,9 @@ class DateClock:
         """Return the clock after another response.
 
         Args:
-            date: Its ``Date``, as a Unix time.
-            began: When the request began, by the driver's clock.
-            at: When the response came, likewise.
+            date: The ``Date`` of the response, as a Unix time.
+            began: Time at which the request began, by the driver's clock.
+            at: Time at which the response arrived, by the driver's clock.
         """
         drift = _MAX_DRIFT * max(at - self.measured, 0.0)
         lowest, highest = max(self.lowest - drift, date - at), min(self.highest + drift, date + 1 - began)
@@ -76,16 +76,16 @@ class DateClock:
 @as_list
 @frozen
 class UpdateClock:
-    """The local wall clock, carried on by the driver's clock, and set right by a job's updates.
+    """The local wall clock, advanced by the driver's clock and corrected by a job's updates.
 
-    It is for responses without ``Date``, and the local clock can be wrong. The latest update is in the past, and a new
-    one has come since the poll before.
+    It is used for responses without ``Date``. The local clock can be wrong, but the latest update is in the past, and a
+    new update was made after the previous poll.
 
     Attributes:
         offset: The wall clock minus the driver's clock, in seconds; None until it is needed.
         lag: Seconds by which the wall clock is behind the server's.
         updated: Unix time of the job's latest update that a response without ``Date`` showed.
-        polled: When the poll that showed it last began, by the driver's clock; None before the first.
+        polled: Time at which the last poll that showed it began, by the driver's clock; None before the first.
     """
 
     offset: float | None = None
@@ -102,17 +102,17 @@ class UpdateClock:
         return UpdateClock(offset, max(lag, updated - guess), updated, began)
 
     def at(self, moment: float) -> float:
-        """Return the server's time at a moment of the driver's clock."""
+        """Return the server's time at a time of the driver's clock."""
         return min((self.offset or 0.0) + moment + self.lag, _LATEST)
 
 
 @frozen
 class ServerClock:
-    """The server's clock, by everything that tells it.
+    """The server's clock, from ``Date`` headers and from updates.
 
     Attributes:
-        dates: The clock by ``Date`` headers, which all jobs of a server may share.
-        updates: The clock by one job's updates.
+        dates: The clock from ``Date`` headers, which all jobs of a server may share.
+        updates: The clock from one job's updates.
     """
 
     dates: DateClock = field(factory=DateClock)
@@ -126,8 +126,8 @@ class ServerClock:
         Args:
             date: The response's ``Date``, if it has one. A cache can freeze it.
             updated_at: The job's last update.
-            began: When the poll began, by the driver's clock.
-            at: When it ended.
+            began: Time at which the poll began, by the driver's clock.
+            at: Time at which it ended.
             wall_clock: The local wall clock, for the first response without ``Date``.
         """
         if date is not None:
@@ -137,10 +137,10 @@ class ServerClock:
         return datetime.fromtimestamp(updates.at(at), UTC), ServerClock(self.dates, updates)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the clock as plain data that JSON can hold."""
+        """Return the clock as plain data for JSON."""
         return to_plain(self)
 
     @classmethod
     def from_dict(cls, plain: object) -> Self:
-        """Read the result of `to_dict`. If it cannot be read, the clock has seen no response."""
+        """Read the result of `to_dict`. If that is invalid, the clock is one without responses."""
         return from_plain(cls, plain)

@@ -1,4 +1,4 @@
-"""Pauses between polls: `until_eta` and the tenacity controller that a watch asks for its next pause.
+"""Pauses between polls: `until_eta`, and the tenacity controller that computes a watch's next pause.
 
 `docs/design/polling.md` derives the formulas; the variables here are named after its symbols.
 """
@@ -22,13 +22,13 @@ Interval = float | wait_base | Callable[[RetryCallState], float]
 
 _MAX_WAITING = 300.0
 _FAILING_SHARE = 0.1
-"""Assumed share of runs that fail, each at any time."""
+"""Assumed share of runs that fail. A run can fail at any time."""
 
 _TYPICAL_DURATION = 480.0
-"""Seconds that a job takes of which nothing is known."""
+"""Assumed duration of a job in seconds, if nothing is known about it."""
 
 _DURATION_PER_SHARE = 2000.0
-"""Seconds for each unit of the share of runs that are shorter: one in twenty is shorter than 100 s."""
+"""Seconds per unit of the share of runs that are shorter: one in twenty runs is shorter than 100 s."""
 
 _MIN_RELATIVE_PAUSE = 0.005
 """Minimum pause, as a fraction of the time in which the job may already have ended."""
@@ -49,14 +49,14 @@ _NET_WORTH_NEAR_END = 0.4
 """Share of its price that a poll just before the forecast end costs; the rest it earns by a sharper forecast."""
 
 _MAX_EXPONENT = 500.0
-"""Maximum of an exponent, to keep within what a float can hold."""
+"""Maximum of an exponent, so that a float does not overflow."""
 
 
 class PollState(RetryCallState):
-    """What tenacity tells a strategy, with the forecast's state added.
+    """The state that tenacity passes to a strategy, with the forecast's state added.
 
     Attributes:
-        result: The job that the last poll returned, or its error.
+        result: The job that the last poll returned, or the error of that poll.
         forecast_state: State of the job's forecast.
     """
 
@@ -68,19 +68,19 @@ class PollState(RetryCallState):
 
     @cached_property
     def outcome(self) -> Future | None:  # type: ignore[override] # it can be assigned, like tenacity's attribute
-        """The result of the last poll, as tenacity has it; made on demand, because a future is slow to make."""
+        """The result of the last poll in tenacity's form. It is created on demand, because futures are slow."""
         return Future.construct(self.attempt_number, self.result, has_exception=isinstance(self.result, Exception))
 
 
 class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategies
-    """Polls rarely while a job has long to go, and often when it is about to end.
+    """Polls rarely while a job's end is far away, and often when it is about to end.
 
-    Forecasts the end from the server's ``jobeta`` and ``jobprogress``, relative to the server's own clock, and from how
-    accurate both have been so far.
+    Forecasts the end from the server's ``jobeta`` and ``jobprogress``, relative to the server's own clock, and from
+    their accuracy so far.
 
     Args:
         min: Minimum seconds between two polls.
-        max: Maximum seconds between two polls of a job that runs, and after a failed poll.
+        max: Maximum seconds between two polls of a running job, and after a failed poll.
         max_waiting: Maximum seconds between two polls of a job that is created, pending or queued.
         poll_worth: Seconds of delay that one request saved is worth. Smaller values poll more often.
 
@@ -115,7 +115,7 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait before the next poll."""
         if _has_failed(retry_state):
-            return self.max  # an error tells nothing about the job; the watch itself decides how soon to try again
+            return self.max  # an error says nothing about the job; the watch decides how soon to poll again
         state = retry_state.forecast_state if isinstance(retry_state, PollState) else ForecastState()
         if state.last is None:
             return min(self.min * 2.0 ** min(retry_state.attempt_number - 1, 32), self.max)
@@ -144,7 +144,7 @@ def _has_failed(state: RetryCallState) -> bool:
 def _pause_while_waiting(expected: Forecast | None, typical: ExpectedDuration | None, age: float, w: float) -> float:
     """Return the pause ``x`` with the lowest cost per second, ``(w + s f x^3 / 6) / x``.
 
-    A job that waits has to start before it can end: at the rates ``s`` and ``f``.
+    A waiting job has to start before it can end; ``s`` and ``f`` are the rates of both.
     """
     if expected is None:
         duration = _DURATION_PER_SHARE
@@ -161,7 +161,7 @@ def _pause_without_forecast(age: float, w: float) -> float:
 
 
 def _pause_by_history(typical: ExpectedDuration, age: float, w: float, min_pause: float) -> float:
-    """Return the pause by two hazards, weighted by how likely each is: the history's, and that of a wrong history."""
+    """Return the pause from two hazards, the history's and that of a wrong history, weighted by their probabilities."""
     doubtful = ExpectedDuration(typical.seconds, _DOUBTFUL_LOG_STDDEV)
     right, wrong = _TRUST / (1 + typical.odds(age)), (1 - _TRUST) / (1 + doubtful.odds(age))
     share = right / (right + wrong)
@@ -202,7 +202,7 @@ def strategy(interval: Interval) -> AsyncRetrying:
     """Return a tenacity controller with this wait strategy; a number is a fixed interval in seconds.
 
     Raises:
-        ConfigurationError: It is neither a positive number nor a strategy.
+        ConfigurationError: The interval is neither a positive number nor a strategy.
     """
     if callable(interval) and not isinstance(interval, type):
         return AsyncRetrying(wait=interval)

@@ -1,1 +1,1 @@
-"""What happens between a watcher and its jobs."""
+"""Internals of the watcher: watches, shared polls, callbacks, results and telemetry."""

@@ -1,4 +1,4 @@
-"""The decisions of a watch, as pure functions: from the present state and a poll's result to the next action.
+"""The decisions of a watch, as pure functions of its current state and a poll's result.
 
 `decide` takes a watch's state, a poll's result and the watch's policy, and returns `PollAgain` with the pause until the
 next poll, or `Finished`. The wait strategy computes the pause (``_polling/strategy.py``); a poll that failed or showed
@@ -32,11 +32,11 @@ from clanforge_async.jobs import Job, job_failure
 U = TypeVar("U", bound=WatchClosedError | WatchTimeoutError)
 
 _PAUSES_WITHOUT_NEWS = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Maximum pause in seconds after the first, second, ... poll in a row without news; then the last of these."""
+"""Maximum pause in seconds after the first, second, ... consecutive poll without an update; then the last of these."""
 
 
 _NO_TIME = 1e-6
-"""Remaining seconds that count as none: rounding may leave some, and a clock may be too coarse to pass them."""
+"""Remaining seconds up to which a time counts as over: rounding can leave a little that a coarse clock never passes."""
 
 
 @frozen(kw_only=True)
@@ -44,11 +44,11 @@ class PollResult:
     """The result of one poll.
 
     Attributes:
-        seen: The job, or the error that came instead.
-        at: When, in seconds on the driver's clock.
-        server_time: When, by the server's clock or the best guess at it.
+        seen: The job, or the error of the poll.
+        at: Time of the result, in seconds on the driver's clock.
+        server_time: Time of the result by the server's clock, or an estimate of it.
         latency: Seconds that the poll took.
-        backlog: Seconds that the polls of all other jobs take if they come at once.
+        backlog: Seconds that the polls of all other jobs take if all are due at once.
     """
 
     seen: Job | ClanforgeError
@@ -65,8 +65,8 @@ class PollAgain:
     Attributes:
         state: The new state.
         after: Seconds to wait before that, counted from the end of the last poll.
-        at_least: Seconds to wait in any case, because the server asks for them.
-        news: The job, if the poll has shown the run that is watched and it has changed.
+        at_least: Minimum seconds to wait, because the server requests them.
+        news: The job, if the poll showed the watched run and the job has changed.
     """
 
     state: WatchState
@@ -81,7 +81,7 @@ class Finished:
 
     Attributes:
         state: The last state.
-        result: How the watch ended.
+        result: The result of the watch.
         news: The job, if it has ended too.
     """
 
@@ -112,7 +112,7 @@ def decide(
         state: The state before the poll.
         result: The poll's result.
         policy: The policy.
-        deadline: When the watch gives up, by the driver's clock; None: never.
+        deadline: Time at which the watch gives up, by the driver's clock; None: never.
         least: Minimum seconds between the last poll and the deadline. The margin is twice a poll's duration if that is
             more, and grows by the backlog.
     """
@@ -183,7 +183,7 @@ def _with_last_poll(decision: PollAgain, result: PollResult, deadline: float, le
     margin = max(least, 2 * result.latency)
     last = deadline - margin - result.backlog
     if last <= result.at:
-        # The last poll has just been made, or polls take so long that half of the remaining time has to do.
+        # The last poll has just been made, or polls take so long that only half of the remaining time is used.
         last = deadline - min(margin, (deadline - result.at) / 2)
     pause = max(last - result.at, decision.at_least)
     if pause >= decision.after or last - result.at < least:
@@ -193,7 +193,7 @@ def _with_last_poll(decision: PollAgain, result: PollResult, deadline: float, le
 
 
 def _growing_pause(state: WatchState, result: PollResult, policy: WatchPolicy) -> float:
-    # Short at first and then growing, but never longer than after a poll with news.
+    # Short at first and then growing, but never longer than after a poll with an update.
     growing = _PAUSES_WITHOUT_NEWS[min(state.polls_without_news, len(_PAUSES_WITHOUT_NEWS)) - 1]
     return min(growing, _strategy_pause(state, state.polls, state.forecast_state, result, policy))
 

@@ -15,7 +15,7 @@ from clanforge_async.refs import JobRef
 
 
 class JobLog:
-    """Logs a watched job: states and outages once for all of its watches, the start and end of each watch."""
+    """Logs a watched job: states and outages once for all its watches, and the start and end of each watch."""
 
     __slots__ = ("_failing_since", "_failures", "_ref", "_state")
 
@@ -26,11 +26,11 @@ class JobLog:
         self._failing_since = 0.0
 
     def started(self, _watch: Hashable, ref: JobRef) -> None:
-        """Log the watch's start, with the reference with which to resume it."""
+        """Log the watch's start, with the reference that resumes it."""
         log_event(logging.DEBUG, "watch_begun", "watching %(ref)s", ref=ref)
 
     def polled(self, _watches: Iterable[Hashable], seen: Job | Exception, at: float, _server_time: datetime) -> None:
-        """Log a failed poll, and the first good one after it."""
+        """Log a failed poll, and the first successful poll after it."""
         if isinstance(seen, Exception):
             self._failing_since = self._failing_since if self._failures else at
             self._failures += 1

@@ -25,20 +25,20 @@ _CALLBACK: contextvars.ContextVar[asyncio.Task[None] | None] = contextvars.Conte
 
 
 def current_callback() -> asyncio.Task[None] | None:
-    """Return the task of the async callback that this code runs in, or in a task of; None if there is none."""
+    """Return the task of the async callback that this code runs in, directly or in a task that it created, if any."""
     callback = _CALLBACK.get()
     return None if callback is None or callback.done() else callback
 
 
 class Notifier:
-    """Delivers snapshots and failures to callbacks, each of which may be plain or async.
+    """Delivers snapshots and failures to callbacks, which may be plain or async.
 
-    A plain callback runs at once. If it returns an awaitable, a task awaits that, and later calls queue behind it. A
-    call that raises is logged; the next one is made all the same.
+    A plain callback runs immediately. If it returns an awaitable, a task awaits that, and later calls queue behind it.
+    A call that raises is logged, and later calls are made nevertheless.
 
     Args:
-        ref: The watched job, as its watch refers to it.
-        on_update: Called with each snapshot, in a copy of the present context.
+        ref: The watch's reference to its job.
+        on_update: Called with each snapshot, in a copy of the current context.
         on_error: Called with the reference and each error, in the same copy.
 
     Attributes:
@@ -57,30 +57,30 @@ class Notifier:
         self._on_idle: Callable[[], object] | None = None
 
     def push(self, job: Job) -> None:
-        """Deliver a snapshot after the calls that are pending."""
+        """Deliver a snapshot after the pending calls."""
         if self._on_update is not None:
             self._pending.append(("on_update", self._on_update, (job,)))
             self._drain()
 
     def push_error(self, copy: Callable[[], ClanforgeError]) -> None:
-        """Deliver a copy of a failure after the calls that are pending."""
+        """Deliver a copy of a failure after the pending calls."""
         if self._on_error is not None:
             self._pending.append(("on_error", self._on_error, (self._ref, copy())))
             self._drain()
 
     def when_idle(self, callback: Callable[[], object]) -> None:
-        """Call back once, as soon as every call is done: now if none is pending."""
+        """Call a function once, as soon as all calls are done: now if none is pending."""
         if self.task is None:
             callback()
         else:
             self._on_idle = callback
 
     def drop_pending(self) -> None:
-        """Make no further call after the one in progress."""
+        """Discard all calls after the one in progress."""
         self._pending.clear()
 
     def cancel(self) -> asyncio.Task[None] | None:
-        """Drop what is pending, cancel the call in progress, and return its task."""
+        """Discard the pending calls, cancel the call in progress, and return its task."""
         self.drop_pending()
         if self.task is not None:
             self.task.cancel()
@@ -91,11 +91,11 @@ class Notifier:
             name, callback, args = self._pending.popleft()
             try:
                 returned = self._context.run(callback, *args)
-            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a plain call can't be cancelled: it raised this itself
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - a plain call can't be cancelled, so it raised this itself
                 self._log_failure(name)
                 continue
             if inspect.isawaitable(returned):
-                # Not by the loop's task factory: an eager task would run before it is registered here.
+                # Not through the loop's task factory: an eager task would run before it is registered here.
                 waiting, loop = self._wait_for(name, returned), asyncio.get_running_loop()
                 self.task = asyncio.Task(waiting, loop=loop, context=self._context)
                 self.task.add_done_callback(functools.partial(self._done, returned))
@@ -105,7 +105,7 @@ class Notifier:
         _CALLBACK.set(task)
         try:
             await returned
-        except Exception:  # noqa: BLE001 - a callback can raise anything, and the watch goes on
+        except Exception:  # noqa: BLE001 - the watch continues, whatever a callback raises
             self._log_failure(name)
         except asyncio.CancelledError:
             if task is not None and task.cancelling():
@@ -115,7 +115,7 @@ class Notifier:
     def _done(self, returned: Awaitable[object], _task: asyncio.Task[None]) -> None:
         self.task = None
         if inspect.iscoroutine(returned):
-            returned.close()  # a task that is cancelled before its first step never awaits it
+            returned.close()  # a task that is cancelled before its first step never awaits its awaitable
         self._drain()
         if self.task is None and self._on_idle is not None:
             on_idle, self._on_idle = self._on_idle, None

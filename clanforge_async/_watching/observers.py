@@ -1,4 +1,4 @@
-"""Observers of watches: logging, and OpenTelemetry if installed. One that raises neither ends a watch nor hangs it."""
+"""Observers of watches: logging, and OpenTelemetry if installed. If one raises, its watches continue."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class WatchObserver(Protocol):
     """Observes one job and its watches. A watch is identified by any hashable object."""
 
     def started(self, watch: Hashable, ref: JobRef, /) -> None:
-        """Record that a watch has started, in its caller's context."""
+        """Record that a watch has started. Called in the context of the watch's caller."""
 
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, at: float, server_time: datetime, /) -> None:
-        """Record a poll's result: once for all watches, and before they get it.
+        """Record a poll's result. Called once for all watches, before they get the result.
 
         Args:
             watches: The watches that take part in the poll.
-            seen: The job, or the error that came instead.
-            at: When, by the event loop's clock.
-            server_time: When, by the server's clock or the best guess at it.
+            seen: The job, or the error of the poll.
+            at: Time of the result by the event loop's clock.
+            server_time: Time of the result by the server's clock, or an estimate of it.
         """
 
     def changed(self, watch: Hashable, job: Job, /) -> None:
         """Record that a watch publishes a changed snapshot."""
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome, /) -> None:
-        """Record that a watch has ended. If it was cancelled, its result holds the last known values."""
+        """Record that a watch has ended. If it was cancelled, the result has the last known values."""
 
 
 class Observers:
-    """The observers of one job, as one. An observer's error goes to the event loop's exception handler."""
+    """Combines the observers of one job. An observer's error goes to the event loop's exception handler."""
 
     __slots__ = ("_observers",)
 
@@ -53,22 +53,22 @@ class Observers:
         self._observers = observers
 
     def started(self, watch: Hashable, ref: JobRef) -> None:
-        """Tell each observer that a watch has started."""
+        """Report to each observer that a watch has started."""
         for observer in self._observers:
             _guard(observer.started, watch, ref)
 
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, at: float, server_time: datetime) -> None:
-        """Tell each observer of a poll's result."""
+        """Report a poll's result to each observer."""
         for observer in self._observers:
             _guard(observer.polled, watches, seen, at, server_time)
 
     def changed(self, watch: Hashable, job: Job) -> None:
-        """Tell each observer of a changed snapshot."""
+        """Report a changed snapshot to each observer."""
         for observer in self._observers:
             _guard(observer.changed, watch, job)
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
-        """Tell each observer that a watch has ended."""
+        """Report to each observer that a watch has ended."""
         for observer in self._observers:
             _guard(observer.ended, watch, result, outcome)
 
@@ -87,7 +87,7 @@ def make_observers(ref: JobRef) -> Observers:
 
 
 def polling_context() -> contextvars.Context:
-    """Return a copy of the present context for polls, without its span: one poll serves many watches."""
+    """Return a copy of the current context for polls, without its span, since one poll serves many watches."""
     telemetry = _telemetry()
     context = contextvars.copy_context()
     if telemetry is not None:
@@ -103,6 +103,6 @@ def _telemetry() -> Telemetry | None:
         return Telemetry()
     except ImportError:
         return None
-    except Exception as error:  # noqa: BLE001 - a provider of instruments can raise anything
+    except Exception as error:  # noqa: BLE001 - a telemetry provider can raise anything
         report_observer_failure("setting up OpenTelemetry failed", error)
         return None

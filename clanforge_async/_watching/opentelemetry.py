@@ -1,19 +1,19 @@
 """Reports watches to OpenTelemetry: a span for each watch, and metrics of all of them.
 
-`observers` imports this module when the first watcher is made, if ``opentelemetry-api`` is installed. Without an SDK
-the API discards everything at almost no cost. The module reports:
+`observers` imports this module when the first watcher is created, if ``opentelemetry-api`` is installed. Without an
+SDK, the API discards everything at almost no cost. The module reports:
 
 - the span ``clanforge.watch``, a child of the caller's span, with ``clanforge.ref``, ``clanforge.kind``,
   ``clanforge.id``, ``clanforge.outcome``, ``clanforge.polls`` and, unless the job completed or the watch was
   cancelled or closed, ``error.type``. It has an event ``clanforge.state_changed`` for each state, with
-  ``clanforge.state`` and ``clanforge.progress``, and links to its last requests, if an instrumentation of httpx makes
-  spans of them;
+  ``clanforge.state`` and ``clanforge.progress``, and links to its last requests, if an instrumentation of httpx creates
+  spans for them;
 - the counter ``clanforge.polls``, by ``clanforge.kind``, ``clanforge.outcome`` (ok, failed) and ``error.type``;
 - the counter ``clanforge.watches``, by ``clanforge.kind``, ``clanforge.outcome`` and ``error.type``;
 - the histogram ``clanforge.notice_delay`` in seconds, by ``clanforge.kind``: from a job's last update to the response
-  that showed its end, for jobs that the watch has seen unfinished.
+  that showed its end, if an earlier poll of the watch showed the job unfinished.
 
-It reports errors by class only: their messages can contain anything.
+It reports only the classes of errors, since their messages can contain anything.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from clanforge_async.refs import EPOCH, JobKind, JobRef
 
 _NAME = "clanforge_async"
 _OLDEST = (1, 30)
-"""First release of the API whose histograms accept advice on their buckets."""
+"""First release of the API in which histograms accept suggested bucket boundaries."""
 
 _MOST_LINKS = 32
-"""Maximum number of requests that a watch's span links to: its last ones. The SDK's own limit is four times as high."""
+"""Maximum number of requests to which a watch's span links: the last ones. The SDK's limit is four times as high."""
 
 _DELAYS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -48,17 +48,17 @@ if tuple(map(int, metadata.version("opentelemetry-api").split(".")[:2])) < _OLDE
 
 Attributes = dict[str, str | int]
 
-# Shared by all jobs of a kind: there may be thousands.
+# Shared by all jobs of a kind, of which there may be thousands.
 _KINDS: dict[JobKind, Attributes] = {kind: {"clanforge.kind": kind.value} for kind in JobKind}
 _OK: dict[JobKind, Attributes] = {kind: {**_KINDS[kind], "clanforge.outcome": "ok"} for kind in JobKind}
 
 
 class Telemetry:
-    """The tracer and the instruments that all watches report to.
+    """The tracer and the instruments of all watches.
 
     Args:
         tracers: Provider of the tracer; None: the global one, even if it is set later.
-        meters: Provider of the meter, likewise.
+        meters: Provider of the meter; None: the global one, even if it is set later.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Telemetry:
         return JobTelemetry(self, ref)
 
     def leave_spans(self) -> None:
-        """Leave the present span for the rest of this context."""
+        """Leave the current span for the rest of this context."""
         context.attach(trace.set_span_in_context(trace.INVALID_SPAN))
 
 
@@ -103,7 +103,7 @@ class JobTelemetry:
     def polled(self, watches: Iterable[Hashable], seen: Job | Exception, _at: float, server_time: datetime) -> None:
         """Count the poll, and link the watches to its request's span."""
         attributes = _KINDS[self._kind] | _failure(seen) if isinstance(seen, Exception) else _OK[self._kind]
-        self._server_time = server_time.replace(microsecond=0)  # as the update that it is compared with
+        self._server_time = server_time.replace(microsecond=0)  # like the update's time
         try:
             self._telemetry.polls.add(1, attributes)
         finally:
@@ -118,7 +118,7 @@ class JobTelemetry:
             span.add_state(job)
 
     def ended(self, watch: Hashable, result: WatchResult, outcome: Outcome) -> None:
-        """End the watch's span, count the watch, and record the delay with which it noticed the job's end."""
+        """End the watch's span, count the watch, and record the detection delay of the job's end."""
         error = None if outcome is Outcome.CLOSED else result.error
         attributes: Attributes = {"clanforge.outcome": outcome.value}
         if error is not None:
@@ -136,7 +136,7 @@ class JobTelemetry:
 
 
 class _WatchSpan:
-    """A watch's span, with the links that it gets at its end."""
+    """A watch's span, with the links that are added at its end."""
 
     __slots__ = ("_links", "_span", "_state", "statuses")
 
@@ -173,12 +173,12 @@ def _failure(error: Exception) -> Attributes:
 
 
 def _pop_request_span() -> trace.SpanContext | None:
-    """Return, once, the span of the last request that this task sent, if an instrumentation made one."""
+    """Return the span of this task's last request, if an instrumentation created one; each span is returned once."""
     headers = TRACE_HEADERS.get()
     if headers is None:
         return None
     TRACE_HEADERS.set(None)
-    # The global propagator has written the headers, so it can read them.
+    # The global propagator wrote the headers, so it can read them.
     request = trace.get_current_span(propagate.extract(headers, context.Context())).get_span_context()
     if not request.is_valid or not request.trace_flags.sampled:
         return None

@@ -1,4 +1,4 @@
-"""The arguments of a watcher's calls, checked."""
+"""Checks the arguments of a watcher's calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WatchOptions:
     on_error: OnError | None
 
     def notifier(self, ref: JobRef) -> Notifier | None:
-        """Return what delivers a watch's updates and errors; None if nobody wants them."""
+        """Return the notifier that delivers a watch's updates and errors; None without callbacks."""
         if self.on_update is None and self.on_error is None:
             return None
         return Notifier(ref, self.on_update, self.on_error)
@@ -32,13 +32,13 @@ def ref_of(target: JobRef | Job) -> JobRef:
     """Return a target's reference.
 
     Raises:
-        TypeError: It is neither a job nor a reference.
+        TypeError: The target is neither a job nor a reference.
     """
     if isinstance(target, JobRef):
         return target
     if isinstance(target, Job):
         return target.ref
-    msg = f"a target is a JobRef or a Job, not {type(target).__name__}"
+    msg = f"a target must be a JobRef or a Job, not {type(target).__name__}"
     raise TypeError(msg)
 
 
@@ -46,7 +46,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     """Return a timeout in seconds; None: no limit.
 
     Raises:
-        ConfigurationError: It is no number.
+        ConfigurationError: The timeout is not a number.
     """
     if timeout is None or is_number(timeout):
         return None if timeout == math.inf else timeout

@@ -1,4 +1,4 @@
-"""A watched job, with the watches that share its polls."""
+"""A watched job and the watches that share its polls."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ ReadStatus = Callable[[], Awaitable[ApiResponse[Job]]]
 
 
 class PolledJob:
-    """A watched job, with the watches that share its polls.
+    """A watched job and the watches that share its polls. All times are of the event loop's clock.
 
     Attributes:
-        ref: The job, without a ``newer_than``: that is each watch's own.
+        ref: The job, without ``newer_than``, which differs between watches.
         read_status: Reads the job's status once.
-        first_due: When the job's first poll is due or was made; infinity while it waits for its turn.
+        first_due: Time at which the first poll is due or was made; infinity while the job is in the start queue.
         was_polled: Whether the first poll has begun.
         observers: The observers of the job's watches.
         watches: The watches that have not ended, as the keys of a dict. They take part in the next poll or the one in
             flight.
-        newcomers: The watches that began during the poll in flight, which is no answer to them.
-        not_before: When the server allows the next poll.
-        is_asking: Whether a poll has begun and its answer is not published yet.
+        newcomers: The watches that began during the poll in flight. They get the result of the next poll.
+        not_before: Time from which the server allows the next poll.
+        is_asking: Whether a poll has begun and its result is not published yet.
         is_queued: Whether the job waits in the heap for a worker.
         timer: The timer of the next poll.
-        has_lost_watches: Whether a watch has left since the timer was set: the timer may then be early.
+        has_lost_watches: Whether a watch has left since the timer was set, so that the timer may be too early.
         update_clock: The server's clock by the job's updates, for responses without ``Date``.
     """
 
@@ -76,7 +76,7 @@ class PolledJob:
         return bool(self.watches or self.newcomers)
 
     def add(self, watch: Watch) -> None:
-        """Add a watch. An answer that was asked for before it began doesn't count for it."""
+        """Add a watch. It gets only results of polls that begin after it."""
         (self.newcomers if self.is_asking else self.watches)[watch] = None
 
     def remove(self, watch: Watch) -> None:
@@ -86,7 +86,7 @@ class PolledJob:
         self.has_lost_watches = True
 
     def next_due(self) -> float:
-        """Return when the first of the watches wants a poll, or later if the server allows none until then."""
+        """Return the time of the next poll: the earliest that a watch wants, but not before the server allows one."""
         self.has_lost_watches = False
         return max(min(watch.due for watch in self.watches), self.not_before)
 
@@ -97,29 +97,29 @@ class PolledJob:
             self.timer = None
 
     def release(self, now: float) -> None:
-        """Let the first poll be due now."""
+        """Make the first poll due now."""
         for watch in self.watches:
             watch.due = min(watch.due, now)
 
     def publish(self, result: PollResult) -> None:
-        """Pass a poll result to the observers, then to every watch that takes part."""
+        """Pass a poll's result to the observers, then to every watch that takes part."""
         for watch in self._end_poll(result.seen, result.at, result.server_time):
             if watch not in self.watches:
-                continue  # another's callback has ended it
+                continue  # a callback of another watch has ended it
             try:
                 at_least = watch.handle_poll(result)
-            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no waiter may hang for it
+            except Exception as error:  # noqa: BLE001 - a strategy can raise anything, and no watch may hang because of it
                 watch.fail(error)
             else:
                 self.not_before = max(self.not_before, result.at + at_least)
 
     def fail(self, error: Exception, at: float) -> None:
-        """End every watch that takes part, with an error that `decide` doesn't know."""
+        """End every watch that takes part, with an error that `decide` does not handle."""
         for watch in self._end_poll(error, at, datetime.now(UTC)):
             watch.fail(copy_error(error))
 
     def close(self, error: BaseException | None = None) -> None:
-        """End every watch because the job's polls have stopped: with the error that stopped them, if there is one."""
+        """End every watch because the job's polls have stopped, with the error that stopped them, if any."""
         for watch in (*self.watches, *self.newcomers):
             if isinstance(error, Exception):
                 watch.fail(copy_error(error))

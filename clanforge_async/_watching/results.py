@@ -24,10 +24,10 @@ E = TypeVar("E", bound=BaseException)
 
 
 def copy_error(error: E) -> E:
-    """Return a copy of an error with its attributes, notes and cause, and without frames."""
+    """Return a copy of an error with its attributes, notes and cause, but without its traceback."""
     try:
         copied = copy.copy(error)
-    except Exception:  # noqa: BLE001 - copying calls the constructor, which can ask for other arguments
+    except Exception:  # noqa: BLE001 - copying calls the constructor, which may need other arguments
         copied = type(error).__new__(type(error))
         copied.__dict__.update(error.__dict__)
     copied.args = error.args
@@ -87,7 +87,7 @@ class WatchClosedError(_UnfinishedWatchError):
 
 
 class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
-    """The watch's ``timeout`` passed before the job ended.
+    """The watch's ``timeout`` expired before the job ended.
 
     Attributes:
         ref: The reference of the watched job.
@@ -100,7 +100,7 @@ class WatchTimeoutError(_UnfinishedWatchError, TimeoutError):
 
 @frozen(kw_only=True)
 class WatchResult:
-    """How a watch ended.
+    """The result of a watch.
 
     Attributes:
         ref: The reference of the watched job.
@@ -154,7 +154,7 @@ class WatchResult:
             Exception: The job did not complete; the exception is ``error``.
         """
         if self.error is not None:
-            raise self.error.with_traceback(None)  # it would grow with each time that it is raised
+            raise self.error.with_traceback(None)  # else the traceback would grow with each raise
         if self.job is None:
             msg = f"{self.ref} has no job"
             raise ClanforgeError(msg)
@@ -162,7 +162,7 @@ class WatchResult:
 
 
 class Outcome(enum.StrEnum):
-    """How a watch ended, as logs, telemetry and the command line name it."""
+    """The outcome of a watch, as named in logs, telemetry and the command line."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -174,7 +174,7 @@ class Outcome(enum.StrEnum):
 
     @property
     def job_ended(self) -> bool:
-        """Whether the job ended too."""
+        """Whether the job itself has ended."""
         return self in (Outcome.COMPLETED, Outcome.FAILED, Outcome.SQUASHED)
 
 
@@ -188,7 +188,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Outcome], ...] = (
 
 
 def outcome_of(error: Exception | None) -> Outcome:
-    """Return the outcome of a watch that ended with this error, or without one."""
+    """Return the outcome of a watch that ended with an error; None: without an error."""
     if error is None:
         return Outcome.COMPLETED
     return next(outcome for cls, outcome in _BY_ERROR if isinstance(error, cls))

@@ -1,4 +1,4 @@
-"""The history of a watcher's jobs: asked when a watch starts, told when a run ends. No failure of it ends a watch."""
+"""Reads a watcher's job history when a watch starts and adds runs that end. Its failures never end a watch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clanforge_async.refs import JobRef
 
 
 def expected_duration(history: JobHistory | None, label: str | None, ref: JobRef) -> ExpectedDuration | None:
-    """Return how long runs of a label took; None if nothing tells."""
+    """Return the expected duration of a label's runs; None if the history has none or cannot be read."""
     if history is None or label is None:
         return None
     try:
@@ -25,7 +25,7 @@ def expected_duration(history: JobHistory | None, label: str | None, ref: JobRef
 
 
 def record_run(history: JobHistory, label: str, future: asyncio.Future[WatchResult]) -> None:
-    """Add the run that a watch has seen end, if its result is one."""
+    """Add the run of a watch's job to the history, if the job has ended."""
     if future.cancelled():
         return
     result = future.result()

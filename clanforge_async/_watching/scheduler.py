@@ -1,7 +1,7 @@
-"""The shared polls of a watcher: one at a time for each job, a limited number at a time in all, most overdue first.
+"""The shared polls of a watcher: one poll at a time for each job, a limited number in total, the most overdue first.
 
-A job has no task of its own, only a timer for its next poll. A due job enters a heap, and a worker task takes it from
-there; a worker that has made a poll makes the next one that is due, and ends if none is.
+A job has no task, only a timer for its next poll. When the poll is due, the job is pushed to a heap, and a worker task
+pops it from there. After a poll, a worker continues with the next due job, and ends if there is none.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from clanforge_async.jobs import Job
 from clanforge_async.refs import JobKind, JobRef
 
 _POLLS_IN_A_ROW = 16
-"""Polls that a worker makes before it yields to the loop, if the transport never waits for anything."""
+"""Number of polls after which a worker yields to the event loop, in case the transport never waits."""
 
 
 class PollScheduler:
     """Polls all the jobs of a watcher.
 
     Args:
-        status_reader: Returns a callable that reads a job's status once, each time that it is called.
+        status_reader: Returns a function that reads a job's status once per call.
         capacity: Maximum number of polls in flight. Further due polls wait in a heap, the most overdue first.
         max_rate: Polls per second that the client allows; None: unlimited.
     """
@@ -50,8 +50,8 @@ class PollScheduler:
         self._jobs: dict[tuple[JobKind, int], PolledJob] = {}
         self._queue: list[tuple[float, int, PolledJob]] = []
         self._order = itertools.count()
-        self._in_flight: dict[PolledJob, asyncio.Task[None]] = {}  # until the poll or its task ends
-        self._workers: dict[asyncio.Task[None], PolledJob] = {}  # each with the job that it polls or polled last
+        self._in_flight: dict[PolledJob, asyncio.Task[None]] = {}  # removed when the poll or its task ends
+        self._workers: dict[asyncio.Task[None], PolledJob] = {}  # the job that each worker polls or polled last
         self._context = polling_context()
 
     def join(self, watch: Watch) -> None:
@@ -67,10 +67,17 @@ class PollScheduler:
         self._reschedule_earlier(job, watch.due)
 
     def forecast(self, ref: JobRef) -> JobForecast | None:
-        """Return the forecast of a job that is polled; None if nothing tells."""
+        """Return the forecast of a job that is being polled; None if there is none."""
         job = self._jobs.get((ref.kind, ref.id))
         forecasts = (job_forecast(watch.forecast_state) for watch in (() if job is None else job.watches))
         return next((expected for expected in forecasts if expected is not None), None)
+
+    def seconds_to_next_poll(self) -> float:
+        """Return the seconds until a poll is due; 0 if one is in flight or no job is polled."""
+        if not self._jobs or any(job.timer is None for job in self._jobs.values()):
+            return 0.0
+        due = min(job.timer.when() for job in self._jobs.values() if job.timer is not None)
+        return max(0.0, due - asyncio.get_running_loop().time())
 
     def _leave(self, watch: Watch) -> asyncio.Task[None] | None:
         job = self._jobs[watch.ref.kind, watch.ref.id]
@@ -80,7 +87,7 @@ class PollScheduler:
     def _discard(self, job: PolledJob) -> asyncio.Task[None] | None:
         del self._jobs[job.ref.kind, job.ref.id]
         if not self._jobs:
-            self._queue.clear()  # at once, instead of one by one when a worker looks for the next job
+            self._queue.clear()  # now and all at once, instead of one by one when a worker pops the next job
         job.cancel_timer()
         if not job.was_polled:
             self._start_queue.left(job)
@@ -94,7 +101,7 @@ class PollScheduler:
         self._reschedule_earlier(job, now)
 
     def _reschedule_earlier(self, job: PolledJob, due: float) -> None:
-        """Make the next poll no later than `due`, without a look at the other watches."""
+        """Make the next poll no later than `due`, without computing the times of the other watches."""
         due = max(due, job.not_before)
         if not self._is_polled(job) and (job.timer is None or due < job.timer.when()):
             self._set_timer(job, due)
@@ -132,8 +139,8 @@ class PollScheduler:
 
     def _start_workers(self) -> None:
         while len(self._workers) < self._capacity and (job := self._pop_queued()) is not None:
-            # Not by the loop's task factory: an eager task could end before it is registered here.
-            polls, context = self._run_polls(job), self._context.copy()  # shared, it would leak one task's values
+            # Not through the loop's task factory: an eager task could end before it is registered here.
+            polls, context = self._run_polls(job), self._context.copy()  # not shared between tasks
             task = asyncio.Task(polls, loop=asyncio.get_running_loop(), context=context)
             self._assign(task, job)
             task.add_done_callback(self._worker_done)
@@ -162,7 +169,7 @@ class PollScheduler:
             del self._in_flight[job]
         error = None if worker.cancelled() else worker.exception()
         if (worker.cancelled() or error is not None) and not self._is_polled(job) and job.timer is None:
-            # It died in the middle of a poll, maybe cancelled from outside before its first step: no watch may hang.
+            # The worker ended in the middle of a poll, perhaps cancelled from outside: no watch may hang.
             job.close(error)
         self._start_workers()
 
@@ -176,7 +183,7 @@ class PollScheduler:
         answer: ApiResponse[Job] | Exception
         try:
             answer = await job.read_status()
-        except Exception as error:  # noqa: BLE001 - a transport can raise anything, and no waiter may hang for it
+        except Exception as error:  # noqa: BLE001 - a transport can raise anything, and no watch may hang because of it
             answer = copy_error(error)
         at = clock()
         del self._in_flight[job]
@@ -199,6 +206,6 @@ class PollScheduler:
         return server_time
 
     def _backlog(self, latency: float) -> float:
-        """Return the seconds that the polls of all other jobs take if they come at once."""
+        """Return the seconds that the polls of all other jobs take if all are due at once."""
         others = len(self._jobs) - 1
         return others * max(1 / self._max_rate if self._max_rate else 0.0, latency / self._capacity)

@@ -1,4 +1,4 @@
-"""Jobs, references and errors as plain data that JSON holds, readable by other releases of this package.
+"""Jobs, references and errors as plain data for JSON, readable by other releases of this package.
 
 Reading is lenient, since two releases run side by side during a deploy: unknown entries are ignored, and an unknown
 class of error becomes a `ClanforgeError`.
@@ -39,7 +39,7 @@ def without_listings(job: Job) -> Job:
     """Return the snapshot without its listings and details, and with long texts clipped."""
     changes: dict[str, Any] = {}
     if isinstance(job, ImageDiffJob) and (job.added or job.modified or job.removed):
-        changes["has_listing"] = False  # with empty maps the job would look as if nothing differed
+        changes["has_listing"] = False  # with empty maps, the job would look like a diff without differences
     for attribute in fields(type(job)):
         value = getattr(job, attribute.name)
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
@@ -65,7 +65,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
     """Read the result of `job_to_plain`.
 
     Raises:
-        KeyError, TypeError, ValueError, InvalidResponseError: It is something else.
+        KeyError, TypeError, ValueError, InvalidResponseError: The data is not a job.
     """
     ref = JobRef.parse(plain["ref"])
     return with_ref(job_from_dict(ref.kind, plain["status"]), ref)
@@ -74,7 +74,7 @@ def job_from_plain(plain: Mapping[str, Any]) -> Job:
 def error_to_plain(error: BaseException) -> dict[str, Any]:
     """Return an error with its attributes as plain data, and with its cause if that is an error of this package.
 
-    Texts are clipped, and attributes that plain data cannot hold become their ``repr``.
+    Texts are truncated, and attributes that plain data cannot represent become their ``repr``.
     """
     attributes = {name: value for name, value in vars(error).items() if not name.startswith("__")}
     plain = {
@@ -91,7 +91,7 @@ def error_to_plain(error: BaseException) -> dict[str, Any]:
 
 
 def error_from_plain(plain: object) -> ClanforgeError:
-    """Read the result of `error_to_plain`; an unknown class, or an unreadable error, becomes a `ClanforgeError`."""
+    """Read the result of `error_to_plain`; an unknown class or an invalid error becomes a `ClanforgeError`."""
     plain = as_mapping(plain)
     name, message = str(plain.get("type", "")), str(plain.get("message", ""))
     cls = {cls.__name__: cls for cls in _error_classes(ClanforgeError)}.get(name)
@@ -189,15 +189,15 @@ _KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "rollout": (ImageRollout, _RECORDS.unstructure, partial(_RECORDS.structure, cl=ImageRollout)),
     "mapping": (Mapping, _write_mapping, _read_mapping),
 }
-"""How attributes of errors are written and read, by their class."""
+"""The functions that write and read attributes of errors, by class."""
 
 
 def as_mapping(plain: object) -> Mapping[str, Any]:
-    """Return plain data that should be an object; an empty one if it is something else."""
+    """Return plain data that should be an object; an empty object if it is not."""
     return cast("Mapping[str, Any]", plain) if isinstance(plain, Mapping) else {}
 
 
 def number_or(plain: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a number of plain data, or the default if it is missing or something else."""
+    """Return a number in plain data, or the default if it is missing or not a number."""
     value = plain.get(name)
     return value if is_number(value) else default

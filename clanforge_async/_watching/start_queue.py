@@ -11,16 +11,16 @@ from clanforge_async._watching.polled_job import PolledJob
 
 
 class StartQueue:
-    """Spreads the first polls of many jobs, and so their later ones, instead of making all of them at once.
+    """Spreads the first polls of many jobs over time, and thereby their later polls.
 
-    A first burst goes at once: as many polls as may be in flight, but no more than half a second's worth. The others
-    are released one by one at the client's rate. A job that leaves unpolled takes no slot of that rate. Without a rate,
-    only the limit in flight spreads them.
+    The first polls are made at once, up to the number that may be in flight and to half a second's worth of the
+    client's rate. The other jobs are released one by one at that rate. A job that leaves before its first poll uses
+    none of the rate. Without a rate, only the limit of polls in flight spreads them.
 
     Args:
         capacity: Maximum number of polls in flight.
         max_rate: Polls per second; None: unlimited.
-        release: Called with each job whose turn comes later, and the time.
+        release: Called with each job that had to wait, and the time, when it is released.
     """
 
     def __init__(self, capacity: int, max_rate: float | None, release: Callable[[PolledJob, float], None]) -> None:
@@ -32,7 +32,7 @@ class StartQueue:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, job: PolledJob, now: float) -> None:
-        """Set a new job's `first_due`: now if it is its turn, else infinity until it is released."""
+        """Set a new job's `first_due`: now if it need not wait, otherwise infinity until it is released."""
         if not self._waiting and self._next_slot - self._head_start <= now:
             self._next_slot = max(self._next_slot, now) + self._interval
             job.first_due = now
@@ -42,13 +42,13 @@ class StartQueue:
             self._set_timer()
 
     def polled(self, job: PolledJob, now: float) -> None:
-        """Forget a job whose first poll begins."""
+        """Remove a job whose first poll begins."""
         if job in self._waiting:  # a deadline has brought the poll forward
             job.first_due = now
             self._remove(job)
 
     def left(self, job: PolledJob) -> None:
-        """Forget a job that leaves before its first poll; the slot that it had is free again."""
+        """Remove a job that leaves before its first poll; another job can use its slot."""
         if job in self._waiting:
             self._remove(job)
         else:

@@ -1,4 +1,4 @@
-"""The policy and the state of a watch. States are plain data on the way between processes."""
+"""The policy and the state of a watch. A state can be converted to plain data and passed to another process."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def _controller(policy: WatchPolicy) -> AsyncRetrying:
 
 @frozen(kw_only=True)
 class WatchPolicy:
-    """How a watch reacts to poll results.
+    """The rules by which a watch reacts to poll results.
 
     Attributes:
         interval: Seconds between polls, or any tenacity wait strategy.
-        outage_tolerance: Seconds of unbroken transient failure before the watch gives up.
-        stale_after: Seconds of nothing newer than the reference's ``newer_than`` before the watch gives up.
-        retrying: tenacity's controller with the wait strategy; it computes pauses and runs nothing.
+        outage_tolerance: Seconds for which all polls may fail before the watch gives up.
+        stale_after: Seconds without a status newer than the reference's ``newer_than`` before the watch gives up.
+        retrying: tenacity's controller with the wait strategy; it only computes pauses.
 
     Raises:
-        ConfigurationError: An argument has an unusable value.
+        ConfigurationError: An argument is invalid.
     """
 
     interval: Interval = field(factory=until_eta)
@@ -57,7 +57,7 @@ class WatchPolicy:
 
 
 def _comparable(error: ClanforgeError | None) -> object:
-    # Errors are equal by identity alone, but a state that went through JSON is to equal one that did not.
+    # Errors are equal only to themselves, but a state that went through JSON must equal the original.
     return None if error is None else error_to_plain(error)
 
 
@@ -65,22 +65,23 @@ def _comparable(error: ClanforgeError | None) -> object:
 class WatchState:
     """The whole state of a watch.
 
-    As plain data it is usually smaller than 1 KiB, if it was begun by `start`.
+    As plain data it is usually smaller than 1 KiB, if it was created by `start`.
 
     Attributes:
         ref: The reference of the watched job.
-        began: When the watch began: seconds on its driver's clock, whose zero has no meaning.
+        began: Time at which the watch began, in seconds on its driver's clock, whose zero is arbitrary.
         last_job: The last snapshot seen, with the reference's ``newer_than``.
-        last_news: The last one that was an update.
+        last_news: The last snapshot that was an update.
         last_error: The last poll's failure; None if it did not fail.
         polls: Number of polls made.
         idle_for: Sum of the pauses between them, in seconds.
-        polls_without_news: Number of polls in a row that failed or showed an earlier run.
-        failing_since: When the present series of failed polls began, by the driver's clock; None: the last poll did
-            not fail.
-        stale_since: When the server first showed a status older than ``ref.newer_than``, likewise.
-        forecast_state: The state of the forecast that the wait strategy works with.
-        server_clock: The server's clock, by the responses so far.
+        polls_without_news: Number of consecutive polls that failed or showed an earlier run.
+        failing_since: Time of the first of the current series of failed polls, by the driver's clock; None: the last
+            poll did not fail.
+        stale_since: Time at which the server first showed a status older than ``ref.newer_than``, by the driver's
+            clock; None: the last status was not older.
+        forecast_state: The state of the forecast that the wait strategy uses.
+        server_clock: The server's clock, as measured by the responses so far.
     """
 
     ref: JobRef
@@ -102,7 +103,7 @@ class WatchState:
 
         Args:
             target: A job, or a reference to one.
-            at: The present time, in seconds on the clock that all drivers of the watch share.
+            at: The current time, in seconds on the clock that all drivers of the watch share.
 
         Raises:
             TypeError: The target is neither a job nor a reference.
@@ -111,7 +112,7 @@ class WatchState:
         return cls(ref=ref_of(target), began=at, last_job=job)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data that JSON can hold, without the listings of image diffs."""
+        """Return the state as plain data for JSON, without the listings of image diffs."""
         last_job, last_news = _job_to_plain(self.last_job), _job_to_plain(self.last_news)
         plain = {name: getattr(self, name) for name in _NUMBERS if getattr(self, name) != _NUMBERS[name]} | {
             "ref": str(self.ref),
@@ -126,12 +127,12 @@ class WatchState:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Read the result of `to_dict`, maybe of another release.
+        """Read the result of `to_dict`, possibly of another release of this package.
 
-        Unknown entries are ignored. Missing and unreadable ones take their defaults, except the reference.
+        Unknown entries are ignored. Missing and invalid entries get their defaults, except the reference.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: The data is not a state.
         """
         ref, error = JobRef.parse(plain["ref"]), plain.get("last_error")
         last_job, news = _read_job(ref, plain.get("last_job")), plain.get("last_news")

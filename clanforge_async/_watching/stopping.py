@@ -1,4 +1,4 @@
-"""Stops watches, and waits until their tasks have ended, even if the waiting task is cancelled meanwhile."""
+"""Stops watches and waits until their tasks have ended, even if the waiting task is cancelled meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self, cast
 from clanforge_async._watching.watch import Watch
 
 SLICE = 500
-"""Watches that are started or stopped before other tasks have their turn."""
+"""Number of watches to start or stop before yielding to other tasks."""
 
 Tasks = set[asyncio.Task[None]]
 
@@ -25,12 +25,12 @@ async def stop_watches(
 ) -> None:
     """Stop watches, and wait for the tasks that they have cancelled.
 
-    If the present task is cancelled meanwhile, it passes that on to the tasks and keeps waiting for them.
+    If the current task is cancelled meanwhile, the cancellation is forwarded to those tasks, and the wait continues.
 
     Args:
         watches: The watches.
-        stop: Stops one of them, and returns the tasks that are still running.
-        cancelled: The cancellation that is the reason to stop, if any.
+        stop: Stops a watch, and returns its tasks that are still running.
+        cancelled: The cancellation because of which the watches are stopped, if any.
         ignored: Tasks not to wait for; it may change meanwhile.
 
     Raises:
@@ -42,7 +42,7 @@ async def stop_watches(
         requests = current.cancelling()
         running = stop(watch)
         if current.cancelling() == requests:
-            tasks |= running  # else one of them waits for this task, and has passed its cancellation back
+            tasks |= running  # otherwise one of them waits for this task and has cancelled it in turn
         if count % SLICE == 0:
             try:
                 await asyncio.sleep(0)
@@ -59,15 +59,15 @@ async def stop_watches(
 
 
 def _cancel(task: asyncio.Task[None], error: asyncio.CancelledError, current: asyncio.Task[object]) -> bool:
-    """Cancel a task; return False if it waits for the present one, and so can't end before."""
+    """Cancel a task. Return False if it waits for the current task, so that it cannot end before that."""
     requests = current.cancelling()
     task.cancel(*error.args)
     return current.cancelling() == requests
 
 
 def call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    """Call a function in an event loop that may run in another thread, or not at all."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and all that ran in it is over
+    """Call a function in an event loop that may run in another thread, or may not be running."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so all its tasks have ended
         loop.call_soon_threadsafe(call)
 
 
@@ -80,10 +80,10 @@ def is_running_loop(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 class WatchGroup(list[Watch]):
-    """The watches of one call: stopped when the block is left, however that happens.
+    """The watches of one call. They are stopped when the block is left, for whatever reason.
 
     Args:
-        known: The watcher's watches; those of the group leave them when no task is left.
+        known: All watches of the watcher. Those of the group are removed once all their tasks have ended.
     """
 
     def __init__(self, known: set[Watch], loop: asyncio.AbstractEventLoop) -> None:

@@ -33,17 +33,17 @@ _NO_OBSERVERS = Observers()
 class Watch:
     """Runs one watch: feeds poll results to `decide`, enforces the deadline, and resolves `future`.
 
-    A watch has no task. It ends by `_finish`, with a result that `future` gets when every update is delivered, and
-    stops all that it has under way by `detach`.
+    A watch has no task. `_finish` ends it with a result, which `future` gets once every update is delivered. `detach`
+    cancels its timer, its part in the polls and its callbacks.
 
     Args:
         state: The initial state.
-        policy: How the watch reacts to poll results.
+        policy: The rules by which the watch reacts to poll results.
         timeout: Seconds until it gives up; None: never.
-        notifier: Delivers every changed snapshot, the terminal one included, and every failure that is waited out.
+        notifier: Delivers every changed snapshot, including the terminal one, and every failure that does not end it.
 
     Attributes:
-        due: When it wants the next poll, by the loop's clock.
+        due: Time at which it wants the next poll, by the loop's clock.
         future: Resolves with the watch's result.
     """
 
@@ -84,7 +84,7 @@ class Watch:
 
     @property
     def forecast_state(self) -> ForecastState:
-        """The state of the job's forecast, as of the last poll with news."""
+        """The state of the job's forecast, as of the last poll that showed the watched run."""
         return self._state.forecast_state
 
     def start(
@@ -96,10 +96,10 @@ class Watch:
         """Join the job's shared polls; without any, finish at once.
 
         Args:
-            observers: Told of the watch's start, changes and end.
-            leave: Takes the watch out of the polls; returns the poll in flight if that was cancelled with it.
-            first_due: When the job's first poll is due or was made; infinity if it waits for its turn. A deadline
-                before that brings it forward.
+            observers: Get the watch's start, changes and end.
+            leave: Removes the watch from the polls; returns the poll in flight if that was cancelled because of it.
+            first_due: Time at which the job's first poll is due or was made; infinity if the job is in the start queue.
+                An earlier deadline brings the poll forward.
         """
         self._leave, self._observers = leave, observers
         observers.started(self, self.ref)
@@ -113,7 +113,7 @@ class Watch:
         """Apply a poll result: publish its update, and finish or set the next `due`.
 
         Returns:
-            Seconds for which the server wants no other poll.
+            Seconds for which the server allows no other poll.
         """
         decision = decide(self._state, result, self._policy, self._deadline, _LAST_POLL_BEFORE)
         self._state = decision.state
@@ -130,14 +130,14 @@ class Watch:
         return decision.at_least
 
     def fail(self, error: Exception) -> None:
-        """Finish with an error that `decide` doesn't know, such as one raised by a wait strategy."""
+        """Finish with an error that `decide` does not handle, such as one raised by a wait strategy."""
         self._finish(error)
 
     def close(self, spared: Collection[asyncio.Task[None]] = ()) -> set[asyncio.Task[None]]:
         """Finish because the watcher closes, and return the tasks that are still running.
 
         Args:
-            spared: Callbacks to let finish, because they close the watcher; `future` resolves after them.
+            spared: Callbacks that are not cancelled, because they close the watcher; `future` resolves after them.
         """
         self._finish(unfinished(WatchClosedError, self._state))
         if self._notifier is None or (callback := self._notifier.task) is None or callback not in spared:

@@ -1,6 +1,6 @@
 """The command line, ``clanforge``.
 
-This module imports no extra, so that a missing one is reported by name instead of with a traceback.
+This module imports no extra, so that a missing extra is reported by name and without a traceback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if argv is None:
             ignore_signals()
-        # At exit, Python flushes both once more: it would wait for a full pipe, and an error would change the status.
+        # At exit, Python flushes both again: it would wait for a full pipe, and an error would change the status.
         for stream in (sys.stdout, sys.stderr):
             flush_or_discard(stream)
     return status
@@ -43,12 +43,12 @@ def _execute(argv: Sequence[str]) -> int:
 
         return execute(argv)
     except ImportError as error:
-        # The simulator raises its own ImportError, worded for programs that import it.
+        # The simulator raises its own ImportError, whose message is for programs that import it.
         missing = next((e.name for e in (error, error.__cause__) if isinstance(e, ModuleNotFoundError)), None) or ""
         extras = _EXTRAS.get(missing.partition(".")[0])
         if extras is None:
             raise
         sys.stderr.write(f"error: {missing} is not installed: pip install 'clanforge-async[{extras}]'\n")
         return _USAGE_ERROR
-    except KeyboardInterrupt:  # during start-up, before there is anything to report
+    except KeyboardInterrupt:  # during startup, before there is anything to report
         return _INTERRUPTED

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Annotated, Any, TypeVar, cast
+from functools import cache, partial
+from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
 
 from clanforge_async.cli import image_signatures, signatures
 from clanforge_async.cli.errors import USAGE_ERROR
 from clanforge_async.cli.formatting import print_line
-from clanforge_async.cli.parameters import EXIT_STATUS_HELP, with_options
+from clanforge_async.cli.parameters import EXIT_STATUS_HELP, STATUS_EXIT_STATUS_HELP, with_options
 from clanforge_async.cli.release_signatures import release
-from clanforge_async.cli.usage import Command
-
-T = TypeVar("T")
+from clanforge_async.cli.usage import Command, PlainCommand
 
 _GROUPS = {
     "image-update": "Image updates.",
@@ -44,26 +41,14 @@ _EPILOGS = {
     "worker": None,
     "simulate": None,
     "demo": None,
+    "status": STATUS_EXIT_STATUS_HELP,
+    "image-update status": STATUS_EXIT_STATUS_HELP,
+    "image-diff status": STATUS_EXIT_STATUS_HELP,
+    "image-version status": STATUS_EXIT_STATUS_HELP,
+    "doctor": image_signatures.EXIT_STATUS_HELP,
     **dict.fromkeys(image_signatures.COMMANDS, image_signatures.EXIT_STATUS_HELP),
 }
-"""Last paragraph of the help of the commands that are not about jobs."""
-
-
-class _Command(TyperCommand):
-    """A command whose help and usage name an argument by its metavar alone, without the type that typer adds."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        parameters: list[Any] = self.params
-        for parameter in parameters:
-            if parameter.param_type_name == "argument":
-                name = parameter.metavar + ("..." if parameter.nargs != 1 else "")
-                parameter.get_usage_pieces = partial(_return, [name])
-                parameter.get_help_record = partial(_return, (name, parameter.help))
-
-
-def _return(value: T, _context: object) -> T:
-    return value
+"""Last paragraph of the help of the commands that do not wait for jobs."""
 
 
 app: typer.Typer = typer.Typer(
@@ -80,24 +65,25 @@ app.add_typer(release, name="release")
 for _path, _function in _COMMANDS.items():
     _group_name, _space, _name = _path.rpartition(" ")
     _epilog = _EPILOGS.get(_path, EXIT_STATUS_HELP)
-    _groups.get(_group_name, app).command(_name, cls=_Command, epilog=_epilog)(with_options(_function))
+    _groups.get(_group_name, app).command(_name, cls=PlainCommand, epilog=_epilog)(with_options(_function))
+_command_tree = cache(partial(typer.main.get_command, app))  # for programs that run several commands
 
 
 def parse(argv: Sequence[str]) -> Command | int:
     """Return the command to run, or an exit status if there is nothing left to do.
 
     Raises:
-        UsageError: Wrong arguments.
-        BrokenPipeError: No one reads the help.
+        UsageError: The arguments are invalid.
+        BrokenPipeError: The help's reader has closed the pipe.
     """
     if not argv:
         parse(["--help"])
         return USAGE_ERROR
-    command = typer.main.get_command(app)
+    command = _command_tree()
     try:
         return cast("Command | int", command.main(list(argv), prog_name="clanforge", standalone_mode=False))
     except (SystemExit, typer.Abort) as error:
-        # How typer reports a broken pipe, and older versions Ctrl-C. Their exit status would be 1.
+        # typer raises this for a broken pipe, older versions also for Ctrl-C. Their exit status would be 1.
         if isinstance(error.__context__, BrokenPipeError | KeyboardInterrupt):
             raise error.__context__ from None
         raise

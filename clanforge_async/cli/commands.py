@@ -26,7 +26,7 @@ from clanforge_async.jobs import job_failure
 T = TypeVar("T")
 
 TICK = 1.0
-"""Seconds between two ticks of the output: the precision of heartbeats, and of the age of an unanswered request."""
+"""Seconds between two ticks of the output: the precision of heartbeats and of reports of unanswered requests."""
 
 
 class Ticker:
@@ -78,7 +78,7 @@ async def read_status(client: ClanforgeClient, ref: JobRef, *, include_details: 
 async def retry(
     connection: ConnectionOptions, ref: JobRef, watch_options: WatchOptions | None, output_options: OutputOptions
 ) -> int:
-    """Request a retry of an image update or diff once and, given watch options, watch the run that it starts."""
+    """Request a retry of an image update or diff once; with watch options, watch the run that it starts."""
     async with connection.client() as client:
         api = report_outages(client)
         with warn_if_interrupted("the retry", f"`clanforge {ref.kind} status {ref.id}`"):
@@ -89,7 +89,7 @@ async def retry(
         except (
             OSError,
             KeyboardInterrupt,
-        ):  # stdout is a full disk or pipe, for example; asking again starts a new run
+        ):  # stdout is on a full disk, for example; a second retry would start another run
             print_resume_command("Retry started. Follow it with", [job.ref])
             raise
         if watch_options is not None:
@@ -132,7 +132,7 @@ async def watch_events(
     api.begin_watch(events.put_nowait, watcher)
 
     async def watch_one(ref: JobRef) -> WatchResult:
-        # One call for each reference: a snapshot doesn't tell under which of them it was requested.
+        # One call for each reference, since a snapshot doesn't show under which reference it was requested.
         [result] = await watcher.wait_all([ref], on_update=lambda job: events.put_nowait((ref, job)))
         return result
 
@@ -184,7 +184,7 @@ async def _watch(
                 if fail_fast and isinstance(result.error, JobFailedError):
                     break
     except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
-        # An OSError comes from stdout. If that is a terminal that hangs up, it may replace the cancellation.
+        # An OSError comes from stdout. If a terminal closes, that error may replace the cancellation.
         if not isinstance(error, OSError) or is_cancelled():
             print_resume_command("Interrupted. Resume with", unfinished)
         raise
@@ -212,7 +212,7 @@ def warn_if_interrupted(call: str, source: str) -> Generator[None]:
 
     Args:
         call: Name of the call, for the warning.
-        source: Place that shows whether it has been processed.
+        source: Command or place that shows whether it was processed.
     """
     try:
         yield

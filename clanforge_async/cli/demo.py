@@ -1,4 +1,4 @@
-"""``clanforge demo``: watches a dozen jobs of a simulated API, and compares the results with its plan."""
+"""``clanforge demo``: watches a dozen jobs of a simulated API, and compares the results with the simulator's plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from clanforge_async import AccessKeyAuth, ClanforgeClient, JobRef, WatchResult
 from clanforge_async.cli.commands import report_outages, watch_events
 from clanforge_async.cli.errors import COMPLETED, outcome
-from clanforge_async.cli.formatting import format_counts, format_job_count, print_line, style_of
+from clanforge_async.cli.formatting import format_job_count, print_line, style_of
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import WatchOptions
 from clanforge_async.simulator import DEMO_ACCOUNT, Outcome, Run, Simulator, serve
@@ -24,7 +24,7 @@ _RETRIED_DIFF = 5005
 
 @frozen(kw_only=True)
 class DemoResult:
-    """Result of one watch, beside the simulator's plan.
+    """Result of one watch, and the outcome that the simulator planned.
 
     Attributes:
         result: Result from the watcher.
@@ -58,7 +58,7 @@ async def run_demo(
         output_options: None: the defaults of ``clanforge watch``.
 
     Returns:
-        0 if every job was seen to end as planned. One job fails and one is squashed by plan.
+        0 if every job ended as planned. The plan includes one failed and one squashed job.
     """
     simulator = Simulator(speed=speed)
     planned = _add_jobs(simulator)
@@ -98,7 +98,7 @@ def _add_jobs(simulator: Simulator) -> dict[JobRef, Outcome]:
 
 
 def _client(base_url: str) -> ClanforgeClient:
-    # Not from_env(): no environment variable may point the demo at a real account.
+    # Not from_env(): no environment variable may make the demo use a real account.
     auth = AccessKeyAuth(DEMO_ACCOUNT.access_key or "", DEMO_ACCOUNT.secret_key or "")
     return ClanforgeClient(auth, account_service_id=DEMO_ACCOUNT.account_service_id, base_url=base_url)
 
@@ -134,12 +134,11 @@ def _outcome_cell(result: DemoResult) -> Text:
 
 
 def _summary(results: Sequence[DemoResult]) -> str:
-    counts = format_counts(result.outcome for result in results)
+    """Return what the output of the watch has not said already: its own summary has counts, time and polls."""
     unplanned = sum(not result.is_as_planned for result in results)
     comparison = f"{unplanned} NOT as planned" if unplanned else "all as planned"
     delays = [result.delay for result in results]
-    polls = sum(result.result.polls for result in results)
     return (
-        f"{format_job_count(len(results))}: {counts}, {comparison}. {polls} polls; "
+        f"{format_job_count(len(results))}: {comparison}; "
         f"delay of detection: median {statistics.median(delays):.2f} s, maximum {max(delays):.2f} s."
     )

@@ -1,4 +1,4 @@
-"""``clanforge doctor``: checks everything that a call needs, one step after another, and tells what to do."""
+"""``clanforge doctor``: checks everything that a call needs, step by step, and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ _TLS_ADVICE = (
     "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's; else check that the host "
     "is the right one"
 )
+_DATE_PRECISION = 2.0
+"""Seconds between the clocks that a response cannot tell from none: its time is in whole seconds."""
 _TOLERATED_SKEW = 60.0
-"""Seconds between the clocks from which on ages and estimates on the screen mislead."""
+"""Largest harmless difference between the clocks in seconds; above it, displayed ages and estimates are misleading."""
 
 
 @frozen
@@ -45,7 +47,7 @@ class Finding:
 
     Attributes:
         text: The result.
-        advice: What to do; empty if nothing.
+        advice: How to fix a problem; empty without one.
         error: The failure; None if the step succeeded.
     """
 
@@ -63,7 +65,7 @@ class Finding:
 
 @frozen(eq=False)
 class _SkewRecorder:
-    """Keeps by how many seconds the local clock was ahead of the server's at each response."""
+    """Records, for each response, how many seconds the local clock was ahead of the server's."""
 
     skews: list[float] = field(factory=list[float])
 
@@ -88,7 +90,7 @@ async def examine(connection: ConnectionOptions, *, quiet: bool) -> int:
     try:
         client = connection.client(max_retries=0, timeout=_TIMEOUT)
     except ConfigurationError as error:
-        advice = hint(error) or "set the variables that the message names"
+        advice = hint(error) or "correct the environment variables; `clanforge doctor --help` has the options"
         return _print("configuration", Finding(str(error), advice, error), quiet=quiet)
     async with client:
         examination = Examination(client)
@@ -110,10 +112,10 @@ def _print(step: str, finding: Finding, *, quiet: bool) -> int:
 
 
 class Examination:
-    """The steps of the doctor, each of which needs those before it.
+    """The steps of the doctor. Each step depends on the previous ones.
 
     Args:
-        client: A client that repeats no call.
+        client: A client that does not retry calls.
 
     Attributes:
         steps: The steps by name, in their order.
@@ -121,7 +123,7 @@ class Examination:
 
     def __init__(self, client: ClanforgeClient) -> None:
         self._client = client
-        self._config = client._config  # noqa: SLF001 - a program knows what it has passed
+        self._config = client._config  # noqa: SLF001 - the public interface does not need it: a program knows its own arguments
         self._recorder = client._session.observer = _SkewRecorder()  # noqa: SLF001 - as in `ApiMonitor`
         self._proxy: httpx.URL | None = None
         self._context: ssl.SSLContext | None = None
@@ -147,9 +149,10 @@ class Examination:
         """Name the proxy that calls use."""
         try:
             connection_pool.make_pool(self._config)
-            proxy = connection_pool.find_proxy(self._config.url)
         except ConfigurationError as error:
-            return Finding(str(error), "correct HTTPS_PROXY or the certificate file", error)
+            if not isinstance(error.__cause__, OSError):  # that of certificates is left to their step
+                return Finding(str(error), "correct HTTPS_PROXY", error)
+        proxy = connection_pool.find_proxy(self._config.url)
         self._proxy = None if proxy is None else httpx.URL(proxy)
         return Finding("none" if self._proxy is None else connection_pool.host_and_port(self._proxy))
 
@@ -157,7 +160,10 @@ class Examination:
         """Name the trusted certificates."""
         if self._config.url.scheme == "http":
             return Finding("not needed on loopback")
-        self._context = connection_pool.make_ssl_context(self._config)
+        try:
+            self._context = connection_pool.make_ssl_context(self._config)
+        except ConfigurationError as error:
+            return Finding(str(error), "correct the variable, or the file that it names", error)
         name = next((name for name in connection_pool.CERTIFICATE_VARIABLES if os.environ.get(name)), None)
         return Finding("those of the package certifi" if name is None else f"{name}={os.environ[name]}")
 
@@ -173,6 +179,8 @@ class Examination:
 
     async def connection(self) -> Finding:
         """Connect to the host, or to the proxy."""
+        if self._proxy is not None:
+            return await self._connect(None, "check HTTPS_PROXY, or exempt the host with NO_PROXY")
         return await self._connect(None, "check the host and the port, firewalls, and whether a proxy is needed")
 
     async def tls(self) -> Finding:
@@ -200,6 +208,8 @@ class Examination:
         if not self._recorder.skews:
             return Finding("the server sends no time")
         skew = self._recorder.skews[-1]
+        if abs(skew) < _DATE_PRECISION:
+            return Finding("in step with the server's")
         text = f"{format_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} the server's"
         return Finding(text, "synchronise the clock (NTP)" if abs(skew) > _TOLERATED_SKEW else "")
 
@@ -225,7 +235,13 @@ class Examination:
 
     def _failure(self, error: OSError, advice: str) -> Finding:
         host, port = self._address
-        reason = f"no answer within {_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else str(error)
+        reason = str(error)
+        if isinstance(error, TimeoutError):
+            reason = f"no response within {_TIMEOUT:.0f} s"
+        elif isinstance(error, ConnectionError) and error.errno is not None:
+            reason = os.strerror(error.errno)  # asyncio's own text has only the address
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):
+            advice = "check that the server speaks https on this port"
         return Finding(f"{host}:{port}: {reason}", advice, TransportError(reason, request_sent=False))
 
 

@@ -1,4 +1,4 @@
-"""How a command ends if something goes wrong: exit status, outcome and the messages on stderr."""
+"""Errors of a command: its exit status, the outcome and the messages on stderr."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TRY_AGAIN = 5
 REFUSED = 6
 OUTCOME_UNKNOWN = 7
 SIGNALLED = 128
-"""Added to a signal's number, as shells report a program that a signal ended."""
+"""Added to a signal's number for the exit status, as shells do."""
 INTERRUPTED = SIGNALLED + 2
 BROKEN_PIPE = SIGNALLED + 13
 
@@ -75,7 +75,7 @@ _EXIT_STATUSES: dict[type[Exception], int] = {
     ImageLockedError: REFUSED,
     ReleaseError: REFUSED,
     OutcomeUnknownError: OUTCOME_UNKNOWN,
-    Exception: OUTCOME_UNKNOWN,  # a bug: another try is no help, and nobody knows what has been done
+    Exception: OUTCOME_UNKNOWN,  # a bug: another try does not help, and it is unknown what was processed
 }
 _TRANSIENT_CLIENT_ERRORS = frozenset({408, 425})
 """HTTP statuses of a plain `APIError` that are worth another try: Request Timeout and Too Early."""
@@ -92,7 +92,7 @@ _DNS_HINT = "check the host name in the base URL, and DNS"
 _HINTS: dict[type[Exception], str] = {
     AuthenticationError: "check the keys or the token in the environment, and that they are meant for this host",
     ImageLockedError: "wait until {error.holder} no longer locks the image",
-    NotFoundError: "check the ID and the account service ID",
+    NotFoundError: "check the ID, the account service ID and the base URL",
     PermissionDeniedError: "check that these credentials may use this account service ID",
     RateLimitError: "wait before trying again",
     OutcomeUnknownError: "look at the image before asking again",
@@ -100,7 +100,8 @@ _HINTS: dict[type[Exception], str] = {
     TransportError: "check the network and the base URL; `clanforge doctor` tests each step",
     Exception: "",
 }
-_NETWORK_HINTS = (
+_MESSAGE_HINTS = (
+    ("not a JSON object", "check the base URL: a login page or a proxy may answer in place of the API"),
     (
         "CERTIFICATE_VERIFY_FAILED",
         "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's",
@@ -113,7 +114,7 @@ _NETWORK_HINTS = (
     ("getaddrinfo failed", _DNS_HINT),
     ("name resolution", _DNS_HINT),
 )
-"""Hints for a `TransportError`, by what its message contains, the most specific first."""
+"""Hints for a `TransportError` or an `InvalidResponseError`, by what its message contains, the most specific first."""
 _SETTING_HINTS = {
     "account_service_id": "pass --account-service-id or set CLANFORGE_ACCOUNT_SERVICE_ID",
     "base_url": "pass --base-url or set CLANFORGE_BASE_URL",
@@ -138,7 +139,7 @@ def highest_exit_status(results: Iterable[WatchResult]) -> int:
 
 
 def outcome(error: Exception | None) -> str:
-    """Return the outcome of a watch that ended with this error, or without one."""
+    """Return the outcome of a watch that ended with an error; None: without an error."""
     name = outcome_of(error).value
     return name if name in _OUTCOMES else "error"
 
@@ -169,15 +170,19 @@ def print_errors(
         print_err("; ".join(filter(None, [f"error: {results[0].ref} {_PHRASES[outcomes[0]]}", hint(errors[0])])))
     else:
         print_err(format_error(errors[0]))
-    resumable = [result.ref for result in results if result.error and not isinstance(result.error, _NOT_RESUMABLE)]
-    print_resume_command("Not finished. Resume with", [*unfinished, *resumable])
+    print_resume_command("Not finished. Resume with", [*unfinished, *(r.ref for r in results if is_resumable(r))])
+
+
+def is_resumable(result: WatchResult) -> bool:
+    """Whether it makes sense to watch a job again whose watch has ended."""
+    return result.error is not None and not isinstance(result.error, _NOT_RESUMABLE)
 
 
 def print_job_failure(ref: JobRef, error: JobFailedError, *, is_reason_shown: bool) -> int:
     """Print that a single job has failed or was squashed, and return the exit status.
 
     Args:
-        ref: The reference that was asked for.
+        ref: The requested reference.
         error: The failure.
         is_reason_shown: Whether the reason is already printed for people.
     """
@@ -192,12 +197,12 @@ def print_resume_command(message: str, refs: Sequence[JobRef]) -> None:
 
 
 def hint(error: Exception) -> str:
-    """Return how to fix an error; empty if nothing is known that helps."""
+    """Return how to fix an error; empty if there is no advice."""
     if isinstance(error, ConfigurationError):
         return next((hint for name, hint in _SETTING_HINTS.items() if name in str(error)), "")
-    if isinstance(error, TransportError):
+    if isinstance(error, TransportError | InvalidResponseError):
         message = str(error)
-        if found := next((text for part, text in _NETWORK_HINTS if part in message), None):
+        if found := next((text for part, text in _MESSAGE_HINTS if part in message), None):
             return found
     return _find_by_class(_HINTS, error).format(error=error)
 
@@ -211,5 +216,5 @@ def _summary(outcomes: Sequence[str]) -> str:
 
 
 def _find_by_class(table: Mapping[type[Exception], T], error: Exception) -> T:
-    """Return the entry for the nearest class of an error; the table must have one for `Exception`."""
+    """Return the entry for the most specific class of an error; the table must have one for `Exception`."""
     return next(table[cls] for cls in type(error).__mro__ if cls in table)

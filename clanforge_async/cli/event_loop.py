@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 _SIGNAL_NAMES = ("SIGHUP", "SIGINT", "SIGTERM")
 _BURST = 0.1
-"""Seconds within which signals count as one: a terminal that closes and its shell send a SIGHUP each, for example."""
+"""Seconds within which signals count as one: for example, a closing terminal and its shell each send a SIGHUP."""
 
 _MOST_SIGNALS = 3
-"""Signals after which the references to resume with are no longer waited for: stderr may be a full pipe too."""
+"""Signals after which the references to resume with are given up, because stderr may be a full pipe too."""
 
 
 def run_command(command: Coroutine[Any, Any, int]) -> int:
@@ -57,14 +57,14 @@ def run_command(command: Coroutine[Any, Any, int]) -> int:
         with _handling_signals(handle, loop), runner:
             return loop.run_until_complete(task)
     except BaseException:
-        # The signal's status is the result, even if an OSError follows: a terminal that hung up can't be written to.
+        # The signal's status is the result, even if an OSError follows, since a closed terminal can't be written to.
         if not received:
             raise
         return SIGNALLED + received[0]
 
 
 def ignore_signals() -> None:
-    """Ignore further signals: one that arrives while the interpreter shuts down would change the exit status."""
+    """Ignore further signals: a signal during the interpreter's shutdown would change the exit status."""
     for number in _handled_signals():
         signal.signal(number, signal.SIG_IGN)
 
@@ -75,7 +75,7 @@ def _handling_signals(
 ) -> Generator[None]:
     previous = _handled_signals()
     for number in previous:
-        # Wakes the loop if the system delivers a signal to another thread. Windows' loop needs no such call.
+        # Wakes the loop if the system delivers a signal to another thread. The loop on Windows does not need this.
         with suppress(NotImplementedError):
             loop.add_signal_handler(number, lambda: None)
         signal.signal(number, handler)
@@ -87,8 +87,8 @@ def _handling_signals(
 
 
 def _handled_signals() -> dict[int, Any]:
-    """Return the signals that end a program, each with its handler; not those ignored, as ``nohup`` makes it."""
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in no other
+    """Return the signals that end a program, each with its handler, except ignored ones, such as under ``nohup``."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows signal handlers only in this thread
         return {}
     known = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]  # Windows has no SIGHUP
     handlers = {number: signal.getsignal(number) for number in known}
@@ -102,8 +102,8 @@ def _ignore(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
 class _DaemonThreadExecutor(ThreadPoolExecutor):
     """Runs each call in a daemon thread, so that the interpreter exits without joining it.
 
-    A DNS look-up cannot be cancelled and may block for half a minute. At exit, the interpreter joins the threads of an
-    ordinary pool.
+    A DNS look-up cannot be cancelled and may block for half a minute. At exit, the interpreter would wait for the
+    threads of an ordinary pool.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

@@ -38,7 +38,7 @@ Styler: TypeAlias = Callable[[str], str]
 """Styles a state or outcome."""
 
 _FLUSH_TIMEOUT = 1.0
-"""Seconds that a full pipe has to take buffered output at exit."""
+"""Seconds to wait at exit until a full pipe accepts the buffered output."""
 _MAX_LENGTH = 1000
 """Longest text from the server to show, in characters: an error message may be a gateway's whole HTML page."""
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -59,10 +59,10 @@ _STYLES = {
 
 def print_err(line: str) -> None:
     """Print a message to stderr, escaped."""
-    # If stderr can't be written to, no one reads messages; the command continues.
+    # If stderr can't be written to, no one can read the message; the command continues.
     if sys.stderr is not None:
         with suppress(OSError):
-            print(escape(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints to stderr
+            print(escape(line), file=sys.stderr, flush=True)  # noqa: T201 - the only place that prints to stderr
 
 
 def print_traceback(error: BaseException) -> None:
@@ -73,18 +73,18 @@ def print_traceback(error: BaseException) -> None:
 
 def print_line(line: str) -> None:
     """Print a line of results to stdout and flush it."""
-    print(line, flush=True)  # noqa: T201 - the one place that prints to stdout
+    print(line, flush=True)  # noqa: T201 - the only place that prints to stdout
 
 
 def discard(stream: TextIO) -> None:
-    """Discard what is written to stdout or stderr from now on, and what has been but is still buffered."""
+    """Discard all further output to stdout or stderr, and output that is still buffered."""
     # Python would try to write buffered output again at exit: it would wait for a full pipe, or print a warning.
     with suppress(OSError), open(os.devnull, "wb") as devnull:  # noqa: PTH123 - a device, not a path
         os.dup2(devnull.fileno(), stream.fileno())
 
 
 def flush_or_discard(stream: TextIO | None) -> None:
-    """Write what is buffered, or discard it if it can't be written: a terminal may be gone, a pipe full."""
+    """Write the buffered output, or discard it if that fails because the terminal is closed or the pipe is full."""
     if stream is not None:
         try:
             if _is_writable(stream):
@@ -96,7 +96,7 @@ def flush_or_discard(stream: TextIO | None) -> None:
 
 
 def _is_writable(stream: TextIO) -> bool:
-    if sys.platform == "win32":  # pragma: no cover - select takes only sockets there
+    if sys.platform == "win32":  # pragma: no cover - select accepts only sockets there
         return True
     return bool(select.select([], [stream.fileno()], [], _FLUSH_TIMEOUT)[1])
 
@@ -104,13 +104,13 @@ def _is_writable(stream: TextIO) -> bool:
 def escape(text: str) -> str:
     r"""Return a text with each unprintable character escaped, as in ``\x1b``.
 
-    Escaped are control characters, line ends, and marks that change the direction of writing.
+    These are control characters, line breaks, and marks that change the direction of writing.
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def escape_and_truncate(text: str) -> str:
-    """Return a text from the server, escaped and cut to 1,000 characters."""
+    """Return a text from the server, escaped and truncated to 1,000 characters."""
     return escape(text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + "...")
 
 
@@ -123,7 +123,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds in ``90m``, ``1h30m``, ``45s``, or a plain number of seconds.
 
     Raises:
-        ValueError: The text is no duration, or the duration is not positive.
+        ValueError: The text is not a duration, or the duration is not positive.
     """
     match = _DURATION.fullmatch(text.strip())
     try:
@@ -148,7 +148,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_short_duration(seconds: float) -> str:
-    """Return a duration in its largest unit alone, rounded down: ``12s``, ``3m``, ``1h``."""
+    """Return a duration in its largest unit only, rounded down: ``12s``, ``3m``, ``1h``."""
     whole = max(0, round(seconds))
     unit = next((unit for unit, length in _UNITS.items() if whole >= length), "s")
     return f"{whole // _UNITS[unit]}{unit}"
@@ -167,7 +167,7 @@ def format_time_left(seconds: float) -> str:
 
 
 def format_local_time(moment: datetime, now: datetime) -> str:
-    """Return a time by the local clock, with its weekday if it is not today; empty if there is no such local time."""
+    """Return a time in the local time zone, with its weekday if it is not today; empty if it cannot be converted."""
     with suppress(OverflowError, OSError):  # datetime.max has no local time in some zones
         local = moment.astimezone()
         return f"{local:%H:%M:%S}" if local.date() == now.astimezone().date() else f"{local:%a %H:%M}"

@@ -1,4 +1,4 @@
-"""The commands about images and installs, and the rejection of a diff: one call each."""
+"""The commands for images and installs, and the rejection of a diff: one call each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def show_rollout(
 async def set_active(
     connection: ConnectionOptions, image_id: int, output_options: OutputOptions, *, active: bool
 ) -> int:
-    """Activate or deactivate an image, and show its record."""
+    """Activate or deactivate an image, and show it."""
     async with connection.client() as client:
         report_outages(client)
         with warn_if_interrupted("the change", "the image in the web panel"):
@@ -68,7 +68,7 @@ async def list_installs(
 
 
 async def queue_install(connection: ConnectionOptions, install_id: int, output_options: OutputOptions) -> int:
-    """Queue an install that is among the account's incomplete ones."""
+    """Queue one of the account's incomplete installs."""
     async with connection.client() as client:
         report_outages(client)
         installs = {install.id: install for install in await client.image_installs.list()}

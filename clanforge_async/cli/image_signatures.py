@@ -1,4 +1,4 @@
-"""The signatures of the commands about images, updates and installs, and of the rejection of a diff.
+"""The signatures of the commands for images, updates and installs, and of the rejection of a diff.
 
 Each takes the parsed arguments and returns the coroutine to run; its docstring is the command's help.
 """

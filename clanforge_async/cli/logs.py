@@ -12,7 +12,7 @@ from clanforge_async.cli.formatting import print_err
 T = TypeVar("T")
 
 _SHOWN_OTHERWISE = {"cooling_down"}
-"""Warnings that commands report themselves, as part of an outage."""
+"""Warnings that the commands report in another form, as part of an outage."""
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -30,12 +30,12 @@ async def run_with_logging(command: Coroutine[Any, Any, T], verbose: int) -> T:
 
     Args:
         command: Command to run.
-        verbose: 0 for warnings, 1 for all events of jobs, 2 for each request too.
+        verbose: 0: warnings; 1: also all events of jobs; 2: also each request.
     """
     logger = logging.getLogger("clanforge_async")
     level, handler = logger.level, _StderrHandler()
     handler.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
-    if verbose:  # otherwise keep the level: a program that calls main() may have set it
+    if verbose:  # otherwise keep the level, which a program that calls main() may have set
         logger.setLevel(handler.level)
     logger.addHandler(handler)
     try:

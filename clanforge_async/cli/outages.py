@@ -14,7 +14,7 @@ from attrs import frozen
 from clanforge_async import APIError, ClanforgeClient, ClanforgeError, JobWatcher
 from clanforge_async._http.connection_pool import host_and_port
 from clanforge_async._http.request import ApiRequest, RawResponse
-from clanforge_async._http.retry_policy import is_transient
+from clanforge_async._http.retry_policy import is_transient, may_retry
 
 _FORGOTTEN_AFTER = 60.0
 """Seconds after which a failed call that was not repeated no longer counts: nobody waits for it."""
@@ -33,12 +33,23 @@ class Outage:
         error: The first failure.
         since: Time of that failure, by the local clock.
         gives_up_at: Time at which the first watch gives up; None: a call gives up after its retries.
+        is_repeated: Whether the request that failed is sent again.
     """
 
     host: str
     error: ClanforgeError
     since: datetime
     gives_up_at: datetime | None
+    is_repeated: bool = True
+
+    def deadline(self, now: datetime) -> datetime | None:
+        """Return when the first watch gives up; None if that is not known, or has passed."""
+        return self.gives_up_at if self.gives_up_at is not None and self.gives_up_at > now else None
+
+    def pause_left(self, now: datetime) -> float | None:
+        """Return the seconds for which the server still allows no request; None if it asks for no pause."""
+        pause = self.error.retry_after if isinstance(self.error, APIError) else None
+        return None if pause is None else max(0.0, pause - (now - self.since).total_seconds())
 
 
 @frozen(kw_only=True)
@@ -122,25 +133,31 @@ class ApiMonitor:
         if isinstance(error, ClanforgeError) and is_transient(error):
             self._failing[job] = self._now()
             if self.outage is None:
-                self._begin(error)
+                self._begin(request, error)
         elif error is None or isinstance(error, ClanforgeError):
             self._recover(job)
 
-    def _begin(self, error: ClanforgeError) -> None:
+    def _begin(self, request: ApiRequest[Any], error: ClanforgeError) -> None:
         since = datetime.now(UTC)
         self._began = self._now()
-        self.outage = Outage(host=self.host, error=error, since=since, gives_up_at=self._gives_up_at(since, error))
+        # A release also makes calls that end it if they fail: the tolerance is for reads of a status.
+        tolerance = self._tolerance if request.path.endswith("/status") else None
+        self.outage = Outage(
+            host=self.host,
+            error=error,
+            since=since,
+            gives_up_at=None if tolerance is None else self._gives_up_at(since, error, tolerance),
+            is_repeated=may_retry(request, error) if tolerance is None else tolerance > 0,
+        )
         if self._tolerance is None:
             self._timer = asyncio.get_running_loop().call_later(_DELAY_FOR_CALLS, self._listener, self.outage)
         else:
             self._listener(self.outage)
 
-    def _gives_up_at(self, since: datetime, error: ClanforgeError) -> datetime | None:
-        if self._tolerance is None:
-            return None
+    def _gives_up_at(self, since: datetime, error: ClanforgeError, tolerance: float) -> datetime | None:
         pause = (error.retry_after if isinstance(error, APIError) else None) or 0.0
         with suppress(OverflowError):
-            return since + timedelta(seconds=min(max(self._tolerance, pause), self._deadline - self._now()))
+            return since + timedelta(seconds=min(max(tolerance, pause), self._deadline - self._now()))
         return None  # after the year 9999
 
     def _recover(self, job: str) -> None:

@@ -21,12 +21,17 @@ EXIT_STATUS_HELP = (
     "4 authentication or permission, 5 worth another try, 6 refused, 7 outcome unknown, 129, 130 or 143 interrupted; "
     "of several jobs, the highest."
 )
-"""Last paragraph of the help of each command that reads or watches jobs."""
+"""Last paragraph of the help of each command that waits for jobs, or may do so."""
+STATUS_EXIT_STATUS_HELP = (
+    "Exit status: 0 read, and not failed, 1 failed or squashed, 2 wrong usage or configuration, 4 authentication or "
+    "permission, 5 worth another try, 6 refused, 129, 130 or 143 interrupted; of several jobs, the highest."
+)
+"""Last paragraph of the help of each command that reads the status of jobs."""
 DEFAULT_HEARTBEAT = 300.0
 
 JobId = Annotated[
     int,
-    typer.Argument(metavar="ID", parser=parsing.parse_positive_int, show_default=False, help="The job's id, a number."),
+    typer.Argument(metavar="ID", parser=parsing.parse_positive_int, show_default=False, help="The job's ID, a number."),
 ]
 JobRefs = Annotated[
     list[JobRef],
@@ -142,7 +147,7 @@ Jobs = Annotated[
         metavar="N",
         parser=parsing.parse_count,
         show_default=False,
-        help="Add N image versions, with ids from 20001 on.",
+        help="Add N image versions, with IDs from 20001 on.",
     ),
 ]
 States = Annotated[
@@ -234,7 +239,7 @@ class ProgressOptions:
     """Options for how a watch reports its progress and results.
 
     Attributes:
-        heartbeat: Seconds without a change after which a pipe gets a line all the same; 0: never.
+        heartbeat: Seconds without a change after which a pipe gets a line anyway; 0: never.
         report: File for the HTML report; None: no report.
         junit: File for the JUnit XML; None: none.
     """

@@ -16,10 +16,10 @@ from clanforge_async.cli.formatting import parse_duration
 from clanforge_async.refs import JobKind, JobRef
 
 STDIN = "-"
-"""Argument that stands for the references on stdin."""
+"""Argument that means the references on stdin."""
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
-_LARGEST_ID, _LARGEST_PORT, _MOST_JOBS = 10**19 - 1, 65535, 100_000
+_LARGEST_ID, _LARGEST_PORT, _MOST_JOBS, _MOST_RETRIES = 10**19 - 1, 65535, 100_000, 1000
 _ZEROS = frozenset({"0", "0s", "0m", "0h", "0d"})
 
 
@@ -36,22 +36,22 @@ def flatten_refs(groups: Sequence[Sequence[JobRef]] | None) -> list[JobRef]:
     """Return the references of all arguments in order, without duplicates.
 
     Raises:
-        typer.BadParameter: No references at all: an empty stdin is more likely a mistake than a success.
+        typer.BadParameter: There are no references: an empty stdin is more likely a mistake than intended.
     """
     refs = list(dict.fromkeys(ref for group in groups or () for ref in group))
     if groups and not refs:
-        msg = "there is nothing to watch: stdin holds no reference"
+        msg = "there is nothing to watch: stdin contains no reference"
         raise typer.BadParameter(msg)
     return refs
 
 
 def complete_kind(incomplete: str) -> list[str]:
-    """Return the prefixes of references that the shell may complete an argument to."""
+    """Return the prefixes of references to which the shell may complete an argument."""
     return [f"{kind}/" for kind in JobKind if f"{kind}/".startswith(incomplete)]
 
 
 def check_writable(text: str) -> Path:
-    """Return the resolved path of a file to write later, so that a wrong path fails now and not hours later.
+    """Return the resolved path of a file that is written later, so that a wrong path fails now and not after hours.
 
     Raises:
         OSError: The path is not a regular file, or its folder is missing or not writable.
@@ -84,7 +84,7 @@ def _stdin_lines() -> Iterator[bytes]:
     """Return the lines as bytes: the encoding of `sys.stdin` is the locale's, on Windows a code page."""
     try:
         for line in getattr(sys.stdin, "buffer", sys.stdin) or ():
-            # A program that calls main() may have replaced stdin by a stream of text.
+            # A program that calls main() may have replaced stdin by a text stream.
             yield from (line if isinstance(line, bytes) else line.encode(errors="backslashreplace")).splitlines()
     except OSError as error:
         msg = f"cannot read stdin: {error}"
@@ -121,6 +121,15 @@ def parse_count(text: str) -> int:
     return _parse_int(text, 0, _MOST_JOBS, "a number of jobs, up to 100000")
 
 
+def parse_retries(text: str) -> int:
+    """Return a number of retries.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    return _parse_int(text, 0, _MOST_RETRIES, f"a number of retries, up to {_MOST_RETRIES}")
+
+
 def parse_port(text: str) -> int:
     """Return the number of a port.
 
@@ -131,7 +140,7 @@ def parse_port(text: str) -> int:
 
 
 def _parse_int(text: str, smallest: int, largest: int, meaning: str) -> int:
-    text = str(text)  # typer passes defaults through parsers as well
+    text = str(text)  # typer also passes defaults to parsers
     number = int(text) if _DIGITS.fullmatch(text) else -1
     if not smallest <= number <= largest:
         msg = f"{text!r} is not {meaning}"
@@ -143,7 +152,7 @@ def parse_positive_duration(text: str) -> float:
     """Return the seconds of a duration.
 
     Raises:
-        typer.BadParameter: It is no duration, or not positive.
+        typer.BadParameter: The text is not a duration, or the duration is not positive.
     """
     try:
         return parse_duration(text)
@@ -155,7 +164,7 @@ def parse_duration_or_zero(text: str) -> float:
     """Return the seconds of a duration, which may be 0.
 
     Raises:
-        typer.BadParameter: It is no duration.
+        typer.BadParameter: The text is not a duration.
     """
     text = str(text)  # as in `_parse_int`
     return 0.0 if text.strip() in _ZEROS else parse_positive_duration(text)

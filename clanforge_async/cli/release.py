@@ -17,19 +17,20 @@ from clanforge_async import (
     ReleasePlan,
     Releaser,
     ReleaseResult,
+    ReleaseTimeoutError,
     ReleaseToken,
 )
 from clanforge_async.cli.commands import TICK, report_outages
 from clanforge_async.cli.errors import COMPLETED, exit_status, format_error
 from clanforge_async.cli.formatting import escape, print_err, print_line
-from clanforge_async.cli.outages import Outage, Recovery
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.jsonl import print_json
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions
 from clanforge_async.cli.release_errors import format_release_error, is_over, is_resumable
 from clanforge_async.cli.release_inputs import Input, new_inputs, read_targets, resumed_inputs
-from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
+from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, ExecutionOptions
 from clanforge_async.releases.options import RunOptions
 from clanforge_async.releases.token import Decision
 
@@ -40,19 +41,19 @@ Choice = bool | Literal["hold", "ask"] | None
 
 
 async def start(
-    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: OutputOptions
+    connection: ConnectionOptions, build: BuildOptions, execution: ExecutionOptions, output: OutputOptions
 ) -> int:
     """Release images."""
     inputs = new_inputs(build)
-    choice = Answer().choose(driving, is_terminal=_is_terminal())
-    return await _run(connection, inputs, driving, output, choice=choice, repeat=False)
+    choice = Answer().choose(execution, is_terminal=_is_terminal())
+    return await _run(connection, inputs, execution, output, choice=choice, repeat=False)
 
 
 async def resume(
     connection: ConnectionOptions,
     targets: Sequence[str],
     build: BuildOptions,
-    driving: DrivingOptions,
+    execution: ExecutionOptions,
     output: OutputOptions,
     *,
     answer: Answer,
@@ -62,19 +63,19 @@ async def resume(
     inputs = resumed_inputs(targets, build)
     open_decisions = (None, Decision.HELD)
     is_open = any(each.token is not None and each.token.decision in open_decisions for each in inputs)
-    choice = answer.choose(driving, is_terminal=_is_terminal() or not is_open)
-    return await _run(connection, inputs, driving, output, choice=choice if is_open else None, repeat=repeat)
+    choice = answer.choose(execution, is_terminal=_is_terminal() or not is_open)
+    return await _run(connection, inputs, execution, output, choice=choice if is_open else None, repeat=repeat)
 
 
 async def check(
-    connection: ConnectionOptions, build: BuildOptions, driving: DrivingOptions, output: OutputOptions
+    connection: ConnectionOptions, build: BuildOptions, execution: ExecutionOptions, output: OutputOptions
 ) -> int:
-    """Print what releases would do, and what would end them."""
+    """Print the calls that releases would send, and the problems that would end them."""
     inputs, status = new_inputs(build), COMPLETED
     async with (
         connection.client() as client,
-        driving.watcher(client) as watcher,
-        driving.releaser(client, watcher) as releaser,
+        execution.watcher(client) as watcher,
+        execution.releaser(client, watcher) as releaser,
     ):
         report_outages(client)
         for each in inputs:
@@ -87,7 +88,7 @@ async def check(
 async def abort(
     connection: ConnectionOptions, targets: Sequence[str], options: AbortOptions, output: OutputOptions
 ) -> int:
-    """Free the images of what releases created."""
+    """Remove the locks that releases hold on their images."""
     status = COMPLETED
     async with connection.client() as client, options.releaser(client) as releaser:
         report_outages(client)
@@ -105,7 +106,7 @@ async def abort(
 async def _run(
     connection: ConnectionOptions,
     inputs: Sequence[Input],
-    driving: DrivingOptions,
+    execution: ExecutionOptions,
     options: OutputOptions,
     *,
     choice: Choice,
@@ -113,15 +114,16 @@ async def _run(
 ) -> int:
     async with (
         connection.client() as client,
-        driving.watcher(client) as watcher,
-        driving.releaser(client, watcher) as releaser,
+        execution.watcher(client) as watcher,
+        execution.releaser(client, watcher) as releaser,
     ):
         api = report_outages(client)
         output = options.select_for_releases([each.release.image_id for each in inputs], api)
-        group = _Group(inputs, output, choice, may_repeat=repeat, timeout=driving.timeout)
+        group = _Group(inputs, output, api, choice, may_repeat=repeat, timeout=execution.timeout)
         try:
             with output:
-                api.begin_watch(group.show_outage, watcher, driving.timeout)
+                output.begin(watcher)
+                api.begin_watch(group.show_outage, watcher, execution.timeout)
                 results = await group.run(releaser)
         except BaseException as error:
             if not isinstance(error, ConfigurationError):
@@ -139,17 +141,26 @@ class _Group:
 
     Args:
         inputs: The releases.
-        output: Shows them.
-        choice: What is to become of a diff.
-        may_repeat: Whether a call in doubt had no effect.
-        timeout: Seconds for each.
+        output: The output that shows them.
+        api: The API.
+        choice: The decision about a diff.
+        may_repeat: Whether the user has confirmed that the call with unknown outcome had no effect.
+        timeout: Seconds for each release.
     """
 
     def __init__(
-        self, inputs: Sequence[Input], output: Output, choice: Choice, *, may_repeat: bool, timeout: float | None
+        self,
+        inputs: Sequence[Input],
+        output: Output,
+        api: ApiMonitor,
+        choice: Choice,
+        *,
+        may_repeat: bool,
+        timeout: float | None,
     ) -> None:
         self._inputs = inputs
         self._output = output
+        self._api = api
         approve = self._ask if choice == "ask" else choice
         self._options = RunOptions(approve=approve, may_repeat=may_repeat, timeout=timeout, on_event=self._show)
         self._tokens = {each.release.image_id: each.token for each in inputs if each.token is not None}
@@ -157,7 +168,7 @@ class _Group:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, releaser: Releaser) -> list[ReleaseResult]:
-        """Run the releases, show each result when it is there and the time that passes, and return them in order."""
+        """Run the releases, show each result as soon as it is known, and return the results in order."""
         tasks = [asyncio.create_task(self._run_one(releaser, each)) for each in self._inputs]
         try:
             waiting: set[asyncio.Future[Any]] = {*tasks}
@@ -177,7 +188,7 @@ class _Group:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def print_resume_command(self, reason: str) -> None:
-        """Print the command that goes on with the releases that have not come to an end, if there are any."""
+        """Print the command that resumes the releases that have not ended, if any."""
         tokens = [token for token in self._tokens.values() if is_resumable(token)]
         if tokens:
             print_err(f"{reason} Resume with: clanforge release resume {' '.join(map(str, tokens))}")
@@ -192,6 +203,8 @@ class _Group:
 
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
         result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
+        if isinstance(result.error, ReleaseTimeoutError) and self._api.outage is not None:
+            result.error.__cause__ = self._api.outage.error  # a timeout names the last failure
         if is_over(result):
             self._tokens.pop(result.image_id, None)
         else:
@@ -206,7 +219,7 @@ class _Group:
 
     @contextmanager
     def _breaking(self) -> Generator[None]:
-        """End the command at an error of stdout: the code that calls back would only log it."""
+        """End the command if stdout fails: the code that calls the callback would only log the error."""
         try:
             yield
         except OSError as error:

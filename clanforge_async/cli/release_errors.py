@@ -1,4 +1,4 @@
-"""How a release ends if something goes wrong: message, and the token to resume it with."""
+"""Errors of releases: the message, and the token that resumes the release."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from clanforge_async import (
     ReleaseRejectedError,
     ReleaseResult,
     ReleaseSupersededError,
+    ReleaseTimeoutError,
     ReleaseToken,
 )
 from clanforge_async.cli.errors import hint
@@ -16,7 +17,18 @@ from clanforge_async.cli.formatting import escape_and_truncate
 def format_release_error(error: Exception) -> str:
     """Return an error as one line, with a hint on how to fix its cause."""
     cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    return "; ".join(filter(None, [f"error: {escape_and_truncate(str(error))}", hint(cause)]))
+    return "; ".join(filter(None, [f"error: {escape_and_truncate(describe_release_error(error))}", hint(cause)]))
+
+
+def describe_release_error(error: Exception) -> str:
+    """Return the text of an error; that of a timeout names the failure that went before, if one did."""
+    failure = last_failure(error)
+    return str(error) if failure is None else f"{error}; last request: {failure}"
+
+
+def last_failure(error: Exception | None) -> BaseException | None:
+    """Return the failure of the API that had not passed when a release timed out; None without one."""
+    return error.__cause__ if isinstance(error, ReleaseTimeoutError) else None
 
 
 def is_over(result: ReleaseResult) -> bool:

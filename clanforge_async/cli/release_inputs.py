@@ -1,4 +1,4 @@
-"""What ``clanforge release`` is to do: releases from options, tokens, journals and the environment."""
+"""The input of ``clanforge release``: releases from options, tokens, journals and environment variables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from clanforge_async.resources.sources import Source
 
 @frozen(kw_only=True)
 class Input:
-    """One release to begin or to go on with.
+    """One release to start or to resume.
 
     Attributes:
         release: The release.
-        token: The token to go on with; None: it begins.
-        parts: The parts of the plan that the token is checked against.
+        token: The token to resume from; None: a new release.
+        parts: The parts of the plan that must be the same in the release and the token.
     """
 
     release: ImageRelease
@@ -39,7 +39,7 @@ def new_inputs(build: BuildOptions) -> list[Input]:
     """Return the releases that the options describe.
 
     Raises:
-        typer.BadParameter: An option is missing or wrong.
+        typer.BadParameter: An option is missing or invalid.
     """
     for name, value in (("--image", build.image), ("--machine", build.machine), ("--desc", build.desc)):
         if not value:
@@ -53,16 +53,16 @@ def resumed_inputs(targets: Sequence[str], build: BuildOptions) -> list[Input]:
     """Return the releases of tokens and journals.
 
     Raises:
-        typer.BadParameter: A target is neither, or an option that a step to come needs is missing.
+        typer.BadParameter: A target is neither, or an option that a remaining step needs is missing.
     """
     return [_resumed(entry, build, os.environ) for entry in read_targets(targets)]
 
 
 def read_targets(targets: Sequence[str]) -> list[JournalEntry]:
-    """Return the tokens of arguments, each a token, or a journal's file or folder.
+    """Return the tokens in the arguments, each of which is a token, or a journal's file or folder.
 
     Raises:
-        typer.BadParameter: An argument is neither.
+        typer.BadParameter: An argument is none of them.
     """
     entries: list[JournalEntry] = []
     for target in targets:
@@ -83,7 +83,7 @@ def find_source(build: BuildOptions, environ: Mapping[str, str]) -> Source | str
     """Return the source that the options and the environment name.
 
     Raises:
-        typer.BadParameter: There are several, or a secret is missing.
+        typer.BadParameter: Several sources are named, or a secret is missing.
     """
     given = [name for name in ("s3", "steam", "gs") if getattr(build, name)]
     if len(given) > 1:
@@ -151,7 +151,7 @@ def _first_step(token: ReleaseToken) -> str:
 
 
 def _pulls(token: ReleaseToken) -> bool:
-    """Whether the update is still to come."""
+    """Whether the update has not been created yet."""
     return token.update is None and token.diff is None and _first_step(token) == "update"
 
 
@@ -172,7 +172,7 @@ def _check_pull(token: ReleaseToken, parts: set[str], options: Mapping[str, Any]
 
 
 def _with_secrets(masked: str, environ: Mapping[str, str]) -> str:
-    """Return a masked URL with the secrets of the environment in place of its masks."""
+    """Return a masked URL with its masks replaced by the secrets in the environment."""
     scheme = masked.partition(":")[0]
     if scheme == "gs":
         return masked.replace(MASK, quote(_read_credentials(environ), safe=""))

@@ -10,7 +10,7 @@ import typer
 from attrs import frozen
 
 from clanforge_async.cli.parameters import HistoryPath, OutageTolerance
-from clanforge_async.cli.parsing import parse_duration_or_zero
+from clanforge_async.cli.parsing import parse_duration_or_zero, parse_positive_int, parse_retries
 
 if TYPE_CHECKING:
     from clanforge_async import ClanforgeClient, JobWatcher, Releaser
@@ -20,7 +20,7 @@ def parse_images(text: str) -> list[int]:
     """Return the ids in ``501``, ``501,502`` or ``501 502``.
 
     Raises:
-        typer.BadParameter: Something else.
+        typer.BadParameter: The text has another form.
     """
     parts = text.replace(",", " ").split()
     if not parts or not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
@@ -39,7 +39,9 @@ Images = Annotated[
         "--image", metavar="ID...", parser=parse_images, callback=_flatten, help="Images to release, such as 501 502."
     ),
 ]
-Machine = Annotated[int | None, typer.Option("--machine", metavar="ID", min=1, help="Build machine.")]
+Machine = Annotated[
+    int | None, typer.Option("--machine", metavar="ID", parser=parse_positive_int, help="Build machine.")
+]
 Description = Annotated[str | None, typer.Option("--desc", metavar="TEXT", help="Description of the build.")]
 GameBuild = Annotated[str | None, typer.Option("--game-build", metavar="B", help="Name of the game's build.")]
 S3 = Annotated[
@@ -85,34 +87,41 @@ Yes = Annotated[bool, typer.Option("--yes", help="Release the diff without a que
 Approve = Annotated[bool, typer.Option("--approve", help="Release a diff that was held.")]
 Reject = Annotated[bool, typer.Option("--reject", help="Reject a diff that was held.")]
 Repeat = Annotated[
-    bool, typer.Option("--repeat", help="Make the call in doubt again: you have seen that it had no effect.")
+    bool,
+    typer.Option("--repeat", help="Send the call with unknown outcome again: you have checked that it had no effect."),
 ]
 JournalFolder = Annotated[
-    Path | None, typer.Option("--journal", metavar="DIR", help="Folder for a file for each image to resume with.")
+    Path | None,
+    typer.Option("--journal", metavar="DIR", help="Folder with a file for each image, to resume its release."),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="T", parser=parse_duration_or_zero, help="Stop each release after this time."),
 ]
 Exclusive = Annotated[
-    bool, typer.Option("--exclusive", help="Nothing else releases these images: recognize jobs of lost answers.")
+    bool, typer.Option("--exclusive", help="Nothing else releases these images: adopt the jobs of lost responses.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only read, and print what would be done.")]
 Settle = Annotated[
     float | None,
     typer.Option(
-        "--settle", metavar="T", parser=parse_duration_or_zero, help="Time in which a rollout begins (default 2m)."
+        "--settle", metavar="T", parser=parse_duration_or_zero, help="Time within which a rollout begins (default 2m)."
     ),
 ]
 LockWait = Annotated[
     float | None,
     typer.Option(
-        "--lock-wait", metavar="T", parser=parse_duration_or_zero, help="Wait for another's lock (default 0)."
+        "--lock-wait",
+        metavar="T",
+        parser=parse_duration_or_zero,
+        help="Time to wait for another client's lock (default 0).",
     ),
 ]
 JobRetries = Annotated[
     int | None,
-    typer.Option("--job-retries", metavar="N", min=0, help="Retries of a failed update or diff (default 0)."),
+    typer.Option(
+        "--job-retries", metavar="N", parser=parse_retries, help="Retries of a failed update or diff (default 0)."
+    ),
 ]
 Targets = Annotated[
     list[str],
@@ -122,7 +131,7 @@ Targets = Annotated[
 
 @frozen(kw_only=True)
 class BuildOptions:
-    """What is to be released, and how; None for what is not given.
+    """The build to release, and the options of the release; None for options that are not given.
 
     Attributes:
         image: The images.
@@ -135,7 +144,7 @@ class BuildOptions:
         full: Create a full version.
         restart: Stop servers for the install.
         force: Create the version despite active allocations.
-        on_empty: What to do if nothing differs.
+        on_empty: What to do if no file differs.
         first_step: The first step.
         wait_for: The end to wait for.
     """
@@ -155,7 +164,7 @@ class BuildOptions:
     wait_for: WaitFor = None
 
     def given(self) -> dict[str, Any]:
-        """Return the options of `ImageRelease` that are given and need no environment."""
+        """Return the given options of `ImageRelease` that do not depend on the environment."""
         names = ("game_build", "full", "restart", "force", "on_empty", "first_step", "wait_for")
         options = {name: getattr(self, name) for name in names}
         options |= {"description": self.desc, "machine_id": self.machine}
@@ -163,19 +172,19 @@ class BuildOptions:
 
 
 @frozen(kw_only=True)
-class DrivingOptions:
-    """How releases are driven.
+class ExecutionOptions:
+    """Options for running releases.
 
     Attributes:
         hold: End before the version.
-        yes: Ask no question.
+        yes: Do not ask for approval.
         journal: Folder for the tokens.
         timeout: Seconds for each release.
         exclusive: Whether nothing else releases the images.
-        settle: Seconds in which a rollout begins.
-        lock_wait: Seconds to wait for another's lock.
+        settle: Seconds within which a rollout begins.
+        lock_wait: Seconds to wait until another client's lock is gone.
         job_retries: Retries of a failed update or diff.
-        outage_tolerance: Seconds of failing polls to wait out.
+        outage_tolerance: Seconds for which all polls may fail.
         history: File with the durations of ended jobs.
     """
 
@@ -208,7 +217,7 @@ class DrivingOptions:
 
 @frozen(kw_only=True)
 class AbortOptions:
-    """How releases are aborted.
+    """Options for aborting releases.
 
     Attributes:
         journal: Folder for the tokens.
@@ -229,7 +238,7 @@ class AbortOptions:
 
 @frozen(kw_only=True)
 class Answer:
-    """The answer for a diff that was held.
+    """The decision about a held diff.
 
     Attributes:
         approve: Release it.
@@ -239,24 +248,24 @@ class Answer:
     approve: Approve = False
     reject: Reject = False
 
-    def choose(self, driving: DrivingOptions, *, is_terminal: bool) -> bool | Literal["hold", "ask"]:
-        """Return what is to become of a diff.
+    def choose(self, execution: ExecutionOptions, *, is_terminal: bool) -> bool | Literal["hold", "ask"]:
+        """Return the decision about a diff.
 
         Raises:
-            typer.BadParameter: Options contradict each other, or nobody can be asked.
+            typer.BadParameter: Options contradict each other, or there is no terminal to ask on.
         """
-        given = [name for name, is_given in self._choices(driving).items() if is_given]
+        given = [name for name, is_given in self._choices(execution).items() if is_given]
         if len(given) > 1:
             msg = f"{' and '.join(given)} contradict each other"
             raise typer.BadParameter(msg)
         if not given and not is_terminal:
-            msg = "without a terminal to ask at, --yes or --hold is required"
+            msg = "without a terminal to ask on, --yes or --hold is required"
             raise typer.BadParameter(msg)
         answers: Mapping[str, bool | Literal["hold"]] = {"--reject": False, "--hold": "hold"}
         return answers.get(given[0], True) if given else "ask"
 
-    def _choices(self, driving: DrivingOptions) -> dict[str, bool]:
-        return {"--yes": driving.yes or self.approve, "--reject": self.reject, "--hold": driving.hold}
+    def _choices(self, execution: ExecutionOptions) -> dict[str, bool]:
+        return {"--yes": execution.yes or self.approve, "--reject": self.reject, "--hold": execution.hold}
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -264,4 +273,4 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _as_folder(path: Path | None) -> str | None:
-    return None if path is None else f"{path}/"  # a path with a slash is a folder, whether it exists or not
+    return None if path is None else f"{path}/"  # a path that ends with a slash is a folder, even if it does not exist

@@ -14,9 +14,9 @@ from clanforge_async.cli import release_parameters as release_params
 from clanforge_async.cli.logs import run_with_logging
 from clanforge_async.cli.output.select import OutputOptions
 from clanforge_async.cli.parameters import ConnectionOptions, ProgressOptions, Verbosity, with_options
-from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, DrivingOptions
+from clanforge_async.cli.release_parameters import AbortOptions, Answer, BuildOptions, ExecutionOptions
 from clanforge_async.cli.signatures import make_output_options
-from clanforge_async.cli.usage import Command
+from clanforge_async.cli.usage import Command, PlainCommand, UsageError
 
 _IDS = re.compile("[0-9,]+")
 _EPILOG = (
@@ -28,15 +28,15 @@ _EPILOG = (
 
 
 class _ReleaseGroup(TyperGroup):
-    """The group of commands, whose ``--image`` takes several ids: ``--image 501 502``."""
+    """A group of commands whose ``--image`` accepts several ids: ``--image 501 502``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, with ``--image`` before each id that follows another."""
+        """Parse the arguments after inserting ``--image`` before each further id."""
         return super().parse_args(ctx, list(_repeat_image_option(args)))
 
 
 def _repeat_image_option(args: Sequence[str]) -> Iterator[str]:
-    """Yield ``--image 501 --image 502`` for ``--image 501 502``, since an option of click takes one value."""
+    """Yield ``--image 501 --image 502`` for ``--image 501 502``, since a click option accepts one value."""
     is_value, follows_id = False, False
     for arg in args:
         if follows_id and _IDS.fullmatch(arg):
@@ -60,7 +60,7 @@ def _release(
     context: typer.Context,
     *,
     build: BuildOptions,
-    driving: DrivingOptions,
+    execution: ExecutionOptions,
     progress: ProgressOptions,
     dry_run: release_params.DryRun = False,
     connection: ConnectionOptions,
@@ -73,20 +73,20 @@ def _release(
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - --help needs no event loop
 
     output = make_output_options(progress, verbosity, as_json=as_json)
-    if dry_run:
-        return run_with_logging(commands.check(connection, build, driving, output), verbosity.verbose)
-    return run_with_logging(commands.start(connection, build, driving, output), verbosity.verbose)
+    make_command = commands.check if dry_run else commands.start
+    return _run(context, make_command(connection, build, execution, output), verbosity)
 
 
-@release.command("resume", epilog=_EPILOG)
+@release.command("resume", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_resume(
+    context: typer.Context,
     targets: release_params.Targets,
     *,
     answer: Answer,
     repeat: release_params.Repeat = False,
     build: BuildOptions,
-    driving: DrivingOptions,
+    execution: ExecutionOptions,
     progress: ProgressOptions,
     connection: ConnectionOptions,
     verbosity: Verbosity,
@@ -96,13 +96,14 @@ def _release_resume(
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - as above
 
     output = make_output_options(progress, verbosity, as_json=as_json)
-    resuming = commands.resume(connection, targets, build, driving, output, answer=answer, repeat=repeat)
-    return run_with_logging(resuming, verbosity.verbose)
+    resuming = commands.resume(connection, targets, build, execution, output, answer=answer, repeat=repeat)
+    return _run(context, resuming, verbosity)
 
 
-@release.command("abort", epilog=_EPILOG)
+@release.command("abort", cls=PlainCommand, epilog=_EPILOG)
 @with_options
 def _release_abort(
+    context: typer.Context,
     targets: release_params.Targets,
     *,
     options: AbortOptions,
@@ -114,4 +115,17 @@ def _release_abort(
     from clanforge_async.cli import release as commands  # noqa: PLC0415 - as above
 
     output = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
-    return run_with_logging(commands.abort(connection, targets, options, output), verbosity.verbose)
+    return _run(context, commands.abort(connection, targets, options, output), verbosity)
+
+
+def _run(context: typer.Context, command: Command, verbosity: Verbosity) -> Command:
+    return run_with_logging(_name_command(context, command), verbosity.verbose)
+
+
+async def _name_command(context: typer.Context, command: Command) -> int:
+    """Run a command whose errors of usage, found while it runs, name it as those of the parser do."""
+    try:
+        return await command
+    except UsageError as error:
+        vars(error)["ctx"] = context
+        raise

@@ -1,4 +1,4 @@
-"""From arguments to an exit status: the one place that handles errors."""
+"""Runs a command line and returns its exit status: the only place that handles errors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import io
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+import typer
 
 from clanforge_async.cli.app import parse
 from clanforge_async.cli.errors import INTERRUPTED, USAGE_ERROR, exit_status, format_error
@@ -24,7 +26,7 @@ def execute(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except ImportError:  # the caller reports missing extras
         raise
-    except Exception as error:  # noqa: BLE001 - Python exits with 1 for it, which means a failed job
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which means a failed job
         return _report(error)
 
 
@@ -52,7 +54,10 @@ def _run(command: Command) -> int:
 
 def _usage_message(error: Any) -> str:
     path = "clanforge" if error.ctx is None else error.ctx.command_path
-    return f"{error.format_message().rstrip('.?')}; see '{path} --help'"
+    # click says "Invalid value: " even if no single parameter is wrong
+    is_of_none = isinstance(error, typer.BadParameter) and error.param is None
+    message: str = error.message if is_of_none else error.format_message()
+    return f"{message.rstrip('.?')}; see '{path} --help'"
 
 
 def _escape_unencodable_characters() -> None:

@@ -1,6 +1,6 @@
 """The commands' signatures: each takes the parsed arguments and returns the coroutine to run.
 
-The docstring is the command's help. What runs is imported by the function, since ``--help`` needs none of it.
+The docstring is the command's help. Each function imports the code that it runs, since ``--help`` does not need it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def worker(
     connection: ConnectionOptions,
     verbosity: Verbosity,
 ) -> Command:
-    """Poll for the watches of a Temporal task queue, until Ctrl-C."""
+    """Poll for the watches of a Temporal task queue.
+
+    Runs until Ctrl-C.
+    """
     from clanforge_async.cli.worker import work  # noqa: PLC0415 - needs the extra 'temporal'
 
     options = TemporalOptions(temporal=temporal, task_queue=task_queue)
@@ -63,7 +66,10 @@ def worker(
 def status(
     refs: params.JobRefs, connection: ConnectionOptions, verbosity: Verbosity, as_json: params.Json = False
 ) -> Command:
-    """Show the current status of one or more jobs; of a single one, everything that is known."""
+    """Show the current status of one or more jobs.
+
+    Several are a table with ages and estimated ends. Of a single one, everything that is known is shown.
+    """
     from clanforge_async.cli.status import show_statuses  # noqa: PLC0415 - as above
 
     output_options = OutputOptions(as_json=as_json, quiet=verbosity.quiet)
@@ -71,7 +77,11 @@ def status(
 
 
 def doctor(connection: ConnectionOptions, verbosity: Verbosity) -> Command:
-    """Check the configuration, the network, the credentials and the clock, and tell how to fix them."""
+    """Check configuration, network, credentials and clock.
+
+    A line for each step, up to the first that fails, with what to do about it. Takes a second, or up to 10 seconds for
+    a step that hangs. Changes nothing.
+    """
     from clanforge_async.cli.doctor import examine  # noqa: PLC0415 - as above
 
     return run_with_logging(examine(connection, quiet=verbosity.quiet), verbosity.verbose)

@@ -44,7 +44,7 @@ _LATENCY = "latency"
 
 @frozen
 class InjectedFault:
-    """A fault, and the share of the requests that meet it.
+    """A fault, and the share of the requests to which it is applied.
 
     Attributes:
         fault: The fault.
@@ -78,7 +78,7 @@ def parse_fault(text: str) -> InjectedFault:
     """Read ``502``, ``502:0.1`` or ``latency=2s:0.5``.
 
     Raises:
-        ConfigurationError: The text is something else.
+        ConfigurationError: The text has another form.
     """
     name, _, share = text.partition(":")
     try:
@@ -132,7 +132,7 @@ def _add_jobs(simulator: Simulator) -> list[JobRef]:
 
 
 def instructions(base_url: str, refs: Sequence[JobRef], many: Sequence[JobRef]) -> Iterator[str]:
-    """Yield the lines that say how to use the server.
+    """Yield the lines that explain how to use the server.
 
     Args:
         base_url: The server's address.

@@ -1,4 +1,4 @@
-"""``clanforge status``: the present status of jobs, side by side, or everything that is known of a single one."""
+"""``clanforge status``: the current status of several jobs as a table, or all fields of a single job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class JobStatus:
     """The result of reading a job once.
 
     Attributes:
-        ref: The reference that was asked for.
+        ref: The requested reference.
         job: The snapshot; None if it could not be read.
         error: Why it could not be read, or the failure of the job; None for any other job.
     """
@@ -55,7 +55,12 @@ async def show_statuses(connection: ConnectionOptions, refs: Sequence[JobRef], o
         report_outages(client)
         if len(refs) == 1:
             [ref] = refs
-            job = await read_status(client, ref, include_details=True)
+            try:
+                job = await read_status(client, ref, include_details=True)
+            except ClanforgeError as error:
+                if output_options.as_json:
+                    JsonLinesOutput().read_error(ref, error)
+                raise
             _show([JobStatus(ref, job, None)], output_options)
             failure = job_failure(job)
             shown = output_options.shows_reasons
@@ -109,8 +114,8 @@ def render_table(statuses: Sequence[JobStatus], now: datetime) -> list[str]:
     """Return the lines of the table, with ages and estimated ends relative to now.
 
     Args:
-        statuses: The jobs, in the order in which they were asked for.
-        now: The present time.
+        statuses: The jobs, in the order in which they were requested.
+        now: The current time.
     """
     rows = [_HEADINGS, *(_cells(status, now) for status in statuses)]
     widths = [max(len(row[column]) for row in rows if column < len(row) - 1) for column in range(len(_HEADINGS) - 1)]
@@ -144,12 +149,12 @@ def _render_row(row: tuple[str, ...], widths: Sequence[int], styler: Styler) -> 
 
 
 def describe(job: Job, ref: JobRef, now: datetime) -> list[str]:
-    """Return everything that is known of a job, a line for each property.
+    """Return all fields of a job, one per line.
 
     Args:
         job: The job.
-        ref: The reference that was asked for.
-        now: The present time.
+        ref: The requested reference.
+        now: The current time.
     """
     properties = dict(_properties(job, ref, now))
     width = max(map(len, properties))

@@ -1,7 +1,6 @@
-"""The abort of a release: frees the image of what the release created, and of nothing else.
+"""The abort of a release: removes the lock that the release holds on the image, and no other lock.
 
-Like a release it is a pure function from what is known to what is done next (`next_action`, `record`), and a loop that
-does it.
+Like a release, it consists of pure decisions (`next_action`, `record`) and a loop that carries them out.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ from clanforge_async.releases.turns import Turn
 from clanforge_async.releases.unknown_outcome import CREATES, was_refused
 
 _LOCK_READS = 4
-"""Reads of the options after the rejection, until the lock is gone."""
+"""Largest number of reads of the options after the rejection, until the lock is gone."""
 
 
 @frozen(kw_only=True)
 class AbortState:
-    """What an abort knows.
+    """The state of an abort.
 
     Attributes:
         token: The state of the release.
-        jobs: The jobs that were read: an update or a diff that has ended, the version, and the lock's holder.
-        options: The options, if nothing has happened since they were read.
+        jobs: The jobs that were read: an update or diff that has ended, the version, and the job that locks the image.
+        options: The image options; None if they must be read again.
         reads: Number of reads of the options since the rejection.
-        is_pausing: Whether to wait for the end of the lock.
+        is_pausing: Whether to pause before the options are read again.
     """
 
     token: ReleaseToken
@@ -55,7 +54,7 @@ class AbortState:
     is_pausing: bool = False
 
     def job(self, ref: JobRef | None) -> Job | None:
-        """Return a job that was read."""
+        """Return the job that was read for a reference, if any."""
         return next((job for job in self.jobs if ref is not None and (job.kind, job.id) == (ref.kind, ref.id)), None)
 
     @property
@@ -66,19 +65,19 @@ class AbortState:
 
 
 def next_action(state: AbortState, *, exclusive: bool, reinstall: bool) -> Action | AbortResult:
-    """Return what an abort does next, or its result.
+    """Return the next action of an abort, or its result.
 
     Args:
-        state: What it knows.
-        exclusive: Whether nothing else releases the image, as the caller promises: then a job that was created since a
-            call in doubt is the release's own.
-        reinstall: Whether the machine's files go back to the last known good state.
+        state: The state of the abort.
+        exclusive: Whether the caller guarantees that nothing else releases the image. Then a job that was created
+            since a call with unknown outcome belongs to the release.
+        reinstall: Whether the build machine is restored to its last known good state.
     """
     token = state.token
     if state.is_pausing:
         return Pause(SHORTEST_PAUSE)
-    if not token.rejected and (look := _next_job(state)) is not None:
-        return look
+    if not token.rejected and (read := _next_job(state)) is not None:
+        return read
     if state.options is None:
         return ReadOptions()
     lock, own = state.options.lock, _own_diff(token)
@@ -90,7 +89,7 @@ def next_action(state: AbortState, *, exclusive: bool, reinstall: bool) -> Actio
 
 
 def _next_job(state: AbortState) -> Action | None:
-    """Return how to read the job that the release has come to; None once it was."""
+    """Return the action that reads the latest job of the release; None if that job was read."""
     token = state.token
     if token.version is not None:
         return None if state.job(token.version) is not None else ReadJob(token.version)
@@ -113,12 +112,12 @@ def mark_pending(state: AbortState, server_time: float) -> AbortState:
 
 
 def record(state: AbortState, action: Action, result: Any) -> AbortState:
-    """Return the state after an action that has not failed.
+    """Return the state after a successful action.
 
     Args:
-        state: The state before; after `mark_pending`, if the action is the rejection.
+        state: The state before the action; for the rejection, the state that `mark_pending` returned.
         action: The action.
-        result: What it returned.
+        result: The value that it returned.
     """
     match action:
         case Pause():
@@ -157,7 +156,7 @@ class AbortRun:
     """One abort.
 
     Args:
-        services: What the releases of a releaser share.
+        services: Services shared by all releases of a releaser.
         token: The state of the release.
         exclusive: As in `next_action`.
         reinstall: As in `next_action`.
@@ -171,15 +170,15 @@ class AbortRun:
         self._reinstall = reinstall
         self._actions = ActionRunner(services, token.image_id)
 
-    async def run(self, turn: Turn, timeout: float | None) -> AbortResult:  # noqa: ASYNC109 - with an error of its own
+    async def run(self, turn: Turn, timeout: float | None) -> AbortResult:  # noqa: ASYNC109 - raises its own error
         """Carry out the abort.
 
         Args:
-            turn: The turn at the image.
+            turn: The place in the queue for the image.
             timeout: Seconds; None: no limit.
 
         Raises:
-            ReleaseError: It failed, or took too long.
+            ReleaseError: The abort failed or timed out.
             ConfigurationError: The client is closed.
         """
         try:

@@ -1,4 +1,4 @@
-"""Carries out the actions of a release: calls of the client, watches, questions, pauses."""
+"""Carries out the actions of a release: API calls, watches, approvals and pauses."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ OnJob: TypeAlias = Callable[[Job], Awaitable[object]]
 
 
 class Services:
-    """What the releases of a releaser share.
+    """Services shared by all releases of a releaser.
 
     Attributes:
         client: The client.
         watcher: The watcher of all jobs.
-        journal: Keeps the tokens.
-        turns: The turns of the releases at images and at build machines.
+        journal: Stores the tokens.
+        turns: Queues of the releases that need the same image or build machine.
         installs: The account's list of installs.
     """
 
@@ -56,7 +56,7 @@ class Services:
         self.installs: SharedInstalls = SharedInstalls(client.image_installs.list)
 
     def server_time(self) -> float:
-        """Return the time by the server's clock, in Unix seconds; by the local clock before an answer has told it."""
+        """Return the server's time in Unix seconds; the local clock's before the first ``Date`` header."""
         now = self.client.server_now()
         return time.time() if now is None else now
 
@@ -65,7 +65,7 @@ class ActionRunner:
     """Carries out the actions of a release or of its abort.
 
     Args:
-        services: What the releases share.
+        services: Services shared by the releases.
         image_id: The image.
         on_job: Called with each snapshot of a watched job.
     """
@@ -80,7 +80,7 @@ class ActionRunner:
         """Carry out an action, and return its result or its error."""
         try:
             result = await self._run(action)
-        except Exception as error:  # noqa: BLE001 - the decisions tell what an error means
+        except Exception as error:  # noqa: BLE001 - the decisions handle every error
             result = error
         return Observation(
             result=result, at=asyncio.get_running_loop().time(), server_time=self._services.server_time()
@@ -115,9 +115,9 @@ class ReleaseActionRunner(ActionRunner):
     """Carries out the actions of a release.
 
     Args:
-        services: What the releases share.
+        services: Services shared by the releases.
         release: The release.
-        approve: Answers whether a diff is approved.
+        approve: The decision about the diff, or a function that makes it.
         on_job: As for `ActionRunner`.
     """
 

@@ -1,9 +1,9 @@
-"""The decisions of a release, as pure functions: from what it knows and what was observed to what is done next.
+"""The decisions of a release, as pure functions of its state and of the results of its actions.
 
-`next_action` says what to do, `mark_pending` notes a call with a side effect before it is sent, and `record` (in
-``recording.py``) takes in the result. A driver does what is said, and writes the token to the journal whenever it has
-changed: before each call with a side effect, and after each answer. Nothing here sends, sleeps or reads a clock, so the
-same decisions serve `Releaser` and a workflow engine.
+`next_action` returns the next action, `mark_pending` records a call with a side effect before it is sent, and `record`
+(in ``recording.py``) applies the result of an action. A driver carries out the actions and writes the token to the
+journal whenever it has changed: before each call with a side effect, and after each response. Nothing here sends,
+sleeps or reads a clock, so `Releaser` and a workflow engine can use the same decisions.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ from clanforge_async.releases.state import (
     make_lock_error,
 )
 from clanforge_async.releases.token import Call, Decision, Intent, ReleaseToken
-from clanforge_async.releases.unknown_outcome import RETRIES, next_look
+from clanforge_async.releases.unknown_outcome import RETRIES, next_read
 
 _REINSTALLING = (Decision.DECLINED, Decision.ABORTED)
 
 
 def begin(token: ReleaseToken, rules: ReleaseRules, *, may_repeat: bool = False) -> ReleaseState:
-    """Return the state of a release that begins, or goes on, in this process.
+    """Return the initial state of a release that starts or resumes in this process.
 
     Args:
-        token: The state to resume from; that of a new release has nothing but its ids and its plan.
+        token: The state to resume from; the token of a new release has only ids and a plan.
         rules: The rules of the release.
-        may_repeat: Whether the call in doubt had no effect, as a person says.
+        may_repeat: Whether the caller has confirmed that the call with unknown outcome had no effect.
     """
     state = ReleaseState(token=token, may_repeat=may_repeat and token.intent is not None)
     if token.overtaken_by is not None and token.diff is None:
         error = make_lock_error(token.image_id, token.overtaken_by)
-        msg = f"{token.overtaken_by} may have replaced the build on the machine: start the release anew"
+        msg = f"{token.overtaken_by} may have replaced the build on the machine: start a new release"
         return fail(state, rules, error, message=msg)
     return state
 
 
 def next_action(state: ReleaseState, rules: ReleaseRules) -> Action | End:
-    """Return what a release does next."""
+    """Return the next action of a release, or its end."""
     if state.end is not None:
         return state.end
     if state.pause:
@@ -64,8 +64,8 @@ def next_action(state: ReleaseState, rules: ReleaseRules) -> Action | End:
     intent = state.token.intent
     if intent is None:
         return _NEXT[current_step(state, rules)](state, rules)
-    look = None if state.is_resending else next_look(state, intent)
-    return make_call(state, rules, intent.call) if look is None else look
+    read = None if state.is_resending else next_read(state, intent)
+    return make_call(state, rules, intent.call) if read is None else read
 
 
 def _next_check(state: ReleaseState, _rules: ReleaseRules) -> Action | End:
@@ -104,10 +104,10 @@ def _end_of_rejected(state: ReleaseState) -> End:
     if token.decision is Decision.EMPTY:
         return End("unchanged")
     if token.decision is Decision.REFUSED:
-        refusal = "the server makes no full version of a build that equals the image"
+        refusal = "the server refused a full version of a build that equals the image"
         return End("unchanged", state.refusal or ReleaseError(refusal, step=ReleaseStep.VERSION, token=token))
     reason = "the release was aborted" if token.decision is Decision.ABORTED else "the diff was not approved"
-    msg = f"{reason}, and the diff is rejected"
+    msg = f"{reason}, so the diff was rejected"
     return End("rejected", ReleaseRejectedError(msg, step=ReleaseStep.APPROVE, token=token))
 
 
@@ -134,7 +134,7 @@ _NEXT: dict[ReleaseStep, Callable[[ReleaseState, ReleaseRules], Action | End]] =
 
 
 def make_call(state: ReleaseState, rules: ReleaseRules, call: Call) -> Send:
-    """Return a call with its arguments."""
+    """Return the action that makes a call, with its arguments."""
     token = state.token
     match call:
         case Call.UPDATE | Call.DIFF:
@@ -154,11 +154,11 @@ def mark_pending(state: ReleaseState, call: Call, server_time: float) -> Release
     Args:
         state: The state before.
         call: The call.
-        server_time: The time by the server's clock, in Unix seconds; at most the real one.
+        server_time: A lower bound of the server's clock, in Unix seconds.
     """
     if state.token.intent is not None:
-        return state  # made anew: what the first one created is still to be found
+        return state  # sent again: a job that the first call created must still be found
     at = int(server_time // 1)
     if state.failed is not None:
-        at = max(at, unix_second(state.failed.updated_at) + 1)  # the failed run is not to be taken for the new one
+        at = max(at, unix_second(state.failed.updated_at) + 1)  # so that the failed run is not mistaken for the new one
     return state.with_token(intent=Intent(call, at))

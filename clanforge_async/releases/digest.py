@@ -1,4 +1,4 @@
-"""The digest of a release's plan: which build it is, in a part each for what tells that."""
+"""The digest of a release's plan: identifies the build, with one part for each option that does so."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _PART = re.compile(f"[0-9a-f]{{{_DIGITS}}}", re.ASCII)
 
 
 def digest(text: str) -> str:
-    """Return a short digest, by which texts are told apart that differ by mistake."""
+    """Return a short digest. It detects accidental differences between texts, and is not secure."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def parse_digest(text: str) -> str:
-    """Return what `digest` has returned.
+    """Return the text if it has the form of a digest.
 
     Raises:
-        ValueError: The text has another form.
+        ValueError: The text is not a digest.
     """
     if not _PART.fullmatch(text):
         msg = f"not a digest: {text!r}"
@@ -31,12 +31,12 @@ def parse_digest(text: str) -> str:
 
 @frozen(kw_only=True)
 class PlanDigest:
-    """Digests of what tells which build a release is about.
+    """Digests of the options that identify the build of a release.
 
     Attributes:
-        description: Of the description.
-        source: Of the source without its secrets, so that new keys do not change it.
-        first_step: Of the first step.
+        description: Digest of the description.
+        source: Digest of the source without its secrets, so that new keys do not change it.
+        first_step: Digest of the first step.
     """
 
     description: str
@@ -54,10 +54,10 @@ class PlanDigest:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what ``str()`` writes.
+        """Parse the text that ``str()`` returns.
 
         Raises:
-            ValueError: The text has another form.
+            ValueError: The text is not a digest of a plan.
         """
         parts = text.split("-")
         names = [attribute.name for attribute in fields(cls)]

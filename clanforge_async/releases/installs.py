@@ -15,13 +15,13 @@ Installs = Sequence[ImageInstall]
 
 
 class SharedInstalls:
-    """Reads the list of installs at most once in `SHORTEST_PAUSE` seconds, for all who ask.
+    """Reads the list of installs at most once in `SHORTEST_PAUSE` seconds, and shares it between all releases.
 
-    A list that is a few seconds old does no harm: a release has ended its wait only if the beginning was seen, and the
-    counts of machines, which are its own, show none pending.
+    A list that is a few seconds old is good enough: the wait for a rollout ends only after its beginning was seen and
+    when the counts of machines, which each release reads itself, show none pending.
 
     Args:
-        read: Reads the list.
+        read: Function that reads the list.
     """
 
     def __init__(self, read: Callable[[], Awaitable[Installs]]) -> None:
@@ -34,7 +34,7 @@ class SharedInstalls:
         """Return the incomplete installs of the account.
 
         Raises:
-            ClanforgeError: The read failed; likewise for all who share it.
+            ClanforgeError: The shared read failed.
         """
         async with self._lock:
             await self._refresh()

@@ -1,7 +1,7 @@
-"""The journal of releases: where their tokens are kept, so that another process can resume them.
+"""The journal of releases: stores their tokens, so that another process can resume them.
 
-A journal is a function of the caller's, or files. A file is JSON, readable by a person: for each release in it the
-token, and the release's options without secrets. It is replaced at once, so that it is whole at every moment.
+A journal is a function that the caller passes, or one or more files. A file is readable JSON: for each release, the
+token and the release's options without secrets. It is replaced atomically, so readers never see half of it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class JournalEntry:
 
 
 class Writer(Protocol):
-    """Keeps the tokens of releases."""
+    """Stores the tokens of releases."""
 
     async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
-        """Note a release that has its turn still to come."""
+        """Record a release that has not started yet."""
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
-        """Keep a token.
+        """Store a token.
 
         Args:
             token: The token.
@@ -55,7 +55,7 @@ class Writer(Protocol):
 
 
 def make_writer(journal: Journal | None) -> Writer:
-    """Return what keeps the tokens.
+    """Return the writer for a journal.
 
     Raises:
         ConfigurationError: The journal is neither callable nor a path.
@@ -72,10 +72,10 @@ def make_writer(journal: Journal | None) -> Writer:
 
 class _NoJournal:
     async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
 
 class _Callback:
@@ -83,7 +83,7 @@ class _Callback:
         self._callback = callback
 
     async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
-        """Note nothing: it has no effect yet that another process has to know."""
+        """Do nothing: the release has had no effect yet that another process must know about."""
 
     async def save(self, token: ReleaseToken, release: ImageRelease | None) -> None:  # noqa: ARG002 - the interface
         returned = self._callback(token)
@@ -92,10 +92,10 @@ class _Callback:
 
 
 class FileJournal:
-    """Keeps tokens in a file, or in a folder with a file for each image.
+    """Stores tokens in a file, or in a folder with a file for each image.
 
     Args:
-        path: The file; or the folder, which exists or whose path ends with a separator.
+        path: Path of the file or the folder. It is a folder if one exists there or if the path ends with a separator.
     """
 
     def __init__(self, path: str) -> None:
@@ -103,9 +103,9 @@ class FileJournal:
         self._is_folder = self._path.is_dir() or path.endswith(("/", os.sep))
 
     async def begin(self, token: ReleaseToken, release: ImageRelease) -> None:
-        """Note a release, so that all that were begun together are resumed together.
+        """Record a release, so that all releases of one ``run_all`` can be resumed together.
 
-        An entry of an earlier release of the image stays if that has something to resume.
+        The entry of an earlier release of the image is kept if that release can be resumed.
         """
         path = self._path_of(token)
         entry = read_entries(path).get(token.image_id) if path.exists() else None
@@ -117,7 +117,7 @@ class FileJournal:
 
         Raises:
             OSError: The file cannot be written.
-            ValueError: The file is no journal.
+            ValueError: The file is not a journal.
         """
         path = self._path_of(token)
         entries = read_entries(path) if path.exists() else {}
@@ -135,8 +135,8 @@ def read_journal(path: str | os.PathLike[str]) -> list[JournalEntry]:
     """Read the releases of a journal's file, or of all files of a folder.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is no journal.
+        OSError: A file cannot be read.
+        ValueError: A file is not a journal.
     """
     path = Path(path)
     paths = sorted(path.glob("image-*.json")) if path.is_dir() else [path]
@@ -147,8 +147,8 @@ def read_entries(path: Path) -> dict[int, JournalEntry]:
     """Read the releases of a journal's file, by image.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is no journal.
+        OSError: The file cannot be read.
+        ValueError: The file is not a journal.
     """
     try:
         releases = json.loads(path.read_text("utf-8"))["releases"]
@@ -183,7 +183,7 @@ def _to_plain(value: object) -> object:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file at once: a reader, or a process that is killed, meets the old one or the new one."""
+    """Replace a file atomically: a reader sees the old or the new content, even if this process is killed."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with new.open("x", encoding="utf-8") as file:
@@ -197,7 +197,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # The new name is on the disk once its folder is. Windows cannot open folders, and needs no such thing.
+    # The rename is on disk only once the folder is synchronized. Windows cannot open folders and does not need it.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -15,7 +15,7 @@ _image: ContextVar[int] = ContextVar("clanforge_image")
 
 @contextmanager
 def watching_job_of(image_id: int) -> Generator[None]:
-    """Label the jobs whose watches start in this block as those of an image: a reference doesn't tell the image."""
+    """Label all jobs whose watches start in this block with an image, since a job reference does not name one."""
     token = _image.set(image_id)
     try:
         yield
@@ -29,9 +29,9 @@ def label_by_image_and_step(ref: JobRef) -> str:
 
 
 def labelled_by_image_and_step(history: JobHistory) -> JobHistory:
-    """Return a history of the same runs that labels by image and step, unless it has a label function of its own."""
+    """Return a history of the same runs that labels by image and step, unless its own label function was assigned."""
     if history.label is not label_by_kind:
         return history
-    labelled = copy(history)  # shares its runs: in memory the mapping, in a file by reading what has changed
+    labelled = copy(history)  # shares its runs: the mapping in memory, or the file
     labelled.label = label_by_image_and_step
     return labelled

@@ -1,4 +1,4 @@
-"""How a single release is driven, as the caller says."""
+"""The arguments of a single run of a release."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_LIMITS: Mapping[ReleaseStep, float] = MappingProxyType({})
 
 @frozen(kw_only=True)
 class RunOptions:
-    """How one release is driven.
+    """Options of a single run of a release.
 
     Attributes:
-        approve: Answers whether the diff is approved.
-        may_repeat: Whether the call in doubt had no effect, as a person says.
+        approve: The decision about the diff, or a function that makes it.
+        may_repeat: Whether the caller has confirmed that the call with unknown outcome had no effect.
         timeout: Seconds for the whole release; None: no limit.
-        step_timeouts: Seconds for single steps.
-        on_event: Told of what happens.
+        step_timeouts: Seconds for each step.
+        on_event: Called with each event.
     """
 
     approve: Approve = None
@@ -47,11 +47,11 @@ def make_options(
     on_event: OnEvent | None,
     unknown: Unknown,
 ) -> RunOptions:
-    """Return the arguments of `Releaser.run`, checked.
+    """Check the arguments of `Releaser.run`, and return them as options.
 
     Raises:
         TypeError: A callback is not callable.
-        ConfigurationError: A value is unusable.
+        ConfigurationError: A value is invalid.
     """
     if not (callable(approve) or approve is None or isinstance(approve, bool) or approve == "hold"):
         msg = f"approve must be callable, a bool, None or 'hold', not {approve!r}"
@@ -86,8 +86,8 @@ def check_timeout(seconds: float | None) -> None:
     """Check a timeout.
 
     Raises:
-        ConfigurationError: It is neither None nor a number of seconds.
+        ConfigurationError: The timeout is neither None nor a non-negative number of seconds.
     """
     if seconds is not None and (not is_number(seconds) or seconds < 0):
-        msg = "a timeout is a number of seconds, not negative, or None"
+        msg = "a timeout must be None or a number of seconds, not negative"
         raise ConfigurationError(msg)

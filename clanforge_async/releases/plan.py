@@ -1,4 +1,4 @@
-"""The plan of a release: what it would do, as reads alone tell."""
+"""The plan of a release: a dry run that only reads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 async def make_plan(services: Services, release: ImageRelease, token: ReleaseToken) -> ReleasePlan:
-    """Read what can be read, and return the plan.
+    """Read the options, the rollout and the lock, and return the plan.
 
     Args:
-        services: What the releases of a releaser share.
+        services: Services shared by all releases of a releaser.
         release: The release.
-        token: The state of the release before it begins.
+        token: The state of the release before it starts.
     """
     problems: list[ClanforgeError] = []
     options = await _read(services.client.images.options(release.image_id), problems)

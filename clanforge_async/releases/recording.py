@@ -1,4 +1,4 @@
-"""What the result of an action tells a release, as a pure function of its state and the result."""
+"""Applies the result of an action to the state of a release, as a pure function."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def record(state: ReleaseState, action: Action, observed: Observation, rules: Re
     """Return the state after an action.
 
     Args:
-        state: The state before; after `mark_pending`, if the action is a call.
+        state: The state before the action; for a call with a side effect, the state that `mark_pending` returned.
         action: The action.
-        observed: Its result, or the error that it raised.
+        observed: The result of the action, or the error that it raised.
         rules: The rules of the release.
     """
     result = observed.result
@@ -63,11 +63,11 @@ def _record_read(state: ReleaseState, action: Action, observed: Observation, rul
     if isinstance(action, ReadRollout):
         return _record_rollout(state, observed, rules)
     if state.token.intent is not None:
-        return _record_look(state, state.token.intent, observed.result, rules)
+        return _record_deciding_read(state, state.token.intent, observed.result, rules)
     return _record_options(state, observed, rules)
 
 
-def _record_look(state: ReleaseState, intent: Intent, result: Any, rules: ReleaseRules) -> ReleaseState:
+def _record_deciding_read(state: ReleaseState, intent: Intent, result: Any, rules: ReleaseRules) -> ReleaseState:
     if isinstance(result, ConfigurationError):
         return fail(state, rules, result)
     if isinstance(result, Exception):
@@ -103,11 +103,11 @@ def _fail_version(state: ReleaseState, result: ImageOptions | Exception, rules: 
 
 
 def machine_problem(options: ImageOptions, machine_id: int) -> str | None:
-    """Return why a machine cannot build the image, if the options tell."""
+    """Return why a machine cannot build the image; None if the options show no reason."""
     if not options.machines or machine_id in options.machines:
         return None
     machines = ", ".join(f"{number} ({name})" for number, name in sorted(options.machines.items()))
-    return f"machine {machine_id} is no build machine of this image; there are: {machines}"
+    return f"machine {machine_id} is not a build machine of this image; its build machines: {machines}"
 
 
 def _record_lock(
@@ -116,7 +116,7 @@ def _record_lock(
     update, holder = state.token.update, error.holder
     if update is not None and holder.kind is JobKind.IMAGE_UPDATE and holder.id != update.id:
         state = state.with_token(overtaken_by=plain_ref(holder))
-        msg = f"{error}: the build on the machine may have been replaced, so start the release anew"
+        msg = f"{error}: the build on the machine may have been replaced, so start a new release"
         return fail(state, rules, error, message=msg)
     since = observed.at if state.locked_since is None else state.locked_since
     left = since + rules.lock_wait - observed.at
@@ -152,7 +152,7 @@ def _record_failed_call(
 
 
 def _record_failed_resend(state: ReleaseState, error: Exception, rules: ReleaseRules) -> ReleaseState:
-    # This one did nothing, but the one before it may have been acted upon late, and hold the lock.
+    # The server refused this call, but may have processed the previous one late, so that its job locks the image.
     state = evolve(state, options=None, holder=None, is_resending=False)
     return state if isinstance(error, ImageLockedError) else fail(state, rules, error)
 

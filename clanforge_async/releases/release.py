@@ -1,4 +1,4 @@
-"""`ImageRelease`: what is to be released, and how."""
+"""`ImageRelease`: the build to release, and the options of the release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clanforge_async.resources.sources import Source
 
 
 class ReleaseStep(enum.StrEnum):
-    """A step of a release, in the order in which they are taken."""
+    """A step of a release. The members are in the order of the steps."""
 
     CHECK = "check"
     UPDATE = "update"
@@ -53,7 +53,7 @@ def _is_choice(*choices: str) -> Any:
 
 
 def _is_source(_release: object, attribute: Attribute[Any], value: object) -> None:
-    # The value may hold secrets, so no message shows it.
+    # The value may contain secrets, so no message shows it.
     if isinstance(value, str):
         text(value, attribute.name)
     elif value is not None and not isinstance(value, Source):
@@ -90,29 +90,29 @@ def _show_source(source: Source | str | None) -> str:
 
 @frozen
 class ImageRelease:
-    """One release of an image: which build, by way of which build machine, and how.
+    """One release of an image: its build, its build machine and its options.
 
     Attributes:
         image_id: The image.
         machine_id: The build machine that pulls the build.
-        description: Free description of the build.
-        source: Where the build is: a source, or its URL as text. None: the image's own source.
+        description: Description of the build, as free text.
+        source: The source of the build, or its URL as text. None: the image's default source.
         game_build: Name of the build, stored as the game version's version.
-        restart: Stop all servers of the image for the install, and start them afterwards. False: a server takes the
+        restart: Stop all servers of the image for the install, and start them afterwards. False: a server gets the
             version when it exits.
-        force: Create the version although there are active allocations.
+        force: Create the version despite active allocations.
         full: Create a full version instead of a differential one.
         on_empty: What to do if the build equals the image: ``"stop"`` rejects the diff, ``"full"`` creates a full
             version.
-        first_step: ``"update"``, or ``"diff"`` if the build is on the machine already.
-        wait_for: ``"rollout"``: until the machines run the version. ``"version"``: until it is created.
-        straggler_policy: When machines that do not install the version are disabled; None: by the server's default.
-        install_at: ``"now"``; an aware datetime, before which no machine installs the version; or None, which leaves it
-            to the server.
+        first_step: ``"update"``, or ``"diff"`` if the build is already on the machine.
+        wait_for: ``"rollout"``: wait until the machines run the version. ``"version"``: wait until it is created.
+        straggler_policy: When to disable machines that do not install the version; None: the server's default.
+        install_at: Time of the installs: ``"now"``, or an aware datetime, before which no machine installs the
+            version; None: the server's default.
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: An id is not positive; a text is empty, blank or holds a control character; a choice is unknown.
+        ValueError: An id is not positive; a text is empty, blank or contains a control character; a choice is unknown.
     """
 
     image_id: int = field(validator=_is_id)
@@ -135,7 +135,7 @@ class ImageRelease:
 
     @property
     def digest(self) -> PlanDigest:
-        """Digest of what tells which build it is."""
+        """Digest of the options that identify the build."""
         source = mask_source(self.source)
         source = None if source is None else mask_secrets(source)  # the same for a source and for its URL as text
         return PlanDigest.of(description=self.description, source=source, first_step=self.first_step)

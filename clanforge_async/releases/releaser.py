@@ -1,4 +1,4 @@
-"""The releaser: takes images from a build to the machines that run it."""
+"""The releaser: releases images, from the build to the machines that run it."""
 
 from __future__ import annotations
 
@@ -29,40 +29,41 @@ from clanforge_async.releases.token import Decision, ReleaseToken
 from clanforge_async.watcher import JobWatcher
 
 PLAN_PARTS = frozenset(fields_dict(PlanDigest))
-"""The parts of a release's plan that a token is checked against."""
+"""The parts of a plan that must be the same in a release and in the token with which it is resumed."""
 
 
 class Releaser:
-    """Takes images from a build to the machines that run it.
+    """Releases images, from the build to the machines that run it.
 
-    A release checks the image, has the build machine pull the build, compares it with the image, asks for approval,
-    makes a version and waits until the machines run it. It can be cut off at any moment: the token in the journal, and
-    the one of each event and error, resumes it, and no call that has had its effect is made again.
+    A release checks the image, starts an update that pulls the build, compares the build with the image, asks for
+    approval, creates a version and waits until the machines run it. It can be interrupted at any moment. The token in
+    the journal, in each event and in each error resumes it, and no call that has taken effect is sent again.
 
-    Nothing that a release did not create is ever rejected or retried. At most one release of an image runs at a time.
-    At most one is between update and diff on a build machine, since nothing locks the build in between. The others wait
-    their turn, in the order given, and send nothing.
+    A release never rejects or retries a job that it did not create. At most one release of an image runs at a time. At
+    most one release is between update and diff on a build machine, since nothing locks the build in between. The
+    others wait in the order given, and send nothing meanwhile.
 
     Use it as an async context manager, or close it with `aclose`; the client stays open.
 
     Args:
         client: The client.
-        watcher: The watcher of all jobs; None: one of the releaser's own. Its ``outage_tolerance`` holds for the
-            rollout as well.
-        journal: Keeps the tokens. A function, plain or async, that takes a `ReleaseToken`; the path of a file; or the
-            path of a folder, which exists or ends with a slash, for a file for each image. It is awaited before each
-            call with a side effect and after each answer; if it fails, the call is not made.
-        exclusive: Your promise that nothing else releases these images. Then the job created by a call whose answer was
-            lost is recognized by its lock and adopted, and an update or diff that holds no lock is created anew.
-        lock_wait: Seconds to wait until somebody else's lock is gone.
-        job_retries: Retries of an update or diff that failed, for each.
-        settle: Seconds after a version's end in which its rollout begins; without any install by then, there was none.
-        tolerate_failed: Machines that may fail beyond those that had failed before.
-        history: Durations of earlier jobs, for the releaser's own watcher. Unless its ``label`` is assigned, runs are
-            labelled by image and step, such as ``image-501/update``.
+        watcher: The watcher of all jobs; None: the releaser creates one. Its ``outage_tolerance`` also applies to the
+            rollout.
+        journal: Stores the tokens: a function, plain or async, that takes a `ReleaseToken`; the path of a file; or the
+            path of a folder, which exists or ends with a slash, with a file for each image. It is awaited before each
+            call with a side effect and after each response; if it fails, the call is not sent.
+        exclusive: Your guarantee that nothing else releases these images. Then the job created by a call whose response
+            was lost is found by its lock and adopted, and an update or diff that locks no image is created again.
+        lock_wait: Seconds to wait until another client's lock is gone.
+        job_retries: Largest number of retries of a failed update, and of a failed diff.
+        settle: Seconds after a version's end in which its rollout begins; if no install is seen by then, the rollout
+            counts as over.
+        tolerate_failed: Number of machines that may fail in addition to those that had failed before.
+        history: Durations of earlier runs, for the watcher that the releaser creates. Unless you assign its ``label``,
+            runs are labelled by image and step, such as ``image-501/update``.
 
     Raises:
-        ConfigurationError: An argument has an unusable value.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Releaser:
                 msg = f"{name} must be an int, not negative"
                 raise ConfigurationError(msg)
         if watcher is not None and history is not None:
-            msg = "a watcher has a history of its own: give one of the two"
+            msg = "a watcher has its own history: pass a watcher or a history, not both"
             raise ConfigurationError(msg)
         self._own_watcher: JobWatcher | None = None
         if watcher is None:
@@ -104,7 +105,7 @@ class Releaser:
             job_retries=job_retries,
             settle=settle,
             tolerate_failed=tolerate_failed,
-            outage_tolerance=watcher._policy.outage_tolerance,  # noqa: SLF001 - no concern of the watcher's users
+            outage_tolerance=watcher._policy.outage_tolerance,  # noqa: SLF001 - not part of the watcher's public interface
         )
         self._exclusive = exclusive
 
@@ -115,37 +116,37 @@ class Releaser:
         approve: Approve = None,
         resume: ReleaseToken | str | None = None,
         unknown: Unknown = "raise",
-        timeout: float | None = None,  # noqa: ASYNC109 - the release's, with an error of its own
+        timeout: float | None = None,  # noqa: ASYNC109 - the release's, which raises its own error
         step_timeouts: Mapping[ReleaseStep, float] = NO_LIMITS,
         on_event: OnEvent | None = None,
     ) -> ReleaseResult:
-        """Release an image, and return how that ended.
+        """Release an image, and return the result.
 
-        A cancellation, a timeout and an error send nothing any more; the server's job goes on, and the error's token
-        resumes the release.
+        After a cancellation, a timeout or an error nothing more is sent. The server's job continues, and the error's
+        token resumes the release.
 
         Args:
             release: The release.
-            approve: Whether the diff is approved: a function, plain or async, that takes the `ImageDiffJob` and returns
-                a ``bool``; the answer itself; None: yes; ``"hold"``: end here, with a token to be resumed with True or
-                False. A diff that is not approved is rejected. An empty one is not asked about.
-            resume: Token of the same release, to go on with. It is not checked that the options that do not tell which
-                build it is are the same: the new ones hold from here on.
-            unknown: ``"repeat"`` is a person's word that the call whose outcome the token leaves open had no effect.
+            approve: Whether the diff is approved. A function, plain or async, that takes the `ImageDiffJob` and returns
+                a ``bool``; or the decision itself. None: approved. ``"hold"``: end here, with a token to resume with
+                True or False. A diff that is not approved is rejected. An empty diff needs no approval.
+            resume: Token of the same release, to continue it. Options that do not identify the build may differ from
+                those of the token's release; the new ones apply from here on.
+            unknown: ``"repeat"`` confirms that the call with unknown outcome in the token had no effect.
             timeout: Seconds for the whole release; None: no limit.
-            step_timeouts: Seconds for single steps.
+            step_timeouts: Seconds for each step.
             on_event: Called with each `ReleaseEvent`; may be plain or async. If it raises, the error is logged.
 
         Raises:
             TypeError: An argument has another type.
-            ConfigurationError: The token is of another release, or held, and ``approve`` is missing; the client or the
-                releaser is closed; the client has no account service id, which a rollout needs.
-            ReleaseRejectedError: The diff was not approved, and is rejected.
+            ConfigurationError: The token is of another release; the release is held and ``approve`` is missing; the
+                client or the releaser is closed; the client has no account service id, which a rollout needs.
+            ReleaseRejectedError: The diff was not approved and has been rejected.
             ReleaseSupersededError: A newer version is being installed instead.
             RolloutError: The rollout ended with more failed machines than tolerated.
-            ReleaseTimeoutError: A timeout passed.
-            ReleaseError: Anything else; the reason is the cause: `ImageLockedError`, `JobFailedError`,
-                `OutcomeUnknownError`, ...
+            ReleaseTimeoutError: A timeout expired.
+            ReleaseError: Anything else; the reason is chained as the cause, such as an `ImageLockedError`, a
+                `JobFailedError` or an `OutcomeUnknownError`.
         """
         options = make_options(approve, timeout, step_timeouts, on_event, unknown)
         return (await self._start(release, options, resume)).unwrap()
@@ -163,7 +164,7 @@ class Releaser:
         """Release several images at a time, and return the results in their order. Never raises for a release.
 
         Args:
-            releases: The releases. Those that share a build machine take turns there in this order.
+            releases: The releases. Those that share a build machine use it one after another, in this order.
             approve: As in `run`, for each.
             unknown: As in `run`.
             timeout: As in `run`, for each.
@@ -188,17 +189,17 @@ class Releaser:
         resume: ReleaseToken | str | None = None,
         parts: frozenset[str] = PLAN_PARTS,
     ) -> ReleaseResult:
-        """Do the same as `run`, but return the result in every case.
+        """Do the same as `run`, but always return the result instead of raising.
 
         Args:
             release: The release.
-            options: How it is driven.
+            options: Options of this run.
             resume: As in `run`.
-            parts: The parts of the plan that the token is checked against.
+            parts: The parts of the plan that must be the same in the release and the token.
         """
         token = _token_of(_checked_release(release), resume, parts)
         if token.decision is Decision.HELD and options.approve is None:
-            msg = "a held release is resumed with approve=True or approve=False"
+            msg = "pass approve=True or approve=False to resume a held release"
             raise ConfigurationError(msg)
         self._check_open()
         run = ReleaseRun(self._services, self._rules(release=release), token, options)
@@ -209,15 +210,15 @@ class Releaser:
             self._runs.discard(run)
 
     async def check(self, release: ImageRelease) -> ReleasePlan:
-        """Read what a release would meet, and send nothing else: a dry run.
+        """Plan a release without starting it (dry run): only reads are sent.
 
-        What would end the release, and any error of the reads, is among the plan's ``problems``.
+        The plan's ``problems`` list everything that would end the release, and the errors of the reads.
 
         Args:
             release: The release.
 
         Raises:
-            TypeError: It is no `ImageRelease`.
+            TypeError: ``release`` is not an `ImageRelease`.
             ConfigurationError: The releaser is closed.
         """
         token = _token_of(_checked_release(release), None, PLAN_PARTS)
@@ -231,19 +232,19 @@ class Releaser:
         reinstall: bool = True,
         timeout: float | None = None,  # noqa: ASYNC109 - see run
     ) -> AbortResult:
-        """Free the image of what a release created, and of nothing else.
+        """Remove the lock that a release holds on its image, and no other lock.
 
-        Waits for an update or diff of the release that runs, since neither can be cancelled; rejects the diff, if it
-        holds the image; and reads that the lock is gone. A version that was made is too late to abort.
+        Waits for the running update or diff of the release, since neither can be cancelled; rejects the diff if it
+        locks the image; then reads whether the lock is gone. Once the version is being packaged, it is too late.
 
         Args:
             token: The release's token.
-            reinstall: Return the build machine's files to the last known good state. False: leave the new ones.
+            reinstall: Restore the build machine to its last known good state. False: keep its new files.
             timeout: Seconds; None: no limit.
 
         Raises:
             TypeError, ConfigurationError: As in `run`.
-            ReleaseTimeoutError: The timeout passed.
+            ReleaseTimeoutError: The timeout expired.
             ReleaseError: The abort failed; the reason is the cause.
         """
         token = _to_token(token)
@@ -258,7 +259,7 @@ class Releaser:
             turn.leave()
 
     async def aclose(self) -> None:
-        """End the releases that run, each with a `ReleaseError`, and close the releaser's own watcher."""
+        """End all running releases with a `ReleaseError`, and close the watcher that the releaser created."""
         self._closed = True
         for run in tuple(self._runs):
             run.stop()
@@ -285,7 +286,7 @@ class Releaser:
 def _checked_release(release: ImageRelease) -> ImageRelease:
     if isinstance(release, ImageRelease):
         return release
-    msg = f"a release is an ImageRelease, not {type(release).__name__}"
+    msg = f"release must be an ImageRelease, not {type(release).__name__}"
     raise TypeError(msg)
 
 

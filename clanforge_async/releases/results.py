@@ -1,4 +1,4 @@
-"""Results of releases, and the errors of releases that end in another way."""
+"""Results of releases, and the errors of releases that fail."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class ReleaseSupersededError(ReleaseError):
 
 
 class ReleaseTimeoutError(ReleaseError, TimeoutError):
-    """The timeout of the release, or of a step, passed. The server's job goes on; the token resumes the release."""
+    """The release, or one of its steps, timed out. The server's job continues; the token resumes the release."""
 
 
 class RolloutError(ReleaseError):
-    """The rollout ended, and more machines have failed than before and than are tolerated.
+    """The rollout ended with more failed machines than before the release, beyond the tolerated number.
 
     Attributes:
         step: The step in which it ended: the rollout.
@@ -84,7 +84,7 @@ class ReleaseResult:
     """How a release ended.
 
     Attributes:
-        outcome: ``"released"``; ``"unchanged"``: the build equals the image; ``"held"``: it waits for an approval;
+        outcome: ``"released"``; ``"unchanged"``: the build equals the image; ``"held"``: the diff waits for approval;
             ``"rejected"``: the diff was not approved; ``"failed"``: anything else.
         image_id: The image.
         update: The update's job, if it was read.
@@ -93,7 +93,7 @@ class ReleaseResult:
         rollout: The counts of machines at the end, if they were read.
         rollout_observed: Whether the beginning of the rollout was seen. False if no machine has begun to install the
             version within ``settle`` seconds.
-        token: The state at the end, with which to resume the release. None if it did not begin.
+        token: The state at the end, with which to resume the release. None if the release did not start.
         error: The error that `Releaser.run` raises. For an unchanged build: the refusal of a full version, if any.
         elapsed: Seconds from the call to the end.
     """
@@ -121,19 +121,19 @@ class ReleaseResult:
             Exception: The release was rejected or failed; the exception is ``error``.
         """
         if not self.ok and self.error is not None:
-            raise self.error.with_traceback(None)  # it would grow with each time that it is raised
+            raise self.error.with_traceback(None)  # a traceback would grow each time that the error is raised
         return self
 
 
 @frozen(kw_only=True)
 class ReleasePlan:
-    """What a release would do, as reads alone tell.
+    """Result of a dry run: the calls that a release would send, and the problems that would end it.
 
     Attributes:
         image_id: The image.
-        options: The answer of "Image options"; None if it could not be read.
+        options: The image options; None if they could not be read.
         rollout: The counts of machines before the release; None if they could not be read, or would not be waited for.
-        lock: The diff or update that holds the image, if any.
+        lock: The diff or update that locks the image, if any.
         steps: The calls that would be sent, with the source's secrets masked.
         problems: Errors that would end the release.
     """
@@ -153,12 +153,12 @@ class ReleasePlan:
 
 @frozen(kw_only=True)
 class AbortResult:
-    """What an abort has done.
+    """Result of an abort.
 
     Attributes:
         rejected: Whether the release's diff is rejected.
-        lock: The diff or update that still holds the image: somebody else's, or one that may be the release's own.
-        version: The release's version, if it was too late: it is being rolled out.
+        lock: The diff or update that still locks the image: another client's, or one that may belong to the release.
+        version: The release's version, if the abort came too late because it is already being rolled out.
     """
 
     rejected: bool
@@ -168,15 +168,15 @@ class AbortResult:
 
 @frozen(kw_only=True)
 class ReleaseEvent:
-    """A moment of a release.
+    """An event of a release.
 
     Attributes:
         release: The release.
-        step: Its present step.
-        kind: ``"started"``: the step begins. ``"waiting"``: for another release, or for the end of somebody else's
-            lock. ``"job"``: a new snapshot. ``"adopted"``: a job created by a call whose answer was lost counts as the
-            release's own. ``"approved"``, ``"held"``, ``"rejected"``: the diff. ``"rollout"``: new counts.
-            ``"finished"``: the release has ended.
+        step: Its current step.
+        kind: ``"started"``: the step begins. ``"waiting"``: for another release, or until another client's lock is
+            gone. ``"job"``: a new snapshot. ``"adopted"``: a call's response was lost, and the job that it seems to
+            have created now belongs to the release. ``"approved"``, ``"held"``, ``"rejected"``: the decision about the
+            diff. ``"rollout"``: new counts. ``"finished"``: the release has ended.
         job: The job's snapshot, if the event is about one.
         rollout: The counts of machines, if the event is about them.
         token: The state of the release, with which to resume it.

@@ -1,10 +1,10 @@
-"""The rules of a rollout: when the machines run a version.
+"""The rules of a rollout: decide when all machines run a version.
 
-The counts of a rollout concern the image's latest version, and do not say which that is: read before the rollout
-begins, they describe the version before, and look complete. An install says which version it is of, so the rollout has
-begun when one of this version was seen; the list of installs has all images of the account in it. It has ended when no
-machine is pending and no install of this version is incomplete. If no install is seen within ``settle`` seconds of
-the version's end, there was nothing to install, or it was over between two reads.
+The counts of a rollout concern the image's latest version, but do not name it: before the rollout begins, they
+describe the previous version and look complete. An install names its version, so the rollout has begun as soon as an
+install of this version was seen (the list of installs covers all images of the account). The rollout has ended when no
+machine is pending and no install of this version is incomplete. If no install is seen within ``settle`` seconds of the
+version's end, there was nothing to install, or all installs began and ended between two reads.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def record_rollout(
         state: The state before.
         reading: The counts of machines, and the incomplete installs of the account.
         version: The release's version.
-        observed: When they were read.
+        observed: The times of the read.
         rules: The rules of the release.
     """
     rollout, installs = reading
@@ -67,7 +67,7 @@ def record_rollout(
 def record_failed_read(
     state: ReleaseState, error: Exception, observed: Observation, rules: ReleaseRules
 ) -> ReleaseState:
-    """Return the state after a read that failed while the release waits: transient failures are waited out."""
+    """Return the state after a read that failed while the release waits: a transient failure does not end it."""
     since = observed.at if state.failing_since is None else state.failing_since
     left = since + rules.outage_tolerance - observed.at
     if not isinstance(error, ClanforgeError) or not is_transient(error) or left < NO_TIME:
@@ -86,7 +86,7 @@ def _with_beginning(token: ReleaseToken, own: Sequence[ImageInstall]) -> Release
 
 
 def _find_newer(token: ReleaseToken, installs: Iterable[ImageInstall], version: JobRef) -> int | None:
-    """Return the version whose installs replace those of this one."""
+    """Return the newer version that is being installed at the path of this one, if any."""
     for install in installs:
         is_newer = install.image_version_id is not None and install.image_version_id > version.id
         if is_newer and install.image_path and digest(install.image_path) == token.install_path:
@@ -104,7 +104,7 @@ def _seconds_to_settle(token: ReleaseToken, server_time: float, rules: ReleaseRu
 def _finish(state: ReleaseState, rules: ReleaseRules) -> ReleaseState:
     tolerated = (state.token.failed_before or 0) + rules.tolerate_failed
     if state.rollout is not None and state.rollout.failed > tolerated:
-        msg = f"{state.rollout.failed} machines have failed, {tolerated} are tolerated"
+        msg = f"{state.rollout.failed} machines have failed; at most {tolerated} may"
         return _end(state, RolloutError(msg, rollout=state.rollout, **_context(state, rules)))
     return evolve(state, end=End("released"))
 

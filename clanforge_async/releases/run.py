@@ -1,4 +1,4 @@
-"""Drives one release: does what the decisions say, keeps the token, and tells of what happens."""
+"""Drives one release: carries out its actions, saves its token and emits its events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from clanforge_async.releases.turns import Turn
 
 
 class _JournalError(Exception):
-    """The journal failed, as the cause tells."""
+    """The journal failed; the error is the cause."""
 
 
 _KINDS = (JobKind.IMAGE_UPDATE, JobKind.IMAGE_DIFF, JobKind.IMAGE_VERSION)
@@ -41,10 +41,10 @@ class ReleaseRun:
     """One release in this process.
 
     Args:
-        services: What the releases of a releaser share.
+        services: Services shared by all releases of a releaser.
         rules: The rules of the release.
-        token: The state to begin from.
-        options: How it is driven.
+        token: The state to start or resume from.
+        options: Options of this run.
     """
 
     def __init__(self, services: Services, rules: ReleaseRules, token: ReleaseToken, options: RunOptions) -> None:
@@ -56,7 +56,7 @@ class ReleaseRun:
         self._is_begun = False
         self._jobs: dict[JobKind, Job] = {}
         self._is_waiting = False
-        self._actions = ReleaseActionRunner(services, rules.release, options.approve, self._tell_of_job)
+        self._actions = ReleaseActionRunner(services, rules.release, options.approve, self._emit_job)
         self._scope: asyncio.Timeout | None = None
         self._is_stopped = False
         self._machine_turn: Turn | None = None
@@ -65,13 +65,13 @@ class ReleaseRun:
         self._deadline = self._began + (math.inf if options.timeout is None else options.timeout)
 
     async def run(self) -> ReleaseResult:
-        """Drive the release to its end, and return its result. Only a cancellation is raised."""
+        """Run the release until it ends, and return its result. Raises nothing but a cancellation."""
         with ExitStack() as turns:
             image_turn = self._services.turns.join(("image", self._rules.release.image_id))
             turns.callback(image_turn.leave)
             turns.callback(self._leave_machine)
             end = await self._run_in_time(image_turn)
-        await self._tell("finished")
+        await self._emit("finished")
         return self._result(end)
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class ReleaseRun:
 
     async def _run(self, image_turn: Turn, scope: asyncio.Timeout) -> End:
         if not self._state.token.is_under_way:
-            await self._note_beginning()
+            await self._journal_beginning()
         await self._await_turn(image_turn)
         if self._state.token.diff is None and self._state.end is None:
             self._machine_turn = self._services.turns.join(("machine", self._rules.release.machine_id))
@@ -104,15 +104,15 @@ class ReleaseRun:
             if isinstance(action, Send):
                 await self._mark_pending(action.call)
             if is_new_step or isinstance(action, Send):
-                await self._tell("started")
-            await self._tell_of_lock(action)
+                await self._emit("started")
+            await self._emit_waiting(action)
             observed = await self._actions.run(action)
-            await self._take_in(record(self._state, action, observed, self._rules))
+            await self._apply(record(self._state, action, observed, self._rules))
             if isinstance(action, Send) and isinstance(observed.result, Job):
-                await self._tell_of_job(observed.result)
+                await self._emit_job(observed.result)
         return action
 
-    async def _note_beginning(self) -> None:
+    async def _journal_beginning(self) -> None:
         try:
             await self._services.journal.begin(self._state.token, self._rules.release)
         except Exception as error:
@@ -120,7 +120,7 @@ class ReleaseRun:
 
     async def _await_turn(self, turn: Turn) -> None:
         if not turn.has_come:
-            await self._tell("waiting")
+            await self._emit("waiting")
             await turn.wait()
 
     def _leave_machine(self) -> None:
@@ -128,7 +128,7 @@ class ReleaseRun:
             self._machine_turn.leave()
 
     def _enter_step(self, scope: asyncio.Timeout) -> bool:
-        """Return whether a step begins, and set the time by which it has to end."""
+        """Return whether a new step begins, and set its deadline if so."""
         step = current_step(self._state, self._rules)
         if step is self._step and self._is_begun:
             return False
@@ -147,13 +147,13 @@ class ReleaseRun:
             self._state = before  # the call is not sent
             raise
 
-    async def _take_in(self, state: ReleaseState) -> None:
+    async def _apply(self, state: ReleaseState) -> None:
         before, self._state = self._state, state
         if state.token.diff is not None:
             self._leave_machine()
         if state.token != before.token:
             await self._save()
-        await self._tell_of_news(before, state)
+        await self._emit_changes(before, state)
 
     async def _save(self) -> None:
         try:
@@ -161,28 +161,28 @@ class ReleaseRun:
         except Exception as error:
             raise _JournalError from error
 
-    async def _tell_of_job(self, job: Job) -> None:
+    async def _emit_job(self, job: Job) -> None:
         self._jobs[job.kind] = job
-        await self._tell("job", job=job)
+        await self._emit("job", job=job)
 
-    async def _tell_of_lock(self, action: Action) -> None:
+    async def _emit_waiting(self, action: Action) -> None:
         is_waiting = isinstance(action, Pause) and self._state.locked_since is not None
         if is_waiting and not self._is_waiting:
-            await self._tell("waiting")
+            await self._emit("waiting")
         self._is_waiting = self._state.locked_since is not None
 
-    async def _tell_of_news(self, before: ReleaseState, state: ReleaseState) -> None:
+    async def _emit_changes(self, before: ReleaseState, state: ReleaseState) -> None:
         old, new = before.token, state.token
         if state.adopted != before.adopted:
-            await self._tell("adopted")
+            await self._emit("adopted")
         if new.decision is not old.decision and (kind := _EVENTS.get(new.decision)) is not None:
-            await self._tell(kind)
+            await self._emit(kind)
         if new.rejected and not old.rejected:
-            await self._tell("rejected")
+            await self._emit("rejected")
         if state.rollout is not None and state.rollout != before.rollout:
-            await self._tell("rollout", rollout=state.rollout)
+            await self._emit("rollout", rollout=state.rollout)
 
-    async def _tell(self, kind: EventKind, *, job: Job | None = None, rollout: ImageRollout | None = None) -> None:
+    async def _emit(self, kind: EventKind, *, job: Job | None = None, rollout: ImageRollout | None = None) -> None:
         callback = self._options.on_event
         if callback is None:
             return
@@ -199,7 +199,7 @@ class ReleaseRun:
             returned = callback(event)
             if inspect.isawaitable(returned):
                 await returned
-        except Exception:  # noqa: BLE001 - a callback can raise anything, and the release goes on
+        except Exception:  # noqa: BLE001 - the release continues, whatever a callback raises
             image = event.token.image_id
             log_event(
                 logging.ERROR, "listener_failed", "on_event failed for image %(image)s", image=image, exc_info=True

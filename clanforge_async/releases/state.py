@@ -1,4 +1,4 @@
-"""The state of a release, what is done next, and what was observed: the vocabulary of the decisions."""
+"""The types of a release's decisions: its state, its rules, the actions that it can take and their results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clanforge_async.releases.results import Outcome, ReleaseError
 from clanforge_async.releases.token import Call, Decision, ReleaseToken
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 5.0, 30.0
-"""Seconds between two reads of a release that waits."""
+"""Shortest and longest pause between two reads while a release waits, in seconds."""
 
 _GROWTH = 1.5
 _IMAGE_LOCKED = 200  # the status with which the server reports a lock
 
 NO_TIME = 1e-6
-"""Remaining seconds that count as none: rounding may leave some."""
+"""Remaining seconds up to which a time counts as over: rounding errors can leave a little."""
 
 
 @frozen
@@ -74,7 +74,7 @@ class RejectDiff:
 
     Attributes:
         ref: The diff.
-        reinstall: Whether the machine's files go back to the last known good state.
+        reinstall: Whether the build machine is restored to its last known good state.
     """
 
     ref: JobRef
@@ -113,7 +113,7 @@ class Ask:
 
 @frozen
 class Pause:
-    """Do nothing for some seconds."""
+    """Wait for a number of seconds."""
 
     seconds: float
 
@@ -123,8 +123,8 @@ class End:
     """End the release.
 
     Attributes:
-        outcome: How it ends.
-        error: The error of a release that is rejected or failed, or the refusal of an unchanged one.
+        outcome: The outcome of the release.
+        error: The error of a rejected or failed release. For an unchanged build: the refusal of a full version, if any.
     """
 
     outcome: Outcome
@@ -135,7 +135,7 @@ Send: TypeAlias = CreateJob | RetryJob | RejectDiff | CreateVersion
 """A call with a side effect."""
 
 Action: TypeAlias = ReadOptions | ReadRollout | ReadJob | Watch | Send | Ask | Pause
-"""What a driver can do."""
+"""An action that a release can take next."""
 
 
 @frozen(kw_only=True)
@@ -143,9 +143,9 @@ class Observation:
     """The result of an action.
 
     Attributes:
-        result: What the action returned, or the error that it raised.
-        at: When, in seconds on a clock that only moves forward and whose zero has no meaning.
-        server_time: When, by the server's clock, in Unix seconds.
+        result: The value that the action returned, or the error that it raised.
+        at: Time of the result on a monotonic clock, in seconds.
+        server_time: Time of the result by the server's clock, in Unix seconds.
     """
 
     result: Any
@@ -155,16 +155,16 @@ class Observation:
 
 @frozen(kw_only=True)
 class ReleaseRules:
-    """What a release is to do, and how it reacts to what is observed.
+    """A release and its limits: how long it waits, how often it retries and how many failures it tolerates.
 
     Attributes:
         release: The release.
-        exclusive: Whether nothing else releases the image, as the caller promises.
-        lock_wait: Seconds to wait for the end of somebody else's lock.
-        job_retries: Number of retries of an update, and of a diff.
+        exclusive: Whether the caller guarantees that nothing else releases the image.
+        lock_wait: Seconds to wait until another client's lock is gone.
+        job_retries: Largest number of retries of a failed update, and of a failed diff.
         settle: Seconds after the version's end within which its rollout begins.
-        tolerate_failed: Number of further machines that may fail.
-        outage_tolerance: Seconds of unbroken failure of reads before a wait gives up.
+        tolerate_failed: Number of machines that may fail in addition to those that had failed before.
+        outage_tolerance: Seconds for which all reads may fail before a wait gives up.
     """
 
     release: ImageRelease
@@ -187,27 +187,27 @@ def _no_jobs() -> Mapping[JobKind, Job]:
 
 @frozen(kw_only=True)
 class ReleaseState:
-    """What a release knows: the token, which survives the process, and what this process has seen.
+    """The state of a release: its token, which outlives the process, and the observations of this process.
 
     Attributes:
         token: The state to resume from.
-        is_free: Whether the options allow the release.
+        is_free: Whether the image options show that the release can start.
         completed: The jobs that were seen to complete.
-        failed: The job that failed and is to be retried, or the version that failed.
-        options: The options, as read to resolve a doubt.
-        holder: The job that was read to resolve a doubt.
-        doubt: Why the outcome of a call is unknown.
-        may_repeat: Whether the call in doubt has had no effect, as a person says.
-        resends: How often a call in doubt was made anew.
-        is_resending: Whether it is to be made anew now.
+        failed: The failed job that is retried next, or the failed version.
+        options: The image options that were read to resolve an unknown outcome.
+        holder: The job that was read to resolve an unknown outcome.
+        doubt: The error that left the outcome of a call unknown.
+        may_repeat: Whether the caller has confirmed that the call with unknown outcome had no effect.
+        resends: How often the call with unknown outcome was sent again.
+        is_resending: Whether that call is sent again next.
         adopted: The job that was adopted last.
-        refusal: Why the server makes no full version.
-        locked_since: When somebody else's lock was first seen; None: the image is free, or was not read.
-        failing_since: When the present series of failed reads began.
-        waits: Number of pauses in a row that nothing new was seen after.
+        refusal: The error with which the server refused a full version.
+        locked_since: Time at which another client's lock was first seen; None: the image is free, or was not read.
+        failing_since: Time at which the current series of failed reads began.
+        waits: Number of consecutive pauses without a change.
         pause: Seconds to pause next.
         rollout: The latest counts of machines.
-        end: The end, once it is decided.
+        end: The end of the release, once it is decided.
     """
 
     token: ReleaseToken
@@ -276,7 +276,7 @@ def _step_from_diff(state: ReleaseState, rules: ReleaseRules) -> ReleaseStep:
 def fail(
     state: ReleaseState, rules: ReleaseRules, error: Exception, *, job: Job | None = None, message: str = ""
 ) -> ReleaseState:
-    """Return the state of a release that ends with an error, which is chained as the cause of a `ReleaseError`."""
+    """Return the state of a release that fails with a `ReleaseError`, whose cause is the given error."""
     if isinstance(error, ConfigurationError):
         return evolve(state, end=End("failed", error))
     step = current_step(state, rules)
@@ -286,27 +286,27 @@ def fail(
 
 
 def make_lock_error(image_id: int, holder: JobRef) -> ImageLockedError:
-    """Return the error of an image whose options show somebody else's lock."""
+    """Return the error for an image whose options show another client's lock."""
     msg = f"image {image_id} is locked by {holder}"
     error = ImageLockedError(msg, holder=holder, status_code=_IMAGE_LOCKED)
-    error.args = (msg,)  # without a status and a URL, since it is no response
+    error.args = (msg,)  # without status and URL, since no response carried the error
     return error
 
 
 def end_with(state: ReleaseState, rules: ReleaseRules, message: str) -> ReleaseState:
-    """Return the state of a release that ends with an error of its own."""
+    """Return the state of a release that fails with a `ReleaseError` without a cause."""
     error = ReleaseError(message, step=current_step(state, rules), token=state.token)
     return evolve(state, end=End("failed", error))
 
 
 def paused(state: ReleaseState, at_most: float) -> ReleaseState:
-    """Return the state of a release that waits a little, and longer each time that it has seen nothing new."""
+    """Return the state of a release that pauses; its pauses grow until something changes."""
     growing = min(SHORTEST_PAUSE * _GROWTH ** min(state.waits, 32), LONGEST_PAUSE)
     return evolve(state, pause=min(growing, at_most), waits=state.waits + 1)
 
 
 def plain_ref(target: JobRef | Job) -> JobRef:
-    """Return the reference to a job over all its runs: that of a lock, which tells no run."""
+    """Return the reference to a job without ``newer_than``, to compare it with a lock, which names no run."""
     return JobRef(target.kind, target.id)
 
 

@@ -1,4 +1,4 @@
-"""`ReleaseToken`: everything that is needed to resume a release, as one line of text without secrets."""
+"""`ReleaseToken`: all data needed to resume a release, as one line of text without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clanforge_async.releases.digest import PlanDigest, parse_digest
 
 
 class Call(enum.StrEnum):
-    """A call with a side effect that a release makes, as a token names it."""
+    """A call with a side effect, under its name in a token."""
 
     UPDATE = "update"
     UPDATE_RETRY = "update-retry"
@@ -27,23 +27,23 @@ class Call(enum.StrEnum):
 
 
 class Decision(enum.StrEnum):
-    """What is to become of a completed diff."""
+    """The decision about a completed diff."""
 
     APPROVED = "approved"
     HELD = "held"
     DECLINED = "declined"
     EMPTY = "empty"
-    REFUSED = "refused"  # an empty diff, of which the server makes no full version
+    REFUSED = "refused"  # an empty diff for which the server refused a full version
     ABORTED = "aborted"
 
 
 @frozen
 class Intent:
-    """A call that was about to be sent, and whose answer is not known.
+    """A call that was about to be sent and whose response is unknown.
 
     Attributes:
         call: The call.
-        at: When, as a Unix second of the server's clock, rounded down.
+        at: Time just before the call, in Unix seconds of the server's clock, rounded down.
     """
 
     call: Call
@@ -59,20 +59,20 @@ class ReleaseToken:
     Attributes:
         image_id: The image.
         machine_id: The build machine.
-        plan: Digest of what tells which build it is.
+        plan: Digest of the options that identify the build.
         failed_before: Number of machines of the image that had failed before the release.
         update: The image update, once created.
         update_retries: Number of retries of the update.
         diff: The image diff, once created or adopted.
         diff_retries: Number of retries of the diff.
-        decision: What is to become of the diff; None while that is open.
+        decision: The decision about the diff; None before it is made.
         rejected: Whether the diff was rejected.
         version: The image version, once created.
-        version_ended: When the version completed, as a Unix second of the server's clock.
+        version_ended: Time at which the version completed, in Unix seconds of the server's clock.
         rollout_began: Whether an install of the version was seen.
         install_path: Digest of the path at which the version is installed.
-        overtaken_by: The update of somebody else that held the image before the diff was created.
-        intent: The call that is in progress or in doubt.
+        overtaken_by: Another client's update that locked the image before the diff was created.
+        intent: The call that is in progress or whose outcome is unknown.
     """
 
     image_id: int = field(validator=lambda _token, _field, value: positive_id(value, "image_id"))
@@ -98,7 +98,7 @@ class ReleaseToken:
                 msg = f"a release token with {name} needs {needed}"
                 raise ValueError(msg)
         if self.intent is not None and not _IS_POSSIBLE[self.intent.call](self):
-            msg = f"a release token in this state intends no {self.intent.call}"
+            msg = f"a release token in this state cannot intend the call {self.intent.call}"
             raise ValueError(msg)
 
     @classmethod
@@ -107,7 +107,7 @@ class ReleaseToken:
 
         Raises:
             TypeError: The argument is not a ``str``.
-            ValueError: The text is no release token.
+            ValueError: The text is not a release token.
         """
         if not isinstance(text, str):
             msg = f"a release token is read from text, not from {type(text).__name__}"
@@ -132,7 +132,7 @@ class ReleaseToken:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a call was made, or may have been, and neither a version nor a rejection has ended its effects."""
+        """Whether the release may have made a call, and has neither completed a version nor rejected the diff."""
         has_begun = self.update is not None or self.diff is not None or self.intent is not None
         return has_begun and not self.rejected and self.version_ended is None
 
@@ -142,10 +142,10 @@ class ReleaseToken:
         return ref
 
     def known_ref(self, kind: JobKind) -> JobRef:
-        """Return the reference to a job that the release has come to.
+        """Return the reference to a job of the release that was created.
 
         Raises:
-            ValueError: It has not come to it.
+            ValueError: The job was not created yet.
         """
         ref = self.ref(kind)
         if ref is None:
@@ -154,7 +154,7 @@ class ReleaseToken:
         return ref
 
     def with_ref(self, ref: JobRef) -> Self:
-        """Return the token with a created or retried job, and without an intent."""
+        """Return the token with a reference to a created or retried job, and without an intent."""
         changes: dict[str, Any] = {_JOBS[ref.kind]: ref}
         return evolve(self, intent=None, **changes)
 
@@ -205,7 +205,7 @@ _IS_POSSIBLE: dict[Call, Callable[[ReleaseToken], object]] = {
     Call.REJECT: lambda token: token.decision in _REJECTING and not token.rejected,
     Call.VERSION: lambda token: token.decision in _RELEASING and not token.rejected and not token.version,
 }
-"""Whether a release in a state may be about to make a call."""
+"""For each call, a function that returns whether a release in this state can be about to make it."""
 
 
 def _parse_number(text: str) -> int:
@@ -237,7 +237,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "rollout_began": ("began", bool, str),
     "install_path": ("path", parse_digest, str),
 }
-"""The name of each field in a token, and how its value is read and written. A flag is its name alone."""
+"""The name of each field in a token, its parser and its formatter. A flag is written as its name only."""
 
 _NAMES = {key: name for name, (key, _, _) in _FIELDS.items() if key}
 _FLAGS = {"rejected", "began"}
@@ -265,6 +265,6 @@ def _parse_field(part: str, known: dict[str, Any]) -> dict[str, Any]:
     else:
         value = _FIELDS[name][1](text) if assigned else True
     if name in known:
-        msg = f"a release token has one {name}"
+        msg = f"a release token has {name} twice"
         raise ValueError(msg)
     return {name: value}

@@ -1,4 +1,4 @@
-"""Turns: who may go on, of those that want the same thing, in the order in which they came."""
+"""First-in-first-out queues: of all releases that need an image or a build machine, one at a time proceeds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Hashable
 
 
 class Turns:
-    """Queues, one for each thing that is wanted."""
+    """A queue for each resource."""
 
     def __init__(self) -> None:
         self._queues: dict[Hashable, deque[Turn]] = {}
 
     def join(self, thing: Hashable) -> Turn:
-        """Return the next place in the queue for a thing."""
+        """Take the last place in the queue for a resource."""
         queue = self._queues.setdefault(thing, deque())
         turn = Turn(self._queues, thing)
         queue.append(turn)
@@ -23,7 +23,7 @@ class Turns:
 
 
 class Turn:
-    """A place in a queue. Leave it in any case, whether its turn has come or not; leaving again does nothing."""
+    """A place in a queue. Always leave it, even if its turn has not come; leaving twice has no effect."""
 
     def __init__(self, queues: dict[Hashable, deque[Turn]], thing: Hashable) -> None:
         self._queues = queues
@@ -32,19 +32,19 @@ class Turn:
 
     @property
     def has_come(self) -> bool:
-        """Whether it is first in the queue."""
+        """Whether this place is first in the queue."""
         return self._came.is_set()
 
     async def wait(self) -> None:
-        """Wait until it is first in the queue."""
+        """Wait until this place is first in the queue."""
         await self._came.wait()
 
     def begin(self) -> None:
-        """Let it be first."""
+        """Mark this place as first in the queue."""
         self._came.set()
 
     def leave(self) -> None:
-        """Leave the queue, so that the next turn comes."""
+        """Leave the queue. If this place was first, the next one is now."""
         queue = self._queues.get(self._thing, deque())
         if self not in queue:
             return

@@ -1,8 +1,9 @@
-"""Calls in doubt: what a look at the server tells of a call whose answer was lost.
+"""Calls with unknown outcome: reads that show whether the server processed a call whose response was lost.
 
-A retry has happened if its job runs or was updated since, a rejection if the diff holds the image no more. A create is
-never concluded from a look: a job that was created since may be a rival's. If nothing else releases the image, as the
-caller promises, such a job is adopted, and an update or diff that holds no lock is created anew.
+A retry has happened if its job runs or was updated since the call, a rejection if the diff no longer locks the image.
+No read shows whether a create has happened: another client may have created the job that locks the image. If the
+caller guarantees that nothing else releases the image, that job is adopted; if no job locks the image, the update or
+diff is created again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from clanforge_async.releases.state import (
 from clanforge_async.releases.token import Call, Intent
 
 CREATES = {Call.UPDATE: JobKind.IMAGE_UPDATE, Call.DIFF: JobKind.IMAGE_DIFF}
-"""Calls that create a job which can be recognized by its lock, and the job's kind."""
+"""Calls that create a job which locks the image, and the kind of that job."""
 
 RETRIES = {Call.UPDATE_RETRY: JobKind.IMAGE_UPDATE, Call.DIFF_RETRY: JobKind.IMAGE_DIFF}
 
@@ -42,18 +43,18 @@ _METHODS = {
 }
 
 _MAX_RESENDS = 2
-"""Times that a call in doubt is made anew: each may be the one that the server acts upon late."""
+"""How often a call with unknown outcome is sent again: the server may still process each of them late."""
 
 
 def was_refused(error: Exception) -> bool:
-    """Whether the error of a call tells that nothing was done."""
+    """Whether the error of a call means that the server has not processed it."""
     if not isinstance(error, ClanforgeError) or isinstance(error, OutcomeUnknownError):
         return False
     return not may_have_been_processed(error)
 
 
-def next_look(state: ReleaseState, intent: Intent) -> Action | None:
-    """Return the read that the resolution of a doubt still needs; None if there is none."""
+def next_read(state: ReleaseState, intent: Intent) -> Action | None:
+    """Return the next read that is needed to resolve an unknown outcome; None if none is."""
     if intent.call in RETRIES:
         ref = state.token.ref(RETRIES[intent.call])
         return None if state.holder is not None or ref is None else ReadJob(plain_ref(ref))
@@ -65,8 +66,8 @@ def next_look(state: ReleaseState, intent: Intent) -> Action | None:
 
 
 def resolve(state: ReleaseState, rules: ReleaseRules, intent: Intent) -> ReleaseState:
-    """Return the state once all that can be read was read: the call has happened, is made anew, or stays in doubt."""
-    if next_look(state, intent) is not None:
+    """Return the state after a read: after the last one, the call has happened, is sent again, or stays unknown."""
+    if next_read(state, intent) is not None:
         return state
     if intent.call is Call.REJECT and state.options is not None and not _holds_image(state, state.options):
         return evolve(settled(state), token=evolve(state.token, rejected=True, intent=None))
@@ -89,13 +90,13 @@ def _match_or_resend(state: ReleaseState, rules: ReleaseRules, intent: Intent) -
 
 
 def give_up(state: ReleaseState, rules: ReleaseRules, intent: Intent, cause: Exception | None = None) -> ReleaseState:
-    """Return the state of a release whose doubt cannot be resolved: a person's word decides, or it ends.
+    """Return the state if the outcome stays unknown: without the call if the caller confirmed no effect, else failed.
 
     Args:
         state: The state.
         rules: The rules of the release.
-        intent: The call in doubt.
-        cause: Why a deciding read failed, if one did.
+        intent: The call with unknown outcome.
+        cause: The error of the read that failed, if one did.
     """
     if state.may_repeat:
         return evolve(settled(state), token=evolve(state.token, intent=None))
@@ -111,7 +112,7 @@ def give_up(state: ReleaseState, rules: ReleaseRules, intent: Intent, cause: Exc
 
 
 def settled(state: ReleaseState) -> ReleaseState:
-    """Return the state without what was read and counted for a doubt."""
+    """Return the state without the reads and counts that belonged to an unknown outcome."""
     return evolve(
         state, options=None, holder=None, doubt=None, may_repeat=False, resends=0, is_resending=False, failed=None
     )

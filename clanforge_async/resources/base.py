@@ -1,4 +1,4 @@
-"""Calls with a side effect: never sent twice if the outcome of the first is unknown."""
+"""Calls with a side effect: never sent again if the outcome of the first request is unknown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Resource:
             The response, or a failure that leaves open whether the server processed the request.
 
         Raises:
-            ClanforgeError: The server has certainly not processed the request.
+            ClanforgeError: The server has not processed the request.
         """
         try:
             return await self._session.call(request)

@@ -1,4 +1,4 @@
-"""Calls for image diffs: the files in which a build machine differs from an image."""
+"""Calls for image diffs: the differences between the files on a build machine and an image."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ImageDiffs(JobCalls):
     async def create(self, image_id: int, machine_id: int) -> ImageDiffJob:
         """Compare an image's latest version with the files on a build machine ("Image diff create").
 
-        From then on the diff locks the image, until it is rejected or a version is created from it.
+        The diff locks the image until it is rejected or a version is created from it.
 
         The call has a side effect, so it is sent again only if the server cannot have processed it. After any other
-        failure it raises `OutcomeUnknownError`, since no call tells one's own diff from another's.
+        failure it raises `OutcomeUnknownError`, since the API does not show which client created a diff.
 
         Raises:
             TypeError: An id is not an ``int``.
             ValueError: An id is not positive.
             ImageLockedError: A diff or an update locks the image.
-            OutcomeUnknownError: The diff may or may not have been created; ``candidate`` is one that may be it.
+            OutcomeUnknownError: The diff may or may not have been created; ``candidate`` may be that diff.
             APIError: The server refused.
             InvalidResponseError: The diff was created, but the response lacks its id.
             TransportError: No connection could be made.
@@ -51,8 +51,8 @@ class ImageDiffs(JobCalls):
         made, or the response was 429. After any other failure the diff's status is read once: a job that runs, or
         that was updated since the call by the server's clock, is returned.
 
-        The ``ref`` of the returned job identifies the new run: watch that, since a status read right after a retry
-        may still show the end of the previous run.
+        Watch the ``ref`` of the returned job. It identifies the new run: a status read right after a retry may still
+        show the previous run.
 
         Raises:
             TypeError: ``diff_id`` is not an ``int``.
@@ -89,12 +89,12 @@ class ImageDiffs(JobCalls):
         Reject only a diff of your own: the API accepts any diff of the account.
 
         The call has a side effect, so it is sent again only if the server cannot have processed it. After any other
-        failure the image's lock is read, given its id: if the diff no longer holds it, the rejection has happened.
+        failure the image's lock is read, if ``image_id`` is given: if the diff no longer holds it, it was rejected.
 
         Args:
             diff_id: The diff.
-            reinstall: Whether the build machine returns to its last known good state; otherwise its files stay.
-            image_id: The diff's image. It is not sent.
+            reinstall: Whether the build machine returns to its last known good state; otherwise it keeps its files.
+            image_id: The diff's image, to read its lock if the outcome is unknown. It is not sent.
 
         Raises:
             TypeError: An id is not an ``int``, or ``reinstall`` is not a ``bool``.
@@ -116,7 +116,7 @@ class ImageDiffs(JobCalls):
         try:
             lock = (await self._images.options(image_id)).lock
         except ClanforgeError as error:
-            response.add_note(f"nor could the image's lock be read: {error}")
+            response.add_note(f"reading the image's lock failed too: {error}")
             raise OutcomeUnknownError(call="image_diffs.reject") from response
         if lock == JobRef.image_diff(diff_id):
             raise OutcomeUnknownError(call="image_diffs.reject", lock=lock) from response

@@ -1,4 +1,4 @@
-"""Calls for image installs: an image version put on a machine."""
+"""Calls for image installs: the installation of an image version on a machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageInstalls(Resource):
     async def list(self, *, image_version_id: int | None = None) -> list[ImageInstall]:
         """List the incomplete installs of the account ("Image install status"). Retried after transient failures.
 
-        An empty list means that no install is left, or that none has begun yet.
+        An empty list means that all installs have ended, or that none has begun yet.
 
         Args:
             image_version_id: Keep only installs of this version. The server always sends those of all images.
@@ -38,12 +38,12 @@ class ImageInstalls(Resource):
         return [install for install in installs if image_version_id in (None, install.image_version_id)]
 
     async def queue(self, install: ImageInstall) -> QueuedInstall:
-        """Put an install that waits in the queue of its machine ("Image install queue").
+        """Put a waiting install in the queue of its machine ("Image install queue").
 
-        Older installs of the same machine are squashed by it.
+        It squashes older installs on the same machine.
 
         The call has a side effect, so it is sent again only if the server cannot have processed it. After any other
-        failure the installs are listed: if this one has left the list, or has begun, the call has been processed.
+        failure the installs are listed: if this one is no longer listed, or has begun, the call was processed.
 
         Args:
             install: The install, as `list` returned it.
@@ -70,7 +70,7 @@ class ImageInstalls(Resource):
         try:
             installs = await self.list()
         except ClanforgeError as error:
-            failure.add_note(f"nor could the installs be listed: {error}")
+            failure.add_note(f"listing the installs failed too: {error}")
             return False
         now = next((other for other in installs if other.id == install.id), None)
         return now is None or (install.state in _WAITING and now.state not in _WAITING)

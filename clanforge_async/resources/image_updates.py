@@ -27,26 +27,26 @@ class ImageUpdates(JobCalls):
         """Start an image update: the build machine pulls the files of a build ("Image update create").
 
         The call has a side effect, so it is sent again only if the server cannot have processed it. After any other
-        failure it raises `OutcomeUnknownError`, since no call tells one's own update from another's.
+        failure it raises `OutcomeUnknownError`, since the API does not show which client created an update.
 
         Args:
             image_id: The image to update.
             machine_id: The build machine.
             description: Free text.
-            source: The source of the build, or its URL as text, with its parts percent-encoded; None: the image's
-                default source. It is sent percent-encoded once more, as the API demands.
+            source: The source of the build, or its URL as text with percent-encoded parts; None: the image's default
+                source. It is percent-encoded once more when sent, as the API requires.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: An id is not positive; a text is blank or holds control characters.
+            ValueError: An id is not positive; a text is blank or contains control characters.
             ImageLockedError: A diff or an update locks the image.
-            OutcomeUnknownError: The update may or may not have been created; ``candidate`` is one that may be it.
+            OutcomeUnknownError: The update may or may not have been created; ``candidate`` may be that update.
             APIError: The server refused.
             InvalidResponseError: The update was created, but the response lacks its id.
             TransportError: No connection could be made.
         """
         request = _create_request(image_id, machine_id, description, source)
-        del source  # as text it would show its secrets among the local variables of a traceback
+        del source  # as text, it would show its secrets in the local variables of a traceback
         return await self._create_locking(request, JobKind.IMAGE_UPDATE, image_id)
 
     async def retry(self, update_id: int) -> ImageUpdateJob:
@@ -54,8 +54,9 @@ class ImageUpdates(JobCalls):
 
         The call has a side effect, so it is sent again only if the server cannot have processed it: no connection was
         made, or the response was 429. After any other failure the update's status is read once: a job that runs, or
-        that was updated since the call by the server's clock, is returned. Watch the ``ref`` of the returned job: it
-        identifies the new run.
+        that was updated since the call by the server's clock, is returned.
+
+        Watch the ``ref`` of the returned job. It identifies the new run.
 
         Raises:
             TypeError: ``update_id`` is not an ``int``.

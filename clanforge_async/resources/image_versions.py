@@ -1,4 +1,4 @@
-"""Calls for image versions: a diff packaged for the machines."""
+"""Calls for image versions: the packages that machines install."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ class ImageVersions(JobCalls):
     ) -> ImageVersionJob:
         """Accept a completed diff: package its image as a new version ("Image version create").
 
-        A completed version runs nowhere yet: its installs follow, machine by machine. See `Images.rollout`.
+        No machine runs a version when it completes: its installs follow, machine by machine. See `Images.rollout`.
 
         The call has a side effect, so it is sent again only if the server cannot have processed it. After any other
-        failure it raises `OutcomeUnknownError`, since no call tells the id of a version.
+        failure it raises `OutcomeUnknownError`, since no call finds the id of a version.
 
         Args:
             diff_id: The diff.
-            restart: Stop all servers of the image for the install and restart them after it; otherwise they take it
-                when they exit.
-            full: Package the whole image instead of the differences. Required if nothing differs.
-            force: Go ahead despite active allocations; by default the server refuses.
+            restart: Stop all servers of the image for the install and restart them after it; otherwise they get the
+                version when they exit.
+            full: Package the whole image instead of the differences. Required if no file differs.
+            force: Create the version despite active allocations; by default the server refuses.
             game_build: Name of the game's build.
-            install_at: Time of the installs; None leaves the choice to the server: by the legacy pages, each install
-                then waits until it is queued by hand.
-            straggler_policy: When to disable machines that do not answer; None: after four hours.
+            install_at: Time of the installs; None: the server's default. According to the legacy pages, each install
+                then waits until it is queued manually.
+            straggler_policy: When to disable machines that do not respond; None: after four hours.
             image_id: The diff's image, to read its lock if the outcome is unknown. It is not sent.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: An id is not positive, ``game_build`` is blank or holds control characters, or ``install_at`` is
-                a naive datetime.
-            OutcomeUnknownError: The version may or may not have been created; ``lock`` tells who locks the image now.
+            ValueError: An id is not positive, ``game_build`` is blank or contains control characters, or ``install_at``
+                is a naive datetime.
+            OutcomeUnknownError: The version may or may not have been created; ``lock`` is the job that locks the image.
             APIError: The server refused.
             InvalidResponseError: The version was created, but the response lacks its id.
             TransportError: No connection could be made.
@@ -85,7 +85,7 @@ class ImageVersions(JobCalls):
             return str(unix_second(install_at))
         if not isinstance(self._session.config.auth, BearerTokenAuth):
             return "NOW()"
-        # The pages of the token's host document a Unix time and no text.
+        # The documentation of the Bearer token's host allows only a Unix time here, no text.
         if self._session.server_now() is None:
             await self._images.options()
         now = self._session.server_now()

@@ -1,4 +1,4 @@
-"""Calls for images: what an image can be updated from, whether it is active, and its rollout."""
+"""Calls for images: update options, activation and rollout."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Images(Resource):
     ) -> ImageOptions:
         """Read the account's games, a game's images and its build machines, and the lock of an image ("Image options").
 
-        The API tells about an image only together with its game. Without ``game_id`` the game is found by reading: the
-        games, then each with this image, once for an image and a client. Retried after transient failures.
+        The API describes an image only together with its game. Without ``game_id``, the client lists the games and
+        tries each with this image until one has it; it then remembers the game. Retried after transient failures.
 
         Args:
-            image_id: The image to tell about; None: the account's games alone.
+            image_id: The image; None: only the account's games.
             game_id: The game of this image, if known.
-            game_version_id: The game version for which mods are to be listed.
+            game_version_id: The game version whose mods the server lists.
 
         Raises:
             TypeError: An id is not an ``int``.
-            ValueError: An id is not positive, or ``game_id`` or ``game_version_id`` comes without ``image_id``.
+            ValueError: An id is not positive, or ``game_id`` or ``game_version_id`` is given without ``image_id``.
             NotFoundError: No game of the account has the image.
             APIError: The server responded with an error.
             InvalidResponseError: A response cannot be parsed.
@@ -61,7 +61,7 @@ class Images(Resource):
         return await self._read_options_of_known(image_id, version) or await self._find(image_id, version)
 
     async def _read_options_of_known(self, image_id: int, version: Mapping[str, str]) -> ImageOptions | None:
-        """Read the options of an image; None if its game is unknown, or has the image no more."""
+        """Read the options of an image; None if its game is unknown or no longer has the image."""
         game_id = self._games.get(image_id)
         if game_id is None:
             return None
@@ -72,12 +72,12 @@ class Images(Resource):
         return None
 
     async def _find(self, image_id: int, version: Mapping[str, str]) -> ImageOptions:
-        """Read the options of an image of unknown game, one image at a time: an answer tells of a game's other images.
+        """Find the game of an image and read its options, one image at a time: a response lists all images of a game.
 
         Raises:
             NotFoundError: No game of the account has the image.
         """
-        self._session.ensure_open()  # a lock must not be waited for in another event loop
+        self._session.ensure_open()  # an asyncio lock belongs to one event loop
         async with self._search:
             options = await self._read_options_of_known(image_id, version)
             if options is not None:
@@ -86,7 +86,7 @@ class Images(Resource):
                 options = await self._read_options(game_id, image_id)
                 self._games.update(dict.fromkeys(options.images, game_id))
                 if image_id in options.images:
-                    # A version of one game may be an error for another, so the search leaves it out.
+                    # A game version may be an error for the other games, so the search does not send it.
                     return await self._read_options(game_id, image_id, version) if version else options
         msg = f"no game of the account has an image {image_id}"
         raise NotFoundError(msg, status_code=404, url=self._session.url_of(_OPTIONS))
@@ -105,12 +105,12 @@ class Images(Resource):
 
         Args:
             image_id: The image.
-            active: Whether the image is to be active.
+            active: True activates the image, False deactivates it.
 
         Raises:
             TypeError: ``image_id`` is not an ``int``, or ``active`` is not a ``bool``.
             ValueError: ``image_id`` is not positive.
-            OutcomeUnknownError: The server may or may not have processed the call; no other call tells.
+            OutcomeUnknownError: The server may or may not have processed the call; no other call shows which.
             APIError: The server refused.
             TransportError: No connection could be made.
         """
@@ -124,7 +124,7 @@ class Images(Resource):
     async def rollout(self, image_id: int, include_details: bool = False) -> ImageRollout:
         """Read how many machines have the latest version of an image ("Image status").
 
-        Retried after transient failures. The account service id is part of the call's path, so that a client with a
+        Retried after transient failures. The account service id is part of the URL path, so a client with a Bearer
         token needs one too.
 
         Args:
@@ -143,7 +143,7 @@ class Images(Resource):
         params = {"detail": "true"} if flag(include_details, "include_details") else {}
         account = self._session.config.account_service_id
         if account is None:
-            msg = "images.rollout needs the client's account_service_id: it is part of the call's path"
+            msg = "images.rollout needs the client's account_service_id: it is part of the URL path"
             raise ConfigurationError(msg)
         path = f"/cfp/v2/project/{account}/image/{image_id}/status"
         request = ApiRequest(path, parse_image_rollout, params, sends_account=False)

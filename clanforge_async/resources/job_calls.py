@@ -1,4 +1,4 @@
-"""Calls that create or retry jobs, and the reads that follow if the outcome of one is unknown."""
+"""Calls that create or retry jobs, and the reads that follow if the outcome of such a call is unknown."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class JobCalls(Resource):
 
         Raises:
             InvalidResponseError: The job was created, but the response does not describe it.
-            ClanforgeError: The job was certainly not created.
+            ClanforgeError: The job was not created.
         """
         response = await self._send_once(request)
         if isinstance(response, ApiResponse):
@@ -58,7 +58,7 @@ class JobCalls(Resource):
         return response
 
     async def _create_locking(self, request: ApiRequest[J], kind: JobKind, image_id: int) -> J:
-        """Create a job that locks an image. If the outcome is unknown, look for a job that may be it.
+        """Create a job that locks an image. If the outcome is unknown, look for a candidate.
 
         Raises:
             OutcomeUnknownError: The job may or may not have been created.
@@ -79,11 +79,11 @@ class JobCalls(Resource):
             ref: The job.
 
         Returns:
-            The job; its ``newer_than`` tells statuses of the new run from those of the previous one.
+            The job; its ``newer_than`` separates statuses of the new run from those of the previous one.
 
         Raises:
             RetryOutcomeUnknownError: The retry may or may not have happened.
-            ClanforgeError: It has not happened.
+            ClanforgeError: The retry has not happened.
         """
         response = await self._send_once(request)
         if isinstance(response, ApiResponse):
@@ -93,7 +93,7 @@ class JobCalls(Resource):
         try:
             status = await self._session.call(status_request)
         except ClanforgeError as error:
-            response.add_note(f"nor could the job's status be read: {error}")
+            response.add_note(f"reading the job's status failed too: {error}")
             raise RetryOutcomeUnknownError(ref) from response
         if may_be_from_previous_run(status, status_request.sent_at - request.sent_by):
             raise RetryOutcomeUnknownError(ref) from response
@@ -102,9 +102,9 @@ class JobCalls(Resource):
     async def _find_candidate(
         self, request: ApiRequest[J], kind: JobKind, image_id: int, failure: ClanforgeError
     ) -> JobRef | None:
-        """Return the job that a call may have created: it locks the image, and was created since the call.
+        """Return the job that a call may have created: it locks the image and was created since the call.
 
-        Somebody else may have created it all the same.
+        Another client may have created it nevertheless.
 
         Args:
             request: The call.
@@ -118,7 +118,7 @@ class JobCalls(Resource):
         try:
             response = await self._session.call(job_status(lock))
         except ClanforgeError as error:
-            failure.add_note(f"nor could {lock} be read, which locks the image: {error}")
+            failure.add_note(f"reading {lock}, which locks the image, failed too: {error}")
             return None
         return lock if _may_be_created_since(response, request.sent_at) else None
 
@@ -127,7 +127,7 @@ class JobCalls(Resource):
         try:
             return (await self._images.options(image_id)).lock
         except ClanforgeError as error:
-            failure.add_note(f"nor could the image's lock be read: {error}")
+            failure.add_note(f"reading the image's lock failed too: {error}")
             return None
 
 
@@ -140,8 +140,8 @@ def _next_second(moment: datetime) -> datetime:
 
 
 def _may_be_created_since(response: ApiResponse[Job], sent_at: float) -> bool:
-    # The server's clock counts whole seconds, so a job of the second of the call counts. Without a `Date` nothing is
-    # known of that clock, and no job does.
+    # The server's clock counts whole seconds, so a job created in the same second as the call is a candidate. Without
+    # a `Date` header that clock is unknown, and no job is a candidate.
     if response.server_time is None:
         return False
     seconds_since_call = asyncio.get_running_loop().time() - sent_at

@@ -1,6 +1,6 @@
 """Sources of an image update: the places from which a build machine pulls the files of a build.
 
-Each source writes the URL that "Image update create" takes as ``url``. Their reprs and errors show no secret.
+Each source builds the URL that "Image update create" takes as ``url``. Reprs and errors show no secrets.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
-# No message quotes a value: a caller may have mixed up the arguments, and passed a secret as the bucket.
+# No message quotes a value: a caller may have swapped arguments and passed a secret as the bucket.
 
 
 def _check_text(name: str, value: object) -> str:
@@ -33,7 +33,7 @@ def _check_text(name: str, value: object) -> str:
         msg = f"{name} must be text, not {type(value).__name__}"
         raise TypeError(msg)
     if _SURROGATE.search(value):
-        msg = f"{name} must not hold a lone surrogate, which UTF-8 cannot encode"
+        msg = f"{name} must not contain a lone surrogate, which UTF-8 cannot encode"
         raise ValueError(msg)
     return value
 
@@ -55,7 +55,7 @@ def _is_visible(_source: object, attribute: Attribute[str], value: object) -> No
 def _check_visible(name: str, value: object) -> str:
     text = _check_text(name, value)
     if not text.strip() or _CONTROL.search(text):
-        msg = f"{name} must not be empty or blank, nor hold a control character"
+        msg = f"{name} must not be empty or blank, nor contain a control character"
         raise ValueError(msg)
     return text
 
@@ -103,14 +103,14 @@ def _to_duration(timeout: str | float | None) -> str | None:
 
 
 def _to_json(credentials: Mapping[str, Any] | str) -> str:
-    """Return the one JSON text of credentials, however they are given: sorted, compact and in ASCII."""
+    """Return credentials as normalized JSON text: sorted, compact and in ASCII, whether given as mapping or text."""
     if not isinstance(credentials, str | Mapping):
         msg = f"credentials must be a mapping or JSON text, not {type(credentials).__name__}"
         raise TypeError(msg)
     text = _dump_object(credentials)
     if text is None:
         msg = "credentials must be a JSON object that is not empty"
-        raise ValueError(msg)  # outside `except`: the errors of json hold the whole text
+        raise ValueError(msg)  # outside `except`: a JSONDecodeError as its context would show the whole text
     return text
 
 
@@ -156,7 +156,7 @@ class S3Source:
     Attributes:
         bucket: Name of the bucket.
         folder: Path of the folder in the bucket; ``""`` is its root.
-        access_key: Access key id. Temporary credentials (STS) are said not to work.
+        access_key: Access key id. According to the documentation, temporary credentials (STS) do not work.
         secret_key: Secret access key.
         region: Region of the bucket; None: the server's default, ``eu-west-1``.
         handlers: Number of parallel downloads; None: the server's default, 10.
@@ -165,7 +165,7 @@ class S3Source:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; a number is not positive.
+        ValueError: A text is empty, blank or has a control character; a number is not positive.
     """
 
     bucket: str = field(validator=_is_visible)
@@ -182,7 +182,7 @@ class S3Source:
 
     @property
     def masked_url(self) -> str:
-        """The URL to show, with ``***`` for the keys: new keys do not change it."""
+        """The URL to show, with ``***`` for the keys. It stays the same with new keys."""
         return self._with_userinfo(MASK)
 
     def _with_userinfo(self, userinfo: str) -> str:
@@ -207,7 +207,7 @@ class SteamSource:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; the platform or the number of bits is unknown.
+        ValueError: A text is empty, blank or has a control character; the platform or the number of bits is unknown.
     """
 
     app_id: int = field(converter=_to_app_id)
@@ -224,13 +224,13 @@ class SteamSource:
 
     def url(self) -> str:
         """Return the whole URL, with its secrets; each part is percent-encoded once."""
-        # Secrets come first: in a decoded URL, the option after a value tells where the value ends.
+        # Secrets come first: in a decoded URL, the next option shows where a secret ends.
         secrets = {"guardcode": self.guard_code, "betapassword": self.branch_password}
         return self._with_secrets(_quote(self.password), secrets)
 
     @property
     def masked_url(self) -> str:
-        """The URL to show, with ``***`` for the password and without codes: new secrets do not change it."""
+        """The URL to show, with ``***`` for the password and without codes. It stays the same with new secrets."""
         return self._with_secrets(MASK, {})
 
     def _with_secrets(self, password: str, secrets: Mapping[str, str | None]) -> str:
@@ -251,15 +251,15 @@ class GoogleSource:
     Attributes:
         bucket: Name of the bucket.
         folder: Path of the folder in the bucket; ``""`` is its root.
-        credentials: Key of a service account as JSON text; a mapping may be given. Sources are equal if the content is.
+        credentials: Key of a service account, as a mapping or JSON text. Equal content makes equal sources.
         handlers: Number of parallel downloads; None: the server's default, 10.
         request_timeout: Limit of each request, as text like ``"2m"``; seconds may be given, and become text like
             ``"120s"``. None: the server's default.
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A text is empty, blank or holds a control character; a number is not positive; the credentials are
-            no JSON object.
+        ValueError: A text is empty, blank or has a control character; a number is not positive; the credentials are
+            not a JSON object.
     """
 
     bucket: str = field(validator=_is_visible)
@@ -274,7 +274,7 @@ class GoogleSource:
 
     @property
     def masked_url(self) -> str:
-        """The URL to show, with ``***`` for the credentials: new credentials do not change it."""
+        """The URL to show, with ``***`` for the credentials. It stays the same with new credentials."""
         return self._with_credentials(MASK)
 
     def _with_credentials(self, credentials: str) -> str:

@@ -1,4 +1,4 @@
-"""A simulated Clanforge API: an ASGI app whose jobs run by a clock, with fault injection.
+"""A simulated Clanforge API: an ASGI app whose jobs progress with a clock, with fault injection.
 
 Call it in process through `Simulator.client` or ``httpx.ASGITransport(app=simulator.app)``, or serve it on a socket.
 Requires the ``simulator`` extra. ::
@@ -10,7 +10,7 @@ Requires the ``simulator`` extra. ::
         ...
     print(simulator.ended_at(diff), simulator.retries_of(diff), simulator.requests.count())
 
-It also has images, and takes builds from an update to the machines that run them. ::
+It also simulates the image pipeline, from the update that pulls a build to the machines that run it. ::
 
     simulator.add_build_machine(77)
     simulator.add_image(501, game_id=12, files={"bin/server": "1"}, machines=5)

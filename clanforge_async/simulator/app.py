@@ -1,4 +1,4 @@
-"""The simulator as an ASGI app: one endpoint for each `Route`, behind the injected faults."""
+"""The simulator as an ASGI app: one endpoint for each `Route`, with the injected faults around it."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ def make_app(
 
 def _starlette_route(path: str, endpoint: _Endpoint) -> routing.Route:
     route = routing.Route(path, endpoint.handle)
-    # Starlette adds HEAD to GET, and so would retry a diff if asked for the headers alone.
+    # Starlette adds HEAD to GET, so a HEAD request would retry a diff.
     route.methods = {"GET"}
     return route
 
 
 class _Middleware:
-    """Counts the requests in flight and dates each response by the server's clock."""
+    """Counts the requests in flight, and adds a ``Date`` header with the server's time to each response."""
 
     def __init__(self, app: ASGIApp, log: RequestLog, clock: Callable[[], float]) -> None:
         self._app = app
@@ -108,7 +108,7 @@ class _Middleware:
 
 @frozen
 class _Endpoint:
-    """Answers the requests of one route, through the faults that apply to them."""
+    """Responds to the requests of one route, and applies the faults that match them."""
 
     route: Route
     _function: EndpointFunction
@@ -119,7 +119,7 @@ class _Endpoint:
     _clock: Callable[[], float]
 
     async def handle(self, request: requests.Request) -> Response:
-        """Answer and log a request."""
+        """Respond to a request and log it."""
         arrived_at = self._clock()
         target = self._id_of(request)
         response = await self._faults.apply(
@@ -178,6 +178,6 @@ class _Endpoint:
 
 
 async def _error_response(_request: requests.Request, error: Exception) -> Response:
-    # Starlette's signature; it is registered for this exception alone.
+    # Starlette requires this signature; the handler is registered for this exception only.
     assert isinstance(error, HTTPException)  # noqa: S101
     return JSONResponse(envelope(error.status_code, error.detail), error.status_code, error.headers)

@@ -1,8 +1,8 @@
 """Accounts, their credentials, and the authorization of requests.
 
-The API's two hosts differ: one takes HTTP Basic or AWS Signature Version 4 with an access key pair and requires
-``accountserviceid`` on every call, its successor takes a Bearer token, which identifies the account by itself. The
-simulator takes each of them.
+The API's two hosts differ. The old one accepts HTTP Basic or AWS Signature Version 4 with an access key pair, and
+requires ``accountserviceid`` on every call. Its successor accepts a Bearer token, which also identifies the account.
+The simulator accepts all three.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _ACCOUNT_SERVICE_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 class Account:
     """An account and its credentials.
 
-    Several accounts may share credentials, as one studio's keys may be for several account services. Empty credentials
-    never match.
+    Several accounts may share credentials, since the keys of a studio can be valid for several account services. Empty
+    credentials never match.
 
     Attributes:
         account_service_id: The query parameter ``accountserviceid``.
@@ -66,7 +66,7 @@ def identify(
 
     Raises:
         RequestRefusedError: 401 for credentials that are missing, malformed or wrong; 400 for an ``accountserviceid``
-            that is malformed, or missing without a Bearer token; 403 for an account of other credentials.
+            that is malformed, or missing without a Bearer token; 403 for an account with other credentials.
     """
     scheme = request.scheme
     matching = [account for account in accounts if _has_credentials(request, account, now)]

@@ -1,4 +1,4 @@
-"""Builds: the files that an image update brings, by source and description."""
+"""Builds: the files that an image update pulls, by source and description."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 Files: TypeAlias = Mapping[str, Any]
-"""Files by path. Two files are the same if their values are equal."""
+"""Files by path. The content of two files is the same if their values are equal."""
 
 _SCHEMES = ("s3", "steam", "gs", "cos")
 _SECRET_OPTIONS = frozenset(("betapassword", "guardcode", "credentials"))
@@ -34,15 +34,15 @@ def without_secrets(url: str) -> str:
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError:  # an IPv6 address without its end
+    except ValueError:  # an IPv6 address without its closing bracket
         return SplitResult("", "", url, "", "")
 
 
 class Builds(MutableMapping[tuple[str, str], Files]):
     """The files of each build, by its source and description.
 
-    Secrets of a source do not count, nor do a slash at its end and the order of its options. A build that was not
-    added is drawn from the simulator's seed, so that the same source and description always bring the same files.
+    The secrets of a source, a trailing slash and the order of its options are ignored. A build that was not added is
+    drawn from the simulator's seed, so the same source and description always give the same files.
     """
 
     def __init__(self, seed: object) -> None:

@@ -31,11 +31,11 @@ _LAST_SECOND = 253_402_300_799
 
 @frozen
 class Call:
-    """An authorized request: the input of an endpoint.
+    """An authorized request, as passed to the function that carries it out.
 
     Attributes:
         route: The call.
-        id: The id that it is about; None if that is not an id.
+        id: The id in its path or query; None if that is not a valid id.
         parameters: The query parameters.
         account: The caller's account.
         has_token: Whether the caller has a Bearer token.
@@ -56,7 +56,7 @@ class Call:
     previous_run: bool
 
     def job(self) -> JobRecord:
-        """Return the job that the request is about, or raise as `JobStore.get`."""
+        """Return the job with the request's id, or raise like `JobStore.get`."""
         assert self.route.kind is not None  # noqa: S101 - calls about jobs only
         return self.jobs.get(self.route.kind, self.id, self.account)
 
@@ -85,13 +85,13 @@ class Call:
         return record
 
     def check_owner(self, account: Account) -> None:
-        """Refuse a request for something of another account with 403."""
+        """Refuse a request for a resource of another account with 403."""
         if account != self.account:
             raise RequestRefusedError(403, "forbidden")
 
 
 EndpointFunction: TypeAlias = "Callable[[Call], dict[str, Any] | bytes]"
-"""Carries a request out, and returns the JSON object of the response, or its text if that is no object in Python."""
+"""Carries out a request. Returns the JSON object of the response, or its text if no Python object can represent it."""
 
 
 def _answer(record: JobRecord, call: Call, *, details: bool = False) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def create_diff(call: Call) -> dict[str, Any]:
 
 
 def retry_diff(call: Call) -> dict[str, Any]:
-    """Image diff retry: the only one of these whose page shows no ``success``."""
+    """Image diff retry: the only one of these calls whose documentation shows no ``success``."""
     record = call.job()
     call.pipeline.retry_diff(record, call.now)
     return record.to_payload(call.now, previous_run=call.previous_run)
@@ -179,7 +179,7 @@ def _install_options(call: Call) -> InstallOptions:
     timeout = call.parameters.optional_integer("disable_timeout", _LAST_SECOND)
     percentage = call.parameters.optional_decimal("disable_percentage", 100)
     if (timeout is None) != (percentage is None):
-        raise RequestRefusedError(400, "disable_timeout and disable_percentage: give both or neither")
+        raise RequestRefusedError(400, "disable_timeout and disable_percentage must be sent together")
     return InstallOptions(
         restart=call.parameters.flag("restart"),
         starts_at=_start_of_installs(call),
@@ -192,7 +192,7 @@ def _start_of_installs(call: Call) -> float | None:
     text = call.parameters.optional_text("install_at")
     if text is None:
         return None if call.pipeline.policies.omitted_install_at == "manual" else call.now
-    # The pages of the host that takes tokens know nothing but a number.
+    # The documentation of the host that accepts tokens allows only a number.
     if text == "NOW()" and not call.has_token:
         return call.now
     return call.parameters.optional_integer("install_at", _LAST_SECOND)
@@ -219,7 +219,7 @@ def _write_install(install: Install, now: float) -> bytes:
         "install_at": None if starts_at is None else math.floor(starts_at),
         "target_imageversionid": install.version,
     }
-    # The documented example has this key twice in each entry.
+    # In the documented example, each entry has this key twice.
     return b'{"restart": %d, %s' % (restart, json.dumps(entry).encode()[1:])
 
 

@@ -1,4 +1,4 @@
-"""The demo pipeline: a game with three images that users' own programs can release to."""
+"""The demo pipeline: a game with three images, for which users' own programs can release builds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_demo_pipeline(simulator: Simulator) -> None:
     """Add a game with a build machine and three images, each of which runs on three machines and has a source.
 
     Raises:
-        ValueError: The simulator has one of them already.
+        ValueError: The simulator already has one of them.
     """
     simulator.add_game(_GAME, name="Ashfall")
     simulator.add_build_machine(BUILD_MACHINE)

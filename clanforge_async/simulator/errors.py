@@ -10,11 +10,11 @@ MISSING_EXTRA = "the simulator needs starlette and uvicorn: pip install 'clanfor
 
 
 class RequestRefusedError(Exception):
-    """The server refuses a request by its own rules.
+    """The simulated server refuses a request.
 
     Attributes:
         status: The HTTP status, which can be 200: the server wraps some errors in successful responses.
-        code: The envelope's ``error_code``. Only the 1 of a locked image has been seen; elsewhere it is the status.
+        code: The envelope's ``error_code``. Only the 1 of a locked image was observed; otherwise the status is used.
         message: The envelope's ``error_message``.
     """
 
@@ -32,7 +32,7 @@ def locked(holder: JobRef) -> RequestRefusedError:
 
 
 def envelope(code: int, message: str) -> dict[str, Any]:
-    """Return the object in which the server wraps an error."""
+    """Return the JSON object in which the server wraps an error."""
     return {
         "success": False,
         "error": True,

@@ -29,8 +29,8 @@ class FaultRule:
         fault: The fault.
         route: The call that it applies to; None: all.
         id: The job that it applies to; None: all.
-        probability: The chance with which it is applied to a request that it can apply to.
-        times: Number of requests that it is still to be applied to; None: no limit.
+        probability: Probability that it is applied to a matching request.
+        times: Number of further requests to apply it to; None: no limit.
     """
 
     fault: Fault
@@ -53,7 +53,7 @@ class FaultRule:
         return True
 
     def _is_chosen(self, request: SimulatedRequest) -> bool:
-        # Seeded for each job, so that the result does not depend on the order in which several jobs are requested.
+        # One seed for each job: the result does not depend on the order in which several jobs are requested.
         key = request.route, request.id
         self._request_counts[key] += 1
         seed = f"{self._seed}/{request.route}/{request.id}/{self._request_counts[key]}"
@@ -61,7 +61,7 @@ class FaultRule:
 
 
 class Faults:
-    """The faults that a simulator injects; none at first."""
+    """The faults that a simulator injects; initially none."""
 
     def __init__(self, seed: object = 0) -> None:
         self._seed = seed
@@ -79,14 +79,14 @@ class Faults:
     ) -> FaultRule:
         """Inject a fault from now on.
 
-        Faults are applied in the order in which they were added, up to the first that is ``conclusive``: latency and
-        staleness combine with the fault after them.
+        Faults are applied in the order in which they were added, up to the first ``conclusive`` one. `Latency` and
+        `Stale` are not conclusive, so they combine with the next fault.
 
         Args:
             fault: The fault.
             route: The call to apply it to, such as ``"image-diff retry"``; None: all.
             id: The job to apply it to; None: all.
-            probability: The chance for each request, drawn from the simulator's seed.
+            probability: Probability for each request, drawn with the simulator's seed.
             times: Number of requests to apply it to; None: no limit.
 
         Returns:
@@ -114,12 +114,12 @@ class Faults:
         self._rules.clear()
 
     async def apply(self, request: SimulatedRequest, respond: Callable[[bool], Awaitable[Response]]) -> Response:
-        """Answer a request through the faults that match it, the first of them outermost.
+        """Return the response to a request with all matching faults applied, the first of them outermost.
 
         Args:
             request: The request.
-            respond: Carries the request out and returns the response, which shows the run before the latest if its
-                argument is true.
+            respond: Carries out the request and returns the response. If its argument is true, the response shows the
+                run before the latest.
         """
         faults = self.matching(request)
         handler: Handler = partial(respond, any(fault.shows_earlier_run for fault in faults))

@@ -1,7 +1,7 @@
-"""Faults that the simulator can inject, and what they see of a request. Inject them with ``simulator.faults.add``.
+"""Faults that the simulator can inject, and the request as they see it. Add them with ``simulator.faults.add``.
 
-A retry that fails may have started a run, unknown to its caller. So if both are possible, ``after_acting`` says whether
-the server carries the request out before the fault.
+A retry that fails for the caller may still have started a run. If a fault allows both, ``after_acting`` says whether
+the server processes the request before the fault.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ DISCONNECT = "clanforge.disconnect"
 """Key of the ASGI scope's ``state`` for a callable that closes the connection once all data is sent."""
 
 Handler: TypeAlias = Callable[[], Awaitable[Response]]
-"""Carries the request out and returns the response."""
+"""Processes the request and returns the response."""
 
 
 @frozen(kw_only=True)
 class SimulatedRequest:
-    """A request as a fault sees it.
+    """A request, as passed to a fault.
 
     Attributes:
         route: The call.
@@ -68,7 +68,7 @@ class Fault(ABC):
     shows_earlier_run: ClassVar[bool] = False
 
     def applies_to(self, request: SimulatedRequest) -> bool:  # noqa: ARG002 - for subclasses
-        """Return whether the fault can be applied to a request; if not, the request doesn't count for ``times``."""
+        """Return whether the fault can be applied to a request. If not, ``times`` does not count the request."""
         return True
 
     @abstractmethod
@@ -80,12 +80,12 @@ class Fault(ABC):
 class Latency(Fault):
     """Delays the response, by the event loop's clock.
 
-    If the client disconnects meanwhile, the request is carried out all the same. In process the request is part of the
-    client's own task, so cancelling that task cancels the request.
+    If the client disconnects meanwhile, the request is processed nevertheless. In process, the request is part of the
+    client's task, so cancelling that task cancels the request.
 
     Attributes:
         seconds: The delay.
-        after_acting: Whether the delay comes after the server has acted, instead of before.
+        after_acting: Whether the delay comes after the server has processed the request, instead of before.
     """
 
     conclusive = False
@@ -94,7 +94,7 @@ class Latency(Fault):
     after_acting: bool = field(default=False, kw_only=True)
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
-        """Wait before or after acting."""
+        """Wait before or after the request is processed."""
         response = await handler() if self.after_acting else None
         with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds):
@@ -104,13 +104,13 @@ class Latency(Fault):
 
 @frozen
 class GatewayError(Fault):
-    """Answers with the HTML error page of a gateway in front of the server.
+    """Responds with the HTML error page of a gateway in front of the server.
 
     Attributes:
-        status: 429, or any of 5xx.
+        status: 429, or any 5xx.
         retry_after: The seconds in the ``Retry-After`` header; None: no such header.
-        as_date: Whether the header has a date instead, by the server's clock and rounded up to a whole second.
-        after_acting: Whether the server has acted all the same.
+        as_date: Whether the header is a date instead, by the server's clock and rounded up to a whole second.
+        after_acting: Whether the server has processed the request nevertheless.
     """
 
     status: int = field(validator=in_((429, *range(500, 512))))
@@ -119,7 +119,7 @@ class GatewayError(Fault):
     after_acting: bool = field(default=False, kw_only=True)
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
-        """Answer with an error page."""
+        """Respond with an error page."""
         if self.after_acting:
             await handler()
         title = f"{self.status} {HTTPStatus(self.status).phrase}"
@@ -141,7 +141,7 @@ class Drop(Fault):
     """Closes the connection without a response.
 
     Attributes:
-        after_acting: Whether the server acts before; else it reads the request and does nothing.
+        after_acting: Whether the server processes the request before; otherwise it only reads it.
     """
 
     after_acting: bool = field(default=False, kw_only=True)
@@ -155,7 +155,7 @@ class Drop(Fault):
 
 @frozen
 class Truncate(Fault):
-    """Acts, then closes the connection in the middle of the response's body."""
+    """Processes the request, then closes the connection in the middle of the response's body."""
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
         """Send half of the body."""
@@ -164,16 +164,16 @@ class Truncate(Fault):
 
 @frozen
 class Unreadable(Fault):
-    """Acts, then answers with the usual status and a body that is not JSON.
+    """Processes the request, then responds with the usual status and a body that is not JSON.
 
     Attributes:
-        html: Whether the body is an HTML page; else it is incomplete JSON with a matching ``Content-Length``.
+        html: Whether the body is an HTML page; otherwise it is incomplete JSON with a matching ``Content-Length``.
     """
 
     html: bool = field(default=False, kw_only=True)
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
-        """Answer with an unreadable body."""
+        """Respond with an unreadable body."""
         response = await handler()
         if self.html:
             return HTMLResponse("<html><body>Please stand by.</body></html>\n", response.status_code)
@@ -183,12 +183,12 @@ class Unreadable(Fault):
 
 @frozen
 class Envelope(Fault):
-    """Answers with an error envelope and does nothing.
+    """Responds with an error envelope, and does not process the request.
 
     Attributes:
         message: The envelope's ``error_message``.
-        code: Its ``error_code``.
-        status: The HTTP status: 200, as seen of this API, or any other.
+        code: The envelope's ``error_code``.
+        status: The HTTP status: 200, as observed of this API, or any other.
     """
 
     message: str
@@ -196,17 +196,17 @@ class Envelope(Fault):
     status: int = field(default=200, kw_only=True)
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
-        """Answer with an envelope."""
+        """Respond with an envelope."""
         return JSONResponse(envelope(self.code, self.message), self.status)
 
 
 @frozen
 class Stale(Fault):
-    """Shows the run before the latest retry, with its end and its older ``jobupdated``.
+    """Shows the run before the latest retry, with its terminal state and its older ``jobupdated``.
 
     Attributes:
-        seconds: Seconds after the retry during which it is applied, by the server's clock; None: no limit.
-        retry_answer: Whether the response to the retry itself shows the earlier run too.
+        seconds: Seconds after the retry for which the fault is applied, by the server's clock; None: no limit.
+        retry_answer: Whether the response to the retry itself also shows the earlier run.
     """
 
     conclusive = False
@@ -224,7 +224,7 @@ class Stale(Fault):
         return self.seconds is None or request.since_retry < self.seconds
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:  # noqa: ARG002
-        """Answer as usual: the handler shows the earlier run because of ``shows_earlier_run``."""
+        """Respond as usual: the handler shows the earlier run because of ``shows_earlier_run``."""
         return await handler()
 
 
@@ -235,8 +235,8 @@ class Dropped(Response):
         """Close the connection.
 
         Raises:
-            httpx.RemoteProtocolError: There is no connection, as under ``httpx.ASGITransport``. The error is the one
-                that a real transport would raise.
+            httpx.RemoteProtocolError: There is no connection to close, as under ``httpx.ASGITransport``. A real
+                transport would raise the same error.
         """
         _disconnect_of(scope, "Server disconnected without sending a response.")()
 

@@ -1,4 +1,4 @@
-"""The calls about images: options, the active flag, and the rollout."""
+"""The calls about images: options, activation and rollout."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _USER_ID = 4321
 
 
 def image_options(call: Call) -> dict[str, Any]:
-    """Image options: games and build machines and, for a game and an image, its images and the lock of that image."""
+    """Image options: games and build machines; for a game and an image, also the game's images and the image's lock."""
     game_id, image_id = call.parameters.optional_id("gameid"), call.parameters.optional_id("imageid")
     if (game_id is None) != (image_id is None):
-        raise RequestRefusedError(400, "gameid and imageid: give both or neither")
+        raise RequestRefusedError(400, "gameid and imageid must be sent together")
     if game_id is None and call.parameters.optional_id("gameversion_identifier") is not None:
         raise RequestRefusedError(400, "gameversion_identifier needs gameid and imageid")
     game = None if game_id is None else _game(call, game_id)
@@ -42,7 +42,7 @@ def image_options(call: Call) -> dict[str, Any]:
             if machine.account == call.account
         ],
     }
-    # No page says how an unknown image is answered: here it is in no list, and nothing locks it.
+    # No page documents the response for an unknown image: here it is in no list and not locked.
     asked_for = next((image for image in images if image.id == image_id), None)
     return options if asked_for is None else options | _image_options(asked_for, call)
 
@@ -56,7 +56,7 @@ def _game(call: Call, game_id: int) -> Game:
 
 
 def _entry(image: Image) -> dict[str, Any]:
-    # Text here, a number everywhere else.
+    # The API sends text here, but a number everywhere else.
     return {"imageid": image.id, "name": image.name, "gameversionid": str(image.game_version_id)}
 
 
@@ -69,7 +69,7 @@ def _image_options(image: Image, call: Call) -> dict[str, Any]:
 
 
 def set_active(call: Call) -> dict[str, Any]:
-    """Image update, of the active flag."""
+    """Image update: sets the active flag."""
     image = _image_of_path(call)
     active = call.parameters.flag("active")
     image.active, image.updated = active, call.now
@@ -100,7 +100,7 @@ def _time(seconds: float) -> str:
 
 
 def rollout(call: Call) -> dict[str, Any]:
-    """Image status: the number of machines in each state of the rollout, on request by fleet and region."""
+    """Image status: the number of machines in each state of the rollout; if requested, also by fleet and region."""
     image = _image_of_path(call)
     states = ("pending", "completed") if image.quirks.omits_failed_machines else ("pending", "failed", "completed")
     regions = rollout_of(image)

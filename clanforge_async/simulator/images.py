@@ -38,14 +38,14 @@ class Game:
 
 @define(eq=False, kw_only=True)
 class BuildMachine:
-    """A machine that pulls builds and packages images, one job after another.
+    """A machine that pulls builds and packages images, one job at a time.
 
     Attributes:
         id: Its id.
         name: Its name.
         account: The account that it belongs to.
         files: The files of each image that has been updated on it, by image id.
-        tasks: Its unfinished tasks, and some that have finished.
+        tasks: Its unfinished tasks, and possibly some finished ones.
     """
 
     id: int
@@ -55,12 +55,12 @@ class BuildMachine:
     tasks: list[Task] = field(factory=list["Task"])
 
     def free_at(self, now: float) -> float:
-        """Return the time at which it has done all tasks; infinite if one of them never ends."""
+        """Return the time at which it has finished all tasks; infinite if one of them never ends."""
         self.tasks = [task for task in self.tasks if task.schedule.ended > now]
         return max((task.schedule.ended for task in self.tasks), default=now)
 
     def files_of(self, image: Image) -> Files:
-        """Return its copy of an image: that of the latest version until an update changes it."""
+        """Return its files of an image: those of the latest version until an update changes them."""
         return self.files.get(image.id, image.files)
 
 
@@ -70,9 +70,9 @@ class Server:
 
     Attributes:
         name: Its name.
-        region: Its place in `REGIONS`.
+        region: Index of its region in `REGIONS`.
         version: The id of the image version that it runs.
-        disabled: Whether it is out of use because an install failed.
+        disabled: Whether it is disabled because an install failed.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Server:
         return REGIONS[self.region]
 
     def progress(self, version: int) -> Literal["pending", "failed", "completed"]:
-        """Return its place in the rollout of a version."""
+        """Return its state in the rollout of a version."""
         if self.disabled:
             return "failed"
         return "completed" if self.version == version else "pending"
@@ -110,9 +110,9 @@ class Image:
         allocations: Number of its servers that are allocated.
         update_url: Its default source, if any.
         last_full: Whether its latest version is a full one.
-        quirks: The way in which it is written as JSON.
+        quirks: Deviations of its JSON from the documentation.
         game_build: The name of its latest build, if one was given.
-        deployed: The id of the version that the rollout counts are about.
+        deployed: The id of the version that the rollout counts concern.
         diff: The open diff, which locks it.
         update: Its latest update.
     """
@@ -161,7 +161,7 @@ class Image:
 
 @frozen(kw_only=True)
 class SimulatedInstall:
-    """The truth about an install.
+    """The actual state of an install.
 
     Attributes:
         id: Its job id.
@@ -178,7 +178,7 @@ class SimulatedInstall:
 
 @frozen(kw_only=True)
 class SimulatedImage:
-    """The truth about an image.
+    """The actual state of an image.
 
     Attributes:
         id: Its id.

@@ -1,4 +1,4 @@
-"""Installs of image versions on the machines that run them, and the rollout that they make up."""
+"""Installs of image versions on the machines that run them, and the rollout that consists of them."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _UNTIL_EXIT = (5.0, 30.0)
 """Seconds until a machine's servers exit by themselves, if an install does not restart them."""
 
 _TIMEOUT = 4 * 3600.0
-"""Seconds after which an install is given up."""
+"""Seconds after which an install times out."""
 
 
 @frozen(kw_only=True)
 class InstallOptions:
-    """How a version is to be installed.
+    """Options of the installs of a version.
 
     Attributes:
-        restart: Whether servers are stopped for it, instead of installing once they exit.
+        restart: Whether servers are stopped for the install; otherwise it waits until they exit.
         starts_at: The time at which installs start, in Unix seconds; None: each waits until it is queued.
-        disable_timeout: Minutes after which machines that still install may be disabled, if any.
-        disable_percentage: Percentage of successful installs from which they are.
+        disable_timeout: Minutes after which machines with an unfinished install may be disabled, if any.
+        disable_percentage: Percentage of successful installs from which those machines are disabled.
     """
 
     restart: bool
@@ -62,7 +62,7 @@ class Install:
         server: The machine; None for an install to a mirror.
         mirror: The name of the mirror, if any.
         is_queued: Whether it has been queued.
-        is_overdue: Whether ``disable_timeout`` has passed since then.
+        is_overdue: Whether ``disable_timeout`` has passed since it was queued.
     """
 
     task: Task
@@ -76,11 +76,11 @@ class Install:
 
     @property
     def target(self) -> Server | str | None:
-        """The machine, or the name of the mirror, that it is for."""
+        """The name of its machine or mirror."""
         return self.server or self.mirror
 
     def is_waiting(self, now: float) -> bool:
-        """Whether it has been neither queued nor replaced."""
+        """Whether it was neither queued nor replaced."""
         return not self.is_queued and not self.task.state_at(now).is_terminal
 
 
@@ -111,8 +111,8 @@ class Installs:
         """Queue a waiting install, and return it with the number of older ones of its machine that it replaces.
 
         Raises:
-            RequestRefusedError: 404 for an unknown install, 403 for one of another account, 400 for one that does not
-                wait, or whose ``mirroring`` is another.
+            RequestRefusedError: 404 for an unknown install, 403 for an install of another account, 400 for an install
+                that is not waiting or has another value of ``mirroring``.
         """
         install = next((install for install in self._installs if install.task.id == job_id), None)
         if install is None:
@@ -120,7 +120,7 @@ class Installs:
         if install.image.game.account != account:
             raise RequestRefusedError(403, "forbidden")
         if not install.is_waiting(now):
-            raise RequestRefusedError(400, f"install {job_id} does not wait to be queued")
+            raise RequestRefusedError(400, f"install {job_id} is not waiting to be queued")
         if mirroring is (install.server is not None):
             raise RequestRefusedError(400, f"install {job_id} has another value of mirroring")
         return install, self._start(install, 0.0, now)
@@ -134,7 +134,7 @@ class Installs:
         ]
 
     def of_image(self, image: Image, now: float) -> tuple[SimulatedInstall, ...]:
-        """Return the truth about all installs of an image."""
+        """Return the actual state of all installs of an image."""
         return tuple(
             SimulatedInstall(
                 id=install.task.id,
@@ -171,7 +171,7 @@ class Installs:
         return [other for other in same if not other.task.state_at(now).is_terminal]
 
     def _end(self, install: Install, now: float) -> None:
-        # An install that was squashed or given up has another end by now.
+        # The schedule of an install that was squashed or timed out has changed meanwhile.
         if install.task.schedule.ended != now or install.server is None:
             return
         if install.task.schedule.outcome is JobState.COMPLETED:

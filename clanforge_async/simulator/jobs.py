@@ -1,4 +1,4 @@
-"""The server's jobs: each with its account and runs, and the store of all."""
+"""The server's jobs with their accounts and runs, and the store of all jobs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _CLASSES: dict[JobKind, type[Job]] = {
 
 @define(eq=False, kw_only=True)
 class Task:
-    """Work of the server, over all its runs.
+    """A task of the server, with all its runs.
 
     Attributes:
         id: Its id.
-        seed: The seed of all that is drawn at random for its runs.
+        seed: The seed of all random choices for its runs.
         speed: The divisor of its durations.
-        runs: The runs that were asked for, in order. Any further run is like the first and completes.
+        runs: The requested runs in order. Any further run is like the first and completes.
         failures: Number of failures before the first run.
-        quirks: The way in which it is written as JSON.
+        quirks: Deviations of its JSON from the documentation.
         schedules: The schedules of its runs so far, the latest last.
     """
 
@@ -60,7 +60,7 @@ class Task:
         return latest_change(self.schedule, now).state
 
     def start_run(self, now: float, runs_from: float = 0.0) -> None:
-        """Create the next run. It does not run before ``runs_from``; its waiting time counts from now."""
+        """Create the next run. It is not Running before ``runs_from``; its waiting time counts from now."""
         number = len(self.schedules)
         previous = self.schedules[-1] if self.schedules else None
         schedule = make_schedule(
@@ -85,7 +85,7 @@ class Task:
         return {name: value for name, value in payload.items() if name.startswith("job")}
 
     def rng(self, number: int) -> random.Random:
-        """Return the source of all that is drawn for a run."""
+        """Return the random number generator of a run."""
         return random.Random(f"{self.seed}/{number}")  # noqa: S311 - repeatable by design
 
     def _completing_run(self) -> Run:
@@ -115,7 +115,7 @@ class JobRecord(Task):
     locked_by: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Take the id of the reference."""
+        """Set the task's id to that of the reference."""
         self.id = self.ref.id
 
     def since_retry(self, now: float) -> float | None:
@@ -126,8 +126,8 @@ class JobRecord(Task):
         """Check the rules for a retry of an image diff.
 
         Raises:
-            RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page asks
-                for one of the two); 200 for a diff whose image is locked.
+            RequestRefusedError: 400 for a diff that has neither completed nor failed (the image diff retry page
+                requires one of the two); 200 for a diff whose image is locked.
         """
         self.check_finished(now, "can be retried")
         if self.locked_by is not None:
@@ -157,7 +157,7 @@ class JobRecord(Task):
             return self.quirks.write(snapshot(schedule, _CLASSES[self.ref.kind], self.id, now))
         job = snapshot(schedule, ImageDiffJob, self.id, now)
         payload = self.quirks.write(attrs.evolve(job, details=self.details if details else None))
-        # Written past the codec: a listing can have 200,000 files.
+        # Not through the codec, for speed: a listing can have 200,000 files.
         return payload | (self.quirks.write_listing(self.listing) if job.is_completed else {})
 
 
@@ -167,7 +167,7 @@ def _last_update(schedule: RunSchedule) -> int:
 
 @define(eq=False)
 class JobStore:
-    """All jobs, and the accounts that they belong to.
+    """All jobs and all accounts.
 
     Attributes:
         accounts: All accounts.
@@ -179,7 +179,7 @@ class JobStore:
     _next_id: int = 218_000
 
     def new_id(self) -> int:
-        """Return the id of a new job: counted up, past those of jobs of any kind."""
+        """Return the id of a new job: the next number that no job of any kind has."""
         while any(JobRef(kind, self._next_id) in self.records for kind in JobKind):
             self._next_id += 1
         self._next_id += 1

@@ -27,8 +27,8 @@ def parse_id(text: str | None) -> int | None:
 class Parameters:
     """The query parameters of a request.
 
-    Each method raises `RequestRefusedError` with status 400 for a parameter that is malformed, or required and missing.
-    An empty one counts as missing.
+    Each method raises `RequestRefusedError` with status 400 for a malformed parameter, and for a required parameter
+    that is missing. An empty parameter counts as missing.
     """
 
     _query: Mapping[str, str]

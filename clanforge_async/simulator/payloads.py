@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Quirks:
     """Deviations of a job's JSON from the vendor's documentation. By default none: absent values are null.
 
-    The last two are of an image's JSON.
+    The last two concern the JSON of an image.
 
     Attributes:
         names_only: The state has a name but no number.
@@ -31,7 +31,7 @@ class Quirks:
         omits_success: No response has ``success``, as on the legacy pages.
         omits_update_id: The responses to an update's status and retry have no ``updateid``.
         omits_failed_machines: A rollout has no ``failed_machines``, as on the legacy page.
-        flattens_images: The fields of an image are not inside of ``image``.
+        flattens_images: The fields of an image are not nested in ``image``.
     """
 
     names_only: bool = False
@@ -47,7 +47,7 @@ class Quirks:
 
     @classmethod
     def random(cls, rng: Random) -> Self:
-        """Return quirks drawn at random, each with a chance of one half."""
+        """Return random quirks, each with a probability of one half."""
         return cls(**{field.name: rng.random() < 0.5 for field in attrs.fields(cls)})  # noqa: PLR2004 - one half
 
     def write(self, job: Job) -> dict[str, Any]:
@@ -81,7 +81,7 @@ _FILES = ("bin/server", "bin/server.so", "maps/harbour.pak", "maps/quarry.pak", 
 
 @frozen(kw_only=True)
 class Listing:
-    """The files that an image diff lists, by path. Each value describes its file.
+    """The files that an image diff lists, by path. Each value describes a file.
 
     Attributes:
         added: Files on the build machine only.

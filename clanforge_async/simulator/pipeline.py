@@ -33,7 +33,7 @@ class VersionOptions:
 
     Attributes:
         full: Whether it is a full image instead of a differential one.
-        force: Whether to go ahead with active allocations.
+        force: Whether to ignore active allocations.
         game_build: The name of the build, if any.
         installs: The options of its installs.
     """
@@ -52,7 +52,7 @@ class _Update:
         record: Its job.
         image: The image to update.
         machine: The build machine that pulls the files.
-        files: The files that it brings; None for a job that was added alone, and changes nothing.
+        files: The files that it pulls; None for a standalone job, which changes no image.
     """
 
     record: JobRecord
@@ -69,9 +69,9 @@ class _Diff:
         record: Its job.
         image: The image.
         machine: The build machine whose files it compares with those of the image.
-        files: The files that it has found on the machine.
-        status: Whether it has been accepted or rejected.
-        is_alone: Whether it was added alone, with its listing.
+        files: The files that it found on the machine.
+        status: Whether it is open, accepted or rejected.
+        is_alone: Whether it is a standalone job, which was added with its listing.
     """
 
     record: JobRecord
@@ -95,7 +95,7 @@ class _Version:
         record: Its job.
         diff: The diff that it was created from.
         options: Its parameters.
-        full: Whether it becomes a full image.
+        full: Whether it is packaged as a full image.
     """
 
     record: JobRecord
@@ -107,15 +107,15 @@ class _Version:
 class Pipeline:
     """All games, images and build machines, and the jobs that change them.
 
-    Every method takes the server's time, and expects that `advance` has been called with it.
+    Every method takes the server's time; call `advance` with that time first.
 
     Attributes:
         games: All games by id.
         images: All images by id.
         machines: All build machines by id.
         installs: All installs.
-        builds: The files that updates bring.
-        policies: The rules that the pages leave open.
+        builds: The files that updates pull.
+        policies: The choice for each rule that the documentation leaves open.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Pipeline:
         return record
 
     def retry_update(self, record: JobRecord, now: float) -> None:
-        """Start an update again, whatever its state: the page names no precondition."""
+        """Start an update again, in any state: the documentation names no precondition."""
         update = self._updates.get(record.ref)
         if update is None:
             image, machine = _only_for(record)
@@ -167,7 +167,7 @@ class Pipeline:
         self._run_update(update, now)
 
     def create_diff(self, image: Image, machine: BuildMachine, now: float, run: Run | None = None) -> JobRecord:
-        """Start to compare an image's latest version with the files of a build machine. It locks the image."""
+        """Start a diff of an image's latest version and the files of a build machine. The diff locks the image."""
         self._check_unlocked(image, now)
         record = self._factory.new_job(JobKind.IMAGE_DIFF, image.game.account, run)
         record.details = _details(image, machine)
@@ -181,7 +181,7 @@ class Pipeline:
 
         Raises:
             RequestRefusedError: 400 for a diff that is accepted or rejected, or has neither completed nor failed; 200
-                for a lock.
+                if another job locks the image.
         """
         diff = self._diff_of(record)
         diff.check_open()
@@ -190,7 +190,7 @@ class Pipeline:
         self._run(record, diff.machine, now, partial(self._end_diff, diff))
 
     def reject_diff(self, record: JobRecord, now: float, *, reinstall: bool) -> Task | None:
-        """Reject a diff, and return the task that brings the machine's files back, if that is wanted."""
+        """Reject a diff, and return the task that restores the machine's files, if requested."""
         diff = self._diff_of(record)
         diff.check_open()
         record.check_finished(now, "can be rejected")
@@ -203,7 +203,7 @@ class Pipeline:
         return task
 
     def create_version(self, record: JobRecord, options: VersionOptions, now: float) -> JobRecord:
-        """Start to package an image version, which accepts the diff."""
+        """Start to package an image version. This accepts the diff."""
         diff = self._diff_of(record)
         full = self._check_version(diff, options, now)
         diff.status = "accepted"
@@ -215,10 +215,10 @@ class Pipeline:
         return job
 
     def check_pair(self, record: JobRecord, image: Image, machine: BuildMachine) -> None:
-        """Refuse a diff that is about another image or build machine."""
+        """Refuse a diff of another image or build machine."""
         diff = self._diff_of(record)
         if diff.image is not image or diff.machine is not machine:
-            raise RequestRefusedError(400, f"diff {record.id} is about another image or machine")
+            raise RequestRefusedError(400, f"diff {record.id} is of another image or machine")
 
     def _check_version(self, diff: _Diff, options: VersionOptions, now: float) -> bool:
         record, image = diff.record, diff.image
@@ -308,7 +308,7 @@ def _details(image: Image, machine: BuildMachine) -> ImageDiffDetails:
 
 
 def _only_for(record: JobRecord) -> tuple[Image, BuildMachine]:
-    """Return an image and a machine for a job that was added alone."""
+    """Return an image and a machine for a standalone job."""
     game = Game(id=1, name="", account=record.account)
     created = record.schedules[0].created
     image = Image(

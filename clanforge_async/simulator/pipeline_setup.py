@@ -1,4 +1,4 @@
-"""The methods of a simulator that set up its image pipeline, and tell the truth about it."""
+"""The methods of a simulator that set up its image pipeline and return its actual state."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class PipelineSetup:
         Args:
             id: Its id.
             game_id: The game that it belongs to, added if it is unknown.
-            files: The files of its version by path, each with anything that tells it from another; None: drawn from
+            files: The files of its version by path; files with equal values have the same content. None: drawn from
                 the seed.
             machines: The number or the names of the machines that run it.
             allocations: The number of its servers that are allocated.
@@ -87,7 +87,7 @@ class PipelineSetup:
             quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
 
         Raises:
-            ValueError: The image exists, or the default source is no source URL.
+            ValueError: The image exists, or the default source is not a source URL.
         """
         _check_new(self._pipeline.images, id, "image")
         _check_url(update_url)
@@ -127,8 +127,8 @@ class PipelineSetup:
         Args:
             id: Its id.
             name: Its name; None: one with the id.
-            files: Builds that somebody put on it by hand: files by image id. Of every other image it has the latest
-                version.
+            files: Builds that were put on it manually: files by image id. It has the latest version of all other
+                images.
             account: The account that it belongs to; None: the first.
 
         Raises:
@@ -141,10 +141,10 @@ class PipelineSetup:
         )
 
     def lock(self, image_id: int) -> JobRef:
-        """Let somebody else's diff lock an image, and return that completed diff.
+        """Let another client's diff lock an image, and return that completed diff.
 
         Raises:
-            ValueError: The image is locked already.
+            ValueError: The image is already locked.
             LookupError: There is no such image.
         """
         image, now = self._image(image_id), self.clock()
@@ -156,19 +156,19 @@ class PipelineSetup:
         return record.ref
 
     def script(self, kind: Scriptable, *runs: Run | str) -> None:
-        """Script the next jobs of a kind that are created or retried, in order. Those after them complete.
+        """Define the runs of the next jobs of a kind that are created or retried, in order. Later jobs complete.
 
         Args:
             kind: ``update``, ``diff``, ``version`` or ``install``.
-            *runs: The run of each, or its states as text.
+            *runs: The run of each job, or its states as text.
 
         Raises:
-            ValueError: The kind is another, or the states are invalid.
+            ValueError: The kind is unknown, or the states are invalid.
         """
         self._tasks.script(kind, [as_run(run) for run in runs])
 
     def image(self, id: int) -> SimulatedImage:  # noqa: A002 - its name everywhere else
-        """Return the truth about an image.
+        """Return the actual state of an image.
 
         Raises:
             LookupError: There is no such image.
@@ -216,17 +216,17 @@ class PipelineSetup:
 
 
 def as_run(run: Run | str) -> Run:
-    """Return a run, given as such or as its states."""
+    """Return a run, which may be given as its states."""
     return Run(states=run) if isinstance(run, str) else run
 
 
 def _check_new(known: Mapping[int, object], new_id: int, noun: str) -> None:
     if new_id in known:
-        msg = f"{noun} {new_id} exists already"
+        msg = f"{noun} {new_id} already exists"
         raise ValueError(msg)
 
 
 def _check_url(url: str | None) -> None:
     if url is not None and not is_source(url):
-        msg = "update_url is no source URL"
+        msg = "update_url is not a source URL"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Rules that the API's pages leave open or contradict each other on."""
+"""Rules that the API's documentation leaves open, or on which its pages contradict each other."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from attrs.validators import ge, in_, lt
 
 @frozen(kw_only=True)
 class Policies:
-    """A simulator's choice for each rule that the pages leave open.
+    """A simulator's choice for each rule that the API's documentation leaves open.
 
     Attributes:
         lock_ends: Whether a diff's lock ends when a version is created from it, or when that version completes.
         omitted_install_at: Whether installs start at once if a version's ``install_at`` is omitted, or wait until each
             of them is queued.
-        empty_diff: Whether a diff without differences needs ``full=1``, or makes a full version by itself.
+        empty_diff: Whether a diff without differences needs ``full=1``, or gives a full version anyway.
         install_lag: Seconds from a version's completion to its installs, divided by the simulator's speed. Until then
-            the rollout counts are about the version before.
+            the rollout counts concern the previous version.
         lock_by_update: Whether an unfinished update locks its image. If not, a newer update of the same image on the
             same machine replaces it, and it ends as squashed.
     """

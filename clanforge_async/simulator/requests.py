@@ -37,7 +37,7 @@ class Route(enum.StrEnum):
 
     @property
     def kind(self) -> JobKind | None:
-        """The kind of job that its id is one of; None if its id is of something else, or it has none."""
+        """The kind of the job that its id names; None if the id does not name a job, or if it has no id."""
         return _KINDS.get(self)
 
     @property
@@ -47,12 +47,12 @@ class Route(enum.StrEnum):
 
     @property
     def query_path(self) -> str | None:
-        """Its other path, with the id in the query, if there is one. No page documents it, but programs use it."""
+        """Its alternative path with the id in the query, if any. It is undocumented, but programs use it."""
         return _QUERY_PATHS.get(self)
 
     @property
     def id_parameter(self) -> str | None:
-        """The query parameter with the id that it is about, if that is not in its path."""
+        """The query parameter with its id, if the id is not in the path."""
         return _ID_PARAMETERS.get(self)
 
 
@@ -113,12 +113,12 @@ class Request:
 
 
 class RequestLog:
-    """Counts all requests and keeps the latest 10,000: iterate over it for those, oldest first.
+    """Counts all requests and keeps the latest 10,000. Iterating over it yields those, oldest first.
 
     A request is logged when its response is ready to be sent.
 
     Attributes:
-        in_flight: Number of requests being answered now.
+        in_flight: Number of requests being processed now.
         peak: Highest number of requests in flight so far.
     """
 
@@ -132,7 +132,7 @@ class RequestLog:
         return iter(tuple(self._requests))
 
     def count(self, route: Route | str | None = None, *, id: int | None = None) -> int:  # noqa: A002 - as elsewhere
-        """Return the number of requests, of all or only those of one call, one job or both."""
+        """Return the number of requests: all, or only those of one call, one job or both."""
         wanted = None if route is None else Route(route)
         return sum(
             number

@@ -1,8 +1,7 @@
 """Runs of a job, their schedules, and the job's fields at any time.
 
-A schedule is fixed when its run is created. All that the server shows of a job follows from the schedule and the
-current time, so it does not depend on how often or in which order the job is read. Times are Unix seconds of the
-server's clock.
+A schedule is fixed when its run is created. Each field of a job follows from the schedule and the current time, so it
+does not depend on how often or in which order the job is read. Times are Unix seconds of the server's clock.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ _ERRORS = (
     "timed out while packaging",
 )
 _OVERDUE_AFTER = 3600.0
-"""Seconds from the last state of a run that never ends to its estimated completion."""
+"""Seconds from the start of the last state to the estimated completion, for a run that never ends."""
 
 
 class RunOptions(TypedDict, total=False):
-    """Fields of a `Run` beside its states, duration, outcome and waiting time; see there."""
+    """Fields of a `Run` other than its states, duration, outcome and waiting time; see `Run`."""
 
     fails_at: float
     curve: float
@@ -73,10 +72,10 @@ _seconds = _optional(lambda value: 0 <= value < math.inf, "a number of seconds")
 class Run:
     """A run of a job. Options left None are drawn from the simulator's seed and the job's id.
 
-    Give either its duration or its states, such as ``created,running:40,failed``. States are names of `JobState` in any
-    case, in the order in which jobs pass through them; some may be left out. A colon and a number give the seconds that
-    a state lasts, 1 by default. The last state lasts for ever. The first begins when the run is created, except that a
-    run started by a retry is Created at that moment.
+    Pass either its duration or its states, such as ``created,running:40,failed``. States are names of `JobState`, case
+    is ignored, in the order in which jobs pass through them; some may be left out. A colon and a number set the seconds
+    for which a state lasts, 1 by default. The last state never ends. The first begins when the run is created, except
+    that a run started by a retry is Created at that moment.
 
     Attributes:
         states: The states of the run. They define the outcome and all times, and exclude ``duration``, ``outcome``,
@@ -84,11 +83,12 @@ class Run:
         duration: Seconds in Running if the run completes. The simulator's speed divides these and all other seconds.
         outcome: The result of the run.
         queued_for: Seconds from its creation to Running.
-        fails_at: The fraction of the duration after which a run that does not complete ends.
-        curve: Exponent of the progress over the fraction of time: progress slows down below 1, speeds up above 1.
+        fails_at: The fraction of the duration after which a failed or squashed run ends.
+        curve: Exponent of the progress as a function of the fraction of time: below 1, progress slows down; above 1, it
+            speeds up.
         step: Percentage points between two updates of the progress.
         estimate: Whether the server estimates the time of completion.
-        estimate_error: Error of the estimate as a fraction of the time that remains, below 0 if it is too early.
+        estimate_error: Error of the estimate as a fraction of the remaining time; negative if it is too early.
         error: The error message if the run fails.
     """
 
@@ -120,18 +120,18 @@ class Run:
 
 @frozen(kw_only=True)
 class RunSchedule:
-    """All that happens in a run.
+    """The schedule of a run: its states and their times.
 
     Attributes:
         created: The time of its creation.
         changes: Its states in order.
-        completes: The time at which it would complete if nothing failed: the target of the server's estimates.
+        completes: The time at which it would complete without a failure: the target of the server's estimates.
         curve: See `Run`.
         step: See `Run`.
         estimate_error: See `Run`; None: the server makes no estimate.
         error: The error message at the end, if any.
         failures: Number of earlier runs that failed.
-        not_before: The earliest second to show as its last update, so that it is strictly newer than the run before,
+        not_before: The earliest second to show as its last update, so that it is strictly newer than the previous run,
             even within the same second.
     """
 
@@ -147,7 +147,7 @@ class RunSchedule:
 
     @property
     def started(self) -> float:
-        """The time at which it starts to run, or ends without running; infinite if it never does."""
+        """The time at which it starts to run, or ends without having run; infinite if it never does."""
         return _start_of(self.changes)
 
     @property
@@ -175,14 +175,14 @@ def make_schedule(
 
     Args:
         run: The run.
-        rng: Source of the options that the run leaves open.
+        rng: Random number generator for the options that the run leaves open.
         created: The time of its creation.
         speed: The divisor of its durations.
         failures: Number of earlier runs that failed.
         not_before: See `RunSchedule`; None: the second of its creation, for a job's first run.
-        runs_from: The earliest time to run, while the machine works on earlier jobs; infinite: it never runs.
+        runs_from: The time from which it can run, because the machine is then free; infinite: it never runs.
     """
-    # Draw all options, needed or not, so that giving one leaves the others as they were.
+    # Draw all options, even those that are given, so that giving one does not change the others.
     curve, step = rng.uniform(0.75, 1.35), rng.choice((1, 2, 5))
     fails_at, error = rng.uniform(0.2, 0.9), rng.choice(_ERRORS)
     estimate_error = rng.uniform(-0.3, 0.5)
@@ -248,22 +248,22 @@ def _or_default(option: T | None, default: T) -> T:
 
 
 def cut_short(schedule: RunSchedule, state: JobState, now: float, error: str | None = None) -> RunSchedule:
-    """Return the schedule of a run that ends now in another state than planned."""
-    # At the moment of its creation a run shows its first state.
+    """Return the schedule of a run that ends now, in another state than scheduled."""
+    # At the moment of its creation, a run is in its first state.
     past = () if now <= schedule.created else (change for change in schedule.changes if change.since <= now)
     return evolve(schedule, changes=(*past, StateChange(now, state)), error=error)
 
 
 def latest_change(schedule: RunSchedule, now: float) -> StateChange:
-    """Return the state of the job and the time at which that began."""
-    # A run that does not wait is still Created at the moment of its creation: the response to a retry shows that.
+    """Return the state of the job and the time at which that state began."""
+    # Even a run that does not wait is Created at the moment of its creation, as in the response to a retry.
     if now <= schedule.created:
         return schedule.changes[0]
     return [change for change in schedule.changes if change.since <= now][-1]
 
 
 def progress_at(schedule: RunSchedule, now: float) -> int:
-    """Return the progress in percent. It keeps its value when a job fails."""
+    """Return the progress in percent. It stays at its last value when a job fails."""
     state = latest_change(schedule, now).state
     if state is JobState.COMPLETED:
         return 100
@@ -286,8 +286,8 @@ def updated_at(schedule: RunSchedule, now: float) -> float:
 def estimate_at(schedule: RunSchedule, now: float) -> float | None:
     """Return the server's estimate of the time at which the job completes.
 
-    Each update brings a new estimate, wrong by a fraction of the time that then remains. So estimates change, become
-    more precise, and can be in the past before the next update.
+    Each update brings a new estimate, whose error is a fraction of the remaining time. So estimates change, become more
+    precise, and can be in the past before the next update.
     """
     if schedule.estimate_error is None or schedule.completes == math.inf:
         return None
@@ -298,7 +298,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 def snapshot(schedule: RunSchedule, cls: type[AnyJob], job_id: int, now: float) -> AnyJob:
-    """Return the job as the server shows it at a time, in whole seconds."""
+    """Return the fields of a job at a time, with times in whole seconds, as the server sends them."""
     state = latest_change(schedule, now).state
     eta = estimate_at(schedule, now)
     return cls(

@@ -29,7 +29,7 @@ async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) ->
         OSError: The address or port is not available.
         ImportError: uvicorn is not installed.
     """
-    # Use in process needs no server, and its import is slow.
+    # A simulator in process needs no server, whose import is slow.
     try:
         from clanforge_async.simulator.uvicorn_server import listen  # noqa: PLC0415
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The simulated service: tests and demos add jobs to it and compare results with its records."""
+"""The simulated service: tests and demos add jobs, and compare their results with its records."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ if TYPE_CHECKING:
 
 
 class Simulator(PipelineSetup):
-    """A simulated Clanforge API. Jobs run by its clock from the moment they are added.
+    """A simulated Clanforge API. Jobs progress with its clock from the moment they are added.
 
-    Simulators with the same seed, clock and jobs give the same responses, in whatever order the jobs were added.
+    Simulators with the same seed, clock and jobs give the same responses, regardless of the order in which the jobs
+    were added.
 
     Attributes:
         app: The ASGI app.
-        faults: The faults to inject; none at first.
+        faults: The faults to inject; initially none.
         requests: The log of requests.
         clock: Returns its time in Unix seconds. Each response's ``Date`` and each timestamp come from it.
         speed: The divisor of the jobs' durations.
         accounts: The accounts that may call.
-        builds: The files that an update brings, by its source without secrets and its description.
+        builds: The files that an update pulls, by its source without secrets and its description.
     """
 
     def __init__(
@@ -60,9 +61,9 @@ class Simulator(PipelineSetup):
 
         Args:
             speed: Speed factor: 60 makes a job's hour pass in one minute of the clock.
-            seed: The seed of everything drawn at random.
+            seed: The seed of all random choices.
             accounts: The accounts that may call. Jobs belong to the first by default.
-            clock: Returns the server's time in Unix seconds. Clock skew is a clock ahead of the client's.
+            clock: Returns the server's time in Unix seconds. Pass a shifted clock to simulate clock skew.
             quirks: Whether each job is written with `Quirks` drawn at random, instead of as documented by the vendor.
             policies: The choice for each rule that the vendor's pages leave open; None: the defaults of `Policies`.
 
@@ -104,7 +105,7 @@ class Simulator(PipelineSetup):
                 ``queued_for``; see `Run`.
             duration: Seconds in Running if it completes, divided by the simulator's speed.
             outcome: The result of the run.
-            queued_for: Seconds before Running, divided likewise.
+            queued_for: Seconds before Running, also divided by the speed.
             failures: Number of earlier failures.
             account: The account that it belongs to; None: the first.
             quirks: The quirks of its JSON; None: drawn at random or none, by the simulator's ``quirks``.
@@ -140,10 +141,10 @@ class Simulator(PipelineSetup):
                 ``queued_for``; see `Run`.
             duration: Seconds in Running if it completes, divided by the simulator's speed.
             outcome: The result of the run.
-            queued_for: Seconds before Running, divided likewise.
+            queued_for: Seconds before Running, also divided by the speed.
             retries: The runs that retries start, in order, each a `Run` or its states as text. Any further run is
                 like the first and completes.
-            locked_by: The id of a diff that locks its image, so that the server answers a retry with an error envelope
+            locked_by: The id of a diff that locks its image, so that the response to a retry is an error envelope
                 and status 200.
             listing: The files that it lists once completed; None: a few drawn at random.
             failures: Number of earlier failures.
@@ -184,7 +185,7 @@ class Simulator(PipelineSetup):
         quirks: Quirks | None = None,
         **options: Unpack[RunOptions],
     ) -> JobRef:
-        """Add an image update job that is created now, and changes no image.
+        """Add an image update job that is created now and changes no image.
 
         Arguments and errors are as for `add_image_diff`.
         """
@@ -211,8 +212,8 @@ class Simulator(PipelineSetup):
     def created_at(self, target: JobRef | Job | int) -> float:
         """Return the time at which a job's latest run was created, in Unix seconds of the server's clock.
 
-        That is the time of its latest retry or, without one, of its addition. Arguments and errors are as for
-        `ended_at`.
+        That is the time of its latest retry; without a retry, the time at which it was added. Arguments and errors are
+        as for `ended_at`.
         """
         return self._record(target).schedules[-1].created
 
@@ -222,7 +223,7 @@ class Simulator(PipelineSetup):
         It is infinite if the run never ends.
 
         Args:
-            target: The job, or its id if no job of another kind has the same.
+            target: The job, or its id if that is unique among all kinds of jobs.
 
         Raises:
             LookupError: There is no such job, or more than one.
@@ -230,14 +231,14 @@ class Simulator(PipelineSetup):
         return self._record(target).schedules[-1].ended
 
     def retries_of(self, target: JobRef | Job | int) -> int:
-        """Return the number of retries carried out for a job. Arguments and errors are as for `ended_at`."""
+        """Return how often a job was retried. Arguments and errors are as for `ended_at`."""
         return len(self._record(target).schedules) - 1
 
     def _add(
         self, ref: JobRef, runs: tuple[Run, ...], account: Account | None, quirks: Quirks | None, **fields: Any
     ) -> JobRef:
         if ref in self._jobs.records:
-            msg = f"there is a job {ref} already"
+            msg = f"job {ref} already exists"
             raise ValueError(msg)
         account = self._account(account)
         record = JobRecord(
@@ -254,7 +255,7 @@ class Simulator(PipelineSetup):
         return ref
 
     def _rng(self, ref: JobRef, purpose: str) -> random.Random:
-        # A purpose is part of the seed: another word for it would change what existing seeds give.
+        # A purpose is part of the seed: renaming it would change the results of existing seeds.
         return random.Random(f"{self._seed}/{ref}/{purpose}")  # noqa: S311 - repeatable by design
 
     def _record(self, target: JobRef | Job | int) -> JobRecord:
@@ -264,6 +265,6 @@ class Simulator(PipelineSetup):
             record = self._jobs.find(target.kind, target.id)
             found = [] if record is None else [record]
         if len(found) != 1:
-            msg = f"{len(found)} jobs are called {target!r}"
+            msg = f"{len(found)} jobs match {target!r}"
             raise LookupError(msg)
         return found[0]

@@ -24,7 +24,7 @@ _REQUIRED_HEADERS = {"host", "x-amz-date"}
 
 @frozen(kw_only=True)
 class SignedRequest:
-    """The parts of a GET request that credentials are read from, or that a signature covers.
+    """The parts of a GET request that contain credentials or that a signature covers.
 
     Attributes:
         path: The path as sent.
@@ -48,7 +48,7 @@ class SignedRequest:
 
 
 def is_signed(request: SignedRequest, access_key: str, secret_key: str, now: float) -> bool:
-    """Whether a request is signed with a key pair, at about the server's time."""
+    """Whether a request is signed with a key pair, within the allowed difference from the server's time."""
     if request.scheme != ALGORITHM.lower():
         return False
     parts: dict[str, str] = dict(_PARTS.findall(request.credentials))
@@ -58,7 +58,7 @@ def is_signed(request: SignedRequest, access_key: str, secret_key: str, now: flo
         return False
     if not _is_current(timestamp, now):
         return False
-    # A plus sign in a query means a space to most signers, and itself to those that sign the query as sent.
+    # Most signers read a plus sign in a query as a space; those that sign the query as sent read it as a plus sign.
     queries = {_canonical_query(request.query), "&".join(sorted(request.query.split("&")))}
     signatures = (_sign(request, query, signed_headers, secret_key) for query in queries)
     return any(hmac.compare_digest(signature, parts.get("Signature", "")) for signature in signatures)

@@ -13,10 +13,11 @@ _DEFAULT_DURATION = 1.0
 
 
 class StateChange(NamedTuple):
-    """The beginning of a state.
+    """The start of a state.
 
     Attributes:
-        since: Its time: seconds after the run's creation in a `StateSequence`, Unix seconds in a `RunSchedule`.
+        since: Time of the start: seconds after the run's creation in a `StateSequence`, Unix seconds in a
+            `RunSchedule`.
         state: The state.
     """
 
@@ -25,7 +26,7 @@ class StateChange(NamedTuple):
 
 
 StateSequence: TypeAlias = tuple[StateChange, ...]
-"""The states of a run in order, each with the seconds from the run's creation to its beginning."""
+"""The states of a run in order, each with the seconds from the run's creation to the start of the state."""
 
 
 def parse_states(text: str) -> StateSequence:
@@ -48,7 +49,7 @@ def parse_states(text: str) -> StateSequence:
 
 
 def with_completion(text: str) -> str:
-    """Return the same notation with ``completed`` at the end, in place of any other terminal state."""
+    """Return the same notation with ``completed`` at the end, instead of any other terminal state."""
     before, _, last = text.rpartition(",")
     kept = before if _state(last, text).is_terminal else text
     return f"{kept},completed".lstrip(",")
@@ -60,8 +61,8 @@ def _state(name: str, text: str) -> JobState:
     except KeyError:
         pass
     if ":" in name:
-        raise _invalid(text, "the last state lasts for ever, so it takes no seconds")
-    raise _invalid(text, f"{name.strip()!r} is none of {', '.join(state.name.lower() for state in JobState)}")
+        raise _invalid(text, "the last state never ends, so it takes no number of seconds")
+    raise _invalid(text, f"{name.strip()!r} is not one of {', '.join(state.name.lower() for state in JobState)}")
 
 
 def _duration(seconds: str, text: str) -> float:
@@ -70,7 +71,7 @@ def _duration(seconds: str, text: str) -> float:
     except ValueError:
         duration = math.nan
     if not 0 <= duration < math.inf:
-        raise _invalid(text, f"{seconds!r} is no number of seconds")
+        raise _invalid(text, f"{seconds!r} is not a number of seconds")
     return duration
 
 

@@ -1,4 +1,4 @@
-"""Creation of the pipeline's tasks: their ids, and runs that are scripted or drawn at random."""
+"""Creation of the pipeline's tasks: their ids and their runs, scripted or random."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WAITING = (0.5, 3.0)
 
 
 class TaskFactory:
-    """Creates tasks whose runs are the scripted ones, in order, or else drawn from a seed."""
+    """Creates tasks. Their runs are the scripted ones in order; without a script they are drawn from a seed."""
 
     def __init__(self, jobs: JobStore, seed: object, speed: float, *, quirks: bool) -> None:
         self._jobs = jobs
@@ -48,7 +48,7 @@ class TaskFactory:
         self._scripts[kind].extend(runs)
 
     def new_job(self, kind: JobKind, account: Account, run: Run | None = None) -> JobRecord:
-        """Create a job that can be read by its id, with a run of its own or the next scripted one."""
+        """Create a job that can be read by its id, with the given run or the next scripted one."""
         job_id = self._jobs.new_id()
         seed = f"{self._seed}/{kind}/{job_id}"
         script = _SCRIPTABLE[kind]
@@ -68,16 +68,16 @@ class TaskFactory:
         return self._new_task(self._scripted("install"), _DURATIONS["install"])
 
     def new_uninstall(self) -> Task:
-        """Create the task that brings a build machine's files back."""
+        """Create the task that restores a build machine's files."""
         return self._new_task(None, _UNINSTALL_DURATION)
 
     def random_quirks(self, seed: str) -> Quirks:
-        """Return the quirks of a job or an image: drawn at random, or none."""
+        """Return random quirks for a job or an image, or none."""
         rng = random.Random(f"{seed}/habits")  # noqa: S311 - repeatable by design
         return Quirks.random(rng) if self._quirks else Quirks()
 
     def add_scripted_run(self, record: JobRecord) -> None:
-        """Let the next scripted run, if any, be a job's next one, unless it has runs of its own left."""
+        """Use the next scripted run, if any, as the next run of a job, unless the job has further runs itself."""
         if len(record.schedules) >= len(record.runs) and (run := self._scripted(_SCRIPTABLE[record.ref.kind])):
             record.runs = (*record.runs, run)
 

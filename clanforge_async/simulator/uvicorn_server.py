@@ -1,4 +1,4 @@
-"""A uvicorn server that runs within a block, and whose apps can close a connection."""
+"""A uvicorn server that runs while a block lasts, and whose apps can close connections."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KEEP_ALIVE = 75
 _READ_TIMEOUT = 0.05
 """Seconds for clients to read the data already sent when the server shuts down."""
 _CANCEL_TIMEOUT = 5
-"""Seconds after which requests are cancelled that still run after their client has disconnected."""
+"""Seconds after which requests whose client has disconnected are cancelled."""
 
 
 class _Connection(H11Protocol):
-    """A connection that the app can close in the middle of a response, or without one."""
+    """A connection that the app can close in the middle of a response, or without a response."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,7 +44,7 @@ class _Connection(H11Protocol):
 
     def disconnect(self) -> None:
         """Close the connection once all data is sent."""
-        # uvicorn reports an app that ends without a response as broken, unless the client has disconnected.
+        # uvicorn logs an error for an app that ends without a response, unless the client has disconnected.
         self.cycle.disconnected = True
         self.transport.close()
 
@@ -68,7 +68,7 @@ async def listen(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[None]
     )
     config.load()
     server = uvicorn.Server(config)
-    # `Server.serve` would also take over the process's signals, and check ten times a second whether to exit.
+    # `Server.serve` would also install signal handlers, and check ten times a second whether to exit.
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listening])
     try:
@@ -78,7 +78,7 @@ async def listen(app: ASGIApp, listening: socket.socket) -> AsyncGenerator[None]
 
 
 async def _shut_down(server: uvicorn.Server, listening: socket.socket) -> None:
-    # uvicorn waits without limit for requests in flight and for connections that are just being accepted.
+    # uvicorn waits without limit for requests in flight and for connections that are being accepted.
     async with asyncio.TaskGroup() as group:
         shutdown = group.create_task(server.shutdown(sockets=[listening]))
         for connection in _open_connections(server):

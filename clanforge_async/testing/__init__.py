@@ -1,4 +1,4 @@
-"""Support for tests of your own code: virtual time, in which hours pass in milliseconds, and ready-made jobs.
+"""Support for tests of your own code: virtual time, in which hours pass in milliseconds, and factories of jobs.
 
 The package installs a pytest plugin with the fixtures ``clanforge_simulator``, ``clanforge_client`` and
 ``clanforge_clock``. ::

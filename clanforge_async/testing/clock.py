@@ -1,4 +1,4 @@
-"""The clock of virtual time."""
+"""Clocks for virtual time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class VirtualClock:
     """A clock that moves only when advanced. Calling it returns the time, as the ``clock`` of a ``Simulator``."""
 
     def __init__(self, start: float | None = None) -> None:
-        """Create a clock that stands still.
+        """Create a stopped clock.
 
         Args:
             start: Its initial time in Unix seconds; None: the current time, rounded down to a whole second.
@@ -20,7 +20,7 @@ class VirtualClock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was created."""
+        """Seconds since the clock was created."""
         return self._elapsed
 
     @elapsed.setter
@@ -36,17 +36,17 @@ class VirtualClock:
         self.elapsed += seconds
 
     def _attach(self) -> None:
-        """Become the time of a loop."""
+        """Let an event loop use this clock as its time."""
 
     def _detach(self) -> None:
-        """Be no longer the time of a loop."""
+        """Release the clock from an event loop."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} after {self.elapsed:g} s>"
 
 
 class RealTimeClock(VirtualClock):
-    """A clock that follows real time, except while it is the time of a loop: then it moves only when advanced."""
+    """A clock that follows real time, except while an event loop uses it: then it moves only when advanced."""
 
     def __init__(self) -> None:
         self._loops = 0
@@ -55,7 +55,7 @@ class RealTimeClock(VirtualClock):
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was created."""
+        """Seconds since the clock was created."""
         running = 0.0 if self._loops else time.monotonic() - self._running_since
         return self._elapsed + running
 

@@ -1,4 +1,4 @@
-"""Ready-made jobs, for tests that need no server."""
+"""Factories of jobs, for tests that need no server."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def _state(state: State) -> JobState:
     try:
         return JobState[state.upper()]
     except KeyError:
-        msg = f"{state!r} is none of {', '.join(valid.name.lower() for valid in JobState)}"
+        msg = f"{state!r} is not one of {', '.join(valid.name.lower() for valid in JobState)}"
         raise ValueError(msg) from None

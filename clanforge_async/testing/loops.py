@@ -1,11 +1,12 @@
 """Event loops with virtual time: hours of waiting pass in milliseconds, in the right order.
 
 No time passes while callbacks are ready to run. If all tasks wait, time jumps to the next timer. So a program without
-I/O outside its process, such as one that calls a ``Simulator`` through ``httpx.ASGITransport``, runs as in real time,
-only faster.
+I/O outside its process, such as one that calls a ``Simulator`` through ``httpx.ASGITransport``, behaves as in real
+time, only faster.
 
-Threads and other processes keep real time. A thread takes no virtual time, so a timeout around it expires at once; the
-same is true of the peer of a socket. A loop with open sockets therefore waits for them in real time before each jump.
+Threads and other processes use real time. The work of a thread takes no virtual time, so a timeout around it expires
+at once. The same is true of the peer of a socket, so a loop with open sockets waits for them in real time before each
+jump.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PATIENCE = 0.05
 """Real seconds for which open sockets are awaited before each jump."""
 
 _DEADLOCK_TIMEOUT = 10.0
-"""Real seconds in which a thread or a socket may wake a loop without timers before it counts as deadlocked."""
+"""Real seconds that a loop without timers waits for a thread or a socket before it counts as deadlocked."""
 
 
 class _VirtualTimeSelector:
@@ -51,7 +52,7 @@ class _VirtualTimeSelector:
                 ready = self._selector.select(wait)
             if not ready:
                 self._advance(pause)
-        # The loop runs the timers that are due before its time plus this. asyncio's value adds nothing to a time of
+        # The loop runs timers that are due before its time plus this value. asyncio's value adds nothing to a time of
         # half a year, so that a timer that is due now would never run.
         self._loop._clock_resolution = math.ulp(self._loop.time())  # noqa: SLF001
         return ready
@@ -59,14 +60,14 @@ class _VirtualTimeSelector:
     def _seconds_to_next_timer(self, timeout: float | None) -> float | None:
         if timeout is None:
             return None
-        # asyncio's timeout is a day at most. A timer at infinity, as a sleep for ever sets it, never runs.
+        # asyncio's timeout is at most a day. A timer at infinity, as in `sleep(inf)`, never runs.
         seconds: float = self._loop._scheduled[0]._when - self._loop.time()  # noqa: SLF001
         return seconds if seconds < math.inf else None
 
     def _real_wait(self, pause: float | None) -> float:
         if pause is None:
             return _DEADLOCK_TIMEOUT
-        # One entry is the loop's own, for wake-ups from other threads.
+        # One entry belongs to the loop itself, for wake-ups from other threads.
         return self._patience if len(self._selector.get_map()) > 1 else 0
 
     def _advance(self, pause: float | None) -> None:
@@ -75,7 +76,7 @@ class _VirtualTimeSelector:
             raise RuntimeError(msg)
         before = self.clock.elapsed
         self.clock.advance(pause)
-        if self.clock.elapsed == before:  # the pause is too short to add anything
+        if self.clock.elapsed == before:  # the pause is too short to change the clock's value
             self.clock.advance(math.ulp(before))
 
 
@@ -83,7 +84,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop with virtual time. The class is a loop factory for runners and test frameworks.
 
     Args:
-        clock: The clock of its time; None: a new one.
+        clock: The clock to use; None: a new one.
         patience: Real seconds for which open sockets are awaited before each jump.
     """
 
@@ -104,7 +105,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().close()
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncio's
-        """Wait for the executor's threads, without asyncio's timeout: that would be virtual, but threads are not."""
+        """Wait for the executor's threads, without asyncio's timeout: threads do not run in virtual time."""
         await super().shutdown_default_executor()
 
 
@@ -113,10 +114,10 @@ def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None) -> T
 
     Args:
         main: The coroutine.
-        clock: The clock of the loop's time; None: a new one.
+        clock: The clock that the loop uses; None: a new one.
 
     Raises:
-        RuntimeError: It is deadlocked: nothing is runnable and no timer is pending.
+        RuntimeError: The program is deadlocked: nothing is runnable and no timer is pending.
     """
     with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, clock)) as runner:
         return runner.run(main)
@@ -126,15 +127,15 @@ def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None) -> T
 def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENCE) -> Generator[VirtualClock]:
     """Make the running loop's time virtual for all of its tasks while the block lasts.
 
-    Afterwards real time continues from there, since a loop's time never goes back. A nested block changes nothing if
-    its clock is the same or None.
+    Afterwards the loop's time continues in real time from the value that it has reached, since it never goes back. A
+    nested block has no effect if its clock is the same or None.
 
     Args:
-        clock: The clock of the loop's time; None: the clock of an enclosing block, else a new one.
+        clock: The clock that the loop uses; None: the clock of an enclosing block, or else a new one.
         patience: Real seconds for which open sockets are awaited before each jump.
 
     Raises:
-        RuntimeError: The loop is not one of asyncio's own, or its time is virtual by another clock.
+        RuntimeError: The loop is not one of asyncio's own, or it already uses another virtual clock.
     """
     with make_virtual(asyncio.get_running_loop(), clock, patience) as clock_in_use:
         yield clock_in_use
@@ -142,16 +143,16 @@ def virtual_time(clock: VirtualClock | None = None, *, patience: float = PATIENC
 
 @contextmanager
 def make_virtual(loop: Any, clock: VirtualClock | None, patience: float = PATIENCE) -> Generator[VirtualClock]:
-    """Do the same as `virtual_time` to a loop that need not run yet."""
+    """Do the same as `virtual_time` for a loop that may not be running yet."""
     selector = getattr(loop, "_selector", None)
     if isinstance(selector, _VirtualTimeSelector):
         if clock not in (None, selector.clock):
-            msg = "the time of this loop is virtual already, by another clock: give both the same one"
+            msg = "the time of this loop is virtual already, with another clock: use the same clock for both"
             raise RuntimeError(msg)
         yield selector.clock
         return
     if selector is None:
-        msg = f"time cannot be virtual in {loop!r}: it is none of asyncio's own loops"
+        msg = f"virtual time needs one of asyncio's own event loops, not {loop!r}"
         raise RuntimeError(msg)
     clock = VirtualClock() if clock is None else clock
     clock._attach()  # noqa: SLF001

@@ -55,7 +55,7 @@ async def show_page(_request: Request) -> Response:
 
 
 async def start_watches(request: Request) -> Response:
-    # A page of another site can post a form here, but JSON only with permission (CORS).
+    # A page of another site can post a form here, but can post JSON only with permission (CORS).
     if not request.headers.get("content-type", "").startswith("application/json"):
         return JSONResponse({"error": "expected application/json"}, 415)
     try:

@@ -33,8 +33,8 @@ class Row:
 class Board:
     """The rows, each with the number of its latest change.
 
-    A reader keeps the last number that it has seen and asks for later changes. A slow reader skips the changes in
-    between, so no queue builds up for it, and a reader that leaves needs no clean-up.
+    A reader remembers the last number that it has seen and requests later changes. A slow reader skips the changes in
+    between, so it has no growing queue, and a reader that disconnects needs no clean-up.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Style of the charts, and how they are written."""
+"""Style of the charts, and the function that writes them."""
 
 from __future__ import annotations
 

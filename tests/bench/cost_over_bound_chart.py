@@ -19,7 +19,7 @@ def draw_costs(results: Sequence[CostResult], own: str, path: Path) -> None:
     Args:
         results: The results, those of a strategy together.
         own: Name of the strategy to highlight.
-        path: Where to write it.
+        path: Path of the chart.
     """
     strategies = list(dict.fromkeys(result.strategy for result in results))
     populations = [

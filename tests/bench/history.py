@@ -1,6 +1,6 @@
-"""Cost of jobs without ETA and progress if there is a `JobHistory`: a right one, and ones that are wrong.
+"""Cost of jobs without ETA and progress with a `JobHistory`: a correct one, and wrong ones.
 
-Each job has a label of its own, with the durations of five ended jobs; within a label the standard deviation of their
+Each job has its own label, with the durations of five ended jobs; within a label the standard deviation of their
 logarithms is 0.3.
 """
 

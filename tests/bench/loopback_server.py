@@ -1,4 +1,4 @@
-"""The transport benchmark's HTTP server, as small as possible; it runs as a program of its own.
+"""The transport benchmark's HTTP server, as small as possible; it runs as a separate program.
 
 It prints its port and serves until its standard input closes, at the latest when the process that started it ends. An
 image version completes with its n-th poll, and its id encodes n, so that every client makes exactly as many polls as
@@ -26,7 +26,7 @@ _RUNNING, _COMPLETED = (4, b"Running"), (5, b"Completed")
 
 
 class ImageVersions:
-    """Jobs, by how often each was polled."""
+    """Jobs, with the number of polls of each."""
 
     def __init__(self) -> None:
         self._polls: dict[int, int] = {}

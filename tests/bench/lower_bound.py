@@ -13,15 +13,15 @@ class Cost(NamedTuple):
     delay: float
 
     def total(self, poll_worth: float) -> float:
-        """Return the delay, and as many seconds for each request as it is worth."""
+        """Return the delay plus the requests' value in seconds."""
         return poll_worth * self.requests + self.delay
 
 
 def lower_bound(duration: float, failing: float, poll_worth: float, max_pause: float) -> Cost:
-    """Return the lowest cost of a run that takes so long unless it fails, with a share that fails at any time of it.
+    """Return the lowest cost of a run with this duration, if a share of the runs fails at any time.
 
-    The last poll meets the end. Each pause is shorter by `poll_worth` than the one before, because a run that has
-    failed takes no more polls, but none is longer than `max_pause`. The number of pauses is the best one.
+    The last poll is at the end. Each pause is shorter by `poll_worth` than the previous one, because a run that has
+    failed needs no further polls, but none is longer than `max_pause`. The number of pauses is the optimal one.
     """
     costs = list[Cost]()
     for number in range(max(math.ceil(duration / max_pause), 1), math.ceil(duration / poll_worth) + 2):
@@ -33,7 +33,7 @@ def lower_bound(duration: float, failing: float, poll_worth: float, max_pause: f
 
 
 def best_pauses(duration: float, number: int, poll_worth: float, max_pause: float) -> list[float]:
-    """Return so many pauses that cost least, or none if they would need a negative one."""
+    """Return the given number of pauses with the lowest cost, or none if one would be negative."""
     for capped in range(number):
         falling = number - capped
         first = (duration - capped * max_pause + poll_worth * falling * (falling - 1) / 2) / falling

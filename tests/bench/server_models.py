@@ -1,4 +1,4 @@
-"""Models of how a server reports a job's progress and ETA, each with errors of its own.
+"""Models of how a server reports a job's progress and ETA, each with its own errors.
 
 Times are seconds of any one clock.
 """

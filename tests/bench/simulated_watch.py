@@ -1,7 +1,8 @@
-"""Watches without a client: the decisions of a watch, and a planned job's answers to its polls.
+"""Watches without a client: the decisions of a watch, and a planned job's responses to its polls.
 
-The moments are those of `JobWatcher` with a `PlannedServer`, in a tenth of the time. Since a strategy learns of a
-failure only when it ends the watch, the polls of a job that completes tell the cost of every failure as well.
+The times of the polls are those of `JobWatcher` with a `PlannedServer`, but the simulation takes a tenth of the time.
+Since a failure ends the watch, it cannot change earlier polls: the polls of a job that completes also give the cost of
+every possible failure.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class CostResult:
 def poll_states(
     job: PlannedJob, interval: Interval, state: WatchState | None = None
 ) -> Iterator[tuple[float, WatchState]]:
-    """Yield when each status was made by the server, with the watch's state after it, and last when the end was."""
+    """Yield the server's time of each status, with the watch's state after it; the last is the end."""
     policy, clock = WatchPolicy(interval=interval), DateClock()
     state = state or WatchState(ref=JobRef.image_version(job.id), began=job.created)
     began = job.created
@@ -74,7 +75,7 @@ def poll_states(
 
 
 def poll_times(job: PlannedJob, interval: Interval, state: WatchState | None = None) -> list[float]:
-    """Return when the server made each status that a watch polls, the last of them terminal."""
+    """Return the times at which the server created each status that a watch polls, the last of them terminal."""
     return [moment for moment, _ in poll_states(job, interval, state)]
 
 
@@ -108,7 +109,7 @@ def expected_cost(
     names: tuple[str, str] = ("", ""),
     states: Sequence[WatchState] | None = None,
 ) -> CostResult:
-    """Return what it costs to watch each job from its creation to its end.
+    """Return the expected cost of watching each job from its creation to its end.
 
     Args:
         jobs: The jobs.

@@ -1,6 +1,6 @@
 """Populations of jobs for the benchmarks, each drawn from a seed.
 
-`MAIN` is the typical population. Each of the others changes one property, which its name tells. A population is a Latin
+`MAIN` is the typical population. Each of the others changes one property, named in its name. A population is a Latin
 hypercube sample: for n jobs, each property has one value from each of n slices of equal probability, in random order. A
 few hundred jobs then have the same mean duration, and the same share of very long ones, as thousands of random jobs.
 """
@@ -30,17 +30,17 @@ _LOGARITHM = NormalDist(math.log(_MEDIAN), 1.0)
 
 
 def always(value: float) -> Quantile:
-    """Return the distribution of what is the same each time."""
+    """Return the distribution of a value that is always the same."""
     return lambda _: value
 
 
 def uniform(least: float, most: float) -> Quantile:
-    """Return the distribution of what can be anything between two values."""
+    """Return the uniform distribution between two values."""
     return lambda probability: least + (most - least) * probability
 
 
 def one_of(*values: float) -> Quantile:
-    """Return the distribution of what is one of some values, each as likely as the next."""
+    """Return the distribution of a choice among values with equal probability."""
     return lambda probability: values[int(probability * len(values))]
 
 

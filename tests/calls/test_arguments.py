@@ -1,4 +1,4 @@
-"""Arguments that cannot work are refused when the client is made, in words."""
+"""Invalid arguments are refused when the client is created, with a message that names them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HUGE = 10**400
 
 
 class FromAnotherLibrary:
-    """Looks like httpx's class of the same name, as a fork's does."""
+    """Looks like httpx's class of the same name, as in a fork of httpx."""
 
     async def handle_async_request(self, request: object) -> object:
         return request
@@ -46,14 +46,14 @@ def client(**arguments: Any) -> ClanforgeClient:
     ],
 )
 def test_an_argument_that_cannot_work_is_named(name: str, value: Any) -> None:
-    """A foreign object, and a number that no float holds, is a `ConfigurationError` that names the argument."""
+    """A foreign object, or a number too large for a float, is a `ConfigurationError` that names the argument."""
     with pytest.raises(ConfigurationError, match=name):
         client(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["timeout", "outage_tolerance", "stale_after", "interval"])
 async def test_a_watchers_numbers_are_checked_too(name: str) -> None:
-    """The same goes for a watcher."""
+    """A watcher checks its numbers in the same way."""
     async with client(transport=httpx.MockTransport(lambda _: httpx.Response(500))) as some_client:
         with pytest.raises(ConfigurationError, match=name):
             JobWatcher(some_client, **{name: HUGE})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Credentials: the headers that they add, and that neither logs nor errors nor reprs show them."""
+"""Credentials: the headers that they add. No log, error or repr shows them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class CustomAuth(httpx.Auth):
 
 
 class ChallengeAuth(httpx.Auth):
-    """Responds to a challenge: the first request asks for it, the second answers it."""
+    """Responds to a challenge: the first request triggers it, the second one contains the response to it."""
 
     requires_response_body = True
 
@@ -203,7 +203,7 @@ async def test_httpx_digest_auth_works() -> None:
 
 
 async def test_a_failed_challenge_is_an_api_error() -> None:
-    """A flow that ends with a 401 raises it as an `AuthenticationError`."""
+    """If a flow ends with a 401, the call raises an `AuthenticationError`."""
     transport = httpx.MockTransport(lambda _: httpx.Response(401, json={"nonce": "n"}))
     async with ClanforgeClient(ChallengeAuth(), account_service_id=7, transport=transport) as client:
         with pytest.raises(AuthenticationError, match="HTTP 401"):
@@ -212,7 +212,7 @@ async def test_a_failed_challenge_is_an_api_error() -> None:
 
 @virtual_time
 async def test_each_request_of_an_auth_flow_is_rate_limited() -> None:
-    """The rate limit counts every request of a flow, which keeps its slot: only the next call waits."""
+    """The rate limit counts every request of a flow. The flow keeps its slot, so only the next call waits."""
     seen: list[float] = []
 
     def challenge(request: httpx.Request) -> httpx.Response:
@@ -256,7 +256,7 @@ async def test_a_signed_body_is_still_sent_once(over_aiohttp: bool) -> None:
 
 
 async def test_a_subclass_may_answer_a_challenge() -> None:
-    """A subclass of `BearerTokenAuth` may react to a 401, as any ``httpx.Auth`` may."""
+    """A subclass of `BearerTokenAuth` may respond to a 401, like any ``httpx.Auth``."""
 
     class RefreshingAuth(BearerTokenAuth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -316,7 +316,7 @@ def test_credentials_are_hidden(auth: httpx.Auth) -> None:
     assert repr(auth) == f"{type(auth).__name__}(...)"
     assert_hidden(f"{auth} {auth!r} {[auth]}")
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="holds a secret") as raised:
+        with pytest.raises(TypeError, match="contains a secret") as raised:
             attempt(auth)
         assert_hidden(all_output_of(raised.value))
 
@@ -377,7 +377,7 @@ async def test_no_log_and_no_error_shows_a_secret(
 
 @virtual_time
 async def test_a_call_logs_nothing_above_debug() -> None:
-    """Nothing above DEBUG is logged of a call, be it repeated, answered or given up."""
+    """A call logs nothing above DEBUG, whether it succeeds, is retried or fails."""
     records: list[logging.LogRecord] = []
     handler = logging.Handler(logging.INFO)
     handler.emit = records.append  # type: ignore[method-assign, assignment] # a handler that remembers
@@ -402,7 +402,7 @@ async def test_a_call_logs_nothing_above_debug() -> None:
 async def test_an_illegal_header_is_not_quoted(
     header: str, over_aiohttp: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A signer's header that HTTP cannot carry fails the call without being quoted, and nothing is sent."""
+    """If a signer adds a header that is invalid in HTTP, the error does not quote it, and nothing is sent."""
     caplog.set_level(logging.DEBUG)
     transport = httpx_aiohttp.AiohttpTransport(verify=False) if over_aiohttp else None
     async with (
@@ -432,7 +432,7 @@ async def test_an_exception_of_custom_auth_is_unchanged() -> None:
 
 
 async def test_an_error_hides_the_query() -> None:
-    """The URL of an error has no query, since that can hold a signature."""
+    """The URL of an error has no query, since that can contain a signature."""
 
     class QueryAuth(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:

@@ -1,4 +1,4 @@
-"""Auth flows that send requests of their own, such as one for a token: they are not the API's request."""
+"""Auth flows with further requests, such as one for a token: those are not the API's request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ API = "https://api.example"
 
 
 class OAuth(httpx.Auth):
-    """Posts for a token before the first request."""
+    """Requests a token with POST before the first request."""
 
     requires_response_body = True
 
@@ -49,7 +49,7 @@ class OAuth(httpx.Auth):
 
 
 class LoginServer:
-    """The token endpoint and the API behind one transport; records what each of them got."""
+    """A transport that is both the token endpoint and the API; records the requests to each of them."""
 
     def __init__(self, *failures: httpx.Response | Exception, state: JobState = JobState.FAILED) -> None:
         self.failures = list(failures)
@@ -76,7 +76,7 @@ class LoginServer:
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_token_request_is_sent_as_the_flow_made_it(call: str) -> None:
-    """The body of the flow's own POST arrives whole, whichever call it is made for."""
+    """The body of the flow's POST arrives complete, whichever call the flow is for."""
     server = LoginServer(state=JobState.RUNNING)
     async with server.client() as client:
         job: ImageDiffJob = await getattr(client.image_diffs, call)(5)
@@ -95,8 +95,8 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("state", [JobState.RUNNING, JobState.COMPLETED])
-async def test_a_failed_token_request_is_no_failed_retry(failure: Exception, state: JobState) -> None:
-    """If the token endpoint fails, the retry was not sent: there is no doubt, and no status is read."""
+async def test_a_failed_token_request_leaves_the_outcome_known(failure: Exception, state: JobState) -> None:
+    """If the token endpoint fails, the retry was not sent: the outcome is known, and no status is read."""
     server = LoginServer(*[failure] * 9, state=state)
     async with server.client(max_retries=0) as client:
         with pytest.raises(TransportError, match=r"auth flow's request to login\.example failed") as raised:
@@ -107,7 +107,7 @@ async def test_a_failed_token_request_is_no_failed_retry(failure: Exception, sta
 
 @virtual_time
 async def test_a_retry_is_sent_when_the_token_endpoint_has_recovered() -> None:
-    """Since nothing was sent, a retry goes on trying; it is sent once."""
+    """After a failure of the token endpoint, a retry is attempted again, since it was not sent; it is sent once."""
     server = LoginServer(httpx.ReadTimeout("slow"), httpx.ReadError("reset"), state=JobState.RUNNING)
     async with server.client() as client:
         await client.image_diffs.retry(5)
@@ -116,7 +116,7 @@ async def test_a_retry_is_sent_when_the_token_endpoint_has_recovered() -> None:
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_errors_of_the_flow_itself_pass(call: str) -> None:
-    """An error that is neither ours nor of httpx passes as it is: a page instead of a token, a missing file."""
+    """A flow's error that is neither ours nor httpx's is raised unchanged: an HTML page as token, a missing file."""
     server = LoginServer(httpx.Response(200, text="<html>captive portal</html>"))
     async with server.client() as client:
         with pytest.raises(json.JSONDecodeError):
@@ -134,7 +134,7 @@ async def test_errors_of_the_flow_itself_pass(call: str) -> None:
 
 @virtual_time
 async def test_a_missing_token_file_ends_a_watch_at_once() -> None:
-    """An error of the operating system in a flow is no outage of the network to be waited out."""
+    """An operating system error in a flow ends a watch at once, since it is no network outage."""
 
     class FileToken(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
@@ -162,8 +162,8 @@ async def test_httpx_errors_of_the_flow_are_transport_errors(error: Exception) -
     assert raised.value.request_sent is False
 
 
-async def test_a_failure_after_the_request_was_processed_is_in_doubt() -> None:
-    """If the flow fails after the API has answered with success, the request counts as sent."""
+async def test_a_failure_after_the_request_was_processed_is_unknown() -> None:
+    """If the flow fails after the API has responded with success, the request counts as sent."""
 
     class LateFailure(httpx.Auth):
         async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -179,8 +179,8 @@ async def test_a_failure_after_the_request_was_processed_is_in_doubt() -> None:
     assert server.api_calls == ["retry", "status"]
 
 
-async def test_a_failure_after_a_refusal_is_not() -> None:
-    """If the API has refused the first try for its token, and the new token cannot be had, nothing was processed."""
+async def test_a_failure_after_a_refusal_is_known() -> None:
+    """If the API refuses the first attempt for its token, and no new token can be had, nothing was processed."""
 
     class Refreshing(OAuth):
         async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -202,7 +202,7 @@ async def test_a_failure_after_a_refusal_is_not() -> None:
 
 
 async def test_a_flow_that_sends_nothing_is_a_mistake() -> None:
-    """A flow without any request is a `ConfigurationError`, not a hang or a leaked exception."""
+    """A flow without any request is a `ConfigurationError`; the call does not hang or raise another exception."""
 
     class Nothing(httpx.Auth):
         async def async_auth_flow(self, _request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -214,8 +214,8 @@ async def test_a_flow_that_sends_nothing_is_a_mistake() -> None:
             await client.image_diffs.status(5)
 
 
-async def test_the_token_endpoints_response_is_never_the_answer() -> None:
-    """A flow that gives up after its token request ends in an error, even if that response reads like a job."""
+async def test_the_token_endpoints_response_is_never_the_result() -> None:
+    """A flow that ends after its token request raises, even if the response to that looks like a job."""
 
     class GivesUp(httpx.Auth):
         async def async_auth_flow(self, _request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -229,7 +229,7 @@ async def test_the_token_endpoints_response_is_never_the_answer() -> None:
 
 
 async def test_a_copy_of_the_request_is_the_apis() -> None:
-    """A signer may yield a request of its own making for the same path: it is sent as the side effect it is."""
+    """If a signer yields its own request for the same path, that is sent as a call with a side effect."""
 
     class Presigned(httpx.Auth):
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
@@ -250,7 +250,7 @@ async def test_a_copy_of_the_request_is_the_apis() -> None:
 
 
 class TimedSigner(httpx.Auth):
-    """Puts the time of signing into a header, as AWS Signature V4 does."""
+    """Puts the time of signing into a header, like AWS Signature V4."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         request.headers["X-Signed-At"] = str(now())
@@ -259,7 +259,7 @@ class TimedSigner(httpx.Auth):
 
 @pytest.mark.parametrize("max_rate", [1.0, None], ids=["rate", "slots"])
 def test_a_request_is_signed_when_it_is_sent(max_rate: float | None) -> None:
-    """No signature ages while its request waits for a slot, for the rate, or for a cooldown."""
+    """A request is signed after it has waited for a slot, the rate and a cooldown, so that its signature is fresh."""
     ages: list[float] = []
 
     async def server(request: httpx.Request) -> httpx.Response:
@@ -285,7 +285,7 @@ def test_a_request_is_signed_when_it_is_sent(max_rate: float | None) -> None:
 
 @virtual_time
 async def test_a_flows_further_requests_count_but_do_not_queue() -> None:
-    """A flow keeps its slot: its second request is sent at once, and the next call waits for both."""
+    """A flow keeps its slot: its second request is sent at once, and the next call waits for both intervals."""
     sent: list[float] = []
 
     def server(request: httpx.Request) -> httpx.Response:
@@ -299,7 +299,7 @@ async def test_a_flows_further_requests_count_but_do_not_queue() -> None:
     assert sent == [0, 0, 2]
 
 
-async def test_a_refused_cooldown_is_not_taken_for_the_flows() -> None:
+async def test_a_flow_does_not_wait_for_a_long_cooldown() -> None:
     """With a flow too, a call that would wait too long for a cooldown is refused before anything is sent."""
     server = LoginServer(httpx.Response(200, json={"access_token": "t"}))
     async with server.client(max_retries=0) as client:
@@ -313,7 +313,7 @@ async def test_a_refused_cooldown_is_not_taken_for_the_flows() -> None:
 
 @pytest.mark.parametrize("base", ["http", "https"])
 async def test_tls_is_verified_for_a_token_endpoint(base: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No secret goes to a server whose certificate is not trusted, also if the API itself is on loopback http."""
+    """No secret is sent to a server with an untrusted certificate, even if the API itself uses http on loopback."""
     impostor = trustme.CA().issue_cert("localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     impostor.configure_cert(context)

@@ -1,4 +1,4 @@
-"""Retries of a single call: after which failures, how often, and never before ``Retry-After`` has passed."""
+"""Retries of a single call: the failures that allow them, their number, and the pauses before them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_transient_failure_is_retried(failure: str, max_retries: int) -> None:
 
 @pytest.mark.parametrize("failure", TRANSIENT)
 def test_a_call_succeeds_after_transient_failures(failure: str) -> None:
-    """A status read that fails a few times returns its job all the same."""
+    """A status read returns its job after a few transient failures."""
 
     @virtual_time
     async def run() -> None:
@@ -346,7 +346,7 @@ async def test_the_latest_cooldown_wins() -> None:
 
 @virtual_time
 async def test_a_call_does_not_wait_for_a_long_cooldown() -> None:
-    """If more than 60 s of a cooldown remain, a call raises the server's error at once, with the remaining seconds."""
+    """If over 60 s of a cooldown remain, a call raises the server's error at once, with the remaining seconds."""
     server = ScriptedServer()
     server.diff(5, answer({}, 429, **{"Retry-After": "300"}))
     server.version(9, answer(wire(9)))
@@ -444,7 +444,7 @@ async def test_a_success_resets_the_cooldown_backoff() -> None:
 
 @pytest.mark.parametrize("failure", ["500", "502", "503", "504", "read error"])
 def test_a_failure_without_retry_after_delays_no_other_call(failure: str) -> None:
-    """A 5xx without ``Retry-After`` or a network failure delays only its own call."""
+    """A network failure, or a 5xx without ``Retry-After``, delays only its own call."""
 
     @virtual_time
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Cancelling calls at any moment costs the client no connection and no slot, and leaves no task."""
+"""Calls that are cancelled at any moment lose no connection and no slot, and leave no task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOSING_RESPONSE = http_answer(wire(5), Connection="close")
 
 
 async def turns(count: int) -> None:
-    """Run the event loop for some turns, without waiting for anything but the network."""
+    """Run the event loop for some iterations, waiting only for the network."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -67,7 +67,7 @@ def assert_no_lost_connection(transport: httpx.AsyncBaseTransport | None) -> Non
     pools = transport.connections if isinstance(transport, ConnectionPool) else [transport]
     for pool in pools:
         if isinstance(pool, httpx.AsyncHTTPTransport):
-            # No public attribute tells a lost connection from a busy one; a lost one blocks its slot forever.
+            # No public attribute distinguishes a lost connection from a busy one; a lost one blocks its slot forever.
             lost = [each for each in pool._pool.connections if not (each.is_idle() or each.is_closed())]
             assert lost == []
 
@@ -102,7 +102,7 @@ async def test_cancelled_calls_lose_no_capacity(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
-    """A call cancelled after 0, 1, 2, ... turns of the event loop leaves the client its full concurrency."""
+    """After a call is cancelled in the 1st, 2nd, 3rd, ... iteration of the event loop, all slots are free."""
     async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
         async with ClanforgeClient(
@@ -119,7 +119,7 @@ async def test_a_call_can_be_cancelled_at_every_turn(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_call_can_be_cancelled_twice_at_every_turn(name: str) -> None:
-    """A second cancellation, during the first, has no further effect."""
+    """A second cancellation during the first one has no further effect."""
     before = asyncio.all_tasks()
     async with LoopbackServer(lambda _: CLOSING_RESPONSE) as server:
         transport = TRANSPORTS[name]()
@@ -186,7 +186,7 @@ async def test_a_cancelled_call_ends_with_its_request() -> None:
 
 @virtual_time
 async def test_a_second_cancellation_ends_the_clean_up() -> None:
-    """A second cancellation reaches a transport that still cleans up; it leaves no task and exceeds no limit."""
+    """A second cancellation reaches a transport that is still cleaning up; it leaves no task and exceeds no limit."""
     transport = SlowToCancel()
     async with slow_to_cancel_client(transport) as client:
         call = asyncio.create_task(client.image_diffs.status(5))
@@ -269,7 +269,7 @@ async def test_a_response_after_a_cancellation_is_ignored() -> None:
 
 
 class TimesOutInternally(httpx.AsyncBaseTransport):
-    """Has two timeouts of its own, which cancel and uncancel its task: one succeeds, one fails."""
+    """Has two internal timeouts, which cancel and uncancel its task: one succeeds, one fails."""
 
     def __init__(self, timeout: Callable[[], AbstractAsyncContextManager[object]]) -> None:
         self.timeout = timeout

@@ -1,4 +1,4 @@
-"""Cancelling calls by every means that asyncio and anyio have, over every transport, on every kind of loop."""
+"""Cancelling calls with asyncio's and anyio's means, over every transport, on every kind of event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JOB = http_answer(wire(5))
 
 
 class Wrapped(httpx.AsyncBaseTransport):
-    """A third party's transport around httpx's own, such as one that traces or caches."""
+    """A third party's transport that wraps httpx's own, for example to trace or cache."""
 
     def __init__(self) -> None:
         self.inner = httpx.AsyncHTTPTransport(verify=False, limits=LIMITS)
@@ -159,13 +159,13 @@ async def churn(name: str, cancel: Callable[[Call, float], Awaitable[str]]) -> N
 def test_no_call_vanishes_and_no_connection_is_lost(
     name: str, cancel: Callable[[Call, float], Awaitable[str]], loop: str
 ) -> None:
-    """Every cancelled call is seen by whoever cancelled it, and afterwards all connections can be used at once."""
+    """The canceller sees that each cancelled call ended, and afterwards all connections can be used at once."""
     LOOPS[loop](churn(name, cancel))
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_a_cancelled_connection_attempt_is_not_reported(name: str) -> None:
-    """Calls cancelled at each turn while they connect leave nothing for asyncio to complain about."""
+    """Calls that are cancelled in each iteration while they connect leave nothing that asyncio reports."""
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     async with (
@@ -185,10 +185,10 @@ async def test_a_cancelled_connection_attempt_is_not_reported(name: str) -> None
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 @pytest.mark.parametrize("cancel", [by_asyncio_timeout, by_anyio_scope])
-async def test_a_busy_loop_holds_a_cancellation_back_by_no_more_than_a_moment(
+async def test_a_busy_loop_delays_a_cancellation_by_a_moment_only(
     name: str, cancel: Callable[[Call, float], Awaitable[str]]
 ) -> None:
-    """A timeout takes effect within 0.2 s, and some turns, however slow the turns of the loop are."""
+    """A timeout takes effect within 0.2 s plus some iterations of the event loop, even if these are slow."""
 
     async def never(_head: str) -> bytes:
         await asyncio.Event().wait()
@@ -214,7 +214,7 @@ async def test_a_busy_loop_holds_a_cancellation_back_by_no_more_than_a_moment(
         load.cancel()
 
 
-class SlowGoodbye(httpx.AsyncBaseTransport):
+class SlowCleanUp(httpx.AsyncBaseTransport):
     """Takes three seconds to clean up after a cancellation."""
 
     async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
@@ -227,8 +227,8 @@ class SlowGoodbye(httpx.AsyncBaseTransport):
 
 @virtual_time
 async def test_a_scope_does_not_spin_while_a_transport_cleans_up() -> None:
-    """anyio repeats its cancellation: it reaches the transport's clean-up too, and the call ends at once."""
-    async with ClanforgeClient(("k", "s"), account_service_id=7, transport=SlowGoodbye()) as client:
+    """anyio repeats a cancellation, so it also reaches the transport's clean-up, and the call ends at once."""
+    async with ClanforgeClient(("k", "s"), account_service_id=7, transport=SlowCleanUp()) as client:
         with anyio.move_on_after(1) as scope:
             await client.image_versions.status(1)
         assert scope.cancelled_caught
@@ -237,7 +237,7 @@ async def test_a_scope_does_not_spin_while_a_transport_cleans_up() -> None:
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_a_stray_cancellation_is_a_transport_error(call: str) -> None:
-    """A `CancelledError` out of a transport, while nobody cancelled the call, does not pass for the caller's own."""
+    """If a transport raises `CancelledError` but the call was not cancelled, the call raises a `TransportError`."""
     requests: list[str] = []
 
     async def cancels_itself(request: httpx.Request) -> httpx.Response:
@@ -259,8 +259,8 @@ async def test_a_stray_cancellation_is_a_transport_error(call: str) -> None:
 
 
 @virtual_time
-async def test_a_watch_waits_a_stray_cancellation_out() -> None:
-    """To a watch it is a failed poll like any other, not the end of its watcher."""
+async def test_a_stray_cancellation_does_not_end_a_watch() -> None:
+    """A watch treats it as a failed poll and continues."""
     polls = 0
 
     async def cancels_itself_once(_request: httpx.Request) -> httpx.Response:
@@ -280,7 +280,7 @@ async def test_a_watch_waits_a_stray_cancellation_out() -> None:
 
 
 class SwallowsCancellation(httpx.AsyncBaseTransport):
-    """Turns a cancellation into an error of its own, or into a response."""
+    """Turns a cancellation into another error or into a response."""
 
     def __init__(self, turned_into: str) -> None:
         self.turned_into = turned_into
@@ -300,7 +300,7 @@ class SwallowsCancellation(httpx.AsyncBaseTransport):
 @pytest.mark.parametrize("turned_into", ["chained error", "error", "response"])
 @pytest.mark.parametrize("is_mocked", [False, True], ids=["third party", "mock"])
 def test_a_call_is_cancelled_though_its_transport_swallows_that(turned_into: str, is_mocked: bool) -> None:
-    """A transport that turns a cancellation into something else does not keep the call from being cancelled."""
+    """A call is cancelled even if its transport turns the cancellation into an error or a response."""
 
     @virtual_time
     async def run() -> None:
@@ -321,7 +321,7 @@ def test_a_call_is_cancelled_though_its_transport_swallows_that(turned_into: str
 
 @virtual_time
 async def test_a_response_that_swallows_the_timeout_is_late_but_valid() -> None:
-    """If a transport ignores the call's own timeout and responds, the call returns, and is not cancelled."""
+    """If a transport ignores the call's timeout and responds, the call returns the response and is not cancelled."""
     transport = httpx.MockTransport(SwallowsCancellation("response").handle_async_request)
     async with ClanforgeClient(("k", "s"), account_service_id=7, transport=transport, timeout=10.0) as client:
         assert (await client.image_versions.status(9)).id == 9

@@ -210,7 +210,7 @@ async def test_a_compressed_response_is_decompressed(encoding: str, compress: Ca
 
 
 async def test_a_body_may_come_from_any_async_iterator() -> None:
-    """The stream of a transport need not be a generator."""
+    """The stream of a transport may be any async iterator, not only a generator."""
 
     class Once(httpx.AsyncByteStream):
         def __init__(self) -> None:
@@ -280,7 +280,7 @@ async def test_each_status_has_its_error_class(status: int, error: type[APIError
     ids=["html", "empty", "list", "text", "null", "number", "cut", "binary", "deep"],
 )
 async def test_a_status_decides_without_an_envelope(status: int, error: type[APIError], content: bytes) -> None:
-    """With HTML, an empty body or other JSON, the status alone decides the error."""
+    """With HTML, an empty body or other JSON, only the status decides the error."""
     raised = await error_of(httpx.Response(status, content=content))
     assert type(raised) is error
     assert isinstance(raised, APIError)
@@ -347,7 +347,7 @@ async def test_a_locked_image_is_detected_under_any_status(status: int, body: An
 
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_lock_with_a_large_id(status: int) -> None:
-    """An id is an integer of any size, in the message about a lock too."""
+    """The id in a message about a lock may be an integer of any size."""
     raised = await error_of(httpx.Response(status, json=envelope("image locked by updateid: " + "9" * 40)))
     assert isinstance(raised, ImageLockedError)
     assert raised.holder == JobRef.image_update(int("9" * 40))
@@ -382,7 +382,7 @@ async def test_a_redirect_is_never_followed(status: int, content: bytes) -> None
 
 
 async def test_a_redirect_without_a_target_is_an_error() -> None:
-    """A redirect status without a ``Location`` is an `APIError` with the phrase of the status."""
+    """A redirect status without a ``Location`` is an `APIError` with the reason phrase of the status."""
     raised = await error_of(httpx.Response(304))
     assert str(raised).startswith("Not Modified (HTTP 304")
 
@@ -541,7 +541,7 @@ async def test_the_server_time_is_in_utc_or_unknown(date: str | None, is_known: 
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_the_latest_datetime_is_parsed(call: str) -> None:
-    """A server clock at the last second that a datetime can hold causes no error."""
+    """A server clock at the last second that a datetime can represent causes no error."""
     late = {"Date": "Fri, 31 Dec 9999 23:59:59 GMT"}
     body = wire(5, JobState.COMPLETED, jobupdated=253402300799)
     async with client_of(httpx.Response(200, json=body, headers=late)) as client:
@@ -550,7 +550,7 @@ async def test_the_latest_datetime_is_parsed(call: str) -> None:
 
 @pytest.mark.parametrize(("status", "message"), [(404, "Not Found"), (599, "an unknown status")])
 async def test_only_a_redirect_names_a_target(status: int, message: str) -> None:
-    """``Location`` is ignored unless the status is a redirect; an unknown status gets a message of its own."""
+    """``Location`` is ignored unless the status is a redirect; an unknown status has its own message."""
     headers = {"Location": "https://elsewhere.example/"}
     transport = httpx.MockTransport(lambda _: httpx.Response(status, headers=headers))
     async with ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, max_retries=0) as client:

@@ -153,7 +153,7 @@ async def test_other_hosts_require_no_account(auth: Any, options: dict[str, Any]
     ],
 )
 def test_an_invalid_base_url_is_rejected(base_url: Any) -> None:
-    """An invalid ``base_url``, or one with more than an address, is an error that does not quote it."""
+    """An invalid ``base_url``, or one with credentials, query or fragment, is an error that does not quote it."""
     with pytest.raises(ConfigurationError, match="base_url") as raised:
         ClanforgeClient(PAIR, account_service_id=7, base_url=base_url)
     assert "s3cr3t" not in str(raised.value)
@@ -394,8 +394,8 @@ async def test_no_proxy_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "proxy", ["ftp://proxy.example", "http://[::1", "socks5://127.0.0.1:1", "http://proxy.example:port"]
 )
-async def test_an_unusable_proxy_is_an_error(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unusable proxy in the environment is a `ConfigurationError`, at construction or at the first call."""
+async def test_an_invalid_proxy_is_an_error(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid proxy in the environment is a `ConfigurationError`, at construction or at the first call."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     async def call() -> None:
@@ -437,7 +437,7 @@ async def test_a_closed_client_raises() -> None:
 
 
 async def test_the_context_manager_returns_the_client() -> None:
-    """``async with`` returns the client itself, and lets errors through."""
+    """``async with`` returns the client itself, and does not suppress exceptions."""
     client = ClanforgeClient(PAIR, account_service_id=7, transport=Recorder())
 
     async def fail_inside() -> None:
@@ -496,7 +496,7 @@ async def test_calls_in_flight_end_when_the_client_closes() -> None:
 
 @virtual_time
 async def test_a_waiting_call_raises_when_the_client_closes() -> None:
-    """A call that waits for its turn when the client closes raises in its turn, and sends nothing."""
+    """A call that waits for the limits when the client closes raises once they allow it, and sends nothing."""
     server = ScriptedServer()
     server.diff(5, wire(5))
     client = server.client(max_rate=1.0)
@@ -511,7 +511,7 @@ async def test_a_waiting_call_raises_when_the_client_closes() -> None:
 
 @pytest.mark.parametrize("max_rate", [None, 20.0])
 def test_a_client_in_a_second_loop_raises(max_rate: float | None) -> None:
-    """In a second event loop a client raises that it serves only one."""
+    """If a client is used in a second event loop, the error says that only the first one is allowed."""
     client = ClanforgeClient(PAIR, account_service_id=7, transport=Recorder(), max_rate=max_rate, max_concurrency=2)
 
     async def use() -> list[object]:
@@ -520,7 +520,7 @@ def test_a_client_in_a_second_loop_raises(max_rate: float | None) -> None:
 
     outcomes = [*asyncio.run(use()), *asyncio.run(use())]
     assert not any(isinstance(outcome, Exception) for outcome in outcomes[:6])
-    refusal = "a client serves the event loop in which it was first used, and no other"
+    refusal = "a client can only be used in the event loop in which it was first used"
     assert [repr(outcome) for outcome in outcomes[6:]] == [repr(ConfigurationError(refusal))] * 6
 
 
@@ -553,7 +553,7 @@ for transport in (None, AiohttpTransport(verify=False)):
 
 
 def test_connections_of_another_loop_do_no_harm() -> None:
-    """With connections of a closed event loop, calls and closing work or raise a `ClanforgeError`."""
+    """If connections belong to a closed event loop, calls and closing work or raise a `ClanforgeError`."""
     # In its own interpreter, because connections that can no longer be closed are left to the garbage collector.
     run = subprocess.run(  # noqa: S603 - this interpreter
         [sys.executable, "-W", "ignore", "-c", IN_TWO_LOOPS],

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates."""
+"""Proxies and certificates in environment variables."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ PROXIED = [
 def test_a_host_is_exempt_from_the_proxy(
     no_proxy: str, url: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`NO_PROXY` exempts hosts, domains, addresses and networks, each with a port or without."""
+    """`NO_PROXY` exempts hosts, domains, addresses and networks, each with or without a port."""
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv(variable, no_proxy)
@@ -66,7 +66,7 @@ def test_a_host_is_exempt_from_the_proxy(
 
 @pytest.mark.parametrize(("no_proxy", "url"), PROXIED)
 def test_another_host_is_not(no_proxy: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry for another host, port, scheme or network exempts nothing; nor does one that cannot be read."""
+    """An entry for another host, port, scheme or network exempts nothing, and neither does an invalid entry."""
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert not bypasses_proxy(httpx.URL(url))
@@ -86,10 +86,10 @@ def empty(folder: Path) -> Path:
 
 @pytest.mark.parametrize("make", [lambda _: Path("/no/such/ca.pem"), broken, empty, lambda folder: folder])
 @pytest.mark.parametrize("call", ["status", "retry", "wait"])
-async def test_an_unusable_certificate_file_is_named(
+async def test_an_invalid_certificate_file_is_named(
     make: object, call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`SSL_CERT_FILE` that is missing, or holds no certificates, is a `ConfigurationError` that names both."""
+    """If the file in `SSL_CERT_FILE` is missing or contains no certificates, a `ConfigurationError` names both."""
     assert callable(make)
     path = make(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -104,7 +104,7 @@ async def test_an_unusable_certificate_file_is_named(
 
 
 async def test_certificates_are_not_read_for_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loopback server without TLS needs no certificates, whatever the environment says of them."""
+    """A loopback server without TLS needs no certificates, whatever the environment variables say."""
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/ca.pem")
     async with (
         LoopbackServer(lambda _: http_answer(wire(5))) as server,

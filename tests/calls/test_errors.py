@@ -213,7 +213,7 @@ def test_a_cause_of_this_package_is_pickled() -> None:
 
 
 def test_another_cause_is_not_pickled() -> None:
-    """A cause of another library, which may not pickle, is left out."""
+    """A cause from another library, which may not be picklable, is omitted."""
 
     class UnpicklableError(Exception):
         def __reduce__(self) -> str:
@@ -275,7 +275,7 @@ def test_missing_attributes_are_empty() -> None:
 
 
 def test_a_message_quotes_at_most_500_characters() -> None:
-    """A message quotes at most 500 characters of a job's error or state; the job keeps all."""
+    """A message quotes at most 500 characters of a job's error or state; the job has the full text."""
     job = attrs.evolve(JOB, error="x" * 5000, state=None, state_id=99, state_name="y" * 5000)
     for error in (JobFailedError(job), JobSquashedError(job)):
         assert str(error).count("x") == 500

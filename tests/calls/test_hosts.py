@@ -82,7 +82,7 @@ def client(base_url: str, account_service_id: int | None = None) -> ClanforgeCli
 
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_plain_http_is_allowed_for_loopback(host: str) -> None:
-    """Hosts that are loopback without a resolver may use plain http."""
+    """Hosts that are loopback without name resolution may use plain http."""
     client(f"http://{host}")
 
 
@@ -98,7 +98,7 @@ def test_plain_http_is_rejected_for_other_hosts(host: str) -> None:
 @pytest.mark.parametrize("host", AMBIGUOUS)
 def test_an_ambiguous_host_is_rejected(host: str, scheme: str) -> None:
     """A host that some programs parse as loopback and others do not is an error."""
-    with pytest.raises(ConfigurationError, match="base_url is not an address"):
+    with pytest.raises(ConfigurationError, match="base_url is not a URL"):
         client(f"{scheme}://{host}")
 
 
@@ -124,7 +124,7 @@ def test_no_other_host_requires_an_account(host: str) -> None:
 @pytest.mark.parametrize("read", [str, httpx.URL])
 def test_credentials_in_a_url_are_rejected_and_hidden(read: Callable[[str], Any], host: str, scheme: str) -> None:
     """A URL with a user name or password is an error that does not quote it, whatever its host."""
-    with pytest.raises(ConfigurationError, match="neither credentials") as raised:
+    with pytest.raises(ConfigurationError, match="must not contain credentials") as raised:
         client(read(f"{scheme}://{CREDENTIALS}@{host}"))
-    raised.value.__traceback__ = None  # the frames of the package hold the address
+    raised.value.__traceback__ = None  # the package's frames contain the URL
     assert_hidden(shown_by(raised.value))

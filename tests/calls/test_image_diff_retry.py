@@ -62,7 +62,7 @@ class Diff:
         return server_now() + self.skew
 
     def on(self, call: str, *steps: Callable[[], Answer], takes: float = 0.0) -> None:
-        """Set the steps that respond to a call, each after a delay."""
+        """Set the responses to a call, each after a delay."""
         left = list(steps)
 
         async def script() -> Answer:
@@ -128,7 +128,7 @@ def test_the_end_of_the_previous_run_is_ignored(state: JobState, skew: int) -> N
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 @pytest.mark.parametrize("state", TERMINAL)
 def test_an_end_before_the_response_counts_as_the_previous_run(state: JobState, skew: int) -> None:
-    """An end in the retry's own response may be the previous run's: how long a response takes tells nothing."""
+    """A terminal state in the retry's own response may belong to the previous run, however long the response takes."""
 
     @virtual_time
     async def run() -> None:
@@ -143,7 +143,7 @@ def test_an_end_before_the_response_counts_as_the_previous_run(state: JobState, 
 
 @virtual_time
 async def test_an_end_in_the_second_of_the_call_is_ignored() -> None:
-    """An end in the second of the call may belong to the previous run, and is ignored."""
+    """A run that ended in the same second as the call may be the previous run, and is ignored."""
     diff = Diff()
     diff.on("retry", diff.says(JobState.COMPLETED, 0))
     async with diff.client() as client:
@@ -153,7 +153,7 @@ async def test_an_end_in_the_second_of_the_call_is_ignored() -> None:
 
 @virtual_time
 async def test_an_end_in_the_second_after_the_response_counts() -> None:
-    """An end in the second after the response's `Date`, by the server's clock, belongs to the new run."""
+    """A run that ended in the second after the response's `Date`, by the server's clock, is the new run."""
     diff = Diff()
     diff.on("retry", diff.says(JobState.COMPLETED, 1))
     async with diff.client() as client:
@@ -193,7 +193,7 @@ def test_a_retry_without_a_connection_is_sent_again(failure: str) -> None:
 @pytest.mark.parametrize("failure", UNSENT)
 @pytest.mark.parametrize("max_retries", [0, 2])
 def test_a_retry_that_was_never_sent_is_a_transport_error(failure: str, max_retries: int) -> None:
-    """If no connection can be made at all, the error has ``request_sent`` False, and the outcome is known."""
+    """If no connection can be made, the error has ``request_sent`` False, and the outcome is known."""
 
     @virtual_time
     async def run() -> None:
@@ -228,7 +228,7 @@ def test_a_retry_is_sent_again_after_a_429(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("headers", "times"), [({}, 4), ({"Retry-After": "90"}, 1)])
 def test_a_429_leaves_the_outcome_known(headers: dict[str, str], times: int) -> None:
-    """A 429 to the last attempt, or one with ``Retry-After`` beyond 60 s, is raised as it is."""
+    """A 429 to the last attempt, or with ``Retry-After`` beyond 60 s, is raised unchanged."""
 
     @virtual_time
     async def run() -> None:
@@ -412,7 +412,7 @@ async def test_the_status_is_read_after_retry_after() -> None:
 
 @virtual_time
 async def test_a_long_retry_after_leaves_the_outcome_unknown() -> None:
-    """After a 503 with ``Retry-After`` beyond 60 s the outcome is unknown at once, without a status read."""
+    """After a 503 with ``Retry-After`` beyond 60 s, the outcome is unknown at once, without a status read."""
     server = ScriptedServer()
     server.retry(5, answer({}, 503, **{"Retry-After": "90"}))
     async with server.client() as client:
@@ -440,7 +440,7 @@ async def test_a_cancelled_retry_sends_nothing_more() -> None:
 
 @virtual_time
 async def test_a_transport_cannot_resend_a_retry() -> None:
-    """A transport that resends requests after a dropped connection cannot resend a retry."""
+    """A transport that automatically sends requests again after a dropped connection cannot do that with a retry."""
     sent: list[str] = []
 
     class DroppedError(httpx.ReadError):

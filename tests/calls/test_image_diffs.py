@@ -24,7 +24,7 @@ TOKEN: dict[str, Any] = {"auth": BearerTokenAuth("token"), "account_service_id":
 
 
 async def test_create_sends_image_and_machine() -> None:
-    """Creating a diff is one request, and never that of a retry."""
+    """Creating a diff is one request, which never is the request of a retry."""
     assert await sent_by(lambda client: client.image_diffs.create(501, 77), wire(6)) == (
         f"{DIFFS}/create?accountserviceid=7&imageid=501&machineid=77"
     )
@@ -34,7 +34,7 @@ async def test_create_sends_image_and_machine() -> None:
 
 
 async def test_create_returns_a_new_job() -> None:
-    """The job of the answer is returned; whether nothing differs is not known yet."""
+    """The job in the response is returned; whether any file differs is not known yet."""
     async with client_of(httpx.Response(200, json=wire(6, JobState.CREATED))) as client:
         job = await client.image_diffs.create(501, 77)
     assert isinstance(job, ImageDiffJob)
@@ -42,7 +42,7 @@ async def test_create_returns_a_new_job() -> None:
 
 
 async def test_a_create_without_an_id_was_done() -> None:
-    """A readable answer without the id is an `InvalidResponseError`: something was created."""
+    """A valid response without the id is an `InvalidResponseError`: the diff was created."""
     async with client_of(httpx.Response(200, json=wire(6, diffid=None))) as client:
         with pytest.raises(InvalidResponseError) as raised:
             await client.image_diffs.create(501, 77)
@@ -63,14 +63,14 @@ async def test_reject_sends_reinstall_as_a_digit(reinstall: bool) -> None:
     "body", [{"diffid": 5}, {"diffid": "5", "uninstalljobid": None}, {"diffid": 5, "uninstalljobid": 0}]
 )
 async def test_a_rejection_that_keeps_the_files(body: dict[str, Any]) -> None:
-    """Without a reinstall the answer holds the diff's id alone."""
+    """Without a reinstall, the response has only the diff's id."""
     async with client_of(httpx.Response(200, json=body)) as client:
         assert await client.image_diffs.reject(5, reinstall=False) == DiffRejection(diff_id=5)
 
 
 @pytest.mark.parametrize("diff_id", [{}, {"diffid": 5}, {"diffid": None}])
 async def test_a_rejection_that_reinstalls(diff_id: dict[str, Any]) -> None:
-    """With a reinstall the answer is that job, with or without the diff's id."""
+    """With a reinstall, the response is the job of the reinstall, with or without the diff's id."""
     body = wire(0, JobState.QUEUED) | {"uninstalljobid": 44}
     for name in ("diffid", "updateid", "imageversionid"):
         del body[name]
@@ -94,8 +94,8 @@ async def test_a_rejection_that_reinstalls(diff_id: dict[str, Any]) -> None:
         ({**wire(5), "uninstalljobid": -1}, ("uninstalljobid",)),
     ],
 )
-async def test_an_unreadable_rejection_is_in_doubt(body: dict[str, Any], fields: tuple[str, ...]) -> None:
-    """An answer that is neither form, or about another diff, leaves open what was done."""
+async def test_an_unreadable_rejection_has_an_unknown_outcome(body: dict[str, Any], fields: tuple[str, ...]) -> None:
+    """After a response that has neither form, or concerns another diff, the outcome is unknown."""
     async with client_of(httpx.Response(200, json=body)) as client:
         with pytest.raises(OutcomeUnknownError) as raised:
             await client.image_diffs.reject(5, reinstall=True)
@@ -108,7 +108,7 @@ async def test_an_unreadable_rejection_is_in_doubt(body: dict[str, Any], fields:
     [((0, 77), ValueError), ((501, 0), ValueError), (("501", 77), TypeError), ((501, True), TypeError)],
 )
 async def test_arguments_of_create(arguments: tuple[Any, ...], error: type[Exception]) -> None:
-    """Wrong ids are refused before any request."""
+    """Invalid ids are refused before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(error):
             await client.image_diffs.create(*arguments)
@@ -126,7 +126,7 @@ async def test_arguments_of_create(arguments: tuple[Any, ...], error: type[Excep
     ],
 )
 async def test_arguments_of_reject(diff_id: Any, options: dict[str, Any], error: type[Exception]) -> None:
-    """Wrong arguments are refused before any request; 0 and 1 are no flags."""
+    """Invalid arguments are refused before any request; 0 and 1 are not flags."""
     async with client_of(unreachable) as client:
         with pytest.raises(error):
             await client.image_diffs.reject(diff_id, **options)
@@ -156,7 +156,7 @@ def diff_of(**fields: Any) -> httpx.Response:
     ],
 )
 async def test_an_empty_listing_is_not_an_absent_one(response: httpx.Response, is_empty: bool | None) -> None:
-    """A completed diff is empty if the server lists nothing, and unknown if it sends no listing."""
+    """A completed diff is empty if the server sends empty listings; without listings, it is not known."""
     async with client_of(response) as client:
         assert (await client.image_diffs.status(5)).is_empty is is_empty
 

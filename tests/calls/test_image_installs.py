@@ -31,7 +31,7 @@ async def listed(*entries: Any) -> list[ImageInstall]:
 
 
 async def test_the_list_takes_no_parameters() -> None:
-    """The list is the account's; a version is not sent, since the server does not filter."""
+    """The list covers the account; the version is not sent, since the server does not filter."""
     body: dict[str, Any] = {"installs": []}
     assert await sent_by(lambda client: client.image_installs.list(), body) == f"{INSTALLS}/status?accountserviceid=7"
     path = await sent_by(
@@ -44,7 +44,7 @@ async def test_the_list_takes_no_parameters() -> None:
 
 
 async def test_an_install_is_parsed() -> None:
-    """An entry has a job's attributes and its own."""
+    """An entry has the attributes of a job and its own."""
     (install,) = await listed(install_wire(31, mirroring="false", restart="1", target_imageversionid="9012"))
     assert (install.id, install.state, install.image_version_id) == (31, JobState.PENDING, 9012)
     assert (install.mirroring, install.restart, install.location) == (False, True, "Europe")
@@ -54,7 +54,7 @@ async def test_an_install_is_parsed() -> None:
 
 
 async def test_the_list_is_filtered_by_version_here() -> None:
-    """Only installs of the version are returned; an endless one of another image does not matter."""
+    """Only installs of the version are returned; an install of another image that never ends has no effect."""
     endless = install_wire(30, JobState.RUNNING, target_imageversionid=8000)
     body = {"installs": [endless, install_wire(31), install_wire(32, target_imageversionid=None)]}
     async with client_of(httpx.Response(200, json=body)) as client:
@@ -63,8 +63,8 @@ async def test_the_list_is_filtered_by_version_here() -> None:
         assert len(await client.image_installs.list()) == 3
 
 
-async def test_a_duplicate_key_is_survived() -> None:
-    """The documented example has ``restart`` twice in an entry: the last counts."""
+async def test_a_duplicate_key_is_accepted() -> None:
+    """In the documented example, an entry has ``restart`` twice: the last value is used."""
     entry = json.dumps(install_wire(31, restart=1)).replace("{", '{"restart": 0, "jobid": 30, ', 1)
     text = f'{{"installs": [{entry}]}}'
     async with client_of(httpx.Response(200, text=text)) as client:
@@ -87,14 +87,14 @@ async def test_a_duplicate_key_is_survived() -> None:
     ],
 )
 async def test_a_field_of_undocumented_type_is_none(name: str, value: Any) -> None:
-    """A field of another type than expected is None: nothing depends on it, and the other installs are needed."""
+    """A field of an unexpected type is None: no decision depends on it, and the other installs are needed."""
     (install,) = await listed(install_wire(31, **{name: value}))
     attribute = {"imagepath": "image_path", "target_imageversionid": "image_version_id"}.get(name, name)
     assert getattr(install, attribute) is None
 
 
 async def test_an_entry_may_lack_all_but_its_job() -> None:
-    """Only the id and the job's fields are needed."""
+    """Only the id and the job's fields are required."""
     (install,) = await listed({"jobid": "31", **wire(31, jobstart=None)})
     moment = datetime.fromtimestamp(START, UTC)
     created = datetime.fromtimestamp(START - 60, UTC)
@@ -114,7 +114,7 @@ async def test_an_entry_may_lack_all_but_its_job() -> None:
     ],
 )
 async def test_a_malformed_list_names_its_fields(body: dict[str, Any], fields: tuple[str, ...]) -> None:
-    """A list that cannot be understood is not an empty one: that would mean that all machines are done."""
+    """A list that cannot be parsed is an error, not an empty list, which would mean that all installs have ended."""
     async with client_of(httpx.Response(200, json=body)) as client:
         with pytest.raises(InvalidResponseError) as raised:
             await client.image_installs.list()
@@ -133,14 +133,14 @@ async def test_an_empty_list(empty: Any) -> None:
 
 @pytest.mark.parametrize(("mirroring", "query"), [(True, "&mirroring=true"), (False, "&mirroring=false"), (None, "")])
 async def test_queue_sends_mirroring_as_a_word(mirroring: bool | None, query: str) -> None:
-    """``mirroring`` is the entry's, written as a word; unknown, it is left out."""
+    """``mirroring`` is sent as a word, as in the entry; if unknown, it is omitted."""
     install = evolve(INSTALL, mirroring=mirroring)
     path = await sent_by(lambda client: client.image_installs.queue(install), {"machinejobid": 8})
     assert path == f"{INSTALLS}/31/queue?accountserviceid=7{query}"
 
 
 async def test_a_queued_install_on_a_machine() -> None:
-    """On a machine the answer tells the machine's job and how many installs it replaced."""
+    """On a machine, the response has the machine's job and the number of installs that it replaces."""
     body = {"machinejobid": 8, "installs_squashed": "2", **wire(0, JobState.QUEUED, jobstart=None)}
     async with client_of(httpx.Response(200, json=body)) as client:
         queued = await client.image_installs.queue(INSTALL)
@@ -149,15 +149,15 @@ async def test_a_queued_install_on_a_machine() -> None:
 
 
 async def test_a_queued_install_on_a_mirror() -> None:
-    """On a mirror the answer tells the mirror's job."""
+    """On a mirror, the response has the mirror's job."""
     body = {"versionmirrorid": 7, "machinejobid": 0, **wire(0, JobState.RUNNING)}
     async with client_of(httpx.Response(200, json=body)) as client:
         queued = await client.image_installs.queue(INSTALL)
     assert (queued.mirror_id, queued.machine_job_id, queued.id, queued.squashed) == (7, None, 7, None)
 
 
-async def test_a_queued_install_may_have_an_id_alone() -> None:
-    """The fields after the id are documented by an example alone, so none is needed."""
+async def test_a_queued_install_may_have_only_an_id() -> None:
+    """Only an example documents the fields after the id, so only the id is required."""
     async with client_of(httpx.Response(200, json={"machinejobid": 8})) as client:
         assert await client.image_installs.queue(INSTALL) == QueuedInstall(machine_job_id=8)
 
@@ -171,8 +171,10 @@ async def test_a_queued_install_may_have_an_id_alone() -> None:
         ({"machinejobid": 8, "installs_squashed": "many", "jobeta": "soon"}, ("installs_squashed", "jobeta")),
     ],
 )
-async def test_an_unreadable_answer_of_queue_is_in_doubt(body: dict[str, Any], fields: tuple[str, ...]) -> None:
-    """Without a readable answer the list decides; if it cannot be read either, the outcome is unknown."""
+async def test_an_unreadable_response_to_queue_is_resolved_by_the_list(
+    body: dict[str, Any], fields: tuple[str, ...]
+) -> None:
+    """Without a valid response, the list decides; if it cannot be read either, the outcome is unknown."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=body) if request.url.path.endswith("queue") else httpx.Response(403)
@@ -197,7 +199,7 @@ async def test_queue_takes_an_install(install: Any) -> None:
 
 @pytest.mark.parametrize(("version", "error"), [(0, ValueError), ("9", TypeError), (True, TypeError)])
 async def test_arguments_of_list(version: Any, error: type[Exception]) -> None:
-    """A wrong version is refused before any request."""
+    """An invalid version is refused before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(error, match="image_version_id"):
             await client.image_installs.list(image_version_id=version)

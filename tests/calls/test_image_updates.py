@@ -39,7 +39,7 @@ UPDATES = "/cfp/v1/imageupdate"
     ],
 )
 async def test_create_sends_the_description_exactly(description: str, sent: str) -> None:
-    """The description is sent as it is, encoded once, without quotes around it."""
+    """The description is sent unchanged, encoded once, without quotes around it."""
     path = await sent_by(lambda client: client.image_updates.create(501, 77, description), wire(6))
     assert path == f"{UPDATES}/create?accountserviceid=7&imageid=501&machineid=77&desc={sent}"
 
@@ -60,7 +60,7 @@ async def test_create_sends_the_description_exactly(description: str, sent: str)
 async def test_create_encodes_a_source_once_more(
     source: S3Source | SteamSource | GoogleSource | str, sent: str
 ) -> None:
-    """The URL of a source is a parameter like any other: what it has encoded is encoded again."""
+    """The URL of a source is encoded like any other parameter, including its percent signs."""
     path = await sent_by(
         lambda client: client.image_updates.create(501, 77, "b", source),
         wire(6),
@@ -71,7 +71,7 @@ async def test_create_encodes_a_source_once_more(
 
 
 async def test_create_returns_a_new_job() -> None:
-    """The job of the answer is returned; its id is that of the answer."""
+    """The job in the response is returned, with the id in the response."""
     async with client_of(httpx.Response(200, json=wire(6, JobState.CREATED))) as client:
         job = await client.image_updates.create(501, 77, "build 1")
     assert isinstance(job, ImageUpdateJob)
@@ -79,7 +79,7 @@ async def test_create_returns_a_new_job() -> None:
 
 
 async def test_a_create_without_an_id_was_done() -> None:
-    """Without an id there is nothing to watch: the update runs, and the error shows the answer."""
+    """Without an id, the update runs but cannot be watched; the error shows the response."""
     body = wire(6)
     del body["updateid"]
     async with client_of(httpx.Response(200, json=body)) as client:
@@ -92,7 +92,7 @@ async def test_a_create_without_an_id_was_done() -> None:
 @pytest.mark.parametrize("call", ["status", "retry"])
 @pytest.mark.parametrize("body", [wire(5), *({**wire(5), "updateid": value} for value in (None, "5", "", 0, "0"))])
 async def test_the_id_is_optional_elsewhere(call: str, body: dict[str, Any]) -> None:
-    """A status or retry without an id, or with 0 for none, is about the update that was asked for."""
+    """A status or retry response without an id, or with the id 0, concerns the requested update."""
     async with client_of(httpx.Response(200, json=body)) as client:
         job = await getattr(client.image_updates, call)(5)
     assert (job.id, job.kind) == (5, JobKind.IMAGE_UPDATE)
@@ -109,7 +109,7 @@ async def test_status_and_retry_have_the_id_in_their_paths() -> None:
 
 
 async def test_a_status_about_another_update_is_invalid() -> None:
-    """A status about another id than was asked for is unreadable."""
+    """A status with another id than the requested one is invalid."""
     async with client_of(httpx.Response(200, json=wire(6))) as client:
         with pytest.raises(InvalidResponseError, match="another image-update job") as raised:
             await client.image_updates.status(5)
@@ -118,7 +118,7 @@ async def test_a_status_about_another_update_is_invalid() -> None:
 
 @virtual_time
 async def test_an_update_is_watched_from_its_retry() -> None:
-    """The reference of a retry's answer ignores the end of the run before."""
+    """With the reference of a retried update, a watch ignores the end of the previous run."""
     server = ScriptedServer()
     old = wire(5, JobState.FAILED, jobupdated=START - 3600)
     answers = [old, old, wire(5, JobState.COMPLETED, jobupdated=START + 1)]
@@ -153,7 +153,7 @@ async def test_an_update_is_watched_from_its_retry() -> None:
     ],
 )
 async def test_arguments_of_create(arguments: tuple[Any, ...], error: type[Exception]) -> None:
-    """Wrong arguments are refused before any request."""
+    """Invalid arguments are refused before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(error):
             await client.image_updates.create(*arguments)
@@ -169,7 +169,7 @@ async def test_arguments_of_status_and_retry(call: str, update_id: Any, error: t
 
 
 async def test_a_description_too_long_for_a_url_is_refused() -> None:
-    """Parameters that no URL holds are a `ConfigurationError`, a `ValueError` too, before any request."""
+    """Parameters that are too long for a URL are a `ConfigurationError`, also a `ValueError`, before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(ConfigurationError, match="too long for a URL"):
             await client.image_updates.create(5, 6, "x" * 70_000)

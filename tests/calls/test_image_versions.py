@@ -1,4 +1,4 @@
-"""``client.image_versions.create``: accepts a diff."""
+"""``client.image_versions.create``, which accepts a diff."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ NOON = datetime(2025, 11, 22, 12, tzinfo=UTC)
     ],
 )
 async def test_create_sends_exactly(options: dict[str, Any], query: str) -> None:
-    """Each argument is sent as documented, flags as digits; those left out, and the image, are not sent."""
+    """Each argument is sent as documented, flags as digits; omitted arguments and the image are not sent."""
     arguments = {"restart": False} | options
     assert await sent_by(lambda client: client.image_versions.create(5, **arguments), wire(9)) == CREATE + query
 
 
 async def test_create_returns_a_new_job() -> None:
-    """The job of the answer is returned."""
+    """The job in the response is returned."""
     async with client_of(httpx.Response(200, json=wire(9, JobState.CREATED))) as client:
         job = await client.image_versions.create(5, restart=True)
     assert isinstance(job, ImageVersionJob)
@@ -62,7 +62,7 @@ async def test_create_returns_a_new_job() -> None:
 
 
 async def test_a_create_without_an_id_was_done() -> None:
-    """A readable answer without the id is an `InvalidResponseError`: a version was created."""
+    """A valid response without the id is an `InvalidResponseError`: a version was created."""
     async with client_of(httpx.Response(200, json=wire(9, imageversionid=""))) as client:
         with pytest.raises(InvalidResponseError) as raised:
             await client.image_versions.create(5, restart=True)
@@ -75,7 +75,7 @@ def token_client(server: ScriptedServer) -> Any:
 
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 def test_with_a_token_now_is_the_servers_second(skew: int) -> None:
-    """The host that takes tokens documents a number: the server's present second, after one harmless read."""
+    """The host that accepts tokens documents a number: the server's current second, known after one read."""
 
     @virtual_time
     async def run() -> None:
@@ -99,8 +99,8 @@ def test_with_a_token_now_is_the_servers_second(skew: int) -> None:
 
 
 @virtual_time
-async def test_the_servers_clock_goes_on() -> None:
-    """An answer of any call tells the server's clock; no read is needed, and time passes by the loop's clock."""
+async def test_the_servers_clock_advances_between_responses() -> None:
+    """A response to any call shows the server's clock, which then advances with the loop's clock; no read is needed."""
 
     server = ScriptedServer()
     server.version(9, answer(wire(9)))
@@ -115,7 +115,7 @@ async def test_the_servers_clock_goes_on() -> None:
 
 @virtual_time
 async def test_without_a_date_now_is_the_local_second() -> None:
-    """If no answer has a `Date`, the local clock is the best guess."""
+    """If no response has a `Date`, the local clock is used."""
     server = ScriptedServer()
     server.on("image/options", 0, lambda: httpx.Response(200, json=options_wire()))
     server.on("imageversion/create", 0, lambda: httpx.Response(200, json=wire(9)))
@@ -127,7 +127,7 @@ async def test_without_a_date_now_is_the_local_second() -> None:
 
 @virtual_time
 async def test_an_error_of_the_read_before_is_raised() -> None:
-    """If the harmless read fails, the version is not created."""
+    """If the read of the server's time fails, the version is not created."""
     server = ScriptedServer()
     server.on("image/options", 0, lambda: httpx.Response(403))
     async with token_client(server) as client:
@@ -157,7 +157,7 @@ async def test_an_error_of_the_read_before_is_raised() -> None:
 )
 @pytest.mark.parametrize("auth", [("key", "secret"), BearerTokenAuth("token")], ids=["basic", "bearer"])
 async def test_arguments_of_create(options: dict[str, Any], error: type[Exception], auth: Any) -> None:
-    """Wrong arguments are refused before any request."""
+    """Invalid arguments are refused before any request."""
     arguments = {"diff_id": 5, "restart": False} | options
     async with client_of(unreachable, auth=auth) as client:
         with pytest.raises(error):
@@ -186,6 +186,6 @@ def test_percentages_have_two_decimals(percentage: float) -> None:
     ],
 )
 def test_a_straggler_policy_that_cannot_be_sent(minutes: Any, percentage: Any, error: type[Exception]) -> None:
-    """A policy that the API has no form for is refused where it is made."""
+    """A policy that the API cannot represent is refused when it is created."""
     with pytest.raises(error, match="minutes" if percentage == 95.0 else "percentage"):
         StragglerPolicy(minutes=minutes, percentage=percentage)

@@ -1,4 +1,4 @@
-"""``client.images``: options with the search for an image's game, the active flag, and the rollout."""
+"""``client.images``: options, including the search for an image's game, activation, and rollout."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOKEN: dict[str, Any] = {"auth": BearerTokenAuth("token"), "account_service_id":
 
 
 class Catalogue:
-    """Answers image options like a server that knows the images of each game; counts the requests."""
+    """Responds to image options like a server with games and their images; counts the requests."""
 
     def __init__(self, **games: list[int]) -> None:
         self.games = {int(name.removeprefix("game")): images for name, images in games.items()}
@@ -58,7 +58,7 @@ class Catalogue:
 
 
 async def test_options_send_game_and_image() -> None:
-    """With both ids known, options are one request."""
+    """If both ids are known, options are one request."""
 
     async def call(client: ClanforgeClient) -> None:
         await client.images.options(501, game_id=12, game_version_id=88)
@@ -72,7 +72,7 @@ async def test_options_send_game_and_image() -> None:
 
 
 async def test_options_without_an_image_are_one_request() -> None:
-    """Without an image only the games and machines are read, and no lock is reported."""
+    """Without an image, only the games and machines are read, and no lock is reported."""
     assert await sent_by(lambda client: client.images.options(), options_wire()) == (
         "/cfp/v1/image/options?accountserviceid=7"
     )
@@ -81,7 +81,7 @@ async def test_options_without_an_image_are_one_request() -> None:
 
 
 async def test_options_are_parsed() -> None:
-    """Games, images and machines come by id; numbers may be text; the source of the image is whole."""
+    """Games, images and machines are mapped by id; numbers may be text; the image's source is not masked."""
     url = "s3://key:secret@bucket/folder/"
     async with client_of(httpx.Response(200, json=options_wire(update_url=url, diffid="218595"))) as client:
         options = await client.images.options(IMAGE, game_id=GAME)
@@ -110,7 +110,7 @@ async def test_options_are_parsed() -> None:
     ],
 )
 async def test_the_lock_is_a_diff_or_an_update(fields: dict[str, Any], lock: JobRef | None) -> None:
-    """The lock of the image asked for is the diff, or else the update; null, blank and 0 are none."""
+    """The lock of the requested image is the diff, or else the update; null, blank and 0 mean no lock."""
     async with client_of(httpx.Response(200, json=options_wire(**fields))) as client:
         assert (await client.images.options(IMAGE, game_id=GAME)).lock == lock
 
@@ -137,7 +137,7 @@ async def test_an_empty_list_may_be_a_map_or_null(empty: Any) -> None:
     ],
 )
 async def test_malformed_options_name_their_fields(fields: dict[str, Any], names: tuple[str, ...]) -> None:
-    """Options that cannot be understood name the fields at fault."""
+    """If options cannot be parsed, the error names the invalid fields."""
     async with client_of(httpx.Response(200, json=options_wire(**fields))) as client:
         with pytest.raises(InvalidResponseError) as raised:
             await client.images.options(IMAGE, game_id=GAME)
@@ -156,7 +156,7 @@ async def test_missing_lists_are_malformed(name: str) -> None:
 
 
 async def test_the_game_of_an_image_is_found_once() -> None:
-    """The games are read, then each with this image; later calls ask the game that has it."""
+    """The games are read, then each with this image; later calls request only the game that has it."""
     catalogue = Catalogue(game11=[500], game12=[501, 502], game13=[503])
     async with client_of(catalogue) as client:
         options = await client.images.options(501)
@@ -169,7 +169,7 @@ async def test_the_game_of_an_image_is_found_once() -> None:
 
 
 async def test_concurrent_calls_share_the_search() -> None:
-    """Calls for images of one game at once find that game once."""
+    """Concurrent calls for images of one game search for that game once."""
     catalogue = Catalogue(game11=[], game12=list(range(501, 511)))
 
     async def answer_later(request: httpx.Request) -> httpx.Response:
@@ -184,7 +184,7 @@ async def test_concurrent_calls_share_the_search() -> None:
 
 
 async def test_an_image_that_moved_is_found_again() -> None:
-    """If its game has the image no more, the search begins anew; in no game, it is a `NotFoundError`."""
+    """If the known game no longer has the image, the search starts again; without result, it raises `NotFoundError`."""
     catalogue = Catalogue(game11=[], game12=[501])
     async with client_of(catalogue) as client:
         await client.images.options(501)
@@ -197,7 +197,7 @@ async def test_an_image_that_moved_is_found_again() -> None:
 
 
 async def test_the_search_leaves_the_game_version_out() -> None:
-    """A version of one game means nothing to another, so only the game that has the image is asked about it."""
+    """A game version is invalid for other games, so it is sent only to the game that has the image."""
     catalogue = Catalogue(game11=[], game12=[501])
     async with client_of(catalogue) as client:
         await client.images.options(501, game_version_id=88)
@@ -208,7 +208,7 @@ async def test_the_search_leaves_the_game_version_out() -> None:
 
 @pytest.mark.parametrize("failing", [0, 1])
 async def test_an_error_of_the_search_is_raised(failing: int) -> None:
-    """An error while the game is searched for is raised as it is, and the next call searches again."""
+    """An error during the search is raised unchanged, and the next call searches again."""
     catalogue = Catalogue(game12=[501])
     answers: list[Any] = [catalogue] * failing + [lambda _: httpx.Response(403)]
 
@@ -250,7 +250,7 @@ def test_a_search_from_another_loop_waits_for_nothing() -> None:
     ],
 )
 async def test_arguments_of_options(arguments: dict[str, Any], error: type[Exception]) -> None:
-    """Wrong arguments are refused before any request."""
+    """Invalid arguments are refused before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(error):
             await client.images.options(**arguments)
@@ -273,7 +273,7 @@ async def test_set_active_sends_a_digit(active: bool, sent: str) -> None:
 
 @pytest.mark.parametrize("body", [image_wire(), {"image": image_wire()}, {"image": image_wire(active="1"), "x": 1}])
 async def test_the_record_is_read_nested_and_flat(body: dict[str, Any]) -> None:
-    """The record of the image is read under ``image``, as in the example, and flat, as in the table of fields."""
+    """An image is parsed under ``image``, as in the example, and flat, as in the table of fields."""
     async with client_of(httpx.Response(200, json=body)) as client:
         assert await client.images.set_active(IMAGE, True) == Image(
             id=IMAGE,
@@ -288,8 +288,8 @@ async def test_the_record_is_read_nested_and_flat(body: dict[str, Any]) -> None:
         )
 
 
-async def test_a_record_needs_id_and_flag_alone() -> None:
-    """The id and the flag tell that the call was done; what else is missing is None."""
+async def test_an_image_needs_only_id_and_flag() -> None:
+    """Only the id and the flag are required; other missing fields are None."""
     body = {"image": {"imageid": IMAGE, "active": 0, "path": None}}
     async with client_of(httpx.Response(200, json=body)) as client:
         assert await client.images.set_active(IMAGE, False) == Image(id=IMAGE, active=False)
@@ -312,13 +312,13 @@ async def test_arguments_of_set_active(image_id: Any, active: Any, error: type[E
 @pytest.mark.parametrize(("details", "query"), [(False, ""), (True, "?detail=true")])
 @pytest.mark.parametrize("auth", [("key", "secret"), BearerTokenAuth("token")], ids=["basic", "bearer"])
 async def test_the_rollout_has_the_account_in_its_path(details: bool, query: str, auth: Any) -> None:
-    """The account service id is in the path, there alone, on both hosts."""
+    """On both hosts, the account service id is in the path and nowhere else."""
     path = await sent_by(lambda client: client.images.rollout(501, details), rollout_wire(), auth=auth)
     assert path == f"/cfp/v2/project/7/image/501/status{query}"
 
 
 async def test_the_rollout_needs_an_account() -> None:
-    """Without an account service id there is no path, with a token neither."""
+    """Without an account service id, the call has no path, even with a token."""
     async with client_of(unreachable, **TOKEN) as client:
         with pytest.raises(ConfigurationError, match="account_service_id"):
             await client.images.rollout(501)
@@ -328,14 +328,14 @@ async def test_the_rollout_needs_an_account() -> None:
     ("image_id", "details", "error"), [(0, False, ValueError), ("5", False, TypeError), (5, 1, TypeError)]
 )
 async def test_arguments_of_rollout(image_id: Any, details: Any, error: type[Exception]) -> None:
-    """Wrong arguments are refused before any request."""
+    """Invalid arguments are refused before any request."""
     async with client_of(unreachable) as client:
         with pytest.raises(error):
             await client.images.rollout(image_id, details)
 
 
 async def test_a_rollout_is_parsed_with_fleets_and_regions() -> None:
-    """The numbers are read for the image, each fleet and each region."""
+    """The numbers are parsed for the image, each fleet and each region."""
     region = {"name": "Europe", "pending_machines": "1", "completed_machines": 2.0}
     fleet = rollout_wire(regions={"3": region})
     async with client_of(httpx.Response(200, json=rollout_wire(fleets={"5010": fleet}))) as client:
@@ -347,7 +347,7 @@ async def test_a_rollout_is_parsed_with_fleets_and_regions() -> None:
 
 @pytest.mark.parametrize("failed", [{}, {"failed_machines": None}])
 async def test_no_failed_machines(failed: dict[str, Any]) -> None:
-    """The number of failed machines may be absent or null at every level: it is 0 then."""
+    """The number of failed machines may be absent or null at every level; it is then 0."""
     counts: dict[str, Any] = {"pending_machines": 0, "completed_machines": 3, **failed}
     body = counts | {"fleets": {"5": counts | {"regions": {"1": counts | {"name": "Europe"}}}}}
     async with client_of(httpx.Response(200, json=body)) as client:
@@ -359,7 +359,7 @@ async def test_no_failed_machines(failed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("fleets", [{}, [], None])
 async def test_no_fleets(fleets: Any) -> None:
-    """A rollout without fleets is read, and one that lacks the failed machines has none, as on the beta page."""
+    """A rollout without fleets is parsed; without failed machines, as on the beta page, their number is 0."""
     body = {"pending_machines": 0, "completed_machines": 3, "fleets": fleets}
     async with client_of(httpx.Response(200, json=body)) as client:
         rollout = await client.images.rollout(IMAGE, True)
@@ -383,7 +383,7 @@ async def test_no_fleets(fleets: Any) -> None:
     ],
 )
 async def test_a_rollout_without_numbers_is_not_complete(body: dict[str, Any], names: tuple[str, ...]) -> None:
-    """Missing numbers are never zeros: that would look like a complete rollout."""
+    """Missing numbers are an error and not zeros, which would look like a complete rollout."""
     async with client_of(httpx.Response(200, json=body)) as client:
         with pytest.raises(InvalidResponseError) as raised:
             await client.images.rollout(IMAGE, True)

@@ -21,7 +21,7 @@ def sent_at(server: ScriptedServer) -> list[float]:
 
 
 def assert_within_rate(times: list[float], rate: float) -> None:
-    """Assert that no window has more requests than a burst and the rate allow."""
+    """Assert that no time window has more requests than a burst and the rate allow."""
     burst = max(rate, 1.0)
     for (i, begin), (j, end) in combinations(enumerate(times), 2):
         assert j - i + 1 <= burst + rate * (end - begin) + 1e-3
@@ -29,7 +29,7 @@ def assert_within_rate(times: list[float], rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 1.0, 1.5, 7.3, 20.0, 1000.0])
 def test_the_rate_is_exact(rate: float) -> None:
-    """Of many concurrent calls, each second sends as many as the rate and one burst allow: no more, no fewer."""
+    """With many concurrent calls, each second has exactly as many requests as the rate and one burst allow."""
 
     @virtual_time
     async def run() -> None:
@@ -204,7 +204,7 @@ async def test_a_closed_connection_is_replaced() -> None:
 
 
 async def test_a_custom_transport_never_queues_requests() -> None:
-    """A custom transport with ``max_concurrency`` connections never has a waiting request."""
+    """No request waits inside a custom transport with ``max_concurrency`` connections."""
     limits = httpx.Limits(max_connections=2, max_keepalive_connections=2)
     async with (
         LoopbackServer(lambda _: http_answer(wire(5))) as server,

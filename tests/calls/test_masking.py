@@ -1,4 +1,4 @@
-"""Secrets of source URLs are masked in every text of the server, however it encodes them."""
+"""Secrets of source URLs are masked in every text from the server, in any encoding."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def assert_masked(text: str, *secrets: str) -> None:
 
 
 def json_text(text: str) -> str:
-    """Return a text as it stands between the quotes of JSON."""
+    """Return a text as it appears between the quotes of a JSON string."""
     return json.dumps(text)[1:-1]
 
 
@@ -82,7 +82,7 @@ ECHOES = st.builds(_echo, st.sampled_from(list(ENCODINGS.values())), st.sampled_
 @settings(max_examples=100, deadline=None)
 @given(echo=ECHOES, access_key=SECRET, secret_key=SECRET)
 def test_keys_are_masked(echo: Callable[[str], str], access_key: str, secret_key: str) -> None:
-    """No echo of an S3 source shows one of its keys."""
+    """If the server sends an S3 source back, its keys are masked."""
     url = S3Source("bucket", "folder", access_key, secret_key, region="eu").url()
     assert_masked(echo(url), access_key, secret_key)
 
@@ -92,7 +92,7 @@ def test_keys_are_masked(echo: Callable[[str], str], access_key: str, secret_key
 def test_passwords_are_masked(
     echo: Callable[[str], str], password: str, branch_password: str, branch: str | None
 ) -> None:
-    """No echo of a Steam source shows one of its passwords, or the guard code."""
+    """If the server sends a Steam source back, its passwords and guard code are masked."""
     source = SteamSource(730, "me", password, branch=branch, branch_password=branch_password, guard_code="H1DDEN/C0DE")
     assert_masked(echo(source.url()), password, branch_password, "H1DDEN/C0DE")
 
@@ -100,7 +100,7 @@ def test_passwords_are_masked(
 @settings(max_examples=100, deadline=None)
 @given(echo=ECHOES, private_key=SECRET, handlers=st.sampled_from([None, 5]))
 def test_credentials_are_masked(echo: Callable[[str], str], private_key: str, handlers: int | None) -> None:
-    """No echo of a Google source shows its credentials."""
+    """If the server sends a Google source back, its credentials are masked."""
     credentials = {
         "auth_uri": "https://accounts.example/auth",
         "client_email": "builder@studio.example",
@@ -136,8 +136,8 @@ def test_credentials_are_masked(echo: Callable[[str], str], private_key: str, ha
         ("s3%3A%5C%2F%5C%2FK%3AS%40bucket", "s3%3A%5C%2F%5C%2F***%40bucket"),
     ],
 )
-def test_a_mask_replaces_the_secret_alone(text: str, masked: str) -> None:
-    """The text around a secret stays if it is clear where the secret ends."""
+def test_a_mask_replaces_only_the_secret(text: str, masked: str) -> None:
+    """The text around a secret is kept if it is clear where the secret ends."""
     assert mask_secrets(text) == masked
     assert mask_secrets(masked) == masked
 
@@ -166,7 +166,7 @@ def test_a_mask_replaces_the_secret_alone(text: str, masked: str) -> None:
     ],
 )
 def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
-    """URLs without a userinfo, e-mail addresses and masked URLs are not changed."""
+    """URLs without userinfo, e-mail addresses and masked URLs are not changed."""
     assert mask_secrets(text) == text
 
 
@@ -205,7 +205,7 @@ PIECES = (
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES)))
 def test_masking_is_idempotent(pieces: list[str]) -> None:
-    """Masking again changes nothing, however delimiters are mixed."""
+    """Masking a second time changes nothing, in any mixture of delimiters."""
     masked = mask_secrets("".join(pieces))
     assert mask_secrets(masked) == masked
 

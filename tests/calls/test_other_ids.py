@@ -1,4 +1,4 @@
-"""A response about another job than was asked for."""
+"""Responses about another job than the requested one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clanforge_async import InvalidResponseError, JobRef, JobWatcher, RetryOutco
 
 @pytest.mark.parametrize("other", [4, "4", 4.0, 500])
 async def test_a_status_about_another_job_is_invalid(other: Any) -> None:
-    """A status with another id than was asked for is unreadable, and names the id's field."""
+    """A status with another id than the requested one is invalid, and the error names the id's field."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(200, json=wire(5) | {"diffid": other}))
     server.version(5, httpx.Response(200, json=wire(5) | {"imageversionid": other}))
@@ -38,7 +38,7 @@ async def test_the_same_id_may_be_written_otherwise(same: Any) -> None:
 
 
 @virtual_time
-async def test_a_retry_answered_about_another_job_is_in_doubt() -> None:
+async def test_a_retry_response_about_another_job_has_an_unknown_outcome() -> None:
     """The retry may have happened, so it is not sent again; the status decides."""
     server = ScriptedServer()
     server.retry(5, answer(wire(6)))
@@ -51,7 +51,7 @@ async def test_a_retry_answered_about_another_job_is_in_doubt() -> None:
 
 @virtual_time
 async def test_a_watch_waits_for_its_own_job() -> None:
-    """A poll that shows another job is a failed poll: a proxy that mixes answers up ends no watch."""
+    """A poll that shows another job counts as failed: a proxy that mixes up responses ends no watch."""
     server = ScriptedServer()
     server.version(5, answer(wire(6) | {"jobstateid": 5}), answer(wire(5) | {"jobstateid": 6}))
     async with server.client() as client, JobWatcher(client) as watcher:

@@ -1,4 +1,4 @@
-"""The default connection pool: which connection a request uses, and how long an idle one is kept."""
+"""The default connection pool: the choice of a connection for a request, and the time for which idle ones are kept."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_the_last_used_connection_is_reused() -> None:
 
 @virtual_time
 async def test_a_new_connection_replaces_an_idle_one() -> None:
-    """A request with `NEW_CONNECTION` opens one, and an idle connection is closed in exchange."""
+    """A request with `NEW_CONNECTION` opens a connection, and an idle one is closed instead."""
     opened = ConnectionFactory()
     pool = ConnectionPool(opened)
     fresh = httpx.Request("GET", "https://api.example", extensions={NEW_CONNECTION: True})
@@ -104,7 +104,7 @@ async def test_a_connection_is_dropped_after_a_failure() -> None:
 
 @virtual_time
 async def test_a_connection_is_dropped_if_its_response_was_not_read() -> None:
-    """A connection whose response was closed before its end has bytes of it left, and is closed."""
+    """A connection whose response was not read to its end still contains bytes of it, and is closed."""
     opened = ConnectionFactory()
     pool = ConnectionPool(opened)
     await (await pool.handle_async_request(REQUEST)).aclose()

@@ -1,4 +1,4 @@
-"""A terminal job in a response about a retry: the end of the new run only if that is sure by the server's clock."""
+"""A terminal job in a response about a retry is the new run's only if the server's clock proves it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clanforge_async.watcher import JobWatcher
 
 
 class SlowBody(httpx.AsyncByteStream):
-    """Arrives a while after the headers, as a long listing does."""
+    """Arrives some time after the headers, like a long listing."""
 
     def __init__(self, content: bytes, seconds: float) -> None:
         self.content = content
@@ -32,14 +32,14 @@ class SlowBody(httpx.AsyncByteStream):
 
 
 class DiffServer:
-    """Shows the previous run for 20 s after the retry; drops the retry's own answer if it is told to.
+    """Shows the previous run for 20 s after the retry; can drop the response to the retry.
 
     Args:
-        ended_at: When the previous run ended, by the loop's clock.
-        drops: Whether the retry gets no answer.
-        seconds: How long a body takes to arrive.
+        ended_at: Time at which the previous run ended, by the loop's clock.
+        drops: Whether the retry gets no response.
+        seconds: Seconds that a body takes to arrive.
         dated: Whether responses have a `Date`.
-        connecting: Seconds before a request is sent at all.
+        connecting: Seconds before a request is sent.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class DiffServer:
 def test_a_slow_response_does_not_make_an_old_run_new(
     drops: bool, seconds: float, ago: float, connecting: float
 ) -> None:
-    """However long a response takes to arrive, or a request to go out, an old failure is never the new run's end."""
+    """However long a request or response takes, an old failure is never mistaken for the new run's end."""
 
     @virtual_time
     async def run() -> None:
@@ -111,7 +111,7 @@ def test_a_slow_response_does_not_make_an_old_run_new(
 
 
 @virtual_time
-async def test_an_end_that_is_surely_later_is_the_answer() -> None:
+async def test_an_end_that_is_certainly_later_is_the_result() -> None:
     """If the status is read later, and the job was updated since the retry was sent, that run is returned."""
 
     class Later(DiffServer):
@@ -131,8 +131,8 @@ async def test_an_end_that_is_surely_later_is_the_answer() -> None:
 
 @pytest.mark.parametrize("behind", [0, 60, 86400])
 @pytest.mark.parametrize("drops", [False, True], ids=["answered", "dropped"])
-def test_without_a_date_nothing_is_sure(behind: int, drops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `Date`, a terminal job is never taken for the new run, whatever the local clock says."""
+def test_without_a_date_nothing_is_certain(behind: int, drops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `Date`, a terminal job is never returned as the new run, whatever the local clock shows."""
     monkeypatch.setattr(time, "time", lambda: START - behind)
 
     @virtual_time
@@ -151,7 +151,7 @@ def test_without_a_date_nothing_is_sure(behind: int, drops: bool, monkeypatch: p
 
 
 @virtual_time
-async def test_without_a_date_a_running_job_is_still_the_answer() -> None:
+async def test_without_a_date_a_running_job_is_still_the_result() -> None:
     """A job that is not terminal can only be the new run."""
 
     def server(request: httpx.Request) -> httpx.Response:

@@ -41,7 +41,7 @@ class Recorder:
     [(0.05, 19.0, 20.0), (0.2, 4.9, 5.0), (1.0, 0.9, 1.0), (20.0, 0.04, 0.05), (3.0, 9, 9)],
 )
 def test_a_request_waits_no_longer_than_it_must(rate: float, pause: float, allowed_at: float) -> None:
-    """After a burst, the next request is sent as soon as one interval has passed since the last."""
+    """After a burst, each request is sent as soon as one interval has passed since the last one."""
 
     @virtual_time
     async def run() -> None:
@@ -61,7 +61,7 @@ def test_a_request_waits_no_longer_than_it_must(rate: float, pause: float, allow
     pauses=st.lists(st.one_of(st.just(0.0), st.floats(0, 300)), min_size=1, max_size=30),
 )
 def test_no_window_holds_more_than_the_rate_allows(rate: float, pauses: list[float]) -> None:
-    """In any span of time, at most one second's worth more is sent than the rate allows; and all of it is sent."""
+    """In any period, at most one second's worth more is sent than the rate allows, and all requests are sent."""
     server = Recorder()
 
     async def main() -> None:
@@ -82,7 +82,7 @@ def test_no_window_holds_more_than_the_rate_allows(rate: float, pauses: list[flo
 
 @virtual_time
 async def test_a_cancelled_wait_takes_nothing_from_the_next() -> None:
-    """Calls that are cancelled while they wait for the rate leave their turn to those behind them."""
+    """Calls that are cancelled while they wait for the rate do not delay the calls behind them."""
     server = Recorder()
     async with server.client(0.1) as client:
         await client.image_diffs.status(5)

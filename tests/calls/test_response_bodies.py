@@ -1,4 +1,4 @@
-"""Encoded bodies: every form that servers send is read, within the limit."""
+"""Encoded bodies: every form that servers send is decoded, up to the size limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT = 2**20
 
 
 class Chunks(httpx.AsyncByteStream):
-    """A body that arrives in these chunks."""
+    """A body that arrives in the given chunks."""
 
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self.chunks = chunks
@@ -77,7 +77,7 @@ READABLE = {
 
 @pytest.mark.parametrize(("encoding", "chunks"), READABLE.values(), ids=READABLE)
 async def test_a_body_is_read_in_every_form(encoding: str, chunks: Sequence[bytes]) -> None:
-    """A job is read from a body in any encoding that was requested, however it is split into chunks."""
+    """A job is parsed from a body in any requested encoding, however it is split into chunks."""
     assert (await status(encoding, chunks)).id == 9
 
 
@@ -93,7 +93,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("encoding", "chunks"), UNREADABLE.values(), ids=UNREADABLE)
 async def test_a_body_that_does_not_match_its_encoding_is_invalid(encoding: str, chunks: Sequence[bytes]) -> None:
-    """Anything else is an `InvalidResponseError`, so that a watch waits it out."""
+    """A body that cannot be decoded is an `InvalidResponseError`, so that a watch continues."""
     with pytest.raises(InvalidResponseError):
         await status(encoding, chunks)
 
@@ -125,7 +125,7 @@ async def test_the_limit_holds_after_decompression(encoding: str, body: bytes) -
     repetition=st.sampled_from([1, 7, 2**20]),
 )
 async def test_any_data_survives(size: int, encode: object, chunk_size: int, repetition: int) -> None:
-    """Whatever is compressed comes out as it was, around the sizes of the pieces too."""
+    """Decompression returns the original data, even at the limits of the piece size."""
     assert callable(encode)
     rng = random.Random(size)
     data = (rng.randbytes(min(size, repetition)) * (size // repetition + 1))[:size]

@@ -43,7 +43,7 @@ Transports = Callable[[], httpx.AsyncBaseTransport | None]
 
 
 class CustomAuth(httpx.Auth):
-    """A third party's auth class with a header of its own."""
+    """A third party's auth class with its own header."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.headers["X-Api-Key"] = TOKEN
@@ -86,7 +86,7 @@ NO_RESPONSE = 20
 
 @pytest.fixture(autouse=True)
 def _logs_show_nothing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Set every logger to DEBUG, third parties' too, and assert that none logs a marked secret."""
+    """Set every logger to DEBUG, including third parties', and assert that none logs a marked secret."""
     for name in ("", "clanforge_async", "httpx", "httpcore", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, name)
     yield
@@ -283,7 +283,7 @@ async def test_a_proxy_error_shows_the_response_of_the_proxy() -> None:
 @pytest.mark.parametrize("status", ["200 OK", "500 Internal Server Error"])
 @pytest.mark.parametrize("transport", TRANSPORTS.values(), ids=TRANSPORTS)
 async def test_a_response_that_quotes_the_request_is_only_in_the_body(transport: Transports, status: str) -> None:
-    """A gateway's page that quotes the request is in ``body``, but in no text and no log."""
+    """A gateway's page that quotes the request is in ``body``, but in no message and no log."""
     async with (
         LoopbackServer(lambda head: http_answer(f"<pre>{head}</pre>".encode(), status)) as server,
         ClanforgeClient(CREDENTIALS["keys"], base_url=server.url, transport=transport(), max_retries=0) as client,
@@ -293,7 +293,7 @@ async def test_a_response_that_quotes_the_request_is_only_in_the_body(transport:
     assert isinstance(failed.value, APIError | InvalidResponseError)
     assert "Basic " in failed.value.body
     failed.value.body = ""
-    failed.value.__traceback__ = None  # the frames of the package hold the page
+    failed.value.__traceback__ = None  # the package's frames contain the page
     assert_hidden(shown_by(failed.value))
 
 
@@ -320,7 +320,7 @@ def test_an_invalid_environment_is_not_quoted(environment: dict[str, str], monke
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as raised:
         ClanforgeClient.from_env()
-    # Local variables of the functions that received the secrets hold them; tracebacks do not show local variables.
+    # Functions that received the secrets have them in local variables, which tracebacks do not show.
     raised.value.__traceback__ = None
     assert_hidden(shown_by(raised.value))
 

@@ -61,7 +61,7 @@ def assert_hidden(text: str) -> None:
 
 
 def client_of(handler: Callable[[httpx.Request], httpx.Response], **options: Any) -> ClanforgeClient:
-    """Return a client of a function that answers requests."""
+    """Return a client whose transport is a function that responds to requests."""
     transport = httpx.MockTransport(handler)
     return ClanforgeClient(("key", "secret"), account_service_id=7, transport=transport, max_retries=0, **options)
 
@@ -99,7 +99,7 @@ async def test_a_refusal_that_quotes_the_source_is_masked(form: Callable[[str], 
 @pytest.mark.parametrize("status", [200, 502])
 @each_form
 async def test_a_page_that_quotes_the_request_is_masked(form: Callable[[str], str], status: int) -> None:
-    """The excerpt of a gateway's page shows no secret, also if the cut goes through it."""
+    """The excerpt of a gateway's page shows no secret, even if it ends in the middle of one."""
     for length in range(1980, 2060):
         page = f"<pre>{'x' * length}{form(URL)}</pre>"
         error = await failure_of(partial(_answer, httpx.Response(status, text=page)))
@@ -109,7 +109,7 @@ async def test_a_page_that_quotes_the_request_is_masked(form: Callable[[str], st
 
 
 async def test_a_message_is_masked_before_it_is_cut() -> None:
-    """A message that is cut in the middle of a secret shows nothing of it."""
+    """A message that is truncated in the middle of a secret shows no part of it."""
     for length in range(440, 500):
         error = await failure_of(partial(_answer, httpx.Response(400, json=envelope(f"{'x' * length} {URL}"))))
         assert_error_hides(error)
@@ -131,7 +131,7 @@ async def test_a_body_that_is_too_large_is_masked() -> None:
 
 
 async def test_an_exception_that_quotes_the_request_is_no_cause() -> None:
-    """An exception of a transport with the URL in its text or its request is masked, and not chained."""
+    """If a transport's exception contains the URL in its text or its request, it is masked and not chained."""
 
     def quote_url(request: httpx.Request) -> httpx.Response:
         msg = f"cannot send GET {request.url}"
@@ -164,7 +164,7 @@ async def test_an_exception_without_secrets_stays_the_cause() -> None:
 
 
 async def test_no_cache_or_repr_holds_a_source(caplog: pytest.LogCaptureFixture) -> None:
-    """After a call, neither the client nor its request nor the log shows the source, which the server got."""
+    """After a call, neither the client, its request nor the log shows the source that was sent to the server."""
     caplog.set_level(logging.DEBUG)
     requests: list[httpx.Request] = []
 
@@ -185,19 +185,22 @@ async def test_no_cache_or_repr_holds_a_source(caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("transport", [None, httpx.AsyncHTTPTransport, httpx_aiohttp.AiohttpTransport])
 async def test_no_cache_of_a_library_holds_a_source(transport: Callable[[], httpx.AsyncBaseTransport] | None) -> None:
-    """After a call, no `lru_cache` of any library holds the source, over every kind of transport."""
+    """After a call, no `lru_cache` of any library contains the source, with every kind of transport."""
     async with LoopbackServer(lambda _: http_answer(wire(5))) as server:
         options: dict[str, Any] = {"base_url": server.url, "transport": transport and transport()}
         async with ClanforgeClient(("key", "secret"), account_service_id=7, **options) as client:
             await client.image_updates.create(501, 77, "nightly", S3Source("bucket", "folder", "CACHED", "secret"))
     assert len(server.requests) == 1
-    caches = [item for item in gc.get_objects() if type(item) is type(lru_cache(str))]
+    gc.unfreeze()  # the caches of modules that were imported before the tests ran
+    cache_type = type(lru_cache(str))
+    caches = [item for item in gc.get_objects() if type(item) is cache_type]
+    gc.freeze()
     assert len(caches) > 10
     assert not any("CACHED" in repr(held) for cache in caches for held in gc.get_referents(cache))
 
 
 async def test_a_source_is_sent_without_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request with a source needs none of the libraries whose caches are cleared after it."""
+    """A request with a source works if the libraries whose caches are cleared are not installed."""
     monkeypatch.delitem(sys.modules, "yarl._url", raising=False)
     async with client_of(lambda _: httpx.Response(200, json=wire(5))) as client:
         assert (await client.image_updates.create(501, 77, "nightly", SOURCE)).id == 5
@@ -233,7 +236,7 @@ async def test_no_local_variable_shows_a_source() -> None:
 
 
 async def test_instrumented_requests_with_a_source_make_no_span(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With OpenTelemetry's instrumentation of httpx, a request with a source makes no span; others do."""
+    """With OpenTelemetry's instrumentation of httpx, a request with a source creates no span; other requests do."""
     collected = Collected(monkeypatch)
     async with LoopbackServer(lambda _: http_answer({})) as server:
         transport = AsyncOpenTelemetryTransport(httpx.AsyncHTTPTransport(), tracer_provider=collected.tracers)
@@ -262,7 +265,7 @@ async def test_the_error_of_a_job_is_masked(form: Callable[[str], str]) -> None:
 
 @each_form
 def test_an_unreadable_job_is_masked(form: Callable[[str], str]) -> None:
-    """The error about an unreadable job shows no secret of its fields."""
+    """The error about a malformed job shows no secret of its fields."""
     with pytest.raises(InvalidResponseError) as failed:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": "five", "joberror": form(URL)})
     assert "***" in failed.value.body
@@ -271,7 +274,7 @@ def test_an_unreadable_job_is_masked(form: Callable[[str], str]) -> None:
 
 @each_form
 def test_the_details_of_a_diff_are_masked(form: Callable[[str], str]) -> None:
-    """Source URLs in a diff's details are masked at any depth; nothing else changes, nor does reading them again."""
+    """Source URLs in a diff's details are masked at any depth; nothing else changes, even if they are parsed again."""
     image = {"imageid": 3, "urls": [{"update_url": form(URL)}], "path": "a/b", "active": None}
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, JobState.FAILED, image=image))
     assert job.details is not None
@@ -286,7 +289,7 @@ def test_the_details_of_a_diff_are_masked(form: Callable[[str], str]) -> None:
 
 
 def test_details_nested_too_deeply_are_refused() -> None:
-    """Details that are nested too deeply to be masked are unreadable."""
+    """Details that are nested too deeply to be masked are invalid."""
     nested: dict[str, Any] = {}
     for _ in range(100_000):
         nested = {"image": nested}

@@ -1,4 +1,4 @@
-"""Sources of image updates: their URLs, their equality, and the arguments that they refuse."""
+"""Sources of image updates: their URLs, their equality and their invalid arguments."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
     ],
 )
 def test_the_url_has_the_form_of_the_documents(source: Source, url: str) -> None:
-    """The URL holds each part percent-encoded once, and only the options that were given."""
+    """The URL contains each part percent-encoded once, and only the given options."""
     assert source.url() == url
 
 
 @given(access_key=TEXT, secret_key=TEXT, bucket=VISIBLE, folder=VISIBLE, region=VISIBLE)
 def test_an_s3_url_reads_back(access_key: str, secret_key: str, bucket: str, folder: str, region: str) -> None:
-    """A parser of URLs gets the parts of an S3 source back, whatever characters they hold."""
+    """Parsing the URL gives the parts of an S3 source, whatever characters they contain."""
     url = urlsplit(S3Source(bucket, folder, access_key, secret_key, region=region).url())
     userinfo, _, host = url.netloc.rpartition("@")
     assert [unquote(part) for part in userinfo.split(":")] == [access_key, secret_key]
@@ -79,7 +79,7 @@ def test_an_s3_url_reads_back(access_key: str, secret_key: str, bucket: str, fol
 
 @given(user=VISIBLE, password=TEXT, branch_password=TEXT, guard_code=TEXT)
 def test_a_steam_url_reads_back(user: str, password: str, branch_password: str, guard_code: str) -> None:
-    """A parser of URLs gets the parts of a Steam source back, whatever characters they hold."""
+    """Parsing the URL gives the parts of a Steam source, whatever characters they contain."""
     source = SteamSource(730, user, password, branch_password=branch_password, guard_code=guard_code)
     url = urlsplit(source.url())
     userinfo, _, host = url.netloc.rpartition("@")
@@ -90,7 +90,7 @@ def test_a_steam_url_reads_back(user: str, password: str, branch_password: str, 
 
 @given(credentials=st.dictionaries(TEXT, JSON_VALUES, min_size=1, max_size=4), as_text=st.booleans())
 def test_google_credentials_read_back(credentials: dict[str, Any], as_text: bool) -> None:
-    """A parser of URLs gets the credentials back as the same JSON object, given as a mapping or as text."""
+    """Parsing the URL gives the credentials as the same JSON object, whether passed as a mapping or as text."""
     source = GoogleSource("bucket", "folder", json.dumps(credentials, indent=2) if as_text else credentials)
     [sent] = parse_qs(urlsplit(source.url()).query)["credentials"]
     assert json.loads(sent) == credentials
@@ -98,7 +98,7 @@ def test_google_credentials_read_back(credentials: dict[str, Any], as_text: bool
 
 
 def test_a_parameter_encodes_the_url_once_more() -> None:
-    """In the query of a request, a percent sign of a secret is ``%2525`` and a slash ``%252F``."""
+    """In a request's query, a percent sign in a secret is ``%2525`` and a slash ``%252F``."""
     query = urlencode({"url": S3Source("b", "f", "K", "50%/y").url()})
     assert "%3A50%2525%252Fy%40b" in query
 
@@ -107,7 +107,7 @@ def test_a_parameter_encodes_the_url_once_more() -> None:
     ("given", "sent"), [("2m", "2m"), (120, "120s"), (120.0, "120s"), (1.5, "1.5s"), (1e-7, "0.0000001s")]
 )
 def test_a_timeout_is_text_or_seconds(given: str | float, sent: str) -> None:
-    """A timeout is sent as the text that was given, or in seconds."""
+    """A timeout is sent as the given text, or in seconds."""
     assert S3Source("b", "f", "K", "S", request_timeout=given).request_timeout == sent
 
 
@@ -132,7 +132,7 @@ def test_texts_show_no_secret(source: Source) -> None:
 
 
 def test_the_repr_shows_the_rest() -> None:
-    """The repr shows what is no secret: the place, the options, the user, and whether a secret was given."""
+    """The repr shows all that is not secret: location, options, user, and whether a secret was given."""
     assert repr(SOURCES["s3"]) == (
         "S3Source(bucket='bucket', folder='folder', access_key=***, secret_key=***, region='eu', handlers=5, "
         "request_timeout='90s')"
@@ -152,12 +152,12 @@ def test_the_repr_shows_the_rest() -> None:
     ],
 )
 def test_the_masked_url_identifies_a_source(source: Source, masked: str) -> None:
-    """The masked URL holds everything but the secrets."""
+    """The masked URL contains everything except the secrets."""
     assert source.masked_url == masked
 
 
 def test_the_masked_url_outlives_a_change_of_secrets() -> None:
-    """Sources that differ in their secrets alone have the same masked URL."""
+    """Sources that differ only in their secrets have the same masked URL."""
     assert S3Source("b", "f", "K", "S").masked_url == S3Source("b", "f", "L", "T").masked_url
     assert GoogleSource("b", "f", {"a": 1}).masked_url == GoogleSource("b", "f", {"b": 2}).masked_url
     assert SteamSource(1, "u", "p").masked_url == SteamSource(1, "u", "q", guard_code="G").masked_url
@@ -166,7 +166,7 @@ def test_the_masked_url_outlives_a_change_of_secrets() -> None:
 
 @each_source
 def test_the_url_of_a_source_is_masked_in_texts(source: Source) -> None:
-    """The masking of texts knows the URL of each source, encoded or not."""
+    """In texts, the URL of each source is masked, encoded or not."""
     url = source.url()
     for form in (url, quote(url), quote(quote(url, safe=""), safe="")):
         masked = mask_secrets(f"cannot read {form} now")
@@ -199,7 +199,7 @@ INVALID: list[tuple[type[Exception], str, Callable[[], object]]] = [
     (ValueError, "folder must not be", lambda: S3Source("b", " ", "K", "S")),
     (ValueError, "access_key must not be empty", lambda: S3Source("b", "f", "", "S")),
     (ValueError, "secret_key must not be empty", lambda: S3Source("b", "f", "K", "")),
-    (ValueError, "secret_key must not hold a lone surrogate", lambda: S3Source("b", "f", "K", "hush\ud800")),
+    (ValueError, "secret_key must not contain a lone surrogate", lambda: S3Source("b", "f", "K", "hush\ud800")),
     (ValueError, "handlers must be positive", lambda: S3Source("b", "f", "K", "S", handlers=0)),
     (ValueError, "request_timeout", lambda: S3Source("b", "f", "K", "S", request_timeout=0)),
     (ValueError, "request_timeout", lambda: S3Source("b", "f", "K", "S", request_timeout=float("nan"))),
@@ -223,7 +223,7 @@ INVALID: list[tuple[type[Exception], str, Callable[[], object]]] = [
 
 @pytest.mark.parametrize(("kind", "message", "make"), INVALID)
 def test_invalid_arguments_are_refused(kind: type[Exception], message: str, make: Callable[[], object]) -> None:
-    """An argument of the wrong type or value is refused by name; no exception holds its value."""
+    """The error about an argument of the wrong type or value names it, and contains no value."""
     with pytest.raises(kind, match=message) as refused:
         make()
     error = refused.value

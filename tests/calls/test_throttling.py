@@ -1,4 +1,4 @@
-"""Responses that ask for a pause: `Retry-After` in every form, and what other calls are told of the pause."""
+"""Responses that request a pause: `Retry-After` in every form, and its effect on other calls."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LATEST_IS_30 = [
 @pytest.mark.parametrize("headers", LATEST_IS_30)
 @pytest.mark.parametrize("status", [429, 503])
 def test_nothing_is_sent_before_the_latest_time_that_was_named(headers: list[tuple[str, str]], status: int) -> None:
-    """Of several `Retry-After`, by the origin and by a gateway, the latest holds, for calls and watches alike."""
+    """Of several `Retry-After`, from the server and a gateway, the latest time applies to calls and watches."""
     sent: list[float] = []
 
     def server(_request: httpx.Request) -> httpx.Response:
@@ -84,8 +84,8 @@ async def status_of(client: ClanforgeClient, image_version_id: int, callers: lis
 
 
 @pytest.mark.parametrize(("status", "cls"), [(429, RateLimitError), (503, ServerError)])
-async def test_a_refused_call_has_an_error_of_its_own(status: int, cls: type[APIError]) -> None:
-    """A call that is not sent during a long pause is told so: by an error about itself, with the time that is left."""
+async def test_a_refused_call_has_its_own_error(status: int, cls: type[APIError]) -> None:
+    """A call that is not sent during a long pause raises its own error, with the remaining time."""
     lock = envelope("image locked by diffid: 218595")
 
     def server(request: httpx.Request) -> httpx.Response:
@@ -109,8 +109,8 @@ async def test_a_refused_call_has_an_error_of_its_own(status: int, cls: type[API
     assert "218595" not in str(first)
 
 
-async def test_a_pause_keeps_nothing_of_the_call_that_met_it() -> None:
-    """The client remembers that it has to pause, not the error: that would keep the caller's variables alive."""
+async def test_a_pause_keeps_nothing_of_the_call_that_started_it() -> None:
+    """The client stores the pause and not the error, which would keep the caller's variables alive."""
     transport = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "100"}))
     callers: list[weakref.ref[Caller]] = []
     async with ClanforgeClient(("k", "s"), account_service_id=7, transport=transport, max_retries=0) as client:
@@ -122,7 +122,7 @@ async def test_a_pause_keeps_nothing_of_the_call_that_met_it() -> None:
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_status_read_is_repeated(status: int) -> None:
-    """A read is repeated after every status that passes by itself, a 408 of a load balancer and a 425 included."""
+    """A read is repeated after every transient status, including a load balancer's 408 and a 425."""
 
     @virtual_time
     async def run() -> None:
@@ -136,7 +136,7 @@ def test_a_status_read_is_repeated(status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 421, 499, 501, 505])
 async def test_other_statuses_are_raised_at_once(status: int) -> None:
-    """A read that failed for good is not repeated."""
+    """A read that failed permanently is not repeated."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(status))
     async with server.client() as client:
@@ -147,8 +147,8 @@ async def test_other_statuses_are_raised_at_once(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 520])
-def test_a_watch_waits_every_passing_status_out(status: int) -> None:
-    """One 408 among thousands of polls ends no watch; nor does any 5xx."""
+def test_no_transient_status_ends_a_watch(status: int) -> None:
+    """One 408 among thousands of polls ends no watch, and neither does any 5xx."""
 
     @virtual_time
     async def run() -> None:
@@ -167,7 +167,7 @@ def test_a_watch_waits_every_passing_status_out(status: int) -> None:
 
 
 async def test_a_failed_job_whose_status_says_success_false_shows_its_error() -> None:
-    """A status that wraps a failed job into an error carries the job's own words."""
+    """If a status wraps a failed job in an error envelope, the error contains the job's error message."""
     server = ScriptedServer()
     fields = {"joberror": "checksum mismatch", "success": False, "error_message": "", "messages": []}
     server.diff(5, httpx.Response(200, json=wire(5) | {"jobstateid": 6, "jobstatename": "Failed"} | fields))

@@ -1,4 +1,4 @@
-"""Failures between the client and the server: each is raised as a `ClanforgeError`, and nothing else is."""
+"""Failures between the client and the server are always raised as a `ClanforgeError`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ each_transport = pytest.mark.parametrize("over_aiohttp", [False, True])
 
 
 def make(cls: type[Exception]) -> Exception:
-    """Make an httpx exception; their constructors differ."""
+    """Create an httpx exception; their constructors differ."""
     request = httpx.Request("GET", "https://api.example")
     if issubclass(cls, httpx.HTTPStatusError):
         return cls("marked", request=request, response=httpx.Response(400, request=request))
@@ -65,7 +65,7 @@ def transport_of(over_aiohttp: bool) -> httpx.AsyncBaseTransport | None:
 
 @pytest.mark.parametrize("cls", HTTPX_ERRORS, ids=lambda cls: cls.__name__)
 async def test_no_httpx_exception_escapes(cls: type[Exception]) -> None:
-    """Each exception of httpx is raised as a `ClanforgeError` that knows whether the request was sent."""
+    """Each exception of httpx is raised as a `ClanforgeError` that says whether the request was sent."""
     error = make(cls)
     async with failing(error) as client:
         with pytest.raises(ClanforgeError) as raised:
@@ -85,7 +85,7 @@ async def test_no_httpx_exception_escapes(cls: type[Exception]) -> None:
 
 
 def test_the_list_of_httpx_exceptions_is_complete() -> None:
-    """The list of the test above has the exceptions of httpx."""
+    """The list of the previous test has all exceptions of httpx."""
     assert {httpx.ConnectError, httpx.InvalidURL, httpx.StreamClosed, httpx.CookieConflict} <= set(HTTPX_ERRORS)
 
 
@@ -127,7 +127,7 @@ async def test_other_exceptions_are_unchanged(error: Exception, call: str) -> No
 
 @pytest.mark.parametrize("call", ["status", "retry"])
 async def test_the_callers_cancellation_is_unchanged(call: str) -> None:
-    """A cancellation of the caller is raised as it is, without a retry."""
+    """A cancellation of the caller is raised unchanged, without a retry."""
 
     async def never(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -158,7 +158,7 @@ async def test_no_exception_of_the_codec_escapes(content: bytes) -> None:
 
 @virtual_time
 async def test_no_exception_of_tenacity_escapes() -> None:
-    """After the last attempt its own error is raised, not tenacity's."""
+    """The error of the last attempt is raised, not tenacity's."""
     server = ScriptedServer()
     server.diff(5, httpx.Response(500))
     async with server.client() as client:
@@ -203,7 +203,7 @@ async def test_a_network_error_names_the_proxy_without_its_password(monkeypatch:
 
 
 async def test_a_host_with_several_addresses_has_the_first_reason() -> None:
-    """If each address of a host fails, the reason of the first is named; without one, what the transport says."""
+    """If all addresses of a host fail, the error names the first reason, or else the transport's message."""
     refused, unknown = OSError("All connection attempts failed"), OSError("All connection attempts failed")
     refused.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(111, "refused"), OSError(113, "no route")])
     for cause, reason in ((refused, "Connection refused"), (unknown, "All connection attempts failed")):

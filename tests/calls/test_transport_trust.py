@@ -1,4 +1,4 @@
-"""Which transports are believed when they say that a request was not sent: it decides whether a retry is sent again."""
+"""Transports that are trusted to report that a request was not sent, so that a retry may be sent again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OtherTransport(httpx.AsyncBaseTransport):
 
 
 class Subclass(httpx.MockTransport):
-    """Not httpx's own: it may have changed what an error means."""
+    """A subclass of httpx's transport, whose errors may have another meaning."""
 
 
 class SubclassOfTheRealOne(httpx.AsyncHTTPTransport):
@@ -78,10 +78,10 @@ UNTRUSTED: list[Callable[[Retries], httpx.AsyncBaseTransport]] = [
 
 @pytest.mark.parametrize("failure", SAYS_UNSENT, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("transport", UNTRUSTED)
-async def test_another_transport_is_not_believed(
+async def test_another_transport_is_not_trusted(
     failure: Exception, transport: Callable[[Retries], httpx.AsyncBaseTransport]
 ) -> None:
-    """Whatever a third party's transport raises, the retry may have gone out: it is sent once."""
+    """Whatever a third party's transport raises, the retry may have been sent: it is sent once."""
     server = Retries(failure)
     async with ClanforgeClient(("k", "s"), account_service_id=7, transport=transport(server)) as client:
         with pytest.raises(RetryOutcomeUnknownError) as raised:
@@ -92,8 +92,8 @@ async def test_another_transport_is_not_believed(
 
 
 @pytest.mark.parametrize("failure", SAYS_UNSENT, ids=lambda failure: type(failure).__name__)
-async def test_httpxs_own_mock_is_believed(failure: Exception) -> None:
-    """httpx's transports are believed, the one for tests included."""
+async def test_httpxs_own_mock_is_trusted(failure: Exception) -> None:
+    """httpx's transports are trusted, including the one for tests."""
     server = Retries(failure)
     async with ClanforgeClient(
         ("k", "s"), account_service_id=7, transport=httpx.MockTransport(server), max_retries=0
@@ -112,7 +112,7 @@ REAL: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_refused_connection_is_tried_again(name: str) -> None:
-    """Real transports are believed that nobody listened: the retry is sent when somebody does."""
+    """Real transports are trusted if nothing listens: the retry is sent once a server listens."""
 
     @virtual_time_on_loopback
     async def run() -> None:

@@ -1,10 +1,10 @@
-"""The eight calls with a side effect: sent again only if the server cannot have acted, and else looked up once."""
+"""The eight calls with a side effect: sent again only if the server cannot have processed them; else reads decide."""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -44,14 +44,14 @@ each_call = pytest.mark.parametrize("call", SIDE_EFFECTS, ids=str)
 
 
 @frozen
-class Look:
-    """What the reads after a failure show, and what the call makes of it.
+class DecidingReads:
+    """The responses to the reads after a failure, and the result of the call.
 
     Attributes:
-        name: A word for it.
+        name: Name of the case.
         call: The call.
         reads: The responses to the reads, by call and id.
-        result: What the call returns; None: its outcome stays unknown.
+        result: The result of the call; None: its outcome stays unknown.
         candidate: The error's ``candidate``.
         lock: The error's ``lock``.
     """
@@ -67,56 +67,75 @@ class Look:
         return f"{self.call}: {self.name}"
 
 
-def looks_after_create(kind: str, id_field: str, rival_field: str, ref: JobRef) -> list[Look]:
+def cases_after_create(kind: str, id_field: str, rival_field: str, ref: JobRef) -> list[DecidingReads]:
     call = BY_NAME[f"image_{kind}s.create"]
     lock, status = options_wire(**{id_field: 6}), (f"image{kind}/status", 6)
     return [
-        Look("ours or a rival's", call, {OPTIONS: lock, status: wire(6, jobcreated=START)}, candidate=ref),
-        Look("ended already", call, {OPTIONS: lock, status: wire(6, JobState.FAILED, jobcreated=START)}, candidate=ref),
-        Look("an older one", call, {OPTIONS: lock, status: wire(6, jobcreated=START - 2)}),
-        Look("of the other kind", call, {OPTIONS: options_wire(**{rival_field: 6})}),
-        Look("none", call, {OPTIONS: NO_LOCK}),
-        Look("read of the lock fails", call, {OPTIONS: FAILED_READ}),
-        Look("read of the job fails", call, {OPTIONS: lock, status: FAILED_READ}),
-        Look("image in no game", call, {OPTIONS: options_wire(5)}),
+        DecidingReads("ours or a rival's", call, {OPTIONS: lock, status: wire(6, jobcreated=START)}, candidate=ref),
+        DecidingReads(
+            "ended already", call, {OPTIONS: lock, status: wire(6, JobState.FAILED, jobcreated=START)}, candidate=ref
+        ),
+        DecidingReads("an older one", call, {OPTIONS: lock, status: wire(6, jobcreated=START - 2)}),
+        DecidingReads("of the other kind", call, {OPTIONS: options_wire(**{rival_field: 6})}),
+        DecidingReads("none", call, {OPTIONS: NO_LOCK}),
+        DecidingReads("read of the lock fails", call, {OPTIONS: FAILED_READ}),
+        DecidingReads("read of the job fails", call, {OPTIONS: lock, status: FAILED_READ}),
+        DecidingReads("image in no game", call, {OPTIONS: options_wire(5)}),
     ]
 
 
-def looks_after_retry(kind: str) -> list[Look]:
+def cases_after_retry(kind: str) -> list[DecidingReads]:
     call, status = BY_NAME[f"image_{kind}s.retry"], (f"image{kind}/status", 5)
     return [
-        Look("runs", call, {status: wire(5, jobupdated=START - 9)}, result=JobState.RUNNING),
-        Look("ended since", call, {status: wire(5, JobState.FAILED, jobupdated=START + 2)}, result=JobState.FAILED),
-        Look("ended before", call, {status: wire(5, JobState.FAILED, jobupdated=START - 2)}),
-        Look("read fails", call, {status: FAILED_READ}),
+        DecidingReads("runs", call, {status: wire(5, jobupdated=START - 9)}, result=JobState.RUNNING),
+        DecidingReads(
+            "ended since", call, {status: wire(5, JobState.FAILED, jobupdated=START + 2)}, result=JobState.FAILED
+        ),
+        DecidingReads("ended before", call, {status: wire(5, JobState.FAILED, jobupdated=START - 2)}),
+        DecidingReads("read fails", call, {status: FAILED_READ}),
     ]
 
 
 REJECT, VERSION, QUEUE = (BY_NAME[f"image_{name}"] for name in ("diffs.reject", "versions.create", "installs.queue"))
-LOOKS = [
-    *looks_after_create("update", "updateid", "diffid", JobRef.image_update(6)),
-    *looks_after_create("diff", "diffid", "updateid", JobRef.image_diff(6)),
-    *looks_after_retry("update"),
-    *looks_after_retry("diff"),
-    Look("image is free", REJECT, {OPTIONS: NO_LOCK}, result=DiffRejection(diff_id=5)),
-    Look("another locks it", REJECT, {OPTIONS: options_wire(diffid=6)}, result=DiffRejection(diff_id=5)),
-    Look("update locks it", REJECT, {OPTIONS: options_wire(updateid=5)}, result=DiffRejection(diff_id=5)),
-    Look("still locks it", REJECT, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
-    Look("read fails", REJECT, {OPTIONS: FAILED_READ}),
-    Look("diff still locks", VERSION, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
-    Look("another locks", VERSION, {OPTIONS: options_wire(updateid=6)}, lock=JobRef.image_update(6)),
-    Look("image is free", VERSION, {OPTIONS: NO_LOCK}),
-    Look("read fails", VERSION, {OPTIONS: FAILED_READ}),
-    Look("entry is gone", QUEUE, {INSTALLS: {"installs": [install_wire(32)]}}, result=QueuedInstall()),
+CASES = [
+    *cases_after_create("update", "updateid", "diffid", JobRef.image_update(6)),
+    *cases_after_create("diff", "diffid", "updateid", JobRef.image_diff(6)),
+    *cases_after_retry("update"),
+    *cases_after_retry("diff"),
+    DecidingReads("image is free", REJECT, {OPTIONS: NO_LOCK}, result=DiffRejection(diff_id=5)),
+    DecidingReads("another locks it", REJECT, {OPTIONS: options_wire(diffid=6)}, result=DiffRejection(diff_id=5)),
+    DecidingReads("update locks it", REJECT, {OPTIONS: options_wire(updateid=5)}, result=DiffRejection(diff_id=5)),
+    DecidingReads("still locks it", REJECT, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
+    DecidingReads("read fails", REJECT, {OPTIONS: FAILED_READ}),
+    DecidingReads("diff still locks", VERSION, {OPTIONS: options_wire(diffid=5)}, lock=JobRef.image_diff(5)),
+    DecidingReads("another locks", VERSION, {OPTIONS: options_wire(updateid=6)}, lock=JobRef.image_update(6)),
+    DecidingReads("image is free", VERSION, {OPTIONS: NO_LOCK}),
+    DecidingReads("read fails", VERSION, {OPTIONS: FAILED_READ}),
+    DecidingReads("entry is gone", QUEUE, {INSTALLS: {"installs": [install_wire(32)]}}, result=QueuedInstall()),
     *(
-        Look(state.name.lower(), QUEUE, {INSTALLS: {"installs": [install_wire(31, state)]}}, result=QueuedInstall())
+        DecidingReads(
+            state.name.lower(), QUEUE, {INSTALLS: {"installs": [install_wire(31, state)]}}, result=QueuedInstall()
+        )
         for state in (JobState.QUEUED, JobState.RUNNING, JobState.COMPLETED)
     ),
-    Look("still pending", QUEUE, {INSTALLS: {"installs": [install_wire(31)]}}),
-    Look("created", QUEUE, {INSTALLS: {"installs": [install_wire(31, JobState.CREATED)]}}),
-    Look("read fails", QUEUE, {INSTALLS: FAILED_READ}),
-    Look("no read", BY_NAME["images.set_active"], {}),
+    DecidingReads("still pending", QUEUE, {INSTALLS: {"installs": [install_wire(31)]}}),
+    DecidingReads("created", QUEUE, {INSTALLS: {"installs": [install_wire(31, JobState.CREATED)]}}),
+    DecidingReads("read fails", QUEUE, {INSTALLS: FAILED_READ}),
+    DecidingReads("no read", BY_NAME["images.set_active"], {}),
 ]
+
+
+ONE_OF_EACH_KIND = ("read timeout", "502", "html")
+"""A lost response, an error and an unreadable response."""
+
+
+def cases_and_failures() -> Iterator[tuple[DecidingReads, str]]:
+    """Yield each call's first case after every failure, and its other cases after one failure of each kind."""
+    met = set[str]()
+    for case in CASES:
+        for failure in ONE_OF_EACH_KIND if case.call.name in met else UNKNOWN_OUTCOMES:
+            yield case, failure
+        met.add(case.call.name)
 
 
 def scripted(call: SideEffect, failure: Answer, reads: Mapping[Key, Any]) -> ScriptedServer:
@@ -133,35 +152,37 @@ async def doubt(call: SideEffect, client: ClanforgeClient) -> OutcomeUnknownErro
     return raised.value
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=str)
-@pytest.mark.parametrize("failure", UNKNOWN_OUTCOMES)
-def test_a_look_decides_as_far_as_it_can(look: Look, failure: str) -> None:
-    """After a failure with unknown outcome the documented reads decide, and the call is never sent again."""
+@pytest.mark.parametrize(("case", "failure"), [*cases_and_failures()], ids=str)
+def test_the_documented_reads_decide(case: DecidingReads, failure: str) -> None:
+    """After a failure with unknown outcome the documented reads decide, and the call is never sent again.
+
+    Failures and reads are independent: every call is tested with every failure, each case with one failure of a kind.
+    """
 
     @virtual_time
     async def run() -> None:
         make, error_type = UNKNOWN_OUTCOMES[failure]
-        server = scripted(look.call, make(), look.reads)
+        server = scripted(case.call, make(), case.reads)
         async with server.client(max_response_bytes=MAX_RESPONSE_BYTES) as client:
-            if look.result is None:
-                error = await doubt(look.call, client)
-                assert (error.call, error.candidate, error.lock) == (look.call.name, look.candidate, look.lock)
+            if case.result is None:
+                error = await doubt(case.call, client)
+                assert (error.call, error.candidate, error.lock) == (case.call.name, case.candidate, case.lock)
                 assert type(error.__cause__) is error_type
-                assert isinstance(error, RetryOutcomeUnknownError) is look.call.name.endswith("retry")
+                assert isinstance(error, RetryOutcomeUnknownError) is case.call.name.endswith("retry")
                 twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
                 assert (twin.call, twin.candidate, twin.lock) == (error.call, error.candidate, error.lock)
             else:
-                result = await look.call.send(client)
-                assert (result.state if isinstance(look.result, JobState) else result) == look.result
-        assert len(server.asked.pop(look.call.key)) == 1
-        assert server.asked.keys() == look.reads.keys()
+                result = await case.call.send(client)
+                assert (result.state if isinstance(case.result, JobState) else result) == case.result
+        assert len(server.asked.pop(case.call.key)) == 1
+        assert server.asked.keys() == case.reads.keys()
 
     run()
 
 
 @each_call
 def test_a_failed_read_is_noted(call: SideEffect) -> None:
-    """If the read that could decide fails too, the cause says so; the error stays that of the call."""
+    """If the deciding read fails too, a note on the cause says so; the error stays that of the call."""
 
     @virtual_time
     async def run() -> None:
@@ -171,10 +192,10 @@ def test_a_failed_read_is_noted(call: SideEffect) -> None:
         notes = getattr(error.__cause__, "__notes__", [])
         assert [note.partition(":")[0] for note in notes] == [
             {
-                "image_installs.queue": "nor could the installs be listed",
-                "image_updates.retry": "nor could the job's status be read",
-                "image_diffs.retry": "nor could the job's status be read",
-            }.get(call.name, "nor could the image's lock be read")
+                "image_installs.queue": "listing the installs failed too",
+                "image_updates.retry": "reading the job's status failed too",
+                "image_diffs.retry": "reading the job's status failed too",
+            }.get(call.name, "reading the image's lock failed too")
         ] * (call.name != "images.set_active")
 
     run()
@@ -212,8 +233,8 @@ async def test_without_an_image_nothing_is_read(call: SideEffect) -> None:
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, None])
 @virtual_time
-async def test_an_install_that_had_begun_tells_nothing(state: JobState | None) -> None:
-    """An install that was past Pending when asked, or in an unknown state, proves nothing as long as it is listed."""
+async def test_an_install_that_had_begun_proves_nothing(state: JobState | None) -> None:
+    """If an install was already past Pending, or in an unknown state, it proves nothing while it is listed."""
     server = scripted(QUEUE, httpx.ReadTimeout("late"), {INSTALLS: {"installs": [install_wire(31, JobState.RUNNING)]}})
     async with server.client() as client:
         with pytest.raises(OutcomeUnknownError):
@@ -225,7 +246,7 @@ async def test_an_install_that_had_begun_tells_nothing(state: JobState | None) -
 )
 @pytest.mark.parametrize("skew", [-86400, 0, 86400])
 def test_since_the_call_is_by_the_servers_clock(created: int, is_candidate: bool, skew: int) -> None:
-    """A job of the second of the call or later is a candidate, however long the failure took to show."""
+    """A job created in the second of the call or later is a candidate, however late the failure is noticed."""
 
     @virtual_time
     async def run() -> None:
@@ -247,7 +268,7 @@ def test_since_the_call_is_by_the_servers_clock(created: int, is_candidate: bool
 
 @virtual_time
 async def test_without_a_date_no_job_is_a_candidate() -> None:
-    """Without a `Date` nothing is known of the server's clock."""
+    """Without a `Date`, the server's clock is unknown, so no job is a candidate."""
     call = BY_NAME["image_diffs.create"]
     undated = httpx.Response(200, json=wire(6, jobcreated=START + 60))
     server = scripted(call, httpx.ReadTimeout("late"), {OPTIONS: options_wire(diffid=6), (DIFF, 6): undated})
@@ -281,7 +302,7 @@ def test_a_read_that_decides_is_repeated(call: SideEffect) -> None:
 @each_call
 @pytest.mark.parametrize("failure", UNSENT)
 def test_a_call_without_a_connection_is_sent_again(call: SideEffect, failure: str) -> None:
-    """If no connection was made, the call is sent again; if none can be made at all, the outcome is known."""
+    """If no connection was made, the call is sent again. If none can be made at all, the outcome is known."""
 
     @virtual_time
     async def run() -> None:
@@ -305,7 +326,7 @@ def test_a_call_without_a_connection_is_sent_again(call: SideEffect, failure: st
 @each_call
 @virtual_time
 async def test_a_429_is_sent_again(call: SideEffect) -> None:
-    """A 429 was not acted upon: the call is sent again, after ``Retry-After``."""
+    """A call that got a 429 was not processed: it is sent again, after ``Retry-After``."""
     server = ScriptedServer()
     answers = [httpx.Response(429, headers={"Retry-After": "20"})]
     server.on(*call.key, lambda: answers.pop() if answers else answer(call.answer))
@@ -319,7 +340,7 @@ async def test_a_429_is_sent_again(call: SideEffect) -> None:
 @each_call
 @virtual_time
 async def test_a_429_with_a_long_pause_is_raised(call: SideEffect) -> None:
-    """``Retry-After`` beyond 60 s is raised at once, with its value."""
+    """A 429 with ``Retry-After`` beyond 60 s is raised at once, with its value."""
     server = scripted(call, httpx.Response(429, headers={"Retry-After": "61"}), {})
     async with server.client() as client:
         with pytest.raises(RateLimitError) as raised:
@@ -331,7 +352,7 @@ async def test_a_429_with_a_long_pause_is_raised(call: SideEffect) -> None:
 @each_call
 @virtual_time
 async def test_a_503_with_a_long_pause_leaves_the_outcome_unknown(call: SideEffect) -> None:
-    """A 503 may have been acted upon; with ``Retry-After`` beyond 60 s no read can tell, so none is sent."""
+    """A call that got a 503 may have been processed; with ``Retry-After`` beyond 60 s, no read is sent."""
     server = scripted(call, httpx.Response(503, headers={"Retry-After": "61"}), {})
     async with server.client() as client:
         await doubt(call, client)
@@ -341,7 +362,7 @@ async def test_a_503_with_a_long_pause_leaves_the_outcome_unknown(call: SideEffe
 @each_call
 @pytest.mark.parametrize("failure", REJECTED)
 def test_a_refusal_is_raised_at_once(call: SideEffect, failure: str) -> None:
-    """A refusal, also with status 200, means that nothing was done: no second request, no read."""
+    """After a refusal, even with status 200, nothing was processed: no second request and no read are sent."""
 
     @virtual_time
     async def run() -> None:
@@ -360,13 +381,13 @@ def test_a_refusal_is_raised_at_once(call: SideEffect, failure: str) -> None:
     run()
 
 
-# Readable answers of the wrong shape
+# Valid JSON with missing fields or another id
 
 
 @each_call
 @pytest.mark.parametrize("body", [{}, {"success": True}, {"something": "else"}], ids=str)
-def test_an_answer_that_lacks_its_fields(call: SideEffect, body: dict[str, Any]) -> None:
-    """A create was done if a readable answer lacks the id: `InvalidResponseError`. Any other call is in doubt."""
+def test_a_response_that_lacks_its_fields(call: SideEffect, body: dict[str, Any]) -> None:
+    """After a valid response without id, a create was processed: `InvalidResponseError`. Other outcomes are unknown."""
 
     @virtual_time
     async def run() -> None:
@@ -395,8 +416,8 @@ def test_an_answer_that_lacks_its_fields(call: SideEffect, body: dict[str, Any])
     ],
 )
 @virtual_time
-async def test_an_answer_about_another_id_is_in_doubt(call: str, body: dict[str, Any]) -> None:
-    """An answer about another job, diff or image than was asked for proves nothing."""
+async def test_a_response_about_another_id_proves_nothing(call: str, body: dict[str, Any]) -> None:
+    """After a response about another job, diff or image than the requested one, the outcome is unknown."""
     reads = dict.fromkeys([OPTIONS, (UPDATE, 5), (DIFF, 5)], FAILED_READ)
     async with scripted(BY_NAME[call], answer(body), reads).client() as client:
         error = await doubt(BY_NAME[call], client)

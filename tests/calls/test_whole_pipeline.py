@@ -1,4 +1,4 @@
-"""All calls over a real socket, and one release by hand with the requests that it sends; ``pytest -s`` prints them."""
+"""All calls over a real socket, and the requests of one release step by step; ``pytest -s`` prints them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ EXPECTED = f"""\
 
 
 class Recorder:
-    """Notes path and query of each request to an app, byte for byte."""
+    """Records path and query of each request to an app, byte for byte."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,7 +79,7 @@ async def serving(auth: str, **options: Any) -> AsyncIterator[tuple[ClanforgeCli
 
 @pytest.mark.parametrize("auth", AUTHS)
 async def test_every_call_over_a_socket(auth: str) -> None:
-    """Each of the fourteen calls succeeds against a real server, by both ways of authenticating."""
+    """Each of the fourteen calls succeeds against a real server, with both kinds of credentials."""
     policies = Policies(omitted_install_at="manual")
     async with serving(auth, policies=policies) as (client, simulator, _), JobWatcher(client, interval=0.01) as watcher:
         assert (await client.images.options(IMAGE)).game_id == GAME
@@ -108,8 +108,8 @@ async def test_every_call_over_a_socket(auth: str) -> None:
         assert {request.status for request in simulator.requests} == {200}
 
 
-async def test_a_token_needs_an_account_for_the_rollout_alone() -> None:
-    """With a token and no account service id all calls but the rollout work, and send no id."""
+async def test_a_token_needs_an_account_only_for_the_rollout() -> None:
+    """With a token and no account service id, all calls except the rollout work, and send no id."""
     async with serving("bearer") as (with_account, _, recorder):
         url = str(with_account._config.url)
         async with ClanforgeClient(AUTHS["bearer"], base_url=url) as client:
@@ -123,8 +123,8 @@ async def test_a_token_needs_an_account_for_the_rollout_alone() -> None:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-async def test_the_requests_of_a_release_by_hand(auth: str) -> None:
-    """A release is ten different requests: each create once, each status until its job has ended."""
+async def test_the_requests_of_a_release_step_by_step(auth: str) -> None:
+    """A release consists of ten different requests: each create once, each status until its job has ended."""
     async with serving(auth) as (client, simulator, recorder), JobWatcher(client, interval=0.01) as watcher:
         assert (await client.images.options(IMAGE)).lock is None
         update = await watcher.wait(await client.image_updates.create(IMAGE, MACHINE, "build 2", SOURCE))

@@ -1,4 +1,4 @@
-"""``clanforge doctor`` names the step that fails, and what to do."""
+"""``clanforge doctor`` names the step that fails, and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import trustme
 from support.cli.harness import Clanforge, Finished
 
 from clanforge_async.cli import doctor
-from clanforge_async.simulator import Envelope, GatewayError, Simulator
+from clanforge_async.simulator import Envelope, GatewayError, Simulator, Unreadable
 
 
 def verdicts(finished: Finished) -> dict[str, str]:
@@ -26,7 +26,7 @@ def verdicts(finished: Finished) -> dict[str, str]:
 
 @pytest.mark.usefixtures("simulator")
 def test_everything_works(clanforge: Clanforge) -> None:
-    """Each step has a line, and the status is 0; nothing secret is shown."""
+    """Each step has a line, the status is 0, and no secret is shown."""
     finished = clanforge("doctor")
     assert finished.status == 0
     steps = ["configuration", "proxy", "certificates", "DNS", "connection", "TLS", "credentials", "clock"]
@@ -38,7 +38,7 @@ def test_everything_works(clanforge: Clanforge) -> None:
 
 @pytest.mark.usefixtures("simulator")
 def test_half_a_pair_of_keys_fails(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration that no client takes is status 2, and names the variable."""
+    """An invalid configuration is status 2, and the message names the variable."""
     monkeypatch.delenv("CLANFORGE_SECRET_KEY")
     finished = clanforge("doctor")
     assert (finished.status, verdicts(finished)) == (2, {"configuration": "failed"})
@@ -59,11 +59,12 @@ def test_a_port_without_a_server_fails(clanforge: Clanforge) -> None:
     """A refused connection is status 5, and later steps are not run."""
     finished = clanforge("doctor", "--base-url", "http://127.0.0.1:1")
     assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("connection", "failed"))
+    assert "127.0.0.1:1: Connection refused" in finished.out
 
 
 @pytest.mark.usefixtures("simulator")
 def test_an_unknown_host_fails(clanforge: Clanforge) -> None:
-    """A host that DNS does not know is status 5."""
+    """A host without a DNS entry is status 5."""
     finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
     assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("DNS", "failed"))
     assert "check the host name" in finished.out
@@ -71,25 +72,28 @@ def test_an_unknown_host_fails(clanforge: Clanforge) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value", "step"),
-    [("SSL_CERT_FILE", "/no/such/file.pem", "proxy"), ("HTTPS_PROXY", "ftp://user:password@proxy", "proxy")],
+    [("SSL_CERT_FILE", "/no/such/file.pem", "certificates"), ("HTTPS_PROXY", "ftp://user:password@proxy", "proxy")],
 )
 @pytest.mark.usefixtures("simulator")
-def test_an_unusable_setting_fails(
+def test_an_invalid_setting_fails(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, step: str
 ) -> None:
-    """A certificate file or a proxy that cannot be used is status 2, without its password."""
+    """An invalid certificate file or proxy is status 2, without the proxy's password."""
     monkeypatch.setenv(variable, value)
     finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
     assert (finished.status, verdicts(finished)[step]) == (2, "failed")
+    assert list(verdicts(finished))[-1] == step
+    assert variable in finished.out
     assert "password" not in finished.out
 
 
 def test_a_proxy_is_named_and_used(simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a proxy the network steps are about the proxy, which is named without its password."""
+    """With a proxy, the network steps check the proxy, which is named without its password."""
     monkeypatch.setenv("HTTPS_PROXY", "http://user:password@127.0.0.1:1")
     finished = clanforge("doctor", "--base-url", "https://clanforge.invalid")
     assert finished.status == 5
     assert "127.0.0.1:1" in finished.lines[1]
+    assert "check HTTPS_PROXY" in finished.lines[-1]
     assert "password" not in finished.out
     assert simulator.requests.count() == 0
 
@@ -123,8 +127,14 @@ def test_a_skewed_clock_is_a_warning(
     assert text in finished.out
 
 
+@pytest.mark.usefixtures("simulator")
+def test_clocks_in_step_are_no_difference(clanforge: Clanforge) -> None:
+    """The server's time is in whole seconds: a difference below two of them is not named."""
+    assert clanforge("doctor").lines[-2].split() == ["ok", "clock", "in", "step", "with", "the", "server's"]
+
+
 def test_an_outage_fails_at_the_credentials(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A server that answers with a failure is status 5, a refusal 4, and a path that it does not know 6."""
+    """A server failure is status 5, a refusal 4, and an unknown path 6."""
     simulator.faults.add(GatewayError(502), times=1)
     assert clanforge("doctor").status == 5
     simulator.faults.add(Envelope("forbidden", status=403), times=1)
@@ -171,7 +181,7 @@ def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_an_untrusted_certificate_fails(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, tls_server: tuple[str, Path]
 ) -> None:
-    """A certificate of a private authority fails until SSL_CERT_FILE names the authority; a watch says so at once."""
+    """A private authority's certificate fails until SSL_CERT_FILE names the authority; a watch reports that at once."""
     url, authority = tls_server
     finished = clanforge("doctor", "--base-url", url)
     assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("TLS", "failed"))
@@ -201,4 +211,22 @@ def test_a_step_that_takes_too_long_fails(
     monkeypatch.setattr("clanforge_async.cli.doctor.asyncio.open_connection", hang)
     finished = clanforge("doctor", "--base-url", tls_server[0])
     assert finished.status == 5
-    assert "no answer within 0 s" in finished.out
+    assert "no response within 0 s" in finished.out
+
+
+def test_a_port_that_speaks_no_tls_fails(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A server of plain http fails the TLS step, which does not blame the certificate."""
+    assert simulator.requests.count() == 0
+    finished = clanforge("doctor", "--base-url", os.environ["CLANFORGE_BASE_URL"].replace("http:", "https:"))
+    assert (finished.status, list(verdicts(finished).items())[-1]) == (5, ("TLS", "failed"))
+    assert finished.lines[-1].strip() == "check that the server speaks https on this port"
+
+
+def test_a_page_in_place_of_the_api_is_named(simulator: Simulator, clanforge: Clanforge) -> None:
+    """If a login page answers, the doctor and a watch say to check the base URL."""
+    simulator.add_image_version(1, duration=0)
+    simulator.faults.add(Unreadable(html=True))
+    expected = "check the base URL: a login page or a proxy may answer in place of the API"
+    assert clanforge("doctor").lines[-1].strip() == expected
+    watched = clanforge("watch", "image-version/1", "--outage-tolerance", "0")
+    assert watched.err.splitlines()[0].endswith(f"not repeated; {expected}")

@@ -1,4 +1,4 @@
-"""Exit statuses: by class of error, by HTTP status, and of each command against a server with faults."""
+"""Exit statuses by class of error, by HTTP status, and of each command if the server fails."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def make_error(cls: type[ClanforgeError]) -> ClanforgeError:
 
 
 def test_every_class_of_the_error_tree_has_an_exit_status() -> None:
-    """Each public class of errors has an exit status on purpose."""
+    """Each public class of errors has an explicit exit status."""
     assert {name: exit_status(make_error(cls)) for name, cls in errors().items()} == EXPECTED
 
 
 def test_any_other_exception_needs_a_person() -> None:
-    """An exception that is no documented error is a bug, status 7; one of the system, such as a full disk, is 5."""
+    """An undocumented exception is a bug, status 7; one of the system, such as a full disk, is 5."""
     assert exit_status(RuntimeError()) == exit_status(ClanforgeError()) == 7
     assert exit_status(OSError()) == 5
     assert exit_status(BrokenPipeError()) == 141
@@ -130,8 +130,8 @@ async def test_every_http_status_has_its_exit_status(status: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 408, 409, 425, 500, 503])
 @pytest.mark.parametrize(("message", "expected"), [("image locked by diffid: 7", 6), ("forbidden", 4), ("no", None)])
-async def test_an_envelope_is_told_by_its_message_first(status: int, message: str, expected: int | None) -> None:
-    """A locked image is status 6 and a missing permission 4 whatever the HTTP status; with 200 all else is 6."""
+async def test_an_envelope_is_classified_by_its_message_first(status: int, message: str, expected: int | None) -> None:
+    """For any HTTP status, a locked image is status 6 and a missing permission 4; other envelopes with 200 are 6."""
     if message == "forbidden" and status in (400, 404):
         expected = 6  # the client takes these statuses for what they say
     envelope = {"success": False, "error": True, "error_message": message}
@@ -146,7 +146,7 @@ async def test_an_envelope_is_told_by_its_message_first(status: int, message: st
 
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make clients and watchers give up at the first failure."""
+    """Let clients and watchers give up at the first failure."""
     for function, defaults in (
         (ClanforgeClient.__init__, {"max_retries": 0}),
         (JobWatcher.__init__, {"outage_tolerance": 0.0, "stale_after": 0.2}),
@@ -155,7 +155,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_told(clanforge: Clanforge, argv: tuple[str, ...], status: int) -> None:
-    """Assert the exit status of a command, and that stderr says why without a traceback."""
+    """Assert the exit status of a command, and that stderr gives the reason without a traceback."""
     finished = clanforge(*argv)
     assert finished.status == status
     assert re.search("^error: ", finished.err, re.MULTILINE)
@@ -190,7 +190,7 @@ FAULTS: list[tuple[Fault, int]] = [
 def test_a_fault_of_the_server_has_its_status(
     simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...], fault: Fault, status: int
 ) -> None:
-    """A status read and a watch exit with the status of the fault that they meet."""
+    """A status read and a watch exit with the status of the server's fault."""
     simulator.add_image_diff(5, duration=0)
     simulator.faults.add(fault)
     assert_told(clanforge, argv, status)
@@ -201,7 +201,7 @@ def test_a_fault_of_the_server_has_its_status(
 def test_a_fault_while_waiting_for_a_retry_has_its_status(
     simulator: Simulator, clanforge: Clanforge, fault: Fault, status: int
 ) -> None:
-    """``retry --wait`` exits with the status of a fault that its watch meets."""
+    """``retry --wait`` exits with the status of a fault during its watch."""
     simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=1000)])
     simulator.faults.add(fault, route=ROUTE_OF_WAIT)
     assert_told(clanforge, RETRY_AND_WAIT, status)
@@ -230,7 +230,7 @@ def test_a_fault_while_waiting_for_a_retry_has_its_status(
 def test_a_fault_of_a_retry_has_its_status(
     simulator: Simulator, clanforge: Clanforge, argv: tuple[str, ...], fault: Fault, status: int
 ) -> None:
-    """A retry that was refused is no unknown outcome; one that may have happened is status 7."""
+    """The outcome of a refused retry is known; a retry that may have happened is status 7."""
     simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=1000)])
     simulator.faults.add(fault, route="image-diff retry")
     assert_told(clanforge, argv, status)
@@ -239,7 +239,7 @@ def test_a_fault_of_a_retry_has_its_status(
 @pytest.mark.usefixtures("_hasty", "simulator")
 @pytest.mark.parametrize("argv", [STATUS, RETRY, RETRY_AND_WAIT, WATCH], ids=" ".join)
 def test_a_refused_connection_is_status_5(clanforge: Clanforge, argv: tuple[str, ...]) -> None:
-    """Without a server every command is worth another try, a retry too: nothing was sent."""
+    """Without a server, every command is worth another try, even a retry, since nothing was sent."""
     assert_told(clanforge, (*argv, "--base-url", "http://127.0.0.1:1"), 5)
 
 
@@ -247,7 +247,7 @@ def test_a_refused_connection_is_status_5(clanforge: Clanforge, argv: tuple[str,
 def test_a_configuration_error_out_of_a_call_is_status_2(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
 ) -> None:
-    """A setting that only a call can find unusable is reported in one line, with status 2."""
+    """A setting whose error only a call can find is reported in one line, with status 2."""
     simulator.add_image_diff(5, duration=0)
 
     def fail(*_: object) -> None:
@@ -317,8 +317,8 @@ def test_the_guide_lists_all_statuses() -> None:
     assert listed == {0, 129, 130, 141, 143, *EXPECTED.values()}
 
 
-def test_every_error_of_the_contract_is_told_by_its_class() -> None:
-    """The statuses hold for errors as they are raised, with all their attributes."""
+def test_every_error_of_the_contract_has_the_status_of_its_class() -> None:
+    """The statuses are those of errors as they are raised, with all their attributes."""
     job = clanforge_async.ImageDiffJob(
         id=5, created_at=clanforge_async.refs.EPOCH, updated_at=clanforge_async.refs.EPOCH, state=None
     )

@@ -12,7 +12,7 @@ from clanforge_async.simulator import Run, Simulator
 
 
 def test_a_watch_adds_its_runs_to_the_file(simulator: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """With --history each run that ends is added, with its kind as the label, and a job that has ended before too."""
+    """With --history, each run that ends is added with its kind as the label, even if it had ended before."""
     path = tmp_path / "history.jsonl"
     simulator.add_image_version(1, duration=0)
     simulator.add_image_diff(5, duration=0, outcome="failed")
@@ -38,7 +38,7 @@ def test_a_retry_adds_its_run_too(simulator: Simulator, clanforge: Clanforge, tm
 
 @pytest.mark.parametrize("command", [("watch", "image-version/1"), ("image-diff", "retry", "5", "--wait")])
 def test_a_directory_is_no_history(clanforge: Clanforge, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """A history that is a directory is wrong usage, before anything is sent."""
+    """A directory as history is wrong usage, before anything is sent."""
     finished = clanforge(*command, "--history", str(tmp_path))
     assert finished.status == 2
     assert "--history" in finished.err

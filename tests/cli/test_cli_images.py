@@ -1,4 +1,4 @@
-"""The commands about images: their options, rollout and active flag, and the rejection of a diff."""
+"""The commands for images: options, rollout and activation, and the rejection of a diff."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_options_without_an_image_list_games_and_build_machines(clanforge: Clanf
 def test_options_of_an_image_show_its_lock_and_source(
     pipeline: Simulator, clanforge: Clanforge, game: tuple[str, ...]
 ) -> None:
-    """The options of an image tell who locks it and whether it has a default source, and list the game's images."""
+    """The options of an image show its lock, whether it has a default source, and the game's images."""
     lock = pipeline.lock(501)
     assert clanforge("image", "options", "--image", "501", *game).lines == [
         "image 501 of game 12",
@@ -101,14 +101,14 @@ def test_the_secrets_of_a_default_source_are_masked(
 
 @pytest.mark.usefixtures("pipeline")
 def test_an_image_in_no_game_is_status_6(clanforge: Clanforge) -> None:
-    """An unknown image is refused by name."""
+    """An unknown image is refused with a message that names it."""
     finished = clanforge("image", "options", "--image", "9")
     assert (finished.status, finished.out) == (6, "")
     assert "no game of the account has an image 9" in finished.err
 
 
 def test_a_game_needs_an_image(clanforge: Clanforge) -> None:
-    """A game alone is wrong usage: the API takes both or neither."""
+    """A game without an image is wrong usage: the API accepts both or neither."""
     finished = clanforge("image", "options", "--game", "12")
     assert finished.status == 2
     assert "--game needs --image" in finished.err
@@ -116,7 +116,7 @@ def test_a_game_needs_an_image(clanforge: Clanforge) -> None:
 
 @pytest.mark.usefixtures("pipeline")
 def test_status_counts_machines(clanforge: Clanforge) -> None:
-    """The status of an image is a table of its machines, with --detail by fleet and region."""
+    """The status of an image is a table of its machines; with --detail, by fleet and region."""
     assert clanforge("image", "status", "501").lines == [
         "MACHINES   PENDING  FAILED  COMPLETED  TOTAL",
         "image 501  0        0       3          3",
@@ -145,7 +145,7 @@ def test_status_as_json(clanforge: Clanforge) -> None:
 
 @pytest.mark.usefixtures("pipeline")
 def test_status_needs_the_account(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an account service ID the rollout is a usage error that names the option, with a token too."""
+    """Without an account service ID, the rollout is a usage error that names the option, even with a token."""
     for name in ("ACCESS_KEY", "SECRET_KEY", "ACCOUNT_SERVICE_ID"):
         monkeypatch.delenv(f"CLANFORGE_{name}")
     monkeypatch.setenv("CLANFORGE_TOKEN", "demo-token")
@@ -169,7 +169,7 @@ def test_an_image_is_deactivated_and_activated(pipeline: Simulator, clanforge: C
 
 
 def test_a_lost_change_of_the_active_flag_is_status_7(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """If the response is lost, the outcome is unknown: the call is not sent again, and no read tells."""
+    """If the response is lost, the outcome is unknown: the call is not sent again, and no read shows it."""
     pipeline.faults.add(Drop(after_acting=True), route="image set-active")
     finished = clanforge("image", "deactivate", "501")
     assert (finished.status, finished.out) == (7, "")
@@ -178,7 +178,7 @@ def test_a_lost_change_of_the_active_flag_is_status_7(pipeline: Simulator, clanf
 
 
 def test_a_rejected_diff_keeps_the_files(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """With --keep the diff is rejected, the image is free, and no job follows."""
+    """With --keep, the diff is rejected, the image is unlocked, and no job follows."""
     lock = pipeline.lock(501)
     finished = clanforge("image-diff", "reject", str(lock.id), "--keep")
     assert (finished.status, finished.err) == (0, "")
@@ -187,7 +187,7 @@ def test_a_rejected_diff_keeps_the_files(pipeline: Simulator, clanforge: Clanfor
 
 
 def test_a_rejected_diff_reinstalls_the_machine(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """With --reinstall the job that returns the build machine to its last state is shown."""
+    """With --reinstall, the job that restores the build machine is shown."""
     lock = pipeline.lock(501)
     [record] = clanforge("image-diff", "reject", str(lock.id), "--reinstall", "--json").records
     assert (record["event"], record["ref"], record["diff_id"]) == ("rejected", str(lock), lock.id)
@@ -197,7 +197,7 @@ def test_a_rejected_diff_reinstalls_the_machine(pipeline: Simulator, clanforge: 
 
 
 @pytest.mark.parametrize("options", [(), ("--reinstall", "--keep")])
-def test_a_rejection_says_what_becomes_of_the_files(clanforge: Clanforge, options: tuple[str, ...]) -> None:
+def test_a_rejection_needs_one_of_two_options(clanforge: Clanforge, options: tuple[str, ...]) -> None:
     """Neither or both of --reinstall and --keep are wrong usage, before anything is sent."""
     finished = clanforge("image-diff", "reject", "5", *options)
     assert finished.status == 2
@@ -205,7 +205,7 @@ def test_a_rejection_says_what_becomes_of_the_files(clanforge: Clanforge, option
 
 
 def test_a_lost_rejection_is_decided_by_the_lock(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """If the response is lost, the lock of --image tells whether the rejection has happened; it is sent once."""
+    """If the response is lost, the lock of --image shows whether the diff was rejected; the call is sent once."""
     lock = pipeline.lock(501)
     pipeline.faults.add(Drop(after_acting=True), route="image-diff reject", times=1)
     finished = clanforge("image-diff", "reject", str(lock.id), "--reinstall", "--image", "501")
@@ -220,7 +220,7 @@ def test_a_lost_rejection_is_decided_by_the_lock(pipeline: Simulator, clanforge:
 
 
 def test_a_lost_rejection_without_an_image_is_status_7(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """Without --image no read tells whether a lost rejection has happened."""
+    """Without --image, no read shows whether the diff was rejected."""
     lock = pipeline.lock(501)
     pipeline.faults.add(Drop(after_acting=True), route="image-diff reject")
     finished = clanforge("image-diff", "reject", str(lock.id), "--keep")
@@ -229,7 +229,7 @@ def test_a_lost_rejection_without_an_image_is_status_7(pipeline: Simulator, clan
 
 
 def test_a_refusal_is_status_6(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """A call that the server refuses ends with status 6, and shows the server's message."""
+    """A call that the server refuses ends with status 6 and the server's message."""
     diff = str(pipeline.lock(501).id)
     clanforge("image-diff", "reject", diff, "--keep")
     for options in ((), ("--json",)):
@@ -272,13 +272,13 @@ def test_an_interrupted_call_may_have_been_processed(
 @pytest.mark.usefixtures("pipeline")
 @pytest.mark.parametrize("argv", [["image", "options"], ["image", "status", "501"], ["image", "activate", "501"]])
 def test_quiet_prints_nothing(clanforge: Clanforge, argv: list[str]) -> None:
-    """With --quiet a success prints nothing, with --json neither."""
+    """With --quiet, a success prints nothing, even with --json."""
     for options in (("-q",), ("-q", "--json")):
         finished = clanforge(*argv, *options)
         assert (finished.status, finished.out, finished.err) == (0, "", "")
 
 
 def test_names_from_the_server_are_escaped(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """A name with control characters cannot write to the terminal."""
+    """Control characters in a name do not reach the terminal."""
     pipeline.add_game(13, name="Ash\x1b[2Jfall\nimage")
     assert r"  13  Ash\x1b[2Jfall\nimage" in clanforge("image", "options").lines

@@ -1,4 +1,4 @@
-"""The commands about installs: the list of incomplete ones, and the queueing of one that waits."""
+"""The commands for installs: the list of incomplete ones, and the queueing of a waiting one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_no_installs_are_an_empty_list(pipeline: Simulator, clanforge: Clanforge
 
 
 def test_installs_of_all_images_are_listed(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """The list has the installs of all images, with --version those of one image version."""
+    """The list has the installs of all images; with --version, those of one image version."""
     first, second = (asyncio.run(release(pipeline, image_id)) for image_id in (501, 502))
     finished = clanforge("image-install", "list")
     assert (finished.status, finished.err) == (0, "")
@@ -68,7 +68,7 @@ def test_installs_of_all_images_are_listed(pipeline: Simulator, clanforge: Clanf
 
 
 def test_installs_as_json(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """With --json each install is an object with all of its fields."""
+    """With --json, each install is an object with all its fields."""
     version = asyncio.run(release(pipeline, 502))
     [record] = clanforge("image-install", "list", "--json").records
     times = {record.pop(name) for name in ("created_at", "updated_at")}
@@ -95,8 +95,8 @@ def test_installs_as_json(pipeline: Simulator, clanforge: Clanforge) -> None:
     }
 
 
-def test_what_an_install_lacks_is_a_dash(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """Fields that the server leaves out are shown as a dash, and an unknown state by the server's name."""
+def test_missing_fields_of_an_install_are_dashes(pipeline: Simulator, clanforge: Clanforge) -> None:
+    """Fields that the server omits are shown as a dash, and an unknown state by the server's name."""
     entry = wire(8, None, jobid=8, jobstateid=99, jobstatename="Frobbing", jobprogress=0)
     pipeline.faults.add(OverrideFields({"installs": [entry]}), route="image-install list")
     [_, line] = clanforge("image-install", "list").lines
@@ -124,7 +124,7 @@ def test_a_mirrored_install_is_queued_as_json(pipeline: Simulator, clanforge: Cl
 
 
 def test_older_installs_of_the_machine_are_squashed(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """Queueing a newer version's install tells how many older ones of its machine it has replaced."""
+    """Queueing a newer version's install shows how many older ones on its machine it has replaced."""
     for build in ("build 1", "build 2"):
         asyncio.run(release(pipeline, 502, build))
     finished = clanforge("image-install", "queue", install_on(pipeline, 502, "gamma"))
@@ -140,7 +140,7 @@ def test_an_unknown_install_is_status_6(clanforge: Clanforge) -> None:
 
 
 def test_a_lost_queueing_is_decided_by_the_list(pipeline: Simulator, clanforge: Clanforge) -> None:
-    """If the response is lost, an install that has begun is reported as queued; else the outcome is unknown."""
+    """If the response is lost, an install that has begun is reported as queued; otherwise the outcome is unknown."""
     asyncio.run(release(pipeline, 502))
     install = install_on(pipeline, 502, "gamma")
     pipeline.faults.add(GatewayError(502), route="image-install queue", times=1)

@@ -73,7 +73,7 @@ def test_a_terminal_shows_a_live_table(simulator: Simulator, clanforge: Clanforg
 def test_a_terminal_shows_forecasts(
     simulator: Simulator, clanforge: Clanforge, terminal: Terminal, tmp_path: Path
 ) -> None:
-    """Without ETA and progress, the table shows the end that the history foretells, until it is known."""
+    """Without ETA and progress, the table shows the end forecast from the history, until it is known."""
     history = JobHistory(tmp_path / "history.jsonl")
     history.add("image-version", 7200, JobState.COMPLETED)
     for job_id in (1, 2):
@@ -92,7 +92,7 @@ def test_a_terminal_shows_forecasts(
 def test_only_the_forecasts_on_the_screen_are_kept_up_to_date(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each second only as many forecasts are asked for as the screen has lines; with an ETA none is."""
+    """Each second, only as many forecasts are computed as the screen has lines; for jobs with an ETA, none."""
 
     class CountingWatcher(JobWatcher):
         asked = 0
@@ -129,12 +129,12 @@ def test_an_outage_that_is_over_stays_above_the_table(
     assert re.search(r"\d\d:\d\d:\d\d: 127\.0\.0\.1:\d+ failed for \d+s: .*HTTP 502", terminal.shown)
 
 
-def test_a_lost_terminal_is_met_on_the_main_thread(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_terminal_raises_on_the_main_thread(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the refreshing thread is raised at the next tick, since a thread would print a traceback."""
     with terminal.as_stdout(), LiveOutput([JobRef.image_version(1)]) as output:
         with monkeypatch.context() as patch:
-            patch.setattr(output._console, "print", _hang_up)
-            patch.setattr(output._console, "_check_buffer", _hang_up)
+            patch.setattr(output.console, "print", _hang_up)
+            patch.setattr(output.console, "_check_buffer", _hang_up)
             refresher = threading.Thread(target=output._live.refresh)
             refresher.start()
             refresher.join()
@@ -160,7 +160,7 @@ def test_an_unknown_state_is_escaped(simulator: Simulator, clanforge: Clanforge,
 
 
 def test_many_jobs_fit_a_terminal_of_any_size() -> None:
-    """500 jobs fit the terminal, also after its size changes."""
+    """500 jobs fit the terminal, even after its size changes."""
     terminal = Terminal()
     process = terminal.run(SHOW_500_JOBS)
     terminal.wait_for("… and 480 more: 479 running, 1 not polled yet")

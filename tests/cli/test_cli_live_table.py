@@ -21,8 +21,8 @@ from support.cli.sample_jobs import (
 
 from clanforge_async import ImageVersionJob, JobRef, JobState
 from clanforge_async.cli.output.job_view import JobView
-from clanforge_async.cli.output.live import ResizeHook
 from clanforge_async.cli.output.live_table import render_live_table
+from clanforge_async.cli.output.live_view import ResizeHook
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -81,7 +81,7 @@ def test_a_forecast_is_marked() -> None:
 
 
 def test_a_job_that_outlasts_its_forecast_is_not_overdue() -> None:
-    """A forecast that has passed is due, however long ago, and neither highlighted nor counted."""
+    """A forecast that has passed is shown as due, however long ago, and neither highlighted nor counted."""
     *rows, summary = shown([forecast_view(n, ago(seconds)) for n, seconds in ((1, 0.5), (2, 5), (3, 900))])
     assert all(row.plain.endswith("due now  12s ago") for row in rows)
     assert all("yellow" not in str(row.spans) for row in rows)
@@ -110,7 +110,7 @@ def test_a_stale_job_is_highlighted() -> None:
 
 
 def test_a_result_replaces_the_estimate() -> None:
-    """The row of a completed job ends with the watch's effort; any other ends with its reason instead of the bar."""
+    """The row of a completed job ends with the watch's effort; any other has its reason instead of the bar."""
     completed = finished_view(ended_result(JobRef.image_version(1), JobState.COMPLETED))
     failed = finished_view(ended_result(JobRef.image_version(2), JobState.FAILED, error="disk\x1b[2J full"))
     squashed = finished_view(ended_result(JobRef.image_version(3), JobState.SQUASHED))
@@ -170,9 +170,40 @@ def test_the_last_frame_counts_polls() -> None:
     assert lines[-1].plain == "1 job, 4m05s: 1 running; 1 poll"
 
 
+def test_a_long_pause_before_the_next_poll_is_shown() -> None:
+    """The summary says when the next poll is due if that is long: until then, an outage is not noticed."""
+    view = version_view(1, eta=ago(-600))
+    for seconds, end in ((9.0, "1 running"), (42.0, "1 running; next poll in 42s")):
+        lines = render_live_table([view], start=BEGAN, now=NOW, width=80, height=24, next_poll=seconds)
+        assert lines[-1].plain == f"1 job, 4m05s: {end}"
+
+
+def test_a_summary_that_is_too_wide_takes_two_lines() -> None:
+    """On a narrow terminal the number of polls has a line of its own instead of being cut off."""
+    views = [version_view(1), finished_view(ended_result(JobRef.image_version(2), JobState.COMPLETED))]
+    lines = render_live_table(views, start=BEGAN, now=NOW, width=40, height=24, polls=1234)
+    assert [line.plain for line in lines[-2:]] == ["2 jobs, 4m05s: 1 running, 1 completed", "1234 polls"]
+
+
+def test_a_narrow_last_frame_keeps_the_times() -> None:
+    """At 40 columns the row of a completed job ends with its time, also if no other job has an end to show."""
+    completed = finished_view(ended_result(JobRef.image_version(9002), JobState.COMPLETED))
+    failed = finished_view(ended_result(JobRef.image_version(9004), JobState.FAILED, error="disk full"))
+    lines = [line.plain for line in shown([completed, failed], 40)]
+    assert lines[:2] == ["image-version/9002 Completed 100% 93.4 s", "image-version/9004 Failed    disk full"]
+
+
+def test_the_age_has_a_heading_at_once() -> None:
+    """The heading of the age is there from the first seconds on, when the age is shorter than it."""
+    view = version_view(1, progress=50, eta=ago(-190), updated_at=ago(4))
+    headings, row, _ = render_live_table([view], start=BEGAN, now=NOW, width=80, height=24)
+    assert headings.plain.endswith("  UPDATED")
+    assert row.plain.endswith("   4s ago")
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_warning_is_wrapped_below_the_summary(width: int) -> None:
-    """What is wrong with the API stands below the summary, wrapped to the terminal's width."""
+    """A problem with the API is shown below the summary, wrapped to the terminal's width."""
     warning = "127.0.0.1:8731 fails for 12s, gives up in 4m48s: ConnectError: Connection refused (GET /cfp/v1/x)"
     lines = render_live_table(sample_views(), start=BEGAN, now=NOW, width=width, height=24, warning=warning)
     summary = next(index for index, line in enumerate(lines) if line.plain.startswith("12 jobs"))

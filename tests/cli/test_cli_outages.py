@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from datetime import datetime
@@ -12,14 +11,15 @@ import pytest
 from support.cli.harness import Clanforge, OverrideFields
 from support.cli.sample_jobs import NOW, ago
 from support.cli.terminal import RUN_IN_NEW_SESSION, Terminal, strip_control_codes
-from support.scripted_server import ScriptedServer
-from support.virtual_time import virtual_time
 
-from clanforge_async import ClanforgeClient, ClanforgeError, JobWatcher, RateLimitError, ServerError
-from clanforge_async._http.request import ApiRequest
+from clanforge_async import (
+    ClanforgeError,
+    RateLimitError,
+    ServerError,
+)
 from clanforge_async.cli import commands, outages
-from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
-from clanforge_async.cli.output.plain import format_live_outage
+from clanforge_async.cli.outages import Outage
+from clanforge_async.cli.output.plain import format_live_outage, format_outage
 from clanforge_async.simulator import Envelope, GatewayError, Latency, Simulator
 
 QUICK = ("--interval", "0.05")
@@ -38,7 +38,7 @@ def failing(simulator: Simulator) -> Simulator:
 
 
 def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(failing: Simulator, clanforge: Clanforge) -> None:
-    """Stderr names the host, the failure, its start and the time to give up, once for all jobs; then the recovery."""
+    """Stderr names the host, the failure, its start and the time of giving up, once for all jobs; then the recovery."""
     finished = clanforge("watch", *REFS, *QUICK)
     assert finished.status == 0
     outage, recovery = finished.err.splitlines()
@@ -54,7 +54,7 @@ def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(failing: Simulat
 
 @pytest.mark.usefixtures("failing")
 def test_json_has_one_event_for_an_outage_and_one_for_its_end(clanforge: Clanforge) -> None:
-    """With --json both are objects on stdout, with all documented fields, and stderr is empty."""
+    """With --json, both are objects on stdout with all documented fields, and stderr is empty."""
     finished = clanforge("watch", *REFS, *QUICK, "--json")
     events = [record["event"] for record in finished.records]
     assert [event for event in events if event not in {"update", "result"}] == ["outage", "recovered"]
@@ -64,6 +64,7 @@ def test_json_has_one_event_for_an_outage_and_one_for_its_end(clanforge: Clanfor
     assert outage["host"] in outage["error"]
     since, gives_up_at = (datetime.fromisoformat(outage[name]) for name in ("since", "gives_up_at"))
     assert (gives_up_at - since).total_seconds() == pytest.approx(300)
+    assert outage["hint"] is None
     assert recovery["since"] == outage["since"]
     assert 0.05 < recovery["elapsed"] < 60
     assert finished.err == ""
@@ -90,7 +91,7 @@ def test_an_outage_tolerance_ends_the_watch(simulator: Simulator, clanforge: Cla
 
 
 def test_a_timeout_comes_before_the_tolerance(simulator: Simulator, clanforge: Clanforge) -> None:
-    """The time to give up is the timeout's if that is earlier, and the timeout names the last failure."""
+    """If the timeout is earlier than the tolerance, it is the time of giving up, and it names the last failure."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(503))
     finished = clanforge("watch", "image-version/1", *QUICK, "--timeout", "0.5", "--json")
@@ -102,8 +103,8 @@ def test_a_timeout_comes_before_the_tolerance(simulator: Simulator, clanforge: C
     assert "HTTP 503" in result["error"]
 
 
-def test_a_rate_limit_tells_its_pause_once(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A 429 is an outage that names the pause, without a warning of the log beside it."""
+def test_a_rate_limit_reports_its_pause_once(simulator: Simulator, clanforge: Clanforge) -> None:
+    """A 429 is an outage that names the pause, without an additional warning of the log."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(429, retry_after=1), times=2)
     finished = clanforge("watch", "image-version/1", *QUICK)
@@ -115,19 +116,38 @@ def test_a_rate_limit_tells_its_pause_once(simulator: Simulator, clanforge: Clan
 @pytest.mark.parametrize(
     ("error", "gives_up_at", "text"),
     [
-        (ServerError("down", status_code=502), NOW, "api:443 fails for 5s, gives up in 0s: down (HTTP 502: GET )"),
+        (ServerError("down", status_code=502), ago(-9), "api:443 fails for 5s, gives up in 9s: down (HTTP 502: GET )"),
+        (ServerError("down", status_code=502), NOW, "api:443 fails for 5s: down (HTTP 502: GET )"),
         (RateLimitError("slow", status_code=429), None, "api:443 fails for 5s: slow (HTTP 429: GET )"),
         (
             RateLimitError("slow", status_code=429, retry_after=90.0),
             None,
-            "api:443 fails for 5s: slow (HTTP 429: GET ); pausing all requests for 1m30s, as the server asks",
+            "api:443 fails for 5s: slow (HTTP 429: GET ); next request in 1m25s, as the server asks",
         ),
     ],
 )
 def test_the_live_text_of_an_outage(error: ClanforgeError, gives_up_at: datetime | None, text: str) -> None:
-    """The live view shows times relative to now, and what the client does already."""
+    """The live view shows times relative to now, and what the client already does."""
     outage = Outage(host="api:443", error=error, since=ago(5), gives_up_at=gives_up_at)
     assert format_live_outage(outage, NOW) == text
+
+
+def test_an_outage_of_a_command_that_has_ended() -> None:
+    """After the end of the command nothing is repeated any more, so neither a limit nor a pause is shown."""
+    error = ServerError("down", status_code=503, retry_after=90.0)
+    outage = Outage(host="api:443", error=error, since=ago(5), gives_up_at=ago(-9))
+    for text in (format_live_outage(outage, NOW, is_over=True), format_outage(outage, NOW, is_over=True)):
+        assert "down (HTTP 503: GET )" in text
+        assert "retrying" not in text
+        assert "next request" not in text
+        assert "gives up" not in text
+
+
+def test_a_limit_that_has_passed_is_left_out() -> None:
+    """While other jobs are still watched, an outage line no longer names the time at which the first gave up."""
+    outage = Outage(host="api:443", error=ServerError("down", status_code=502), since=ago(50), gives_up_at=ago(9))
+    assert format_outage(outage, ago(20)).endswith("; retrying, gives up at 2026-05-01T11:59:51Z")
+    assert format_outage(outage, NOW).endswith("; retrying")
 
 
 def test_a_permanent_error_is_no_outage(simulator: Simulator, clanforge: Clanforge) -> None:
@@ -149,15 +169,17 @@ def test_a_job_that_stays_broken_does_not_hide_the_others(simulator: Simulator, 
 
 @pytest.mark.usefixtures("simulator")
 def test_a_refused_connection_says_at_once_what_to_try(clanforge: Clanforge) -> None:
-    """A failure of the very first contact is reported within a second, with host, port and what to try."""
+    """A failure of the first request is reported within a second, with host, port and advice."""
     finished = clanforge("watch", "image-version/1", "--base-url", "http://127.0.0.1:1", "--timeout", "0.9")
     outage, *_ = finished.err.splitlines()
     assert "ConnectError: Connection refused (GET /cfp/v1/imageversion/1/status at 127.0.0.1:1)" in outage
     assert outage.endswith("; nothing listens there: check the host and the port")
+    finished = clanforge("watch", "image-version/1", "--base-url", "http://127.0.0.1:1", "--timeout", "0.9", "--json")
+    assert finished.records[0]["hint"] == "nothing listens there: check the host and the port"
 
 
 def test_a_call_reports_a_failure_that_lasts(simulator: Simulator, clanforge: Clanforge, monkeypatch: Any) -> None:
-    """A call that repeats itself prints its failure to stderr after half a second, and its recovery; not to stdout."""
+    """After half a second, a call that retries prints its failure to stderr, and later its recovery; not to stdout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(502), times=1)
     monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.7)
@@ -169,7 +191,7 @@ def test_a_call_reports_a_failure_that_lasts(simulator: Simulator, clanforge: Cl
 def test_a_call_that_recovers_soon_reports_nothing(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: Any
 ) -> None:
-    """A failure that is over within half a second is not worth a line."""
+    """A failure that is over within half a second is not reported."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(GatewayError(502), times=1)
     monkeypatch.setattr("clanforge_async._http.retry_policy._backoff", lambda _attempts: 0.0)
@@ -180,7 +202,7 @@ def test_a_call_that_recovers_soon_reports_nothing(
 def test_an_unanswered_request_is_reported(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: Any, options: tuple[str, ...]
 ) -> None:
-    """A request that stays unanswered is reported once, long before its timeout."""
+    """A request without a response is reported once, long before its timeout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(1.2), times=1)
     monkeypatch.setattr(outages, "_SILENT_AFTER", 0.3)
@@ -191,7 +213,7 @@ def test_an_unanswered_request_is_reported(
 
 
 def test_a_heartbeat_shows_that_nothing_changed(simulator: Simulator, clanforge: Clanforge, monkeypatch: Any) -> None:
-    """Without a change a pipe gets a line every --heartbeat, with the counts; with 0, or --json, none."""
+    """Without a change, a pipe gets a line every --heartbeat, with the counts; with 0 or --json, none."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(OverrideFields.running(40), times=12)
     monkeypatch.setattr(commands, "TICK", 0.05)
@@ -224,7 +246,7 @@ def test_a_terminal_shows_an_outage_below_its_table(simulator: Simulator, monkey
 
 
 def test_a_terminal_shows_an_unanswered_request(simulator: Simulator) -> None:
-    """A terminal shows that the first request is unanswered, long before its timeout."""
+    """A terminal shows that the first request has no response, long before its timeout."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Latency(60))
     terminal = Terminal()
@@ -235,53 +257,3 @@ def test_a_terminal_shows_an_unanswered_request(simulator: Simulator) -> None:
     terminal.type(b"\x03")
     assert process.wait(20) == 130
     terminal.close()
-
-
-class Recorded:
-    """A monitor of a scripted client's requests, and what it reported."""
-
-    def __init__(self, client: ClanforgeClient, **options: Any) -> None:
-        self.events: list[Outage | Recovery] = []
-        self.monitor = ApiMonitor(client, self.events.append)
-        self.monitor.begin_watch(self.events.append, JobWatcher(client, **options))
-
-    def end(self, path: str, error: BaseException | None = None) -> None:
-        request: ApiRequest[Any] = ApiRequest(path, lambda _: None)
-        self.monitor.sent(request)
-        self.monitor.ended(request, None, error)
-
-
-@virtual_time
-async def test_a_failed_call_that_nobody_repeats_is_forgotten() -> None:
-    """An outage ends with the next response if the call that failed was not repeated for a minute."""
-    async with ScriptedServer().client() as client:
-        recorded = Recorded(client)
-        recorded.end("/imagediff/create", asyncio.CancelledError())
-        assert recorded.events == []
-        recorded.end("/imagediff/create", ServerError("down", status_code=502))
-        assert [type(event) for event in recorded.events] == [Outage]
-        recorded.end("/imagediff/6/status")
-        assert len(recorded.events) == 1
-        await asyncio.sleep(61)
-        recorded.end("/imagediff/6/status", ValueError())
-        assert len(recorded.events) == 1
-        for _ in range(2):
-            recorded.end("/imagediff/6/status")
-        assert [type(event) for event in recorded.events] == [Outage, Recovery]
-
-
-@pytest.mark.parametrize(("tolerance", "expected"), [(1e300, None), (1.0, 900.0)])
-def test_the_time_to_give_up_allows_for_a_pause(tolerance: float, expected: float | None) -> None:
-    """A pause that the server asks for extends the tolerance; a time after the last date is unknown."""
-
-    @virtual_time
-    async def run() -> None:
-        async with ScriptedServer().client() as client:
-            recorded = Recorded(client, outage_tolerance=tolerance)
-            recorded.end("/imagediff/6/status", ServerError("down", status_code=503, retry_after=900.0))
-            [outage] = recorded.events
-            assert isinstance(outage, Outage)
-            until = outage.gives_up_at
-            assert (None if until is None else round((until - outage.since).total_seconds())) == expected
-
-    run()

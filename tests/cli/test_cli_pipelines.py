@@ -43,8 +43,29 @@ def test_junit_has_a_test_case_for_each_job(simulator: Simulator, clanforge: Cla
     assert "404" in unknown[0].get("message", "")
 
 
-def test_junit_tells_each_outcome() -> None:
-    """Failures, errors and unfinished jobs have elements of their own; a missing reason is the outcome."""
+def test_junit_has_only_the_attributes_of_the_usual_schema() -> None:
+    """Elements and attributes are those of Jenkins' schema, by which other tools read JUnit XML too."""
+    results = {
+        FAILED: ended_result(FAILED, JobState.FAILED, error="disk full"),
+        LATE: timed_out_result(LATE),
+        UNFINISHED: None,
+    }
+    text = render_junit([Case.of_job(ref, result) for ref, result in results.items()], "clanforge watch", 12.5)
+    allowed = {
+        "testsuites": {"name", "time", "tests", "failures", "disabled", "errors"},
+        "testsuite": {"name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id"},
+        "testcase": {"name", "classname", "time", "assertions", "status"},
+        "skipped": {"message", "type"},
+        "failure": {"message", "type"},
+        "error": {"message", "type"},
+    }
+    elements = list(ET.fromstring(text).iter())  # noqa: S314 - our own text
+    assert {element.tag for element in elements} == allowed.keys()
+    assert all(element.attrib.keys() <= allowed[element.tag] for element in elements)
+
+
+def test_junit_has_an_element_for_each_outcome() -> None:
+    """Failures, errors and unfinished jobs have their own elements; a missing reason is replaced by the outcome."""
     results = {
         REF: ended_result(REF, JobState.COMPLETED),
         FAILED: ended_result(FAILED, JobState.FAILED, error="disk full"),
@@ -100,7 +121,7 @@ def test_github_gets_annotations_and_a_summary(
 
 
 def test_a_long_summary_is_cut() -> None:
-    """The summary has at most 500 rows, the failures first."""
+    """The summary has at most 500 rows, failures first."""
     results = {ref: ended_result(ref, JobState.COMPLETED) for ref in map(JobRef.image_version, range(1, 600))}
     results[FAILED] = ended_result(FAILED, JobState.FAILED)
     cases = [Case.of_job(ref, result) for ref, result in results.items()]
@@ -113,7 +134,7 @@ def test_a_long_summary_is_cut() -> None:
 def test_a_summary_that_cannot_be_written_is_a_warning(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, summary: str, warning: str
 ) -> None:
-    """Without a summary there is none; one that cannot be written is a warning, and the exit status stays."""
+    """Without the variable, no summary is written; if writing fails, a warning is printed and the status is kept."""
     simulator.add_image_version(1, duration=0)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", summary)

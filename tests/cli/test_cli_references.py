@@ -77,7 +77,7 @@ def test_undecodable_bytes_are_rejected(clanforge: Clanforge, monkeypatch: pytes
 def test_references_come_in_any_file_of_ascii_or_utf_8(
     simulator: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    """A byte order mark, any line ends and undecodable comments are accepted, whatever the locale."""
+    """A byte order mark, any line endings and undecodable comments are accepted, whatever the locale."""
     for job_id in (1, 2):
         simulator.add_image_version(job_id, duration=0)
     give(monkeypatch, content)
@@ -96,7 +96,7 @@ def test_a_stdin_of_text_is_read(simulator: Simulator, clanforge: Clanforge, mon
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 @pytest.mark.parametrize("text", ["image-version/1\r\n", "\n# images\nimage-version/1\n", "#\n"])
 def test_utf_16_is_refused(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, encoding: str, text: str) -> None:
-    """UTF-16, which Windows PowerShell writes by default, is refused by name, with or without a byte order mark."""
+    """UTF-16, the default of Windows PowerShell, is refused with a message that names it, with or without a BOM."""
     give(monkeypatch, text.encode(encoding))
     finished = clanforge("watch", "-")
     assert finished.status == 2
@@ -113,15 +113,15 @@ def test_utf_16_is_refused(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
         (b"image-version/1 \xef\xbb\xbf\n", r"line 1 of stdin: not a job reference: 'image-version/1 \ufeff'"),
         (b"image-version/" + b"9" * 5000, "line 1 of stdin: "),
         (b"image-version/1@" + b"9" * 12, "line 1 of stdin: not a time"),
-        (codecs.BOM_UTF8, "there is nothing to watch: stdin holds no reference"),
-        (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin holds no reference"),
-        (b"\r\r\n\n", "there is nothing to watch: stdin holds no reference"),
+        (codecs.BOM_UTF8, "there is nothing to watch: stdin contains no reference"),
+        (codecs.BOM_UTF8 + b"# image-version/1\r\n", "there is nothing to watch: stdin contains no reference"),
+        (b"\r\r\n\n", "there is nothing to watch: stdin contains no reference"),
     ],
 )
 def test_any_other_stdin_is_rejected_in_one_line(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str
 ) -> None:
-    """A stdin that holds something else is a usage error, reported in one line."""
+    """A stdin with any other content is a usage error, reported in one line."""
     give(monkeypatch, content)
     finished = clanforge("watch", "-")
     assert finished.status == 2
@@ -131,7 +131,7 @@ def test_any_other_stdin_is_rejected_in_one_line(
 
 @given(content=st.binary() | st.text().map(str.encode) | st.text().map(lambda text: text.encode("utf-16", "replace")))
 def test_no_stdin_raises(content: bytes) -> None:
-    """Whatever stdin holds, it is read or rejected."""
+    """Whatever stdin contains, it is read or rejected."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         give(monkeypatch, content)
         with suppress(typer.BadParameter):
@@ -139,7 +139,7 @@ def test_no_stdin_raises(content: bytes) -> None:
 
 
 def test_an_unreadable_stdin_is_status_2(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stdin that fails to be read, such as the terminal of a background process, is a usage error."""
+    """A stdin that cannot be read, such as the terminal of a background process, is a usage error."""
 
     class Unreadable(io.RawIOBase):
         def readable(self) -> bool:
@@ -177,7 +177,7 @@ def test_an_empty_stdin_is_an_error(clanforge: Clanforge, monkeypatch: pytest.Mo
     give(monkeypatch, text)
     finished = clanforge("watch", "-", "-")
     assert finished.status == 2
-    assert "there is nothing to watch: stdin holds no reference" in finished.err
+    assert "there is nothing to watch: stdin contains no reference" in finished.err
 
 
 def test_a_closed_stdin_is_empty(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:

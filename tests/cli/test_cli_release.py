@@ -1,4 +1,4 @@
-"""``clanforge release``: images from a build to the machines, from a terminal or a pipeline."""
+"""``clanforge release``: releases images from a terminal or in a pipeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def token_in(finished: Finished) -> str:
 
 
 def test_images_are_released(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """Each event is a line, the last tells the outcome, the journal is written, and no secret is anywhere."""
+    """Each event is a line, the last line has the outcome, the journal is written, and no secret appears anywhere."""
     history = tmp_path / "history.jsonl"
     options = ("--yes", "--journal", str(tmp_path / "journal"), "--image", "502", "--history", str(history), *VERSION)
     finished = clanforge("release", *RELEASE, *options)
@@ -55,7 +55,7 @@ def test_json_has_an_object_for_each_event(images: Simulator, clanforge: Clanfor
 
 
 def test_a_dry_run_prints_the_calls(images: Simulator, clanforge: Clanforge) -> None:
-    """``--dry-run`` prints what would be sent, and what would end it, and sends nothing."""
+    """``--dry-run`` prints the calls and the problems that would end the release, and sends nothing."""
     finished = clanforge("release", *RELEASE, "--dry-run")
     assert finished.status == 0
     assert finished.lines[0] == "501  image_updates.create(501, 77, 'build 2', source='s3://***@bucket/builds/')"
@@ -68,8 +68,8 @@ def test_a_dry_run_prints_the_calls(images: Simulator, clanforge: Clanforge) -> 
     assert images.requests.count("image-update create") == 0
 
 
-def test_a_held_release_is_resumed_with_an_answer(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """``--hold`` ends with 0 and a command; ``resume --approve`` goes on with the options of the journal's file."""
+def test_a_held_release_is_resumed_with_a_decision(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
+    """``--hold`` ends with 0 and a command; ``resume --approve`` continues with the options in the journal's file."""
     held = clanforge("release", *RELEASE, *VERSION, "--hold", "--journal", str(tmp_path))
     assert held.status == 0
     assert "image 501 is held: resume with --approve or --reject" in held.err
@@ -94,7 +94,7 @@ def test_a_held_release_can_be_rejected(images: Simulator, clanforge: Clanforge)
 
 
 def test_an_abort_frees_the_image(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """``abort`` takes tokens and journals, and tells what it did."""
+    """``abort`` accepts tokens and journals, and prints the result."""
     clanforge("release", *RELEASE, "--hold", "--journal", str(tmp_path))
     aborted = clanforge("release", "abort", str(tmp_path))
     assert (aborted.status, aborted.lines) == (0, ["501  the diff is rejected"])
@@ -113,7 +113,7 @@ def test_an_abort_frees_the_image(images: Simulator, clanforge: Clanforge, tmp_p
 
 
 def test_a_lock_of_another_is_refused(images: Simulator, clanforge: Clanforge) -> None:
-    """A locked image ends with 6, and nothing is to be resumed, since nothing was sent."""
+    """If another client locks the image, the status is 6; nothing was sent, so nothing can be resumed."""
     lock = images.lock(501)
     finished = clanforge("release", *RELEASE, "--yes")
     assert finished.status == 6
@@ -122,8 +122,8 @@ def test_a_lock_of_another_is_refused(images: Simulator, clanforge: Clanforge) -
     assert images.image(501).lock == lock
 
 
-def test_a_call_in_doubt_is_told(images: Simulator, clanforge: Clanforge) -> None:
-    """A lost answer to a version create ends with 7; ``--repeat`` is a person's word that it had no effect."""
+def test_a_call_with_unknown_outcome_is_reported(images: Simulator, clanforge: Clanforge) -> None:
+    """A lost response to a version create ends with 7; ``--repeat`` confirms that the call had no effect."""
     images.faults.add(Drop(), route="image-version create")
     finished = clanforge("release", *RELEASE, "--yes", *VERSION)
     assert finished.status == 7
@@ -136,7 +136,7 @@ def test_a_call_in_doubt_is_told(images: Simulator, clanforge: Clanforge) -> Non
 
 
 def test_several_releases_end_with_the_highest_status(images: Simulator, clanforge: Clanforge) -> None:
-    """One that fails does not stop the others, and its token is printed."""
+    """A release that fails does not stop the others, and its token is printed."""
     images.script("update", "completed")
     images.lock(502)
     finished = clanforge("release", *RELEASE, "--image", "502", "--yes", *VERSION)
@@ -163,7 +163,7 @@ def test_several_releases_end_with_the_highest_status(images: Simulator, clanfor
     ],
 )
 def test_wrong_usage_is_reported(images: Simulator, clanforge: Clanforge, argv: tuple[str, ...], message: str) -> None:
-    """A missing, wrong or contradicting option is a usage error, before any request."""
+    """A missing, invalid or contradicting option is a usage error, before any request."""
     finished = clanforge("release", *argv)
     assert finished.status == 2
     assert message in finished.err
@@ -176,8 +176,8 @@ def fresh_token(**changes: Any) -> str:
     return str(ReleaseToken(image_id=501, machine_id=77, plan=made.digest))
 
 
-def test_a_token_needs_what_is_still_to_come(images: Simulator, clanforge: Clanforge) -> None:
-    """Before the update a token needs the description and the source; what is not given is not checked later on."""
+def test_a_token_needs_the_options_of_remaining_steps(images: Simulator, clanforge: Clanforge) -> None:
+    """Before the update, a token needs the description and the source; later, missing options are not checked."""
     token = fresh_token()
     for argv, message in (
         ((), "--desc is required"),
@@ -196,7 +196,7 @@ def test_a_token_needs_what_is_still_to_come(images: Simulator, clanforge: Clanf
 def test_a_journal_gets_its_secrets_from_the_environment(
     images: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A release that had not pulled its build goes on from its file, if the source's secrets are in the environment."""
+    """A release that has not pulled its build resumes from its file if the source's secrets are in the environment."""
     file = tmp_path / "image-501.json"
     options = {"image_id": 501, "machine_id": 77, "description": "build 2", "source": "s3://***@bucket/builds/"}
     options["wait_for"] = "version"
@@ -212,10 +212,10 @@ def test_a_journal_gets_its_secrets_from_the_environment(
     assert "no release in" in clanforge("release", "resume", str(file), "--yes").err
 
 
-def test_other_sources_get_their_secrets_likewise(
+def test_other_sources_get_their_secrets_from_the_environment(
     images: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sources on Steam and Google Cloud take their secrets from the environment, in new and in resumed releases."""
+    """The secrets of Steam and Google Cloud sources come from the environment, in new and in resumed releases."""
     key = tmp_path / "key.json"
     key.write_text('{"private_key": "very-private"}')
     monkeypatch.setenv("CLANFORGE_SOURCE_CREDENTIALS", str(key))
@@ -243,8 +243,8 @@ def test_other_sources_get_their_secrets_likewise(
 
 
 @pytest.mark.parametrize(("keys", "status"), [(b"maybe\ny\n", 0), (b"n\n", 1), (b"\x04", 2)])
-def test_the_question_is_put_on_a_terminal(images: Simulator, keys: bytes, status: int) -> None:
-    """On a terminal the diff's files are listed, and the question decides; without an answer nothing is released."""
+def test_a_terminal_asks_for_approval(images: Simulator, keys: bytes, status: int) -> None:
+    """On a terminal, the diff's files are listed and the user decides; without an answer, nothing is released."""
     terminal = Terminal()
     process = terminal.run(
         "import sys; from clanforge_async.cli import main; sys.exit(main(sys.argv[1:]))", "release", *RELEASE, *VERSION

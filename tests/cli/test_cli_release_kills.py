@@ -36,7 +36,7 @@ RELEASE = (
 
 
 class StoppedClock:
-    """A clock that stands still until it is started; then it runs a hundred times as fast as real time."""
+    """A clock that is stopped until `start`; then it runs a hundred times as fast as real time."""
 
     def __init__(self) -> None:
         self._now = float(int(time.time()))
@@ -84,10 +84,10 @@ MOMENTS = [
     ("image-update create", 502, 1),
     ("image-update status", None, 2),
 ]
-"""Requests at which the process is killed: the call, its image, and which of such requests it is.
+"""Requests at which the process is killed: the call, its image, and the number of the request among equal ones.
 
-The server carries each of them out, and its answer is lost. The second status of an update is read once the process
-before had adopted it.
+The server processes each of them, but its response is lost. The second status of an update is read after the previous
+process had adopted that update.
 """
 
 
@@ -158,7 +158,7 @@ class Interrupt(Fault):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_prints_the_command_to_resume_with(images: Simulator, spawn: Spawn, number: int, status: int) -> None:
-    """Ctrl-C leaves at once, and prints the tokens of the releases that have sent something."""
+    """Ctrl-C exits at once, and prints the tokens of the releases that have sent calls."""
     process = spawn(*RELEASE)
     images.faults.add(Interrupt(process, number), route="image-update status", times=1)
     _, err = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Releases tell of outages and idle times, and write the files of a pipeline, as a watch does."""
+"""Releases report outages and idle times, and write the files of a pipeline, as a watch does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAILED = OverrideFields({"jobstateid": 6, "jobstatename": "Failed"})
 
 @pytest.mark.parametrize("words", [("--image", "501", "502"), ("--image=501", "502"), ("--image", "501 502,501")])
 def test_an_option_takes_several_images(images: Simulator, clanforge: Clanforge, words: tuple[str, ...]) -> None:
-    """``--image 501 502`` is the same as ``--image 501 --image 502``, wherever it stands."""
+    """``--image 501 502`` is the same as ``--image 501 --image 502``, at any position."""
     for argv in ((*words, "--machine", "77"), ("--machine", "77", *words)):
         finished = clanforge("release", "--desc", "build 2", *SOURCE, *argv, "--dry-run")
         assert finished.status == 0
@@ -35,13 +35,13 @@ def test_an_option_takes_several_images(images: Simulator, clanforge: Clanforge,
 
 @pytest.mark.usefixtures("images")
 def test_other_words_are_no_images(clanforge: Clanforge) -> None:
-    """A word that is no id ends the list of images, and ids elsewhere are no images."""
+    """A word that is not an id ends the list of images, and ids at other positions are not images."""
     assert "No such command 'x'" in clanforge("release", "--image", "501", "x").err
     assert "No such command '502'" in clanforge("release", "--image", "501", "--machine", "77", "502").err
 
 
 def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(images: Simulator, clanforge: Clanforge) -> None:
-    """Stderr tells of an outage and of its end once, however many images are released."""
+    """Stderr reports an outage and its end once, however many images are released."""
     images.faults.add(GatewayError(502), route=UPDATE_STATUS, times=2)
     finished = clanforge("release", *RELEASE, "--image", "502", "--yes", *VERSION)
     assert finished.status == 0
@@ -50,9 +50,21 @@ def test_a_pipe_gets_one_line_for_an_outage_and_one_for_its_end(images: Simulato
     assert re.fullmatch(r"127\.0\.0\.1:\d+: recovered after \d+s", recovery)
 
 
+def test_a_pipe_gets_the_reason_of_each_of_several_failures(images: Simulator, clanforge: Clanforge) -> None:
+    """Of several images a line says at once why one failed; of a single one the command's error does. No line twice."""
+    lock = images.lock(502)
+    finished = clanforge("release", *RELEASE, "--image", "502", "--yes", *VERSION)
+    [failed] = [line for line in finished.lines if line.startswith("502  failed")]
+    assert re.fullmatch(rf"502  failed  \d+s: step check: image 502 is locked by {lock}.*", failed)
+    assert len(set(finished.lines)) == len(finished.lines)
+    alone = clanforge("release", "--image", "502", *RELEASE[2:], "--yes")
+    assert alone.lines[-1].startswith("502  failed  ")
+    assert "locked" not in alone.out
+
+
 @pytest.mark.parametrize("options", [(), ("--quiet",)])
 def test_json_has_events_for_an_outage(images: Simulator, clanforge: Clanforge, options: tuple[str, ...]) -> None:
-    """With ``--json`` an outage and its end are objects on stdout; with ``--quiet`` too they are lines on stderr."""
+    """With ``--json``, an outage and its end are objects on stdout; with ``--quiet`` too, they are lines on stderr."""
     images.faults.add(GatewayError(502), route=UPDATE_STATUS, times=1)
     finished = clanforge("release", *RELEASE, "--yes", "--json", *options, *VERSION)
     events = [record["event"] for record in finished.records if record["event"] in {"outage", "recovered"}]
@@ -79,6 +91,21 @@ def test_an_outage_tolerance_ends_the_release(images: Simulator, clanforge: Clan
     assert dry.status == 5
 
 
+def test_a_timeout_names_the_last_failure(images: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
+    """A release that times out during an outage names the failure in its JSON, its error and its files."""
+    images.faults.add(GatewayError(502), route=UPDATE_STATUS)
+    page, junit = tmp_path / "page.html", tmp_path / "images.xml"
+    files = ("--report", str(page), "--junit", str(junit))
+    finished = clanforge("release", *RELEASE, "--yes", "--timeout", "0.5", "--json", *files)
+    assert finished.status == 3
+    result = finished.records[-1]
+    assert result["error_type"] == "ReleaseTimeoutError"
+    assert "HTTP 502" in result["last_error"]
+    assert result["error"].endswith(f"; last request: {result['last_error']}")
+    assert "; last request: Bad Gateway (HTTP 502" in finished.err
+    assert all("last request: Bad Gateway" in path.read_text("utf-8") for path in (page, junit))
+
+
 def test_a_terminal_shows_an_outage_below_its_table(
     images: Simulator, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +123,7 @@ def test_a_terminal_shows_an_outage_below_its_table(
 def test_a_heartbeat_shows_that_nothing_changed(
     images: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a change a pipe gets a line every ``--heartbeat``, with the counts; with 0, or ``--json``, none."""
+    """Without a change, a pipe gets a line every ``--heartbeat``, with the counts; with 0 or ``--json``, none."""
     monkeypatch.setattr(release, "TICK", 0.05)
     for options, beats in ((("0.2",), True), (("0",), False), (("0.2", "--json"), False)):
         images.faults.add(RUNNING, route=UPDATE_STATUS, times=1)
@@ -146,7 +173,7 @@ def test_the_report_has_a_row_for_each_image(images: Simulator, clanforge: Clanf
 def test_an_interrupted_release_leaves_its_files(
     images: Simulator, clanforge: Clanforge, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Ctrl-C the report has the command to resume with, and JUnit XML and the summary tell what is unfinished."""
+    """On Ctrl-C, the report has the command to resume with, and JUnit XML and the summary show unfinished images."""
     images.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)), route=UPDATE_STATUS)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
@@ -160,7 +187,7 @@ def test_an_interrupted_release_leaves_its_files(
 
 
 def test_a_held_release_is_resumed_from_its_report(images: Simulator, clanforge: Clanforge, page: Path) -> None:
-    """The report of a held release has the command that goes on, and that of the resumed one the earlier jobs too."""
+    """The report of a held release has the command to resume; the resumed one's shows the earlier jobs too."""
     clanforge("release", *RELEASE, "--hold", "--report", str(page))
     html = page.read_text("utf-8")
     assert "<title>1 image: 1 held</title>" in html
@@ -190,7 +217,7 @@ def junit_cases(clanforge: Clanforge, tmp_path: Path) -> Callable[..., dict[str,
 def test_junit_has_a_test_case_for_each_image(
     images: Simulator, junit_cases: Callable[..., dict[str, list[tuple[str, str | None]]]], tmp_path: Path
 ) -> None:
-    """A release that is held is skipped, a rejection and a failed job are failures, the rest is an error."""
+    """A held release is skipped, a rejection and a failed job are failures, everything else is an error."""
     images.lock(502)
     journal = ("--journal", str(tmp_path / "journal"))
     held = junit_cases("release", *RELEASE, "--image", "502", "--hold", *journal)
@@ -206,7 +233,7 @@ def test_junit_has_a_test_case_for_each_image(
 def test_github_gets_annotations_and_a_summary(
     images: Simulator, clanforge: Clanforge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In GitHub Actions a release that failed is an annotation, and the summary has a table of all images."""
+    """In GitHub Actions, a failed release is an annotation, and the summary has a table of all images."""
     lock = images.lock(502)
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

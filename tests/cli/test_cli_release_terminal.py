@@ -1,7 +1,8 @@
-"""``clanforge release`` on a terminal: the live view, the question, and a stdout that nobody reads."""
+"""``clanforge release`` on a terminal: the live view, the question, and a closed stdout."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +19,7 @@ RELEASE = ("release", "--image", "501", "--machine", "77", "--desc", "build 2", 
 
 
 class FakeStdin:
-    """A terminal's stdin, for `isatty` alone."""
+    """A stdin that only claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -52,13 +53,16 @@ def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
     monkeypatch.setattr("sys.stdin", FakeStdin())
 
 
-def test_a_terminal_shows_a_line_an_image(images: Simulator, terminal: Terminal) -> None:
-    """A terminal shows each image's steps in one line, and in the end how it ended."""
+def test_a_terminal_shows_a_line_per_image(images: Simulator, terminal: Terminal) -> None:
+    """A terminal shows each image with its step in one line, and finally its outcome."""
     with terminal.as_stdout():
         assert main([*RELEASE, "--yes"]) == 0
-    terminal.wait_for("released")
+    terminal.wait_for("requests")
     shown = "".join(strip_control_codes(terminal.shown))
-    assert "501  check update diff approve version rollout   waiting" in shown
+    assert "IMAGE  STEP" in shown
+    assert re.search(
+        r"501    version 5/6  released  \d+s  image-version/\d+1 image, \d+s: 1 released; 8 requests", shown
+    )
     assert images.image(501).version > 218000
 
 
@@ -94,7 +98,7 @@ def ask(
 def test_the_question_lists_the_files(
     images: Simulator, ask: Callable[..., tuple[int, str]], answers: tuple[str, ...], status: int
 ) -> None:
-    """At most 40 files are listed before the question; without an answer the release can be resumed."""
+    """At most 40 files are listed before the question; without an answer, the release can be resumed."""
     got, err = ask(answers, *RELEASE)
     assert got == status
     assert "51 files differ" in err
@@ -105,23 +109,25 @@ def test_the_question_lists_the_files(
     assert (images.image(501).version != 218000) is (status == 0)
 
 
-def test_the_question_is_put_beside_a_report(
+def test_the_question_is_asked_besides_a_report(
     images: Simulator, ask: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    """The live view makes room for the question, and a report is written all the same."""
+    """The live view makes room for the question, and a report is written nevertheless."""
     page = tmp_path / "page.html"
     assert ask(["y"], *RELEASE, "--report", str(page))[0] == 0
     assert "1 image: 1 released" in page.read_text("utf-8")
     assert images.image(501).version > 218000
 
 
-def test_the_question_is_put_beside_json(images: Simulator, ask: Callable[..., tuple[int, str]]) -> None:
-    """The question and the files go to stderr, so that JSON on stdout stays whole."""
+def test_the_question_is_asked_besides_json(images: Simulator, ask: Callable[..., tuple[int, str]]) -> None:
+    """The question and the files go to stderr, so that stdout has only JSON."""
     assert ask(["y"], *RELEASE, "--json")[0] == 0
     assert images.image(501).version > 218000
 
 
-def test_nobody_reads(images: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_stdout_is_status_141(
+    images: Simulator, clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A closed stdout ends the command with 141 and the tokens to resume with."""
 
     def fail(_output: PlainReleaseOutput, event: object) -> NoReturn:

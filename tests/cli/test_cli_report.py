@@ -115,9 +115,21 @@ def test_the_report_shows_counts_and_each_job() -> None:
     assert 'aria-label="image-version/9000: waiting 0s, ' in html
     assert "failed" in re.findall(r'aria-label="(image-version/9000: [^"]*)"', html)[0]
     assert "timed out" in html
-    assert "<pre>clanforge watch image-diff/5</pre>" in html
+    assert "<pre>clanforge watch image-diff/6 image-diff/5</pre>" in html
     assert html.index("image-version/9000") < html.index("image-version/9001")
     assert html.index("image-version/9007") < html.index("image-version/9001"), "failures come first"
+
+
+def test_the_report_resumes_the_same_jobs_as_the_terminal() -> None:
+    """The command to resume with has the jobs whose watch timed out or broke off, not those that have ended."""
+    jobs = [
+        job_states(REF, result=timed_out_result(REF)),
+        job_states(JobRef.image_diff(5), result=ended_result(JobRef.image_diff(5), JobState.FAILED)),
+        job_states(JobRef.image_diff(6)),
+    ]
+    html = render_report(jobs, BEGAN, NOW)
+    assert "2 jobs had not finished when watching stopped. Resume with:" in html
+    assert "<pre>clanforge watch image-version/9 image-diff/6</pre>" in html
 
 
 def test_the_report_is_well_formed_and_self_contained() -> None:
@@ -142,7 +154,7 @@ def test_text_from_the_server_is_escaped() -> None:
 
 
 def test_a_report_is_written_at_the_end(simulator: Simulator, clanforge: Clanforge, tmp_path: Path) -> None:
-    """--report writes the report at the end, beside any other output."""
+    """--report writes the report at the end, in addition to any other output."""
     simulator.add_image_version(1, duration=0.2, queued_for=0.2)
     simulator.add_image_diff(5, duration=0, outcome="failed", error="disk full", retries=[Run(duration=0.1)])
     path = tmp_path / "page.html"

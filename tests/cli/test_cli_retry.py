@@ -37,7 +37,7 @@ def test_a_reference_that_stdout_does_not_take_is_printed_to_stderr(
     error: OSError,
     options: tuple[str, ...],
 ) -> None:
-    """If stdout fails after a retry, the reference of the new run is not lost: asking again would start another."""
+    """If stdout fails after a retry, the new run's reference goes to stderr: a second retry would start another."""
     ref = failed_diff(simulator, duration=1000)
 
     def fail(*_: object) -> None:
@@ -103,7 +103,7 @@ def test_a_retry_with_an_unknown_outcome_is_not_sent_again(simulator: Simulator,
 
 
 def test_an_unknown_outcome_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:
-    """If the outcome of the retry is unknown, the error says so with what to do next, and nothing is sent twice."""
+    """If the outcome of the retry is unknown, the error says so and what to do next, and nothing is sent twice."""
     failed_diff(simulator)
     simulator.faults.add(GatewayError(502), route="image-diff retry")
     finished = clanforge(*RETRY, "--wait")

@@ -111,7 +111,7 @@ def test_no_network_failure_shows_credentials(clanforge: Clanforge) -> None:
 
 
 def test_an_interruption_shows_no_credentials(marked: Simulator, clanforge: Clanforge) -> None:
-    """Ctrl-C with a request in flight shows nothing of the request."""
+    """Ctrl-C during a request shows no part of the request."""
     marked.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)), route="image-version status")
     finished = clanforge("watch", "image-version/2", "--json")
     assert finished.status == 130

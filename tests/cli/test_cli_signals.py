@@ -125,7 +125,7 @@ def test_an_ignored_signal_stays_ignored(simulator: Simulator, clanforge: Clanfo
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_a_closed_terminal_is_status_129(simulator: Simulator, options: tuple[str, ...]) -> None:
-    """A terminal that closes ends the command with status 129, although its last output can't be written."""
+    """If the terminal closes, the command ends with status 129, although its last output can't be written."""
     simulator.add_image_diff(5, duration=1000)
     master, fd = pty.openpty()
     process = subprocess.Popen(  # noqa: S603 - our own program
@@ -145,7 +145,7 @@ def test_a_closed_terminal_is_status_129(simulator: Simulator, options: tuple[st
 
 @pytest.mark.parametrize("gap", [0, 0.05, 0.3])
 def test_a_second_signal_changes_nothing(simulator: Simulator, spawn: Spawn, gap: float) -> None:
-    """Further signals while the command leaves neither stop it nor change its status and message."""
+    """Further signals while the command exits neither stop it nor change its status and message."""
     simulator.add_image_diff(5, duration=1000)
     process = spawn("watch", "image-diff/5@7")
     assert process.stdout is not None
@@ -162,7 +162,7 @@ def test_a_second_signal_changes_nothing(simulator: Simulator, spawn: Spawn, gap
 @pytest.mark.usefixtures("capsys")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_signals_end_a_command_that_does_not_return(count: int) -> None:
-    """A command that ignores its cancellation is left at a further signal; two at once count as one."""
+    """A command that ignores its cancellation is abandoned at a further signal; two at once count as one."""
 
     async def stubborn() -> int:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGTERM)[:count]:
@@ -258,7 +258,7 @@ def full_pipe() -> tuple[int, int]:
 def test_a_second_signal_ends_a_command_that_waits_for_a_full_pipe(
     simulator: Simulator, *, is_stderr_full: bool, signals: int
 ) -> None:
-    """A command whose stdout nobody reads ends at the second signal; with stderr full too, at the fourth."""
+    """A command with a full stdout pipe ends at the second signal; if stderr is full too, at the fourth."""
     simulator.add_image_diff(5, duration=1000)
     reader, writer = full_pipe()
     process = subprocess.Popen(
@@ -289,7 +289,7 @@ def test_a_second_signal_ends_a_command_that_waits_for_a_full_pipe(
 
 
 def test_an_interrupted_retry_has_an_unknown_outcome(simulator: Simulator, clanforge: Clanforge) -> None:
-    """An interrupted retry is reported as possibly done, and is not sent again."""
+    """An interrupted retry is reported as possibly processed, and is not sent again."""
     ref = simulator.add_image_diff(5, duration=0, outcome="failed", retries=[Run(duration=1000)])
     simulator.faults.add(CallAndHang(lambda: os.kill(os.getpid(), signal.SIGINT)))
     finished = clanforge("image-diff", "retry", "5", "--wait")
@@ -415,7 +415,7 @@ class Unwritable(io.StringIO):
 def test_output_that_cannot_be_written_changes_no_status(
     is_full: bool, argv: list[str] | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """If a signal ended the command, output that can't be written any more is discarded."""
+    """If a signal ended the command, output that can no longer be written is discarded."""
     monkeypatch.setattr("clanforge_async.cli._execute", lambda _argv: 129)
     monkeypatch.setattr("clanforge_async.cli.event_loop.ignore_signals", lambda: None)
     monkeypatch.setattr("clanforge_async.cli.formatting._FLUSH_TIMEOUT", 0.0)

@@ -96,7 +96,7 @@ def test_a_fault_has_a_name_and_a_share(text: str, fault: Fault, share: float) -
     ],
 )
 def test_wrong_options_are_status_2(clanforge: Clanforge, argv: tuple[str, ...], message: str) -> None:
-    """A fault, share, state or number that makes no sense is a usage error."""
+    """An invalid fault, share, state or number is a usage error."""
     finished = clanforge("simulate", "--port", "0", *argv)
     assert finished.status == 2
     assert message in finished.err

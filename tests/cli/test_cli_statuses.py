@@ -28,7 +28,8 @@ def test_several_jobs_are_a_table(simulator: Simulator, clanforge: Clanforge) ->
     assert re.fullmatch(r"image-diff/5     Failed     \d+ % +\ds ago   disk full", failed)
     assert unknown.startswith("image-diff/6     error: not found (HTTP 404")
     assert finished.err == (
-        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; check the ID and the account service ID\n"
+        "error: of 3 jobs, 1 failed or squashed and 1 could not be read; "
+        "check the ID, the account service ID and the base URL\n"
     )
     assert clanforge("status", "image-version/1", "image-diff/5").status == 1
     simulator.add_image_version(2, duration=0)
@@ -51,7 +52,7 @@ def test_references_come_from_stdin(
 
 
 def test_a_single_job_is_described(simulator: Simulator, clanforge: Clanforge) -> None:
-    """Of a single job everything is shown, with the details that only an own request brings."""
+    """For a single job everything is shown, including details that need their own request."""
     simulator.add_image_diff(5, duration=0)
     finished = clanforge("status", "image-diff/5")
     assert finished.status == 0
@@ -64,7 +65,7 @@ def test_a_single_job_is_described(simulator: Simulator, clanforge: Clanforge) -
 
 
 def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanforge) -> None:
-    """A failed job's reason is printed once: on stdout, or with --quiet on stderr."""
+    """A failed job's reason is printed once: on stdout, or with --quiet on stderr. JSON tells a failed read too."""
     simulator.add_image_version(1, duration=0, outcome="failed", error="disk full")
     finished = clanforge("status", "image-version/1")
     assert (finished.status, finished.err) == (1, "error: image-version/1 failed\n")
@@ -72,9 +73,12 @@ def test_a_single_failed_job_is_status_1(simulator: Simulator, clanforge: Clanfo
     assert clanforge("status", "image-version/1", "--quiet").err == "error: image-version/1 failed: disk full\n"
     simulator.faults.add(Envelope("forbidden", status=403))
     assert clanforge("status", "image-version/1").status == 4
+    finished = clanforge("status", "image-version/1", "--json")
+    assert [(record["event"], record["ref"]) for record in finished.records] == [("error", "image-version/1")]
+    assert finished.records[0]["error_type"] == "PermissionDeniedError"
 
 
-def test_the_table_tells_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_shows_estimates_and_previous_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last column has the estimated end, or says why there is none."""
     monkeypatch.setenv("TZ", "UTC")
     ref = JobRef.image_diff(5)
@@ -93,7 +97,7 @@ def test_the_table_tells_estimates_and_previous_runs(monkeypatch: pytest.MonkeyP
 
 
 def test_a_description_names_what_is_unknown() -> None:
-    """A description says what the server has not sent, and names the previous run."""
+    """A description names the fields that the server has not sent, and the previous run."""
     ref = JobRef(JobRef.image_diff(5).kind, 5, NOW)
     details = ImageDiffDetails(game={"id": 7, "name": "Deep Harbour"})
     job = make_job(ref, None, state_id=None, state_name="Frobnicating", details=details, eta=ago(120))

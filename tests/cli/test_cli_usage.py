@@ -11,10 +11,9 @@ from support.cli.harness import Clanforge, Spawn
 
 from clanforge_async.cli import main
 
-JOB_COMMANDS = [
-    *(("image-version", "status"), ("image-diff", "status"), ("image-diff", "retry")),
-    *(("image-update", "status"), ("image-update", "retry"), ("watch",)),
-]
+WATCH_COMMANDS = [("image-diff", "retry"), ("image-update", "retry"), ("watch",)]
+STATUS_COMMANDS = [("image-version", "status"), ("image-diff", "status"), ("image-update", "status"), ("status",)]
+JOB_COMMANDS = [*WATCH_COMMANDS, *STATUS_COMMANDS]
 CALL_COMMANDS = [
     *(("image", "options"), ("image", "status"), ("image", "activate"), ("image", "deactivate")),
     *(("image-diff", "reject"), ("image-install", "list"), ("image-install", "queue")),
@@ -51,7 +50,7 @@ def test_a_vendored_copy_needs_no_metadata(spawn: Spawn, option: str, line: str)
 
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["watch", "--help"], []])
 def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
-    """Help and version for a closed pipe exit with status 141 and without a message."""
+    """With a closed pipe, help and version exit with status 141 and without a message."""
     reader, writer = os.pipe()
     os.close(reader)
     process = subprocess.run(  # noqa: S603 - our own program
@@ -64,7 +63,7 @@ def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
 def test_an_unexpected_exception_is_status_7_with_a_traceback(
     clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug is reported with a traceback, and not with Python's status 1: that would mean a failed job."""
+    """A bug is reported with a traceback and status 7; Python's status 1 would mean a failed job."""
 
     def fail(_argument: object) -> None:
         msg = "unforeseen \x1b[2J"
@@ -81,7 +80,7 @@ def test_an_unexpected_exception_is_status_7_with_a_traceback(
 def test_a_process_without_stderr_prints_no_messages_to_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Messages are dropped if stderr is closed, so that stdout has results alone."""
+    """If stderr is closed, messages are dropped, so that stdout has only results."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         status = main(["watch", "nonsense"])
@@ -187,17 +186,60 @@ def test_a_wrong_setting_is_reported_with_its_option(
 
 
 def test_help_lists_the_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command that reads or watches jobs lists the exit statuses."""
-    for command in JOB_COMMANDS:
+    """The help of a command that may wait for jobs lists the exit statuses."""
+    for command in WATCH_COMMANDS:
         text = " ".join(clanforge(*command, "--help").out.split())
         assert "Exit status: 0 all completed, 1 failed" in text
         numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
         assert numbers == [*"01234567", "129", "130", "143"]
 
 
+def test_help_of_a_status_lists_its_exit_statuses(clanforge: Clanforge) -> None:
+    """The help of a command that reads the status of jobs says that 0 means: read, and not failed."""
+    for command in STATUS_COMMANDS:
+        text = " ".join(clanforge(*command, "--help").out.split())
+        assert "Exit status: 0 read, and not failed, 1 failed or squashed" in text
+        assert "3 timeout" not in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (("release", "resume", "x", "--yes"), "not a release token: 'x'; see 'clanforge release resume --help'"),
+        (("release", "abort", "x"), "not a release token: 'x'; see 'clanforge release abort --help'"),
+        (("release", "--desc", "x"), "see 'clanforge release --help'"),
+        (("watch", "--fail"), "see 'clanforge watch --help'"),
+    ],
+)
+@pytest.mark.usefixtures("simulator")
+def test_a_wrong_usage_names_the_command(clanforge: Clanforge, argv: tuple[str, ...], line: str) -> None:
+    """An error of usage ends with the command whose help to read, also if it is found while the command runs."""
+    finished = clanforge(*argv)
+    assert finished.status == 2
+    assert finished.err.rstrip().endswith(line)
+    assert "Invalid value: " not in finished.err
+
+
+ALL_COMMANDS: list[tuple[str, ...]] = [
+    (),
+    *JOB_COMMANDS,
+    *CALL_COMMANDS,
+    *(("doctor",), ("worker",), ("simulate",), ("demo",), ("release",), ("release", "resume"), ("release", "abort")),
+]
+
+
+def test_help_has_none_of_the_parsers_additions(clanforge: Clanforge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help shows no type of Python, no range and no text that is cut off, and fits 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ALL_COMMANDS:
+        text = clanforge(*command, "--help").out
+        assert max(map(len, text.splitlines())) <= 80
+        assert not re.search(r"<\w|list\[|range|[<>]=|\{|[a-z,]\.\.\.$", text, re.MULTILINE)
+
+
 def test_help_of_a_single_call_lists_its_exit_statuses(clanforge: Clanforge) -> None:
-    """The help of a command that makes one call lists the exit statuses that it can have: not those of jobs."""
-    for command in CALL_COMMANDS:
+    """The help of a command that makes one call lists its possible exit statuses, without those of jobs."""
+    for command in [*CALL_COMMANDS, ("doctor",)]:
         text = " ".join(clanforge(*command, "--help").out.split())
         numbers = re.findall(r"\b\d+\b", text.partition("Exit status: ")[2])
         assert numbers == [*"024567", "129", "130", "143"]

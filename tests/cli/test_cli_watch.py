@@ -56,7 +56,7 @@ def test_json_has_an_object_for_each_update_and_result(simulator: Simulator, cla
 
 
 def test_an_image_update_is_watched_like_any_job(simulator: Simulator, clanforge: Clanforge) -> None:
-    """`watch` takes image updates too, also a retried one that the server does not show yet."""
+    """`watch` accepts image updates, including a retried one that the server does not show yet."""
     simulator.add_image_update(6, duration=0)
     assert clanforge("watch", "image-update/6", *QUICK).lines[-1].startswith("image-update/6  completed  ")
     assert clanforge("watch", "image-update/6@1999999999", "--timeout", "0.2", *QUICK).status == 3
@@ -135,7 +135,7 @@ def test_a_job_of_another_account_is_status_4(clanforge: Clanforge) -> None:
 
 @pytest.mark.usefixtures("simulator")
 def test_an_unknown_job_is_status_6(clanforge: Clanforge) -> None:
-    """An unknown job is refused for good: status 6."""
+    """An unknown job is refused permanently: status 6."""
     finished = clanforge("watch", "image-diff/5")
     assert finished.status == 6
     assert finished.lines[0].startswith("image-diff/5  error  ")
@@ -185,7 +185,7 @@ def test_a_watch_continues_in_an_unknown_state(simulator: Simulator, clanforge: 
 
 
 def test_a_locked_image_is_reported_with_a_hint(simulator: Simulator, clanforge: Clanforge) -> None:
-    """An error envelope with status 200 is an error, reported with what to do next."""
+    """An error envelope with status 200 is an error, reported with the next step."""
     simulator.add_image_version(1, duration=0)
     simulator.faults.add(Envelope("image locked by diffid: 218595"))
     finished = clanforge("image-version", "status", "1")

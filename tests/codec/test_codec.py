@@ -176,7 +176,7 @@ def test_a_blank_time_is_absent(field: str, blank: str | None) -> None:
 
 @pytest.mark.parametrize("field", ["diffid", "jobcreated", "jobupdated", "jobprogress", "jobfailed", "jobstateid"])
 def test_any_other_blank_number_is_reported(field: str) -> None:
-    """Blank text is no number."""
+    """Blank text is not a number."""
     assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: ""}) == {field}
 
 
@@ -192,7 +192,7 @@ def test_jobfailed_is_a_flag_or_a_count(said: object, meant: int) -> None:
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("name", ["Completed", "Failed", "Running", "Something new", ""])
 def test_a_known_state_id_wins_over_the_name(kind: JobKind, state: JobState, name: str) -> None:
-    """A known ``jobstateid`` alone decides the state; the name is kept as sent."""
+    """A known ``jobstateid`` alone decides the state; the name is stored as sent."""
     job = job_from_dict(kind, wire(5, state, jobstatename=name))
     assert (job.state, job.state_id, job.state_name) == (state, int(state), name)
 
@@ -225,7 +225,7 @@ def test_without_a_state_id_the_name_decides(name: str, state: JobState | None, 
 @pytest.mark.parametrize("number", [0, 8, 99, -1, "8", 10**20])
 @pytest.mark.parametrize("name", ["Completed", "Failed", "Rolling back"])
 def test_an_unknown_state_id_stays_unknown(number: object, name: str) -> None:
-    """An unknown ``jobstateid`` is no state, even with a known name, and is not terminal."""
+    """An unknown ``jobstateid`` gives no state, even with a known name, and is not terminal."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobstateid=number, jobstatename=name))
     assert job.state is None
     assert job.state_id == int(str(number))
@@ -236,7 +236,7 @@ def test_an_unknown_state_id_stays_unknown(number: object, name: str) -> None:
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("failed", [0, 1, 7, True])
 def test_jobfailed_never_decides_the_state(state: JobState, failed: object) -> None:
-    """A job with earlier failures is running or completed if its state says so."""
+    """A job with earlier failures is running or completed, according to its state."""
     for body in (wire(5, state, jobfailed=failed), wire(5, state, jobfailed=failed, jobstateid=None)):
         assert job_from_dict(JobKind.IMAGE_DIFF, body).state is state
 
@@ -272,7 +272,7 @@ def test_missing_files_are_an_empty_mapping(empty: object) -> None:
     ],
 )
 def test_a_diff_is_empty_if_a_completed_listing_is(files: dict[str, Any], state: int, is_empty: bool | None) -> None:
-    """A completed diff is empty if the server sent a listing without files; without a listing nobody can tell."""
+    """A completed diff is empty if the server sent empty listings; without listings, this is not known."""
     job = job_from_dict(JobKind.IMAGE_DIFF, wire(5) | {"jobstateid": state} | files)
     assert job.is_empty is is_empty
     assert job_from_dict(JobKind.IMAGE_DIFF, job_to_dict(job)).is_empty is is_empty
@@ -328,7 +328,7 @@ def test_a_bool_is_not_a_number(field: str, value: bool) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, "0", "-5"])
 def test_an_id_that_is_not_positive_is_reported(value: object) -> None:
-    """Ids must be positive, since no reference can hold another."""
+    """Ids must be positive, since a reference accepts no other."""
     assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {"diffid": value}) == {"diffid"}
     assert invalid_fields(JobKind.IMAGE_VERSION, wire(5) | {"imageversionid": value}) == {"imageversionid"}
 
@@ -336,7 +336,7 @@ def test_an_id_that_is_not_positive_is_reported(value: object) -> None:
 @pytest.mark.parametrize("field", ["jobcreated", "jobupdated", "jobeta", "jobstart"])
 @pytest.mark.parametrize("value", [253402300800, -62135596801, 10**15, "99999999999999999999", 1e300, -1e300])
 def test_a_time_out_of_range_is_reported(field: str, value: object) -> None:
-    """A timestamp that no datetime can hold, such as one in milliseconds, is reported."""
+    """A timestamp that no datetime can represent, such as one in milliseconds, is reported."""
     assert invalid_fields(JobKind.IMAGE_DIFF, wire(5) | {field: value}) == {field}
 
 
@@ -426,7 +426,7 @@ def test_the_error_keeps_2_kib_of_the_body() -> None:
 
 
 def test_the_error_keeps_values_without_a_json_form_as_text() -> None:
-    """In the body of the error, values that JSON cannot hold are text."""
+    """In the error's body, values that JSON cannot represent are text."""
     with pytest.raises(InvalidResponseError) as raised:
         job_from_dict(JobKind.IMAGE_DIFF, {"diffid": at(0)})
     assert raised.value.body == '{"diffid": "1970-01-01 00:00:00+00:00"}'

@@ -1,6 +1,6 @@
-"""An httpx transport that answers the client's status polls from long-running operations of another API.
+"""An httpx transport that responds to the client's status polls with long-running operations of another API.
 
-The operations follow the rules of Azure Resource Manager: the answer to the first request names a status page
+The operations follow the rules of Azure Resource Manager: the response to the first request names a status page
 (``Azure-AsyncOperation`` or ``Operation-Location``), a ``Location``, or neither, in which case the resource itself is
 polled. After a status page reports success, the result is read as well.
 """
@@ -38,7 +38,7 @@ class Stage(enum.Enum):
 
 
 def parse_state(stage: Stage, status_code: int, body: bytes) -> JobState | None:
-    """Return the job state that a 2xx answer stands for; None if it is malformed."""
+    """Return the job state that a 2xx response stands for; None if it is malformed."""
     if status_code == _ACCEPTED:
         return JobState.RUNNING
     if status_code == _NO_CONTENT or stage is Stage.RESULT or (stage is Stage.LOCATION and not body):
@@ -63,7 +63,7 @@ def _parse_object(body: bytes) -> Mapping[str, Any] | None:
 
 
 class Operation:
-    """A long-running operation: builds its next request, and reads the answer.
+    """A long-running operation: builds its next request, and parses the response.
 
     Args:
         scenario: The operation's requests.
@@ -71,7 +71,7 @@ class Operation:
 
     Attributes:
         scenario: The same.
-        errors: How many answers were errors or malformed, by their status; with a 2xx they were malformed.
+        errors: Number of responses that were errors or malformed, by status; those with a 2xx were malformed.
     """
 
     def __init__(self, scenario: Scenario, base_url: httpx.URL) -> None:
@@ -91,7 +91,7 @@ class Operation:
         return httpx.Request(method, self._url, headers=self.scenario.headers, cookies=self._cookies)
 
     def read(self, response: httpx.Response) -> JobState | None:
-        """Return the operation's state after an answer; None if that is an error or malformed."""
+        """Return the operation's state after a response; None if that is an error or malformed."""
         self._cookies.extract_cookies(response)
         if not response.is_success:
             return None  # the next request is the same, so a start that failed is tried again
@@ -103,7 +103,7 @@ class Operation:
         return None if state is JobState.RUNNING and self._url is None else state
 
     def _follow(self, headers: httpx.Headers) -> None:
-        """Go on to the address that an answer names, if any."""
+        """Continue at the address that a response names, if any."""
         status_page, location = headers.get("Operation-Location", headers.get("Azure-AsyncOperation")), None
         if "Location" in headers:
             location = self._location = self._resource.join(headers["Location"])
@@ -126,9 +126,9 @@ class Operation:
 
 
 class OperationTransport(httpx.AsyncBaseTransport):
-    """Answers each status poll of an image version with one request of a long-running operation.
+    """Responds to each status poll of an image version with one request of a long-running operation.
 
-    Errors and malformed answers of the server, and failures of the network, reach the client as they are.
+    Errors and malformed responses of the server, and network failures, reach the client unchanged.
 
     Args:
         operations: The operations; the first stands for image version 1, and so on.
@@ -148,7 +148,7 @@ class OperationTransport(httpx.AsyncBaseTransport):
         operation = self._operations[int(number)]
         poll, state = operation.build_request(), None
         if poll is None:
-            response = httpx.Response(_ACCEPTED)  # the answer stays as it was: accepted, and no more
+            response = httpx.Response(_ACCEPTED)  # the response remains the same: accepted, without an address
         else:
             poll.extensions = request.extensions
             response = await self._inner.handle_async_request(poll)

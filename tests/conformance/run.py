@@ -26,7 +26,7 @@ INTERVAL = 1 / 16
 """Seconds between polls; a power of two, whose multiples a virtual clock reaches exactly."""
 
 OUTAGE_TOLERANCE = 0.5
-"""Seconds of malformed answers before a watch gives up; the suite's other errors are gone at the next poll."""
+"""Seconds of malformed responses before a watch gives up; the suite's other errors disappear at the next poll."""
 
 _REFUSALS = (BadRequestError, NotFoundError)
 

@@ -1,4 +1,4 @@
-"""The scenarios of the suite, and the error that each of them has to end with."""
+"""The scenarios of the suite, and the error with which each of them must end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Scenario:
 
     @property
     def expected_error(self) -> type[ClanforgeError] | None:
-        """The error that a watch of the operation has to end with; None: the operation completes."""
+        """The error with which a watch of the operation must end; None: the operation completes."""
         return next((error for pattern, error in _ERRORS if re.search(pattern, self.name)), None)
 
 

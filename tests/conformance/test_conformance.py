@@ -1,4 +1,4 @@
-"""The parts of the conformance suite that need no Node: expectations, the reading of answers, and the adapter."""
+"""The parts of the conformance suite that need no Node: expectations, the parsing of responses, and the adapter."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Answers = Mapping[str, list[httpx.Response]]
 
 
 class Server:
-    """Answers each request with the next response that its method and path have, and the last one again.
+    """Responds to each request with the next response for its method and path; repeats the last one.
 
     Attributes:
         requests: The requests so far.
@@ -106,7 +106,7 @@ def test_every_long_running_operation_is_a_scenario() -> None:
     ],
 )
 def test_the_name_of_an_operation_implies_its_end(name: str, error: type[ClanforgeError] | None) -> None:
-    """Only names of failures, refusals and malformed answers expect an error."""
+    """Only names of failures, refusals and malformed responses expect an error."""
     assert evolve(PUT, name=name).expected_error is error
 
 
@@ -133,14 +133,14 @@ def test_the_name_of_an_operation_implies_its_end(name: str, error: type[Clanfor
         (Stage.RESULT, 200, b'[{"id": "100"}]', JobState.COMPLETED),
     ],
 )
-def test_an_answer_stands_for_a_job_state(stage: Stage, status: int, body: bytes, state: JobState | None) -> None:
-    """The stage of the operation decides which part of an answer counts."""
+def test_a_response_stands_for_a_job_state(stage: Stage, status: int, body: bytes, state: JobState | None) -> None:
+    """The stage of the operation decides which part of a response counts."""
     assert parse_state(stage, status, body) is state
 
 
 @virtual_time
 async def test_a_status_page_is_polled_before_the_result() -> None:
-    """Errors on the way reach the client, which polls again."""
+    """Errors before the result reach the client, which polls again."""
     creating = {"properties": {"provisioningState": "Creating"}}
     server = Server(
         {
@@ -157,8 +157,8 @@ async def test_a_status_page_is_polled_before_the_result() -> None:
 
 
 @virtual_time
-async def test_a_location_is_followed_while_the_answers_are_202() -> None:
-    """Each answer may name a new location; an answer without one keeps the last."""
+async def test_a_location_is_followed_while_responses_are_202() -> None:
+    """Each response may name a new location; a response without one keeps the last."""
     failed = {"properties": {"provisioningState": "Failed"}}
     server = Server(
         {
@@ -202,7 +202,7 @@ async def test_a_resource_is_polled_if_no_address_is_given() -> None:
 
 @virtual_time
 async def test_a_post_without_an_address_stays_malformed() -> None:
-    """An operation is never started twice after it was accepted."""
+    """An operation is never started again after it was accepted."""
     server = Server({"POST /disk/copy": [answer(202)]})
     end = await server.watch(POST)
     assert isinstance(end.result.error, InvalidResponseError)
@@ -213,7 +213,7 @@ async def test_a_post_without_an_address_stays_malformed() -> None:
 
 @virtual_time
 async def test_requests_carry_the_cookie_and_the_required_header() -> None:
-    """The server's cookie belongs to one operation; the credentials of the client go nowhere."""
+    """The server's cookie belongs to one operation; the client's credentials are not sent."""
     server = Server({"PUT /disk": [answer(500, Set_Cookie="scenario=disk; Path=/"), answer(200, {})]})
     await server.watch(PUT)
     assert [request.headers.get("Cookie") for request in server.requests] == [None, "scenario=disk"]
@@ -233,7 +233,7 @@ async def test_a_report_names_what_differs_from_a_good_run() -> None:
 
 @virtual_time
 async def test_a_good_run_has_no_failures() -> None:
-    """The table counts the scenarios, the polls by the errors among their answers, and the coverage."""
+    """The table counts the scenarios, the polls by the errors in their responses, and the coverage."""
     refused = await Server({"PUT /disk": [answer(400)]}).watch(evolve(PUT, name="Disks_put400"))
     malformed = await Server({"POST /disk/copy": [answer(202)]}).watch(evolve(POST, name="Disks_postNoLocation"))
     report = Report([refused, malformed], {"Disks": 1, "Copies": 1})
@@ -251,8 +251,8 @@ async def test_a_good_run_has_no_failures() -> None:
 
 
 @virtual_time
-async def test_a_refusal_ends_a_watch_and_one_malformed_answer_does_not() -> None:
-    """The right error at the wrong moment is a failure as well."""
+async def test_a_refusal_ends_a_watch_and_one_malformed_response_does_not() -> None:
+    """The right error at the wrong moment is a failure too."""
     refused = await Server({"PUT /disk": [answer(400)]}).watch(evolve(PUT, name="Disks_put400"))
     malformed = await Server({"PUT /disk": [answer(201)], "GET /disk": [answer(200)]}).watch(
         evolve(PUT, name="Disks_putNoPayload")

@@ -64,7 +64,7 @@ async def test_the_readme_pipeline_command_runs() -> None:
 
 
 def test_the_readmes_two_commands_stand_alone() -> None:
-    """`Try it` and `Test it` show one command each, which runs on a fresh machine; CI runs the same two."""
+    """`Try it` and `Test it` show one command each, which runs on a fresh machine; CI runs the same commands."""
     ci = (ROOT / ".ci" / "run").read_text().splitlines()
     for heading, last in (("Try it", ".venv/bin/clanforge demo"), ("Test it", ".venv/bin/nox -s tests")):
         (block,) = re.findall(rf"^## {heading}\n\n```sh\n(.*?)\n```$", README.text, re.DOTALL | re.MULTILINE)
@@ -100,7 +100,7 @@ def test_documented_costs_match_the_benchmark() -> None:
 
 
 def test_the_readmes_figures_are_those_of_the_table() -> None:
-    """The README rounds two rows of the table: the fixed interval that is usual, and the watcher's own strategy."""
+    """The README rounds two rows of the table: the usual fixed interval and the watcher's own strategy."""
     told = re.findall(r"sends ([0-9]+)(?: requests per job)?, with a mean detection delay of ([0-9.]+ s)", README.text)
     rows = re.findall(r"^\| (?:every 5 s|`until_eta\(\)`) \| ([0-9.]+) \| (.*?) \|", COST.text, re.MULTILINE)
     assert told == [(f"{float(requests):.0f}", delay) for requests, delay in rows]
@@ -123,7 +123,7 @@ def test_the_changelog_has_this_version() -> None:
 
 
 def test_the_code_of_an_endpoint_is_that_of_the_package() -> None:
-    """Every line that the contributors' guide shows of an endpoint stands in the file that it names."""
+    """Every line of code in the contributors' guide to endpoints is in the file that it names."""
     lines = [line.strip() for line in Document("CONTRIBUTING.md").text.splitlines()]
     shown: list[str] = []
     code = ""

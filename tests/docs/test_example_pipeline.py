@@ -78,7 +78,7 @@ async def test_a_failure_of_the_api_is_tried_once_more(env: dict[str, str], tmp_
 
 
 async def test_a_refusal_is_not_tried_again(simulator: Simulator, env: dict[str, str], tmp_path: Path) -> None:
-    """A request that the API refuses for good stops the pipeline at once."""
+    """If the API refuses a request permanently, the pipeline stops at once."""
     simulator.faults.add(Envelope("gone", status=404), id=9012, times=1)
     status, said = await run_gate("image-version/9012", env=env, checkout=tmp_path)
     assert (status, said.partition(",")[0]) == (6, "the API refused the request")
@@ -138,7 +138,7 @@ printf '#!/bin/sh\ntest "$*" = "-m pip install --disable-pip-version-check $WANT
 printf '#!/bin/sh\nexec "%s" -m clanforge_async "$@"\n' "$INTERPRETER" > "$3/bin/clanforge"
 chmod +x "$3/bin/python" "$3/bin/clanforge"
 """
-"""What ``python -m venv FOLDER`` does here: its pip expects the package that the input names."""
+"""Replacement for ``python -m venv FOLDER``: its pip expects the package that the input names."""
 
 
 async def run_action(env: dict[str, str], tmp_path: Path, **inputs: str) -> list[int]:

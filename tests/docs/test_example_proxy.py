@@ -83,7 +83,7 @@ async def private_network() -> AsyncIterator[PrivateNetwork]:
 
 
 async def test_a_client_uses_a_proxy_and_an_authority(private_network: PrivateNetwork) -> None:
-    """A custom transport takes the client through the proxy, with a password, to a trusted host."""
+    """A custom transport connects the client through the proxy, with a password, to a trusted host."""
     env = environment(
         CLANFORGE_BASE_URL=f"https://{NAME}", COMPANY_PROXY=private_network.proxy, COMPANY_CA=private_network.authority
     )

@@ -1,4 +1,4 @@
-"""The example strategy polls more often around the usual end."""
+"""The example strategy polls more often near the usual end."""
 
 from __future__ import annotations
 

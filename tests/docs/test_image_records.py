@@ -1,4 +1,4 @@
-"""The command-line guide explains every field that the commands about images write with ``--json``."""
+"""The command-line guide explains every field that the image commands write with ``--json``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def explained_fields(event: str) -> set[str]:
 
 
 def test_every_field_of_a_record_about_images_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each event of the commands about images has a row with its fields, all of them and no others."""
+    """Each event of the image commands has a row with exactly its fields."""
     as_json = OutputOptions(as_json=True)
     output.show_options(ImageOptions(), as_json)
     output.show_rollout(501, ImageRollout(), as_json)

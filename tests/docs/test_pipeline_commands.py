@@ -1,4 +1,4 @@
-"""The commands of the guide to the image pipeline work, typed after the Python that stands above them."""
+"""The commands of the guide to the image pipeline work after the Python code above them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REJECTED_ALREADY = "clanforge image-diff reject 218005 --reinstall --image 502"
 
 
 async def release(simulator: Simulator) -> None:
-    """Do what the guide does up to the version, whose installs wait; the diff that it rejects stays open."""
+    """Follow the guide up to the version, whose installs wait; the diff that it rejects stays open."""
     async with simulator.client() as client, JobWatcher(client, interval=0.02) as watcher:
         await watcher.wait(await client.image_updates.create(501, 77, "build 1.4.2"))
         diff = await watcher.wait(await client.image_diffs.create(501, 77))

@@ -296,7 +296,7 @@ async def test_the_workers_own_faults_are_raised() -> None:
 
 def test_a_target_is_a_job_or_a_reference() -> None:
     """`WatchState.start` refuses anything else."""
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job, not str"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job, not str"):
         WatchState.start("image-version/9012", 0)  # type: ignore[arg-type]
 
 

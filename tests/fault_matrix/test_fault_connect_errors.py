@@ -64,7 +64,7 @@ class UnreachableServer:
     resolver: FakeResolver
 
     async def recover(self) -> None:
-        """Remove whatever kept the client from connecting."""
+        """Remove the fault that keeps the client from connecting."""
         self.resolver.resolves = True
         self.trusted_ca.issue_cert(HOST_NAME).configure_cert(self.ssl_context)
         await self.server.listen()
@@ -95,7 +95,7 @@ async def test_a_call_that_cannot_connect_is_sent_again(
     monkeypatch: pytest.MonkeyPatch,
     attempts: AttemptCounter,
 ) -> None:
-    """Every call, `retry` too, is sent again; then the error says that nothing was sent."""
+    """Every call, including `retry`, is sent again; then the error says that nothing was sent."""
     async with unreachable(fault, certificate_authorities, monkeypatch, max_retries=1) as target:
         for call in (*STATUS_CALLS.values(), call_retry):
             attempts.count = 0

@@ -27,7 +27,7 @@ EXTRA_BYTES = {
 
 
 class ClosingServer:
-    """Answers the first request on each connection, then closes it.
+    """Responds to the first request on each connection, then closes it.
 
     Args:
         closes: "when idle" after the response, or "on next request".
@@ -101,7 +101,7 @@ async def test_a_status_call_on_a_closing_connection_is_resent(attempts: Attempt
 
 
 async def test_a_watch_completes_over_closing_connections(attempts: AttemptCounter) -> None:
-    """A watch completes although every other poll meets a closing connection."""
+    """A watch completes although every other poll uses a closing connection."""
     server = ClosingServer("on next request", http_answer(wire(5)))
 
     def complete_job(_job: Job) -> None:
@@ -138,7 +138,7 @@ async def test_bytes_after_a_response_are_not_read_as_the_next(
 
 
 async def test_a_length_too_small_costs_the_next_call_an_attempt(attempts: AttemptCounter) -> None:
-    """The rest of a body with too small a length breaks the connection; the next call takes another one."""
+    """If a body is longer than its declared length, the connection breaks, and the next call uses another one."""
     content = json.dumps(wire(5)).encode()
     answers = [http_answer(content).replace(b"Length: %d" % len(content), b"Length: 2") + b"\r\n"]
     answers[0] = answers[0].replace(b"\r\n\r\n{", b"\r\n\r\n{}{")

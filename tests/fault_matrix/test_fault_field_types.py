@@ -62,7 +62,7 @@ each_invalid_value = pytest.mark.parametrize(
 @each_invalid_value
 @virtual_time_on_loopback
 async def test_an_invalid_field_is_named_in_the_error(ref: JobRef, fault: Fault) -> None:
-    """Calls raise an error with the field's name, a watch polls on, and a retry reads the status."""
+    """Calls raise an error with the field's name, a watch continues, and a retry reads the status."""
     async with (
         faulty_server(fault, 1, running_job) as (server, client),
         JobWatcher(client, interval=0.001) as watcher,

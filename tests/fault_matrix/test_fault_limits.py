@@ -110,7 +110,7 @@ def test_plain_output_is_escaped(
 
 @pytest.mark.parametrize("field", ["joberror", "jobstatename", "error_message"])
 def test_live_output_is_escaped(simulator: Simulator, terminal: Terminal, field: str) -> None:
-    """The live view sends no control sequences to the terminal but its own."""
+    """The live view sends only its own control sequences to the terminal."""
     add_hostile_text(simulator, field)
     with terminal.as_stdout():
         main(["watch", "image-version/1", "--interval", "0.4"])

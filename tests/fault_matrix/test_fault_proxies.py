@@ -59,7 +59,7 @@ async def proxied(
 async def test_the_right_password_opens_a_tunnel(
     transport: Transport, certificate_authorities: CertificateAuthorities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every call passes the proxy to a host that only the proxy resolves, and status calls share a tunnel."""
+    """Every call reaches, through the proxy, a host that only the proxy resolves; status calls share a tunnel."""
     async with proxied(transport, PROXY_PASSWORD, certificate_authorities, monkeypatch) as (client, server, proxy):
         for call in (*STATUS_CALLS.values(), call_retry):
             assert (await call(client)).state is JobState.RUNNING

@@ -1,7 +1,7 @@
-"""The eight calls with a side effect, with a failure at every point of the exchange: the server never acts twice.
+"""The eight calls with a side effect, with a failure at every point: the server never processes a call twice.
 
-`image_diffs.retry` meets every point over every kind of transport. The other calls take the same path, so they meet the
-points that tell acting from not acting over every transport, and the rest over the built-in one.
+`image_diffs.retry` is tested at every point over every kind of transport. The other calls take the same path: only the
+points around the server's processing are tested over every transport, the others over the built-in pool.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ DECISIVE = {
     "dropped after acting, before the response",
     "429",
 }
-"""Points that every call meets over every transport."""
+"""Points at which every call is tested over every transport."""
 
 
 class Account:
-    """The state on the server: what the call has done, as the reads after it show.
+    """The state on the server: the effect of the call, as later reads show it.
 
     Args:
         call: The call.
@@ -48,11 +48,11 @@ class Account:
         self._call = call
 
     def act(self) -> None:
-        """Do what the call asks for."""
+        """Process the call."""
         self.acts += 1
 
     def __call__(self, head: str) -> dict[str, Any]:
-        """Answer a request that doesn't fail."""
+        """Respond to a request that doesn't fail."""
         path = head.split()[1].partition("?")[0]
         if path.endswith(self._call.path):
             self.act()
@@ -71,7 +71,7 @@ class Account:
         return {} if self.acts else {"diffid": 5}
 
     def doubt(self) -> tuple[JobRef | None, JobRef | None] | None:
-        """Return candidate and lock of the error that the reads lead to; None: they tell that the call was done."""
+        """Return candidate and lock of the error after the reads; None: they show that the call was processed."""
         diff, created = JobRef.image_diff, bool(self.acts)
         match self._call.name:
             case "image_updates.create":
@@ -87,7 +87,7 @@ class Account:
 
 
 class DatedServer(FaultyServer):
-    """A server whose correct responses tell its time."""
+    """A server whose correct responses have a ``Date``."""
 
     def response(self, head: str) -> bytes:
         """Return a correct response with a `Date`."""
@@ -95,7 +95,7 @@ class DatedServer(FaultyServer):
 
 
 def cases() -> Iterator[tuple[SideEffect, Point, str]]:
-    """Yield each call with the points and transports that it meets."""
+    """Yield each call with the points and transports to test."""
     for call in SIDE_EFFECTS:
         for point in POINTS:
             meets_all = call.name == "image_diffs.retry" or point.name in DECISIVE
@@ -126,7 +126,7 @@ async def failing(
 
 @pytest.mark.parametrize(("call", "point", "transport"), [*cases()], ids=str)
 async def test_a_call_that_fails_acts_once(call: SideEffect, point: Point, transport: str) -> None:
-    """Wherever an exchange fails, the server acts at most once, and the caller learns what the reads can tell."""
+    """Wherever a call fails, the server processes it at most once, and the caller learns what the reads show."""
     handling = point.handling if transport in BELIEVED else point.elsewhere or point.handling
     result: Any
     async with failing(call, point, transport, max_retries=2) as (client, server, account):
@@ -151,7 +151,7 @@ async def test_a_call_that_fails_acts_once(call: SideEffect, point: Point, trans
 @pytest.mark.parametrize("transport", [*BELIEVED, *OTHERS])
 @pytest.mark.parametrize("acts", [False, True])
 async def test_a_cancelled_call_acts_at_most_once(transport: str, acts: bool) -> None:
-    """A call that is cancelled while the server works isn't sent again."""
+    """A call that is cancelled while the server processes it isn't sent again."""
     call = BY_NAME["image_diffs.retry"]
     arrived = asyncio.Event()
 
@@ -185,7 +185,7 @@ def test_the_table_of_the_guide_is_this_matrix() -> None:
 
 
 def test_the_guide_lists_every_call() -> None:
-    """The guide says for each call with a side effect what is read if its outcome is unknown."""
+    """For each call with a side effect, the guide names the read that follows if its outcome is unknown."""
     _, _, section = DOCUMENT.read_text(encoding="utf-8").partition("### Call by call\n")
     rows = [line.split("|")[1].strip() for line in section.partition("\n#")[0].splitlines() if line.startswith("|")][2:]
     assert rows == [f"`{call}`" for call in SIDE_EFFECTS]

@@ -49,7 +49,7 @@ def parse(results: str) -> Iterator[Mutant]:
 
 
 def table(mutants: Iterable[Mutant]) -> str:
-    """Count mutants by status: those that no test runs count as survivors, those that never end as killed."""
+    """Count mutants by status. Mutants that no test runs count as survivors, those that never end as killed."""
     of_module: dict[str, list[str]] = {}
     for mutant in mutants:
         of_module.setdefault(mutant.module, []).append(mutant.status)

@@ -1,7 +1,7 @@
 """A pytest plugin for mutmut: runs each mutant only against the tests of its module.
 
-By default mutmut runs every test that reaches a mutant, and nearly all tests poll: a survivor would take minutes, and a
-failure far from the mutant is not what its module's tests promise.
+By default, mutmut runs every test that reaches a mutant, and nearly all tests poll: a survivor would take minutes, and
+a failure in a distant test would hide that the module's own tests do not find the mutant.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def tests_of(module: str) -> tuple[str, ...]:
-    """Return the tests of a module: those of the longest name in `TESTS_OF` that it is or is in; empty without any."""
+    """Return the tests of a module: those of the longest matching name in `TESTS_OF`; empty if none matches."""
     while module and module not in TESTS_OF:
         module = module.rpartition(".")[0]
     return TESTS_OF.get(module, ())
@@ -103,7 +103,7 @@ def pytest_runtest_teardown() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Count a test that can't be imported as failed; mutmut would take it for an interruption."""
+    """Count a test that can't be imported as failed; otherwise mutmut would count it as an interruption."""
     if session.testsfailed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

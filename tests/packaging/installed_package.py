@@ -1,4 +1,4 @@
-"""Checks of the installed wheel with one extra or none; run as a script, with the extra as its only argument.
+"""Checks the installed wheel with one extra or none; run as a script, with the extra as its only argument.
 
 Without an argument, it checks the base dependencies alone.
 """

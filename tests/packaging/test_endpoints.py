@@ -13,7 +13,7 @@ from clanforge_async.simulator import Simulator
 
 
 class Servers(Resource):
-    """An endpoint that a release could add, with nothing around it."""
+    """An endpoint that a release could add, without its test, typing line and route."""
 
     async def reboot(self, server_id: int) -> Mapping[str, Any]:
         """Reboot a server."""

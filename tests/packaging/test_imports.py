@@ -1,4 +1,4 @@
-"""Imports in the package point one way: a layer imports only layers below it. Imports for types alone count too."""
+"""Imports in the package point one way: a layer imports only lower layers. Type-only imports count too."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def entry_of(module: str) -> str:
 
 
 def wrong_imports(module: str, source: str) -> list[str]:
-    """Return the imports of a module that its layer must not have."""
+    """Return the imports of a module that its layer does not allow."""
     entry = entry_of(module)
     below = {other for other, level in LEVEL.items() if level < LEVEL[entry]}
     allowed = {entry} | (below & ALLOWED.get(entry, below))
@@ -70,7 +70,7 @@ def wrong_imports(module: str, source: str) -> list[str]:
 
 
 def test_each_entry_has_a_layer() -> None:
-    """Every module and folder at the top of the package stands in the table, and the table lists no other."""
+    """Every module and folder at the top of the package is in the table, and the table lists no other."""
     assert {entry_of(module) for module in SOURCES} == LEVEL.keys()
 
 
@@ -92,7 +92,7 @@ def test_an_import_of_a_higher_layer_is_found() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    """There is no cycle of imports, within a folder either."""
+    """There is no import cycle, not even within a folder."""
     graph = {module: set(imports_of(source)) - {module} for module, source in SOURCES.items()}
     try:
         TopologicalSorter(graph).prepare()

@@ -1,4 +1,4 @@
-"""The package's version, and that the package works without its metadata."""
+"""The package's version. The package also works without metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 @pytest.mark.usefixtures("no_metadata")
 def test_without_metadata_the_version_is_unknown() -> None:
-    """A package without metadata still has a version, a valid one."""
+    """A package without metadata still has a valid version."""
     assert importlib.reload(version_module).__version__ == "0+unknown"
 
 

@@ -53,7 +53,7 @@ def test_no_other_pauses_cost_less_than_the_bound(duration: float) -> None:
 
 
 def test_the_bound_keeps_to_the_longest_pause() -> None:
-    """A run of four hours takes 240 requests with pauses of a minute, less those after a failure."""
+    """A run of four hours takes 240 requests with pauses of a minute, minus those after a failure."""
     bound = lower_bound(4 * 3600, 0.07, 0.15, 60)
     assert bound.requests == pytest.approx(240 * (1 - 0.07 / 2), rel=0.002)
     assert bound.delay == pytest.approx(0.07 * 30)
@@ -115,19 +115,19 @@ def test_main_and_short_jobs_cost_little_more_than_the_bound() -> None:
 
 @pytest.mark.parametrize("workload", [*OTHERS[2:], *NEW], ids=lambda workload: workload.name)
 def test_other_populations_cost_little_more_than_the_bound(workload: Workload) -> None:
-    """So do the other populations, also those that the tuning did not see, but for the few whose signs are vague."""
+    """The other populations do too, even those not used for tuning, except the few with vague estimates."""
     assert cost_of(workload, number=30).over_bound <= 1.75
     assert cost_of(workload, number=30).over_bound < cost_of(workload, EXPONENTIAL, 30).over_bound / 2
 
 
 @pytest.mark.parametrize(("workload", "requests"), [(LONG_WAIT, 20), (LONG_WAIT_WITHOUT_ETA, 30)])
 def test_half_an_hour_of_queue_takes_few_requests(workload: Workload, requests: int) -> None:
-    """Two minutes of run after half an hour of queue take 20 requests with an ETA and 30 without."""
+    """A run of two minutes after half an hour in the queue takes 20 requests with an ETA and 30 without."""
     result = cost_of(workload)
     assert result.requests <= requests
     assert result.delay_p95 <= 15
 
 
 def test_the_same_seed_has_the_same_cost() -> None:
-    """A run is reproducible by its seed."""
+    """The same seed gives the same cost."""
     assert cost_of(SHORT) == expected_cost(SHORT.jobs(1, 60), until_eta(), failing=SHORT.failing)

@@ -57,7 +57,7 @@ def forecast_of(*samples: Sample) -> Forecast:
 
 
 def is_accurate(sample_at: Callable[[float], Sample], duration: float) -> bool:
-    """Tell whether the end is forecast to within a few percent from the middle of the job on."""
+    """Return whether the end is forecast to within a few percent from the middle of the job on."""
     moments = [duration * part / 10 for part in range(1, 10)]
     states = itertools.accumulate((sample_at(moment) for moment in moments), update_forecast, initial=ForecastState())
     for moment, state in list(zip(moments, itertools.islice(states, 1, None), strict=True))[5:]:
@@ -109,7 +109,7 @@ def test_every_forecast_is_valid(samples: list[Sample]) -> None:
 @without_deadline
 @given(histories)
 def test_a_state_survives_json(samples: list[Sample]) -> None:
-    """A state that went through JSON is equal, and has the same forecast."""
+    """A state that is written to JSON and read back is equal, and has the same forecast."""
     for state in itertools.accumulate(samples, update_forecast, initial=ForecastState()):
         read = ForecastState.from_dict(json.loads(json.dumps(state.to_dict(), allow_nan=False)))
         assert read == state
@@ -117,7 +117,7 @@ def test_a_state_survives_json(samples: list[Sample]) -> None:
 
 
 def size_of(value: object) -> int:
-    """Return the bytes of a value and of everything that it alone refers to."""
+    """Return the bytes of a value and of everything to which only that value refers."""
     slots = getattr(type(value), "__attrs_attrs__", ())
     shared = value is None or isinstance(value, bool)
     return 0 if shared else sys.getsizeof(value) + sum(size_of(getattr(value, slot.name)) for slot in slots)
@@ -202,7 +202,7 @@ def test_two_values_in_a_row_measure_no_error() -> None:
 
 
 def test_an_eta_in_the_past_means_now() -> None:
-    """A server that changes its ETA to a moment before its own clock expects the end at any moment."""
+    """If the server changes its ETA to a time before its own clock, it expects the end at any moment."""
     assert forecast_of(at(0, eta=100), at(110, eta=105)).seconds == 0
 
 
@@ -288,7 +288,7 @@ def test_two_estimates_are_combined_by_weight(end: float) -> None:
 
 
 def test_different_estimates_make_a_less_certain_forecast() -> None:
-    """The further apart two estimates are, the less certain is the forecast."""
+    """The larger the difference between two estimates, the less certain the forecast."""
     agreed, disagreed = (
         forecast_of(*(at(100 * k, eta=1000 + extra, progress=10 * k) for k in range(6))) for extra in (0, 1000)
     )
@@ -337,13 +337,13 @@ def test_an_eta_counts_again_after_long_at_100_percent() -> None:
 
 
 def test_falling_progress_starts_over() -> None:
-    """A job whose progress falls from 100 % is no longer about to end."""
+    """If a job's progress falls from 100 %, the job is no longer about to end."""
     again = forecast_of(at(100, progress=100), at(110, progress=10), at(200, progress=50))
     assert 50 < again.seconds < 300
 
 
 def test_a_clock_that_is_set_back_starts_over() -> None:
-    """Responses from servers with different clocks still make a usable forecast."""
+    """Responses from servers with different clocks still give a usable forecast."""
     back = forecast_of(*CLOCK_SET_BACK)
     assert back.seconds == 0
     assert back.scale > 0

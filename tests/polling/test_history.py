@@ -1,4 +1,4 @@
-"""`JobHistory`: what ended runs took, in memory or in a file, and how a watcher uses and extends it."""
+"""`JobHistory`: durations of ended runs, in memory or in a file, and how a watcher uses and extends them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def history(request: pytest.FixtureRequest, path: Path) -> JobHistory:
 
 
 def test_completed_runs_of_a_label_count(history: JobHistory) -> None:
-    """Only completed runs of the same label foretell."""
+    """Only completed runs of the same label are used for forecasts."""
     history.add("a", 100, JobState.COMPLETED)
     history.add("a", 5, JobState.FAILED)
     history.add("b", 700, JobState.COMPLETED)
@@ -52,7 +52,7 @@ def test_completed_runs_of_a_label_count(history: JobHistory) -> None:
 
 
 def test_the_latest_200_runs_of_a_label_count(history: JobHistory) -> None:
-    """Older runs are forgotten, for each label separately."""
+    """Older runs are dropped, for each label separately."""
     history.add("b", 1, JobState.COMPLETED)
     for seconds in range(205):
         history.add("a", seconds, JobState.COMPLETED)
@@ -94,7 +94,7 @@ def test_an_invalid_run_raises(history: JobHistory, label: Any, seconds: Any, ou
 
 
 def test_a_file_is_shared(path: Path) -> None:
-    """A history sees what others have added to its file since."""
+    """A history sees the runs that others have added to its file since the last read."""
     one, another = JobHistory(path), JobHistory(str(path))
     one.add("a", 1, JobState.COMPLETED)
     another.add("a", 2, JobState.COMPLETED)
@@ -141,7 +141,7 @@ def test_processes_lose_no_run_of_each_other(path: Path) -> None:
     ],
 )
 def test_a_corrupt_file_is_set_aside(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is no history is renamed with a warning that names it, and a new one begins."""
+    """A file that is not a history is renamed, a warning names it, and a new file is started."""
     path.with_name("history.jsonl.corrupt-1").write_bytes(b"an earlier one")
     path.write_bytes(content)
     history = JobHistory(path)
@@ -174,8 +174,8 @@ async def test_a_watch_adds_each_run_once(history: JobHistory) -> None:
 
 
 @virtual_time
-async def test_a_failed_run_is_kept_but_foretells_nothing(tmp_path: Path) -> None:
-    """The outcome is part of the history; a run without a start is not."""
+async def test_a_failed_run_is_stored_but_not_used(tmp_path: Path) -> None:
+    """A failed run is stored with its outcome, but not used; a run without a start is not stored."""
     server, path = ScriptedServer(), tmp_path / "history"
     server.version(9012, wire(9012, JobState.FAILED, jobstart=START, jobupdated=START + 30))
     server.version(9013, wire(9013, JobState.COMPLETED, jobstart=None))
@@ -189,7 +189,7 @@ async def test_a_failed_run_is_kept_but_foretells_nothing(tmp_path: Path) -> Non
 
 @virtual_time
 async def test_watches_that_see_no_end_add_nothing() -> None:
-    """Neither a watch that times out, nor one that is cancelled or that finds an error, adds a run."""
+    """A watch that times out, is cancelled or ends with an error adds no run."""
     server, history = ScriptedServer(), JobHistory()
     server.on("imageversion/status", 9012, lambda: wire(9012))
     async with JobWatcher(server.client(), history=history) as watcher:
@@ -208,7 +208,7 @@ async def test_watches_that_see_no_end_add_nothing() -> None:
 
 @virtual_time
 async def test_a_history_that_fails_ends_no_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that can neither be read nor written is a warning, and the watch goes on without it."""
+    """If the file can be neither read nor written, a warning is logged, and the watch continues without it."""
     server = ScriptedServer()
     server.version(9012, wire(9012), completed())
     async with JobWatcher(server.client(), history=JobHistory(tmp_path)) as watcher:
@@ -218,14 +218,14 @@ async def test_a_history_that_fails_ends_no_watch(tmp_path: Path, caplog: pytest
 
 
 def test_a_history_has_to_be_one() -> None:
-    """A path is no history."""
+    """A path instead of a history is refused."""
     with pytest.raises(ConfigurationError, match="history must be a JobHistory, not str"):
         JobWatcher(ScriptedServer().client(), history="history.jsonl")  # type: ignore[arg-type]
 
 
 @virtual_time
-async def test_a_job_without_signs_is_polled_around_its_usual_end() -> None:
-    """By the history the polls are rare before the usual duration, and frequent around it."""
+async def test_a_job_without_estimates_is_polled_around_its_usual_end() -> None:
+    """With a history, polls are rare before the usual duration, and frequent around it."""
     times = list[list[float]]()
     for known in (False, True):
         server, history, begun = ScriptedServer(), JobHistory(), now()
@@ -251,8 +251,8 @@ async def test_a_job_without_signs_is_polled_around_its_usual_end() -> None:
     assert sum(poll < 300 for poll in by_history) < 0.65 * sum(poll < 300 for poll in without)
 
 
-def test_a_history_lowers_the_cost_without_signs() -> None:
-    """Five ended jobs save a sixth and more; a history that is wrong by a factor of three costs little."""
+def test_a_history_lowers_the_cost_without_estimates() -> None:
+    """Five ended jobs save at least a sixth; a history that is wrong by a factor of three costs little."""
     population = jobs_with_history(60, have_signs=False)
     without = cost_by_history(population, None).cost
     assert cost_by_history(population, 1).cost < 0.85 * without
@@ -261,7 +261,7 @@ def test_a_history_lowers_the_cost_without_signs() -> None:
 
 
 @pytest.mark.parametrize("factor", [1 / 3, 1, 3])
-def test_a_history_does_not_spoil_good_signs(factor: float) -> None:
-    """While the server's ETA or progress tells the end, the history counts for nothing."""
+def test_a_history_does_not_spoil_good_estimates(factor: float) -> None:
+    """While the server's ETA or progress shows the end, the history has no effect."""
     population = jobs_with_history(40, have_signs=True)
     assert cost_by_history(population, factor).cost == pytest.approx(cost_by_history(population, None).cost, rel=0.02)

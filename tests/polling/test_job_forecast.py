@@ -1,4 +1,4 @@
-"""`JobWatcher.forecast`: when a watched job is expected to end, and how often that is right."""
+"""`JobWatcher.forecast`: the expected end of a watched job, and how often it is right."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def serve(server: ScriptedServer, *, has_progress: bool = True) -> None:
 
 @virtual_time
 async def test_a_forecast_is_of_the_watched_job() -> None:
-    """It has aware moments of the server's clock, for as long as a watch waits for the job."""
+    """A forecast has aware times of the server's clock, and exists while a watch waits for the job."""
     server = ScriptedServer()
     serve(server)
     async with JobWatcher(server.client()) as watcher:
@@ -55,8 +55,8 @@ async def test_a_forecast_is_of_the_watched_job() -> None:
 
 
 @virtual_time
-async def test_nothing_tells_nothing() -> None:
-    """Without ETA, progress and history there is no forecast, nor before the first poll."""
+async def test_there_is_no_forecast_without_a_basis() -> None:
+    """There is no forecast before the first poll, nor without ETA, progress and history."""
     server = ScriptedServer()
     serve(server, has_progress=False)
     async with JobWatcher(server.client()) as watcher:
@@ -72,8 +72,8 @@ async def test_nothing_tells_nothing() -> None:
 
 
 @virtual_time
-async def test_a_history_tells_if_the_server_does_not() -> None:
-    """The forecast is that of a run that has not ended at its age."""
+async def test_a_history_is_used_if_the_server_gives_no_estimate() -> None:
+    """The forecast is that of a run of the job's age that has not ended."""
     server, history = ScriptedServer(), JobHistory()
     for seconds in (900, 1000, 1100):
         history.add("image-version", seconds, JobState.COMPLETED)
@@ -93,7 +93,7 @@ async def test_a_history_tells_if_the_server_does_not() -> None:
 
 @virtual_time
 async def test_an_outage_does_not_shift_a_forecast() -> None:
-    """While polls fail the forecast stays, and afterwards the time of the outage counts for nothing."""
+    """While polls fail, the forecast stays the same, and the time of the outage does not affect later ones."""
     server = ScriptedServer()
     serve(server)
     async with JobWatcher(server.client(), interval=10) as watcher:
@@ -123,7 +123,7 @@ def test_a_forecast_is_a_frozen_value() -> None:
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize(("seconds", "scale"), [(0, 3), (5, 3), (500, 2), (1e6, 0.2)])
 def test_a_quantile_is_that_of_a_job_that_has_not_ended(probability: float, seconds: float, scale: float) -> None:
-    """By the quantile, that share of the logistic distribution beyond the present has passed."""
+    """Of the part of the logistic distribution after now, the given share lies before the quantile."""
 
     def passed(t: float) -> float:
         return 1 / (1 + math.exp(min(-(t - seconds) / scale, 500)))

@@ -1,4 +1,4 @@
-"""A start that moves while a job runs: a server that doesn't know it, or that shows the last sign of life instead."""
+"""A start time that moves while a job runs: the server doesn't know it, or shows its last contact instead."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from clanforge_async._watching.state import WatchPolicy, WatchState
 
 ZERO = datetime(2025, 11, 22, tzinfo=UTC)
 HOUR = 3600
+PROGRESS = (0, 50, 99, 100)
 
 
 def moment(seconds: float) -> datetime:
@@ -23,7 +24,7 @@ def moment(seconds: float) -> datetime:
 def polls_per_hour(
     lag: float, step: float, eta: float | None, progress: int, states: Sequence[JobState] = (JobState.RUNNING,)
 ) -> list[int]:
-    """Return the polls of each of six hours if the start is so many seconds ago, and moves in steps.
+    """Return the polls in each of six hours if the start lies so many seconds back and moves in steps.
 
     Each poll shows the next of some states, over and over.
     """
@@ -46,11 +47,16 @@ def polls_per_hour(
     return polls
 
 
-@pytest.mark.parametrize("progress", [0, 50, 99, 100])
-@pytest.mark.parametrize("eta", [None, 0.0, 30.0, 600.0])
-@pytest.mark.parametrize(("lag", "step"), [(1.0, 1.0), (30.0, 1.0), (1.0, 20.0), (0.0, 600.0)])
+@pytest.mark.parametrize(
+    ("lag", "step", "eta", "progress"),
+    [
+        (lag, step, eta, PROGRESS[(row + column) % len(PROGRESS)])
+        for row, (lag, step) in enumerate([(1.0, 1.0), (30.0, 1.0), (1.0, 20.0), (0.0, 600.0)])
+        for column, eta in enumerate([None, 0.0, 30.0, 600.0])
+    ],
+)
 def test_a_start_that_moves_is_polled_less_and_less(lag: float, step: float, eta: float | None, progress: int) -> None:
-    """After the first hour there are at most 240 polls an hour, and ever fewer."""
+    """After the first hour there are at most 240 polls an hour, and ever fewer; each two values of a job meet."""
     polls = polls_per_hour(lag, step, eta, progress)
     assert max(polls[1:]) <= 240
     assert all(later <= earlier + 12 for earlier, later in pairwise(polls))

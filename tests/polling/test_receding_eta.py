@@ -147,8 +147,8 @@ def test_a_receding_eta_survives_json(server: ClampedServer) -> None:
     assert polls_per_hour(server, 2, through_json) == polls_per_hour(server, 2)
 
 
-def test_an_eta_that_is_revised_once_is_soon_believed_again() -> None:
-    """After a single revision by hours a poll still follows right after the end."""
+def test_an_eta_that_is_revised_once_is_soon_used_again() -> None:
+    """After a single revision by hours, a poll still follows right after the end."""
     state, at = WatchState(ref=JobRef.image_version(9012), began=0.0), 0.0
     end = 2 * HOUR
     while at < end:
@@ -161,7 +161,7 @@ def test_an_eta_that_is_revised_once_is_soon_believed_again() -> None:
 
 @pytest.mark.parametrize("lag", [0.0, 600.0])
 def test_the_wait_of_a_job_does_not_blur_its_run(lag: float) -> None:
-    """An ETA that moves with the clock while the job is queued, and then holds, is exact for the run."""
+    """An ETA that moves with the clock while the job is queued, and is then constant, is exact for the run."""
     state, at = WatchState(ref=JobRef.image_version(9012), began=0.0), 0.0
     start, end = 2 * HOUR, 2 * HOUR + 600.0
     queued = ClampedServer(estimate=0.0, lag=lag, state=JobState.QUEUED)
@@ -177,7 +177,7 @@ def test_the_wait_of_a_job_does_not_blur_its_run(lag: float) -> None:
 
 
 def test_clocks_that_differ_a_little_do_not_start_over() -> None:
-    """Replicas whose clocks differ by seconds share a forecast; a clock that was set back starts a new one."""
+    """Replicas whose clocks differ by seconds share a forecast; after a clock was set back, a new one starts."""
     seen = [(JOB, 100.0), (JOB, 130.0)]
     together, apart = forecast_state(*seen, (JOB, 125.0)), forecast_state(*seen, (JOB, 20.0))
     assert together.last is not None

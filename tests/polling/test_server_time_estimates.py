@@ -32,7 +32,7 @@ def test_the_time_is_never_further_off_than_a_second_and_the_latency(
 
 
 def test_many_whole_seconds_tell_the_time_within_their_latency() -> None:
-    """After some polls at any part of a second the error is no more than the latency."""
+    """After polls at many parts of a second, the error is at most the latency."""
     clock, ahead = DateClock(), 1_763_769_600.37
     for poll in range(40):
         at = 13.37 * poll + 0.05
@@ -42,7 +42,7 @@ def test_many_whole_seconds_tell_the_time_within_their_latency() -> None:
 
 @pytest.mark.parametrize("jump", [-3600, -5, 5, 3600])
 def test_a_clock_that_was_set_counts_from_then_on(jump: int) -> None:
-    """A ``Date`` that contradicts the others replaces them."""
+    """A ``Date`` that contradicts the earlier ones replaces them."""
     clock = DateClock()
     for at in range(20):
         clock = clock.observe(100 + at, at - 0.01, at + 0.3)
@@ -50,7 +50,7 @@ def test_a_clock_that_was_set_counts_from_then_on(jump: int) -> None:
 
 
 def test_a_clock_that_runs_faster_is_followed() -> None:
-    """A drift of the clocks does not end in a contradiction."""
+    """A drift of the clocks does not result in a contradiction."""
     clock, speed = DateClock(), 1 + 5e-5
     for at in range(0, 86_400, 20):
         clock = clock.observe(math.floor(1000 + speed * at), at, at)

@@ -204,7 +204,7 @@ def failing_strategy(_: RetryCallState) -> float:
 
 @virtual_time
 async def test_a_strategy_that_raises_ends_the_watch() -> None:
-    """Every waiter gets the strategy's exception, and polling stops."""
+    """Every watch of the job gets the strategy's exception, and polling stops."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher = JobWatcher(server.client(), interval=failing_strategy)
@@ -219,7 +219,7 @@ async def test_a_strategy_that_raises_ends_the_watch() -> None:
 
 @virtual_time
 async def test_a_strategy_that_raises_does_not_hide_the_end_of_a_job() -> None:
-    """A finished job needs no strategy."""
+    """The strategy is not called for a finished job."""
     server = ScriptedServer()
     server.version(9012, COMPLETED)
     assert (await JobWatcher(server.client(), interval=failing_strategy).wait(REF)).is_completed
@@ -228,7 +228,7 @@ async def test_a_strategy_that_raises_does_not_hide_the_end_of_a_job() -> None:
 @pytest.mark.parametrize("returned", [None, "soon"])
 @virtual_time
 async def test_a_strategy_that_returns_no_number_ends_the_watch(returned: Any) -> None:
-    """If a strategy returns no number, the waiter gets the error."""
+    """If a strategy does not return a number, the watch ends with the error."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     with pytest.raises((TypeError, ValueError)):
@@ -237,7 +237,7 @@ async def test_a_strategy_that_returns_no_number_ends_the_watch(returned: Any) -
 
 @virtual_time
 async def test_a_strategy_that_returns_nan_ends_the_watch() -> None:
-    """NaN is no pause either: the watch fails at once instead of waiting forever."""
+    """If a strategy returns NaN, the watch fails at once instead of waiting forever."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     with pytest.raises(ValueError, match=r"(?i)nan|number"):
@@ -395,8 +395,8 @@ def test_a_poll_is_late_rather_than_repeated_after_the_minimum_pause(scale: floa
     assert missed * (1 - missed) * 1.15 == pytest.approx(scale)  # as much delay as is saved by fewer misses
 
 
-def test_pauses_before_a_certain_end_are_about_equal_and_meet_it() -> None:
-    """The last of the polls that detect a failure is the one that detects the end."""
+def test_pauses_before_a_certain_end_are_about_equal_and_end_at_it() -> None:
+    """The last of the polls that would detect a failure detects the end."""
     times = [0.0]
     while times[-1] < 1000:
         seen = [(running(started=0, eta=int(1000 + 0.1 * (1000 - at))), at) for at in times]
@@ -463,7 +463,7 @@ def test_a_poll_follows_within_a_second_after_the_forecast_end(ahead: int) -> No
 
 
 def test_an_overdue_job_is_polled_by_how_long() -> None:
-    """However cheap a poll is, the pause of an overdue job is half a percent of its delay or longer."""
+    """However cheap a poll is, the pause of an overdue job is at least half a percent of its delay."""
     wait, late = until_eta(0.001, 1e6, poll_worth=1e-6), running(started=0, eta=500)
     pauses = [pause_after(wait, (late, 490.0), (late, 500.0 + overdue)) for overdue in (10_000, 100_000)]
     assert pauses == pytest.approx([50, 500], rel=0.15)
@@ -503,7 +503,7 @@ def test_until_eta_follows_the_progress() -> None:
 
 
 @virtual_time
-async def test_an_end_is_detected_soon_by_the_progress_alone() -> None:
+async def test_progress_is_enough_to_detect_an_end_soon() -> None:
     """A job with progress but no ETA takes few polls, and its end is detected within seconds."""
     server = ScriptedServer()
     server.on("imageversion/status", 9012, script_of_a_job(600, eta=None))
@@ -610,7 +610,7 @@ def script_of_a_job(
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 86_400 * 365])
 def test_a_wrong_local_clock_changes_nothing(skew: int) -> None:
-    """ETAs are compared with the server's own clock, so polls are sent at the same times."""
+    """ETAs are compared with the server's own clock, so a wrong local clock does not change the times of polls."""
 
     async def watch(server: ScriptedServer, wrong_by: int) -> None:
         server.on("imageversion/status", 9012, script_of_a_job(1000, skew=wrong_by))

@@ -41,7 +41,7 @@ FIELDS = [*sorted(wire(5)), "added", "modified", "removed", "game", "machine", "
 
 @st.composite
 def states(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a state as a server can send it: by id, by name only, or unknown."""
+    """Draw a state in each form that a server can send: by id, by name only, or unknown."""
     state = draw(st.sampled_from(JobState))
     match draw(st.sampled_from(["by id", "by name", "unknown id", "unknown name"])):
         case "by id":
@@ -116,7 +116,7 @@ def test_numbers_may_be_text_or_floats(job: ImageVersionJob, write: Any) -> None
 @LENIENT
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False).filter(float.is_integer))
 def test_progress_stays_a_percentage(progress: float) -> None:
-    """Any whole ``jobprogress`` is clamped to 0..100, and unchanged within."""
+    """Any whole ``jobprogress`` is clamped to 0..100, and unchanged within that range."""
     read = job_from_dict(JobKind.IMAGE_DIFF, wire(5, jobprogress=progress)).progress
     assert read == min(max(progress, 0), 100)
     assert isinstance(read, int)
@@ -134,7 +134,7 @@ def test_no_fraction_is_a_number(number: float) -> None:
 @LENIENT
 @given(UNKNOWN_NAMES, st.sampled_from(JobKind))
 def test_an_unknown_name_is_no_state(name: str, kind: JobKind) -> None:
-    """The name of an unknown state is no state, and is kept."""
+    """The name of an unknown state gives no state, but is stored."""
     job = job_from_dict(kind, wire(5, jobstateid=None, jobstatename=name))
     assert (job.state, job.state_name, job.is_terminal) == (None, name, False)
 
@@ -169,7 +169,7 @@ def test_any_fields_are_parsed_or_reported(body: dict[str, Any], kind: JobKind) 
 @LENIENT
 @given(st.sets(st.sampled_from(FIELDS[:13]), min_size=1), st.sampled_from(JobKind))
 def test_all_invalid_fields_are_reported(broken: set[str], kind: JobKind) -> None:
-    """Of any set of invalid fields, all that a job of the kind has are reported, and no others."""
+    """Of any set of invalid fields, exactly those that a job of the kind has are reported."""
     ids = {JobKind.IMAGE_UPDATE: "updateid", JobKind.IMAGE_DIFF: "diffid", JobKind.IMAGE_VERSION: "imageversionid"}
     foreign = set(ids.values()) - {ids[kind]}
     known = broken - foreign - ({"success"} if kind is JobKind.IMAGE_DIFF else set())

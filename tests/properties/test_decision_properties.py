@@ -152,7 +152,7 @@ def test_a_watch_ends_at_the_right_poll_with_the_right_error(sequence: list[Poll
 @no_deadline
 @given(sequences, policies)
 def test_no_tolerance_is_exceeded(sequence: list[Poll], policy: WatchPolicy) -> None:
-    """No watch goes on beyond its tolerance for failures or stale statuses."""
+    """No watch continues beyond its tolerance for failures or stale statuses."""
     times, outcome = run_watch(sequence, policy)
     last = sequence[len(times) - 1].seen
     if isinstance(outcome, Finished):
@@ -211,7 +211,7 @@ def test_unknown_states_and_failure_counts_end_no_watch(sequence: list[Poll], po
 @no_deadline
 @given(sequences, policies)
 def test_only_the_watched_run_is_an_update(sequence: list[Poll], policy: WatchPolicy) -> None:
-    """An update is always the job just seen, of the watched run, with the reference that is watched."""
+    """An update is always the job just seen, of the watched run, with the watch's reference."""
     state, at = WatchState(ref=REF, began=50.0), 50.0
     for poll in sequence:
         outcome = decide(state, PollResult(seen=poll.seen, at=at, server_time=poll.server_time), policy)
@@ -253,7 +253,7 @@ def test_a_watch_survives_json_between_polls(sequence: list[Poll], policy: Watch
     excess=st.floats(0, 0.1),
     stale=st.booleans(),
 )
-def test_no_watch_polls_for_ever_at_one_instant(
+def test_no_watch_polls_endlessly_at_one_instant(
     began: float, interval: float, steps: int, excess: float, stale: bool
 ) -> None:
     """On a clock that moves by sleeping only, a watch without news gives up in time, however its times are rounded."""

@@ -1,4 +1,4 @@
-"""Releases in random worlds: rivals, faults, deaths and cancellations break nothing of others, and nothing twice."""
+"""Releases in random worlds with other clients, faults, crashes and cancellations: no harm to others, no call twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from properties.model.release_world import run_release_world
 @settings(database=None, deadline=None, derandomize=True, max_examples=15, phases=[Phase.generate])
 @given(st.integers(0, 10**9))
 def test_releases_break_nothing_in_random_worlds(seed: int) -> None:
-    """Nothing foreign is touched, no side effect is acted upon twice, and what is released runs; in each of 15 worlds.
+    """In each of 15 worlds, no foreign job changes, no call is processed twice, and released builds run.
 
     A world that fails is in the error as ``seed``; ``nox -s worlds -- --releases --seed N`` replays it.
     """

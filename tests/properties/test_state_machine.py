@@ -319,7 +319,7 @@ def run_world(number: int) -> None:
 class TestWatchMachine(WatchMachine.TestCase):  # type: ignore[misc, valid-type] # made when the machine is
     """Run the machine in many worlds, and check that all of its rules ran."""
 
-    settings = settings(WORLD_SETTINGS, derandomize=True, max_examples=120)
+    settings = settings(WORLD_SETTINGS, derandomize=True, max_examples=60)
 
     def runTest(self) -> None:  # noqa: N802 - unittest's name for it
         super().runTest()

@@ -1,4 +1,4 @@
-"""`ImageRelease`: what is to be released."""
+"""`ImageRelease`: the build to release and the options of the release."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def release(**options: Any) -> ImageRelease:
         ({"image_id": 0}, ValueError, "image_id must be positive"),
         ({"machine_id": True}, TypeError, "machine_id must be an int"),
         ({"description": " "}, ValueError, "description must not be blank"),
-        ({"description": "a\nb"}, ValueError, "description must not hold control characters"),
+        ({"description": "a\nb"}, ValueError, "description must not contain control characters"),
         ({"game_build": ""}, ValueError, "game_build must not be blank"),
         ({"source": "\t"}, ValueError, "source must not be blank"),
         ({"source": 7}, TypeError, "source must be a source, its URL or None, not int"),
@@ -40,14 +40,14 @@ def release(**options: Any) -> ImageRelease:
         ({"install_at": datetime(2026, 1, 1)}, ValueError, "install_at must be an aware datetime"),  # noqa: DTZ001
     ],
 )
-def test_unusable_values_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
-    """A value that no call would take is refused when the release is made."""
+def test_invalid_values_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    """A value that the API would not accept is refused when the release is created."""
     with pytest.raises(error, match=message):
         ImageRelease(**{"image_id": 501, "machine_id": 77, "description": "build 2", **options})
 
 
 def test_a_release_is_a_value() -> None:
-    """Releases are equal by value and survive a pickle; the first four arguments need no names."""
+    """Releases are equal by value and can be pickled; the first four arguments may be positional."""
     made = ImageRelease(
         501,
         77,
@@ -67,7 +67,7 @@ def test_a_release_is_a_value() -> None:
     ids=["source", "text"],
 )
 def test_no_secret_is_shown(source: S3Source | str) -> None:
-    """Neither the repr nor the masked source of a release has a secret in it."""
+    """Neither the repr nor the masked source of a release contains a secret."""
     shown = repr(release(source=source)) + str(mask_source(source))
     assert "AKIA" not in shown
     assert "hush" not in shown
@@ -75,7 +75,7 @@ def test_no_secret_is_shown(source: S3Source | str) -> None:
 
 
 def test_new_keys_do_not_change_the_digest() -> None:
-    """The digest tells the build: the description, the source without its secrets, and the first step."""
+    """The digest covers the description, the source without its secrets, and the first step."""
     first = release(source=S3Source("bucket", "builds", **KEYS))
     rotated = release(source=S3Source("bucket", "builds", access_key="other", secret_key="keys"))
     assert first.digest == rotated.digest

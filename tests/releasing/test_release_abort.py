@@ -1,4 +1,4 @@
-"""Aborting a release: it frees what the release took, and nothing else."""
+"""Aborting a release removes its own lock, and nothing else."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def abort(
 
 
 @virtual_time
-async def test_a_running_update_is_waited_for() -> None:
-    """An update cannot be cancelled: the abort waits for its end; there is nothing to reject."""
+async def test_an_abort_waits_for_a_running_update() -> None:
+    """An update cannot be cancelled: the abort waits until it ends; there is nothing to reject."""
     world = ReleaseWorld()
     token = await stopped(world, 5.0)
     assert await abort(world, str(token)) == AbortResult(rejected=False)
@@ -66,7 +66,7 @@ async def test_a_running_update_is_waited_for() -> None:
 @pytest.mark.parametrize("reinstall", [True, False])
 @virtual_time
 async def test_the_diff_is_rejected(reinstall: bool) -> None:
-    """The release's diff is rejected once it has ended, and the machine's files go back if wanted."""
+    """The release's diff is rejected once it has ended, and the machine's files are restored if requested."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
     assert token.diff is not None
@@ -78,8 +78,8 @@ async def test_the_diff_is_rejected(reinstall: bool) -> None:
 
 
 @virtual_time
-async def test_an_abort_is_kept_and_known_to_the_release() -> None:
-    """The journal has the rejection, before and after; a release that goes on from there ends as rejected."""
+async def test_an_abort_is_in_the_journal() -> None:
+    """The journal has the rejection before and after the call; a release resumed from it ends as rejected."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
     kept = list[ReleaseToken]()
@@ -92,8 +92,8 @@ async def test_an_abort_is_kept_and_known_to_the_release() -> None:
 
 
 @virtual_time
-async def test_somebody_elses_lock_is_left() -> None:
-    """A lock that the release does not hold stays, and is named."""
+async def test_another_clients_lock_is_kept() -> None:
+    """A lock that the release does not hold is kept and named."""
     world = ReleaseWorld()
     token = await stopped(world, 0.0)
     lock = world.simulator.lock(501) if world.simulator.image(501).lock is None else None
@@ -104,7 +104,7 @@ async def test_somebody_elses_lock_is_left() -> None:
 
 @virtual_time
 async def test_a_version_is_too_late() -> None:
-    """A version that runs or has completed is not undone, and is named."""
+    """A version that runs or has completed is not undone, but named."""
     world = ReleaseWorld()
     token = await stopped(world, 40.0)
     assert token.version is not None
@@ -113,7 +113,7 @@ async def test_a_version_is_too_late() -> None:
 
 @virtual_time
 async def test_a_failed_version_is_not_too_late() -> None:
-    """If the version has failed, and the diff still holds the image, the diff is rejected."""
+    """If the version has failed and the diff still locks the image, the diff is rejected."""
     world = ReleaseWorld(Policies(lock_ends="completed"))
     world.simulator.script("version", "created,running:5,failed")
     async with world.client() as client, Releaser(client) as releaser:
@@ -125,7 +125,7 @@ async def test_a_failed_version_is_not_too_late() -> None:
 
 @virtual_time
 async def test_a_release_that_has_sent_nothing_has_nothing_to_free() -> None:
-    """The token of a new release is aborted by a look at the image."""
+    """To abort the token of a new release, only the image's options are read."""
     made = release()
     token = ReleaseToken(image_id=501, machine_id=77, plan=made.digest)
     assert await abort(ReleaseWorld(), token) == AbortResult(rejected=False)
@@ -133,7 +133,7 @@ async def test_a_release_that_has_sent_nothing_has_nothing_to_free() -> None:
 
 @virtual_time
 async def test_a_candidate_is_adopted_only_from_an_exclusive_image() -> None:
-    """A diff that may be the release's own is left, unless nothing else releases the image."""
+    """A diff that may belong to the release is kept, unless nothing else releases the image."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
     assert token.diff is not None
@@ -146,7 +146,7 @@ async def test_a_candidate_is_adopted_only_from_an_exclusive_image() -> None:
 
 @virtual_time
 async def test_an_abort_that_fails_says_where() -> None:
-    """A failed read, an unknown outcome and a timeout end the abort with an error and the token."""
+    """After a failed read, an unknown outcome or a timeout, the abort raises an error with the step and the token."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
     timeout = await abort(world, token, timeout=1.0)
@@ -167,8 +167,8 @@ async def test_an_abort_that_fails_says_where() -> None:
 
 
 @virtual_time
-async def test_a_rejection_in_doubt_is_resolved_by_the_lock() -> None:
-    """A rejection whose answer was lost has happened if the diff holds the image no more."""
+async def test_a_lost_rejection_is_resolved_by_the_lock() -> None:
+    """If the response to a rejection was lost, it has happened if the diff no longer locks the image."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
     await asyncio.sleep(30.0)
@@ -180,7 +180,7 @@ async def test_a_rejection_in_doubt_is_resolved_by_the_lock() -> None:
 
 @virtual_time
 async def test_a_refused_rejection_is_not_kept_as_intended() -> None:
-    """If the server refuses the rejection, the token is what it was before."""
+    """If the server refuses the rejection, the token is the same as before."""
     world = ReleaseWorld(Policies(lock_ends="completed"))
     token = await stopped(world, 40.0)
     assert token.version is not None
@@ -194,7 +194,7 @@ async def test_a_refused_rejection_is_not_kept_as_intended() -> None:
 
 @virtual_time
 async def test_a_journal_that_fails_stops_the_abort() -> None:
-    """Without a journal that can be written nothing is rejected."""
+    """If the journal cannot be written, nothing is rejected."""
     world = ReleaseWorld()
     token = await stopped(world, 25.0)
 
@@ -208,7 +208,7 @@ async def test_a_journal_that_fails_stops_the_abort() -> None:
 
 
 def test_a_lock_that_lingers_is_read_again_for_a_while() -> None:
-    """After the rejection the options are read until the lock is gone, four times at most."""
+    """After the rejection, the options are read until the lock is gone, four times at most."""
     diff = JobRef.image_diff(5)
     token = ReleaseToken(image_id=501, machine_id=77, plan=release().digest, diff=diff)
     job = ImageDiffJob(id=5, state=JobState.COMPLETED, created_at=EPOCH, updated_at=EPOCH)
@@ -225,7 +225,7 @@ def test_a_lock_that_lingers_is_read_again_for_a_while() -> None:
 
 
 @virtual_time
-async def test_an_abort_does_nothing_but_free() -> None:
+async def test_an_abort_refuses_other_actions() -> None:
     """An action that no abort needs is not carried out."""
     async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
         runner = ActionRunner(Services(client, watcher, make_writer(None)), 501)
@@ -233,8 +233,8 @@ async def test_an_abort_does_nothing_but_free() -> None:
 
 
 @virtual_time
-async def test_unusable_arguments_of_an_abort_are_refused() -> None:
-    """A text that is no token, a flag that is no bool, and a closed client are refused."""
+async def test_invalid_arguments_of_an_abort_are_refused() -> None:
+    """A text that is not a token, a flag that is not a bool, and a closed client are refused."""
     world = ReleaseWorld()
     token = ReleaseToken(image_id=501, machine_id=77, plan=release().digest)
     with pytest.raises(ConfigurationError, match="not a release token"):

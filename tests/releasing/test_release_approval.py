@@ -1,4 +1,4 @@
-"""The question whether a diff is released."""
+"""The approval of a diff."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def run(world: ReleaseWorld, **arguments: Any) -> Any:
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
 async def test_the_callback_gets_the_diff(is_async: bool) -> None:
-    """A callback, plain or async, is asked with the listed files; True releases them."""
+    """A callback, plain or async, is called with the diff and its files; True releases it."""
     seen = list[ImageDiffJob]()
 
     def plain(diff: ImageDiffJob) -> bool:
@@ -49,7 +49,7 @@ async def test_the_callback_gets_the_diff(is_async: bool) -> None:
 @pytest.mark.parametrize("approve", [False, lambda _diff: False], ids=["False", "callback"])
 @virtual_time
 async def test_a_diff_that_is_not_approved_is_rejected(approve: Any) -> None:
-    """No rejects the diff, with the machine's files going back, and raises; so does the token, and sends nothing."""
+    """False rejects the diff, restores the machine's files, and raises; so does its token, without a request."""
     world = ReleaseWorld()
     error = await run(world, approve=approve)
     assert isinstance(error, ReleaseRejectedError)
@@ -63,8 +63,8 @@ async def test_a_diff_that_is_not_approved_is_rejected(approve: Any) -> None:
 
 @pytest.mark.parametrize(("answer", "outcome"), [(True, "released"), (False, None)])
 @virtual_time
-async def test_a_held_release_goes_on_with_an_answer(answer: bool, outcome: str | None) -> None:
-    """``"hold"`` ends with the lock kept; the token goes on with True or False, and demands one of them."""
+async def test_a_held_release_is_resumed_with_a_decision(answer: bool, outcome: str | None) -> None:
+    """``"hold"`` ends with the lock kept; the token is resumed with True or False, and requires one of them."""
     world = ReleaseWorld()
     held = await run(world, approve="hold")
     assert (held.outcome, held.ok, held.error) == ("held", True, None)
@@ -80,7 +80,7 @@ async def test_a_held_release_goes_on_with_an_answer(answer: bool, outcome: str 
 
 @virtual_time
 async def test_an_error_in_the_callback_keeps_the_lock() -> None:
-    """A callback that raises ends the release with that error; the diff stays open, and can be approved later."""
+    """A callback that raises ends the release with that error; the diff stays open and can be approved later."""
     world = ReleaseWorld()
     error = await run(world, approve=lambda _diff: 1 / 0)
     assert type(error) is ReleaseError
@@ -90,8 +90,8 @@ async def test_an_error_in_the_callback_keeps_the_lock() -> None:
 
 
 @virtual_time
-async def test_an_answer_that_is_no_bool_is_an_error() -> None:
-    """A callback that forgets to return an answer approves nothing and rejects nothing."""
+async def test_a_result_that_is_no_bool_is_an_error() -> None:
+    """A callback that returns None neither approves nor rejects."""
     world = ReleaseWorld()
     error = await run(world, approve=lambda _diff: None)
     assert isinstance(error.__cause__, TypeError)
@@ -100,7 +100,7 @@ async def test_an_answer_that_is_no_bool_is_an_error() -> None:
 
 @virtual_time
 async def test_an_empty_diff_is_not_asked_about() -> None:
-    """A diff without files is for ``on_empty`` alone."""
+    """For a diff without files, only ``on_empty`` decides."""
     asked = list[ImageDiffJob]()
     result = await run(ReleaseWorld(), approve=asked.append, options={"description": "no change"})
     assert result.outcome == "unchanged"

@@ -35,8 +35,8 @@ TOKEN = ReleaseToken(image_id=501, machine_id=77, plan=release().digest)
 
 
 @virtual_time
-async def test_events_tell_of_each_step_in_order() -> None:
-    """Each step starts once, each job's snapshots follow, and the end comes last; every token reads back."""
+async def test_events_report_each_step_in_order() -> None:
+    """Each step starts once, followed by its job's snapshots; the end comes last, and every token can be parsed."""
     world = ReleaseWorld()
     events = list[ReleaseEvent]()
     made = release()
@@ -77,7 +77,7 @@ async def test_a_callback_that_raises_is_logged(is_async: bool, caplog: pytest.L
 
 @virtual_time
 async def test_an_adopted_job_and_a_held_diff_are_events() -> None:
-    """Adoption, a hold, a rejection and a lock that is waited for are told."""
+    """An adoption, a hold, a rejection and the wait for a lock are events."""
     world = ReleaseWorld()
     kinds = list[str]()
 
@@ -106,8 +106,8 @@ async def test_an_adopted_job_and_a_held_diff_are_events() -> None:
 
 
 @virtual_time
-async def test_a_dry_run_reads_alone() -> None:
-    """A plan has the options, the counts of machines and the calls, with secrets masked, and sends nothing else."""
+async def test_a_dry_run_only_reads() -> None:
+    """A plan has the options, the counts of machines and the calls with masked secrets, and only reads are sent."""
     world = ReleaseWorld()
     source = S3Source("bucket", "builds", "AKIA-secret", "hush-hush")
     made = ImageRelease(
@@ -133,7 +133,7 @@ async def test_a_dry_run_reads_alone() -> None:
 
 @virtual_time
 async def test_a_dry_run_lists_what_would_end_the_release() -> None:
-    """A lock, an unknown image, a machine that builds nothing and failed reads are problems, and none is raised."""
+    """A lock, an unknown image, another machine and failed reads are listed as problems and not raised."""
     world = ReleaseWorld()
     lock = world.simulator.lock(501)
     async with world.client() as client, Releaser(client) as releaser:
@@ -142,7 +142,7 @@ async def test_a_dry_run_lists_what_would_end_the_release() -> None:
         assert [type(problem) for problem in plan.problems] == [ReleaseError, ImageLockedError]
         unknown = await releaser.check(release(999))
         assert [type(problem) for problem in unknown.problems] == [NotFoundError, NotFoundError]
-        with pytest.raises(TypeError, match="a release is an ImageRelease"):
+        with pytest.raises(TypeError, match="release must be an ImageRelease"):
             await releaser.check("501")  # type: ignore[arg-type]
         await client.aclose()
         closed = await releaser.check(release(502))
@@ -161,7 +161,7 @@ async def test_a_dry_run_lists_what_would_end_the_release() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_errors_survive_a_pickle(error: ReleaseError) -> None:
-    """Each error of a release pickles with its attributes and its cause."""
+    """Each error of a release can be pickled with its attributes and its cause."""
     error.__cause__ = ClanforgeError("the reason")
     twin: Any = pickle.loads(pickle.dumps(error))  # noqa: S301 - the claim is about pickling
     assert type(twin) is type(error)

@@ -15,16 +15,16 @@ from clanforge_async.simulator import Run
 
 @virtual_time
 async def test_a_watcher_has_its_own_history() -> None:
-    """A history is for the releaser's own watcher; beside another watcher it is refused."""
+    """A history is for the watcher that the releaser creates; together with another watcher, it is refused."""
     async with ReleaseWorld().client() as client, JobWatcher(client) as watcher:
-        with pytest.raises(ConfigurationError, match="history of its own"):
+        with pytest.raises(ConfigurationError, match="has its own history"):
             Releaser(client, watcher=watcher, history=JobHistory())
 
 
 @pytest.mark.parametrize("name", [None, "history.jsonl"])
 @virtual_time
 async def test_a_history_learns_from_releases(name: str | None, tmp_path: Path) -> None:
-    """A history gets each job under its image and step, in memory or in a file, and other watchers' labels stay."""
+    """A history gets each job under its image and step, in memory or in a file; other watchers' labels are kept."""
     history = JobHistory(None if name is None else tmp_path / name)
     history.add("image-501/diff", 9.0, JobState.COMPLETED)
     async with ReleaseWorld().client() as client, Releaser(client, history=history) as releaser:
@@ -45,7 +45,7 @@ async def test_a_history_learns_from_releases(name: str | None, tmp_path: Path) 
 
 @virtual_time
 async def test_a_release_is_polled_by_the_history_of_its_image() -> None:
-    """What a job of the same image and step took foretells; that of another image doesn't."""
+    """Durations of the same image and step determine the polls; those of another image don't."""
 
     async def polls(label: str) -> int:
         world, history = ReleaseWorld(), JobHistory()
@@ -62,7 +62,7 @@ async def test_a_release_is_polled_by_the_history_of_its_image() -> None:
 
 @virtual_time
 async def test_an_assigned_label_stays() -> None:
-    """A history with a label function of its own keeps it, and something else is refused."""
+    """A history with its own label function keeps it; anything that is not a history is refused."""
     history = JobHistory()
     history.label = lambda ref: f"mine/{ref.kind}"
     async with ReleaseWorld().client() as client:

@@ -1,4 +1,4 @@
-"""Every interleaving of a release's decisions with what can be observed, deaths included, without a loop."""
+"""Every interleaving of a release's decisions with possible observations, including crashes, without an event loop."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def answers_to(action: SENDS) -> Iterator[object]:
 
 
 def results_of(action: Action) -> Iterator[object]:
-    """Yield everything that an action can bring."""
+    """Yield every possible result of an action."""
     match action:
         case ReadOptions():
             yield from reads_of_options()
@@ -161,12 +161,12 @@ def results_of(action: Action) -> Iterator[object]:
 
 @frozen
 class Node:
-    """A release in the midst of it.
+    """A release at some point of its course.
 
     Attributes:
         state: Its state.
-        known: The calls that it knows to have had their effect.
-        in_doubt: The calls that may have had their effect.
+        known: The calls that it knows to be processed.
+        in_doubt: The calls that may have been processed.
     """
 
     state: ReleaseState
@@ -175,7 +175,7 @@ class Node:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from others: errors and jobs are equal if their texts are."""
+        """The identity of a node: errors and jobs are equal if their texts are."""
         state = self.state
         end = None if state.end is None else (state.end.outcome, str(state.end.error))
         doubt = (str(state.doubt), state.may_repeat, state.resends, state.is_resending)
@@ -185,7 +185,7 @@ class Node:
 
 
 def take(node: Node, action: Action, rules: ReleaseRules) -> Iterator[Node]:
-    """Yield what can become of a release that takes an action: an answer, or its death before or after it."""
+    """Yield every possible outcome of an action: a response, or a crash before or after it."""
     state = node.state
     if isinstance(action, SENDS):
         state = mark_pending(state, action.call, SECOND)
@@ -202,7 +202,7 @@ def take(node: Node, action: Action, rules: ReleaseRules) -> Iterator[Node]:
 
 
 def resumed(node: Node, rules: ReleaseRules) -> Node:
-    """Return what another process, which has only the token, begins with."""
+    """Return the state with which another process, which has only the token, begins."""
     token = ReleaseToken.parse(str(node.state.token))
     assert token == node.state.token
     return evolve(node, state=begin(token, rules))
@@ -220,7 +220,7 @@ VARIANTS = {
 
 
 def explore(rules: ReleaseRules) -> Iterator[tuple[Node, Action | End]]:
-    """Yield every release that can be come to, with what it does next."""
+    """Yield every reachable release, with its next action."""
     start = ReleaseToken(image_id=501, machine_id=77, plan=rules.release.digest)
     todo = deque([Node(begin(start, rules))])
     seen = {todo[0].key}
@@ -236,7 +236,7 @@ def explore(rules: ReleaseRules) -> Iterator[tuple[Node, Action | End]]:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_no_interleaving_makes_a_call_twice(name: str) -> None:
-    """A call that had its effect is never made again, nor one in doubt, unless an exclusive image shows no lock."""
+    """A processed call is never sent again, and an unknown one only if an exclusive image is not locked."""
     rules = VARIANTS[name]
     outcomes = set[str]()
     for node, action in explore(rules):

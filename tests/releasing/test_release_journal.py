@@ -1,4 +1,4 @@
-"""Journals: where the tokens of releases are kept."""
+"""Journals, which store the tokens of releases."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from clanforge_async.resources.sources import S3Source
 
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
-async def test_the_journal_is_written_before_each_call_and_after_each_answer(is_async: bool) -> None:
-    """A function gets each token: before a call with its intent, after it with its answer."""
+async def test_the_journal_is_written_before_and_after_each_call(is_async: bool) -> None:
+    """A function gets each token: before a call with its intent, after it with its result."""
     world = ReleaseWorld()
     kept = list[tuple[str, dict[str, int]]]()
 
@@ -58,7 +58,7 @@ async def test_the_journal_is_written_before_each_call_and_after_each_answer(is_
 )
 @virtual_time
 async def test_a_journal_that_fails_stops_the_release(fails_at: int, step: ReleaseStep, calls: int) -> None:
-    """If the journal cannot be written, the call is not made; after an answer the error's token still knows it."""
+    """If the journal cannot be written, the call is not sent; after a response, the error's token still has it."""
     world = ReleaseWorld()
     kept = list[ReleaseToken]()
 
@@ -96,7 +96,7 @@ TOKEN = ReleaseToken(image_id=501, machine_id=77, plan=RELEASE.digest)
 
 
 async def test_a_file_is_readable_and_holds_no_secret(tmp_path: Path) -> None:
-    """A journal's file is indented JSON with the token and the options; the keys of the source are not in it."""
+    """A journal's file is indented JSON with the token and the options, but without the keys of the source."""
     path = tmp_path / "journal.json"
     await FileJournal(str(path)).save(TOKEN, RELEASE)
     text = path.read_text()
@@ -110,7 +110,7 @@ async def test_a_file_is_readable_and_holds_no_secret(tmp_path: Path) -> None:
 
 
 async def test_a_file_reads_back_as_the_release(tmp_path: Path) -> None:
-    """The options in a file make the same release, but for the secrets."""
+    """The options in a file give the same release, except for the secrets."""
     path = tmp_path / "journal.json"
     await FileJournal(str(path)).save(TOKEN, RELEASE)
     (entry,) = read_journal(path)
@@ -126,7 +126,7 @@ async def test_a_file_reads_back_as_the_release(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_new", [False, True])
 async def test_a_folder_has_a_file_for_each_image(tmp_path: Path, is_new: bool) -> None:
-    """A folder that exists, or a path that ends in a slash, gets a file for each image; the latest token counts."""
+    """In a folder that exists, or a path that ends in a slash, each image has a file with its latest token."""
     folder = tmp_path / "new" if is_new else tmp_path
     journal = FileJournal(f"{folder}/" if is_new else str(folder))
     other = ReleaseToken(image_id=502, machine_id=77, plan=RELEASE.digest)
@@ -155,7 +155,7 @@ ENDED = ReleaseToken.parse(f"{TOKEN}diff=5,approved,version=6,ended=7")
 
 @pytest.mark.parametrize(("old", "stays"), [(None, False), (UNDER_WAY, True), (REJECTED, False), (ENDED, False)])
 async def test_a_release_that_waits_is_in_the_file(tmp_path: Path, old: ReleaseToken | None, stays: bool) -> None:
-    """A release is noted when it begins, unless an earlier one of its image has something to resume."""
+    """A waiting release is recorded at once, unless an earlier one of its image can be resumed."""
     journal = FileJournal(str(tmp_path))
     if old is not None:
         await journal.save(old, RELEASE)
@@ -178,7 +178,7 @@ async def test_a_file_that_is_no_journal_ends_a_release_at_once() -> None:
     "text", ["", "{}", "[]", '{"releases": [{}]}', '{"releases": [{"token": "x", "options": {}}]}', '{"releases": 5}']
 )
 async def test_another_file_is_no_journal(tmp_path: Path, text: str) -> None:
-    """A file that is no journal is neither read nor overwritten."""
+    """A file that is not a journal is neither read nor overwritten."""
     path = tmp_path / "notes.txt"
     path.write_text(text)
     with pytest.raises(ValueError, match="is not a journal of releases"):
@@ -189,7 +189,7 @@ async def test_another_file_is_no_journal(tmp_path: Path, text: str) -> None:
 
 
 async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the new file cannot be written, the old one stays as it was, and no rest is left."""
+    """If the new file cannot be written, the old one is unchanged, and no temporary file is left."""
     path = tmp_path / "journal.json"
     await FileJournal(str(path)).save(TOKEN, RELEASE)
     before = path.read_text()

@@ -1,4 +1,4 @@
-"""Timeouts, cancellations and closing: nothing is sent any more, and the token goes on."""
+"""Timeouts, cancellations and closing: nothing more is sent, and the token resumes the release."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clanforge_async import (
 
 @virtual_time
 async def test_the_timeout_spans_all_steps() -> None:
-    """After ``timeout`` seconds a release ends where it is, and its token goes on."""
+    """After ``timeout`` seconds, a release ends in its current step, and its token resumes it."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         began = now()
@@ -48,7 +48,7 @@ async def test_the_timeout_spans_all_steps() -> None:
     ("step", "seconds"), [(ReleaseStep.UPDATE, 3.0), (ReleaseStep.ROLLOUT, 4.0), (ReleaseStep.APPROVE, 5.0)]
 )
 @virtual_time
-async def test_a_step_has_a_timeout_of_its_own(step: ReleaseStep, seconds: float) -> None:
+async def test_a_step_has_its_own_timeout(step: ReleaseStep, seconds: float) -> None:
     """A step that takes longer than its timeout ends the release; earlier steps do not count."""
 
     async def think(_diff: object) -> bool:
@@ -62,8 +62,8 @@ async def test_a_step_has_a_timeout_of_its_own(step: ReleaseStep, seconds: float
 
 
 @virtual_time
-async def test_a_cancelled_release_goes_on_from_its_last_event() -> None:
-    """Cancellation passes through and sends nothing; the last event's token goes on, wherever it happens."""
+async def test_a_cancelled_release_is_resumed_from_its_last_event() -> None:
+    """A cancellation at any point is passed on and sends nothing; the last event's token resumes the release."""
     for moment in (0.5, 10.0, 27.0, 45.0, 70.0):
         world = ReleaseWorld()
         events = list[ReleaseEvent]()
@@ -80,7 +80,7 @@ async def test_a_cancelled_release_goes_on_from_its_last_event() -> None:
 
 @virtual_time
 async def test_closing_ends_the_releases_that_run() -> None:
-    """Whoever runs or waits when the releaser closes gets a `ReleaseError`; later calls are refused."""
+    """When the releaser closes, running and waiting releases get a `ReleaseError`; later calls are refused."""
     world = ReleaseWorld()
     async with world.client() as client:
         async with Releaser(client) as releaser:
@@ -101,7 +101,7 @@ async def test_closing_ends_the_releases_that_run() -> None:
 
 @virtual_time
 async def test_a_callback_may_close_the_releaser() -> None:
-    """Closing in ``on_event`` ends the release at its next step; in its last event it changes nothing."""
+    """Closing in ``on_event`` ends the release at its next step; during its last event, it has no effect."""
     for kind, outcome in (("started", "failed"), ("finished", "released")):
 
         async def close(event: ReleaseEvent, kind: str = kind) -> None:
@@ -114,8 +114,8 @@ async def test_a_callback_may_close_the_releaser() -> None:
 
 
 @virtual_time
-async def test_a_closed_client_resolves_no_doubt() -> None:
-    """A token in doubt stays as it is if its client is closed."""
+async def test_a_closed_client_resolves_no_unknown_outcome() -> None:
+    """If its client is closed, a token with an unknown outcome is unchanged."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         await client.aclose()
@@ -125,7 +125,7 @@ async def test_a_closed_client_resolves_no_doubt() -> None:
 
 @virtual_time
 async def test_a_watcher_of_the_caller_stays_open() -> None:
-    """A releaser closes its own watcher alone, and a watch that is closed ends its release."""
+    """A releaser closes only a watcher that it created; if its watch is closed, the release ends."""
     world = ReleaseWorld()
     async with world.client() as client, JobWatcher(client) as watcher:
         async with Releaser(client, watcher=watcher) as releaser:
@@ -157,15 +157,19 @@ def token(**changes: Any) -> ReleaseToken:
         ({"approve": "maybe"}, TypeError, "approve must be callable"),
         ({"on_event": 5}, TypeError, "on_event must be callable"),
         ({"unknown": "ignore"}, ConfigurationError, "unknown must be 'raise' or 'repeat'"),
-        ({"timeout": -1.0}, ConfigurationError, "a timeout is a number of seconds"),
-        ({"timeout": "5"}, ConfigurationError, "a timeout is a number of seconds"),
-        ({"step_timeouts": {"update": -1.0}}, ConfigurationError, "a timeout is a number of seconds"),
+        ({"timeout": -1.0}, ConfigurationError, "a timeout must be None or a number of seconds, not negative"),
+        ({"timeout": "5"}, ConfigurationError, "a timeout must be None or a number of seconds, not negative"),
+        (
+            {"step_timeouts": {"update": -1.0}},
+            ConfigurationError,
+            "a timeout must be None or a number of seconds, not negative",
+        ),
         ({"step_timeouts": {"lunch": 1.0}}, ConfigurationError, "unknown step: 'lunch'"),
     ],
 )
 @virtual_time
-async def test_unusable_arguments_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    """An argument that cannot be used is refused before any request."""
+async def test_invalid_arguments_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    """An invalid argument is refused before any request."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         with pytest.raises(error, match=message):
@@ -185,8 +189,8 @@ async def test_unusable_arguments_are_refused(arguments: dict[str, Any], error: 
     ],
 )
 @virtual_time
-async def test_an_unusable_releaser_is_refused(options: dict[str, Any]) -> None:
-    """An argument of a releaser that cannot be used is a `ConfigurationError`."""
+async def test_invalid_arguments_of_a_releaser_are_refused(options: dict[str, Any]) -> None:
+    """An invalid argument of a releaser is a `ConfigurationError`."""
     async with ReleaseWorld().client() as client:
         with pytest.raises(ConfigurationError, match="|".join(options)):
             Releaser(client, **options)
@@ -194,7 +198,7 @@ async def test_an_unusable_releaser_is_refused(options: dict[str, Any]) -> None:
 
 @virtual_time
 async def test_a_rollout_needs_the_account_service_id() -> None:
-    """Without the account service id a release that waits for the rollout is refused before any call with an effect."""
+    """Without the account service id, a release with a rollout is refused before any call with a side effect."""
     world = ReleaseWorld()
     transport = httpx.ASGITransport(app=world.simulator.app)
     async with (

@@ -65,7 +65,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("fields", "text"), TEXTS)
 def test_a_token_is_one_line_that_reads_back(fields: dict[str, object], text: str) -> None:
-    """A token is written as one line, and read back as the same token."""
+    """A token is written as one line, and parsed as the same token."""
     written = token(**fields)
     assert str(written) == HEAD + text
     assert ReleaseToken.parse(str(written)) == written
@@ -106,27 +106,27 @@ def test_a_token_is_one_line_that_reads_back(fields: dict[str, object], text: st
     ],
 )
 def test_another_text_is_no_token(text: str) -> None:
-    """A text of another form, or of a state that no release comes to, is a `ValueError` that says so."""
+    """Text of another form, or of a state that no release reaches, is a `ValueError` that says so."""
     with pytest.raises(ValueError, match="not a release token"):
         ReleaseToken.parse(text)
 
 
-def test_a_token_is_read_from_text_alone() -> None:
+def test_a_token_is_parsed_only_from_text() -> None:
     """Anything but text is a `TypeError`."""
     with pytest.raises(TypeError, match="int"):
         ReleaseToken.parse(501)  # type: ignore[arg-type]
 
 
-def test_a_job_that_has_not_been_come_to_is_unknown() -> None:
-    """A token names the jobs that the release has come to."""
+def test_a_job_that_was_not_created_is_unknown() -> None:
+    """A token names only the jobs that the release has created."""
     assert token(**UPDATED).known_ref(JobKind.IMAGE_UPDATE) == JobRef.image_update(218000)
     assert token(**UPDATED).ref(JobKind.IMAGE_DIFF) is None
     with pytest.raises(ValueError, match="no image-diff yet"):
         token(**UPDATED).known_ref(JobKind.IMAGE_DIFF)
 
 
-def test_a_digest_has_a_part_for_each_thing_that_tells_a_build() -> None:
-    """Digests of plans differ in the parts in which the plans do."""
+def test_a_digest_has_a_part_for_each_option_that_identifies_a_build() -> None:
+    """Digests of plans differ in the same parts as the plans."""
     other = PlanDigest.of(description="build 3", source=None, first_step="update")
     assert PLAN.differences(PLAN) == []
     assert PLAN.differences(other) == ["description", "source"]
@@ -135,7 +135,7 @@ def test_a_digest_has_a_part_for_each_thing_that_tells_a_build() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_token_or_an_error(text: str) -> None:
-    """No text is anything but a token or a `ValueError`."""
+    """Parsing any text returns a token or raises a `ValueError`."""
     try:
         parsed = ReleaseToken.parse(HEAD + text)
     except ValueError:
@@ -168,7 +168,7 @@ fields = st.fixed_dictionaries(
 
 @given(fields)
 def test_every_token_reads_back(known: dict[str, object]) -> None:
-    """Any token that can be made reads back, and has neither a space nor a line break."""
+    """Any valid token can be parsed from its text, which has neither a space nor a line break."""
     try:
         made = token(**known)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Several releases of one releaser: who waits for whom."""
+"""Several releases of one releaser: which release waits for which."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clanforge_async.simulator import GatewayError
 
 @virtual_time
 async def test_releases_on_one_machine_take_turns() -> None:
-    """On one build machine the diff of a release is created before the next update, in the order given."""
+    """On one build machine, the diff of a release is created before the next update, in the order given."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         results = await releaser.run_all([release(502), release(501), release(503)])
@@ -34,8 +34,8 @@ async def test_releases_on_one_machine_take_turns() -> None:
 
 
 @virtual_time
-async def test_whoever_waits_sends_nothing() -> None:
-    """A release that waits for its turn says so, and makes no request."""
+async def test_a_waiting_release_sends_nothing() -> None:
+    """A release that waits for another reports this, and sends no request."""
     world = ReleaseWorld()
     events = list[ReleaseEvent]()
     async with world.client() as client, Releaser(client) as releaser:
@@ -51,7 +51,7 @@ async def test_whoever_waits_sends_nothing() -> None:
 
 @virtual_time
 async def test_one_release_of_an_image_at_a_time() -> None:
-    """A second release of an image begins when the first has ended."""
+    """A second release of an image begins when the first one has ended."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         results = await releaser.run_all([release(), release()])
@@ -60,7 +60,7 @@ async def test_one_release_of_an_image_at_a_time() -> None:
 
 @virtual_time
 async def test_a_release_that_fails_leaves_its_turn() -> None:
-    """A release that fails, or is cancelled while it waits, holds up no other, and no result is missing."""
+    """If a release fails, or is cancelled while it waits, it blocks no other, and no result is missing."""
     world = ReleaseWorld()
     world.simulator.script("update", "created,running:5,failed")
     async with world.client() as client, Releaser(client) as releaser:
@@ -89,7 +89,7 @@ async def test_run_all_never_raises_for_a_release() -> None:
         assert timed_out.outcome == "failed"
         assert isinstance(timed_out.error, TimeoutError)
         assert await releaser.run_all([]) == []
-        with pytest.raises(TypeError, match="a release is an ImageRelease, not int"):
+        with pytest.raises(TypeError, match="release must be an ImageRelease, not int"):
             await releaser.run_all([501])  # type: ignore[list-item]
     async with world.client() as client, Releaser(client) as releaser:
         await client.aclose()
@@ -118,7 +118,7 @@ async def test_the_list_of_installs_is_shared() -> None:
 
 @virtual_time
 async def test_turns_come_in_order() -> None:
-    """A turn comes when those before it have left, whether they had their turn or not; leaving again does nothing."""
+    """A turn comes when all places before it have left, whether or not their turn came; leaving twice has no effect."""
     turns = Turns()
     first, second, third = (turns.join("machine") for _ in range(3))
     assert turns.join("another machine").has_come

@@ -1,4 +1,4 @@
-"""Releases, from a build to the machines, against the simulator."""
+"""Releases, from the build to the machines, against the simulator."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def failed(result: object, step: ReleaseStep) -> ReleaseError:
 
 @virtual_time
 async def test_a_release_ends_when_the_machines_run_the_build() -> None:
-    """The result tells of each job, and when it is there, the machines run the build."""
+    """The result has each job, and when the release ends, the machines run the build."""
     world = ReleaseWorld()
     result = await run(world, game_build="2.0")
     assert isinstance(result, ReleaseResult)
@@ -67,7 +67,7 @@ async def test_a_release_ends_when_the_machines_run_the_build() -> None:
 
 @virtual_time
 async def test_the_diff_follows_the_update_at_once() -> None:
-    """Nothing locks the build between the update's end and the diff, so no request comes between."""
+    """Nothing locks the build between the update's end and the diff, so no request is sent in between."""
     world = ReleaseWorld()
     await run(world)
     calls = [request.route.value for request in world.simulator.requests]
@@ -76,8 +76,8 @@ async def test_the_diff_follows_the_update_at_once() -> None:
 
 
 @virtual_time
-async def test_a_version_that_is_not_waited_for_is_the_end() -> None:
-    """With ``wait_for="version"`` a release ends with the version, and reads no rollout."""
+async def test_a_release_can_end_with_the_version() -> None:
+    """With ``wait_for="version"``, a release ends with the version, and reads no rollout."""
     world = ReleaseWorld()
     result = await run(world, wait_for="version")
     assert (result.outcome, result.rollout, result.rollout_observed) == ("released", None, False)
@@ -87,7 +87,7 @@ async def test_a_version_that_is_not_waited_for_is_the_end() -> None:
 
 @virtual_time
 async def test_a_build_that_is_on_the_machine_needs_no_update() -> None:
-    """With ``first_step="diff"`` a release begins with the diff."""
+    """With ``first_step="diff"``, a release begins with the diff."""
     world = ReleaseWorld()
     async with world.client() as client:
         await client.image_updates.create(501, 77, "build 2", SOURCE)
@@ -98,8 +98,8 @@ async def test_a_build_that_is_on_the_machine_needs_no_update() -> None:
 
 
 @virtual_time
-async def test_installs_that_come_late_are_waited_for() -> None:
-    """The counts of machines look complete until the installs begin: a release waits for that."""
+async def test_a_release_waits_for_late_installs() -> None:
+    """Until the installs begin, the counts of machines look complete, but the release waits."""
     world = ReleaseWorld(Policies(install_lag=100.0))
     result = await run(world)
     assert result.rollout_observed
@@ -107,16 +107,16 @@ async def test_installs_that_come_late_are_waited_for() -> None:
 
 
 @virtual_time
-async def test_a_rollout_that_does_not_begin_is_not_waited_for_for_ever() -> None:
-    """Without an install within ``settle`` seconds the release ends, and says that it saw none."""
+async def test_the_wait_for_a_rollout_to_begin_is_limited() -> None:
+    """Without an install within ``settle`` seconds, the release ends, and reports that it saw none."""
     world = ReleaseWorld(Policies(install_lag=5000.0))
     result = await run(world, releaser={"settle": 60.0})
     assert (result.outcome, result.rollout_observed) == ("released", False)
 
 
 @virtual_time
-async def test_installs_of_other_images_are_not_waited_for() -> None:
-    """The list of installs has all images in it: one of another image that never ends holds up no release."""
+async def test_a_release_ignores_installs_of_other_images() -> None:
+    """The list of installs covers all images: an install of another image that never ends delays no release."""
     world = ReleaseWorld()
     world.simulator.script("install", *["created,running"] * 2)
     async with world.client() as client, Releaser(client) as releaser:
@@ -136,7 +136,7 @@ async def test_installs_of_other_images_are_not_waited_for() -> None:
 async def test_a_job_that_fails_ends_the_release(
     kind: Any, step: ReleaseStep, state: str, cause: type[Exception]
 ) -> None:
-    """A failed or squashed job ends the release, although the answers say ``success``: only its state counts."""
+    """A failed or squashed job ends the release, even if the response has ``success`` true: only the state counts."""
     world = ReleaseWorld()
     world.simulator.script(kind, f"created,running:5,{state}")
     error = failed(await run(world), step)
@@ -147,7 +147,7 @@ async def test_a_job_that_fails_ends_the_release(
 
 @virtual_time
 async def test_failed_jobs_are_retried_as_often_as_allowed() -> None:
-    """``job_retries`` counts for each job, over all processes."""
+    """``job_retries`` applies to each job, across all processes."""
     world = ReleaseWorld()
     world.simulator.script("update", *["created,running:5,failed"] * 2)
     world.simulator.script("diff", "created,running:5,failed")
@@ -163,7 +163,7 @@ async def test_failed_jobs_are_retried_as_often_as_allowed() -> None:
 
 @virtual_time
 async def test_a_lock_that_a_failed_version_leaves_is_named() -> None:
-    """If the version fails and the diff still holds the image, the error says so."""
+    """If the version fails and the diff still locks the image, the error says so."""
     world = ReleaseWorld(Policies(lock_ends="completed"))
     world.simulator.script("version", "created,running:5,failed")
     error = failed(await run(world), ReleaseStep.VERSION)
@@ -171,8 +171,8 @@ async def test_a_lock_that_a_failed_version_leaves_is_named() -> None:
 
 
 @virtual_time
-async def test_a_lock_of_somebody_else_is_left() -> None:
-    """A locked image ends the release in its check, and the lock stays."""
+async def test_a_lock_of_another_client_is_kept() -> None:
+    """A locked image ends the release in its check, and the lock is kept."""
     world = ReleaseWorld()
     lock = world.simulator.lock(501)
     error = failed(await run(world), ReleaseStep.CHECK)
@@ -184,8 +184,8 @@ async def test_a_lock_of_somebody_else_is_left() -> None:
 
 
 @virtual_time
-async def test_a_lock_that_goes_is_waited_for() -> None:
-    """A release waits up to ``lock_wait`` seconds for the end of somebody else's lock."""
+async def test_a_release_waits_until_a_lock_is_gone() -> None:
+    """A release waits up to ``lock_wait`` seconds until another client's lock is gone."""
     world = ReleaseWorld()
     async with world.client() as client:
         await client.image_updates.create(501, 77, "build 2", SOURCE)
@@ -201,7 +201,7 @@ async def test_a_lock_that_goes_is_waited_for() -> None:
 
 @virtual_time
 async def test_an_unknown_image_or_machine_ends_the_check() -> None:
-    """An image in no game, and a machine that builds nothing, are found before anything is sent."""
+    """An image in no game, or a machine that cannot build it, is found before anything is sent."""
     world = ReleaseWorld()
     async with world.client() as client, Releaser(client) as releaser:
         with pytest.raises(ReleaseError) as unknown:
@@ -209,14 +209,14 @@ async def test_an_unknown_image_or_machine_ends_the_check() -> None:
         assert isinstance(unknown.value.__cause__, NotFoundError)
     world.simulator.add_image(504, game_id=12)
     async with world.client() as client, Releaser(client) as releaser:
-        with pytest.raises(ReleaseError, match=r"machine 99 is no build machine .* 77 \(build-77\)"):
+        with pytest.raises(ReleaseError, match=r"machine 99 is not a build machine .* 77 \(build-77\)"):
             await releaser.run(ImageRelease(504, 99, "build 2"))
     assert world.calls() == {}
 
 
 @virtual_time
 async def test_a_build_that_changes_nothing_is_unchanged() -> None:
-    """An empty diff is rejected, and the machine keeps its files: that is a success."""
+    """An empty diff is rejected and the machine keeps its files; the release counts as successful."""
     world = ReleaseWorld()
     result = await run(world, description="no change")
     assert (result.outcome, result.ok, result.error) == ("unchanged", True, None)
@@ -228,7 +228,7 @@ async def test_a_build_that_changes_nothing_is_unchanged() -> None:
 
 @virtual_time
 async def test_a_build_that_changes_nothing_can_be_made_full() -> None:
-    """With ``on_empty="full"`` a full version is made of an empty diff."""
+    """With ``on_empty="full"``, a full version is created from an empty diff."""
     world = ReleaseWorld()
     result = await run(world, description="no change", on_empty="full")
     assert result.outcome == "released"
@@ -237,7 +237,7 @@ async def test_a_build_that_changes_nothing_can_be_made_full() -> None:
 
 @virtual_time
 async def test_full_after_full_is_unchanged() -> None:
-    """The server makes no full version of no change after a full one: the diff is rejected, the result says why."""
+    """If the server refuses a second full version without changes, the diff is rejected, and the result says why."""
     world = ReleaseWorld(last_full=True)
     result = await run(world, description="no change", on_empty="full")
     assert (result.outcome, result.ok) == ("unchanged", True)
@@ -251,7 +251,7 @@ async def test_full_after_full_is_unchanged() -> None:
 
 @virtual_time
 async def test_active_allocations_end_a_release_that_may_not_force() -> None:
-    """A refused version leaves the diff open; the token goes on with other options."""
+    """A refused version leaves the diff open; the token can be resumed with other options."""
     world = ReleaseWorld(allocations=3)
     error = failed(await run(world), ReleaseStep.VERSION)
     assert isinstance(error.__cause__, BadRequestError)
@@ -265,7 +265,7 @@ async def test_active_allocations_end_a_release_that_may_not_force() -> None:
 
 @virtual_time
 async def test_machines_that_fail_are_an_error() -> None:
-    """More failed machines than before, and than tolerated, are a `RolloutError` with the counts."""
+    """More failed machines than before and than tolerated raise a `RolloutError` with the counts."""
     world = ReleaseWorld()
     world.simulator.script("install", "created,running:5,failed")
     error = failed(await run(world), ReleaseStep.ROLLOUT)
@@ -278,7 +278,7 @@ async def test_machines_that_fail_are_an_error() -> None:
 
 @virtual_time
 async def test_a_newer_release_that_overtakes_is_reported() -> None:
-    """A newer version that is installed instead ends the release as superseded."""
+    """If a newer version is installed instead, the release ends as superseded."""
     world = ReleaseWorld()
     world.simulator.script("install", *["created,running:900,completed"] * 2)
     async with world.client() as client, Releaser(client) as ours, Releaser(client) as rival:
@@ -291,8 +291,8 @@ async def test_a_newer_release_that_overtakes_is_reported() -> None:
 
 
 @virtual_time
-async def test_manual_installs_are_waited_for_until_they_are_queued() -> None:
-    """Installs that wait to be queued hold the release, and end it once somebody has queued them."""
+async def test_a_release_waits_until_manual_installs_are_queued() -> None:
+    """Installs that wait to be queued delay the end of the release until they are queued."""
     world = ReleaseWorld(Policies(omitted_install_at="manual"))
 
     async with world.client() as client, Releaser(client) as releaser:

@@ -1,4 +1,4 @@
-"""The rules of a rollout, read by read."""
+"""The rules of a rollout, one read at a time."""
 
 from __future__ import annotations
 
@@ -74,22 +74,22 @@ def read(
     return record(evolve(state, pause=0.0), ReadRollout(), observed, rules)
 
 
-def test_counts_alone_end_nothing_before_the_rollout_begins() -> None:
-    """Right after the version's end the counts describe the version before: the release goes on waiting."""
+def test_counts_do_not_end_a_release_before_the_rollout_begins() -> None:
+    """Right after the version's end, the counts describe the previous version: the release keeps waiting."""
     state = read((counts(), []))
     assert next_action(state, RULES) == Pause(5.0)
     assert not state.token.rollout_began
 
 
-def test_an_install_of_another_version_is_no_beginning() -> None:
-    """Installs of other images, or of none, count for nothing."""
+def test_an_install_of_another_version_begins_no_rollout() -> None:
+    """Installs of other images, or without a version, have no effect."""
     state = read((counts(), [install(219), install(None), install(221, path="/images/777")]), after=119.0)
     assert isinstance(next_action(state, RULES), Pause)
     assert not state.token.rollout_began
 
 
 def test_a_rollout_ends_once_it_was_seen_to_begin() -> None:
-    """After an install of the version was seen, no pending machine and no incomplete install end the release."""
+    """After an install of the version was seen, the release ends without pending machines and incomplete installs."""
     state = read((counts(pending=2), [install()]))
     assert state.token.rollout_began
     assert isinstance(next_action(state, RULES), Pause)
@@ -101,13 +101,13 @@ def test_a_rollout_ends_once_it_was_seen_to_begin() -> None:
     assert (state.end.outcome, state.end.error) == ("released", None)
 
 
-def test_pending_machines_without_installs_are_waited_for() -> None:
-    """A machine that waits for its install keeps the release waiting, also without an install and after settle."""
+def test_a_release_waits_for_pending_machines_without_installs() -> None:
+    """A pending machine keeps the release waiting, even without an install and after ``settle``."""
     state = read((counts(pending=1), []), after=1000.0)
     assert isinstance(next_action(state, RULES), Pause)
 
 
-def test_a_rollout_that_nobody_saw_begin_ends_after_settle() -> None:
+def test_a_rollout_that_was_not_seen_to_begin_ends_after_settle() -> None:
     """Without any install within ``settle`` seconds of the version's end, by the server's clock, the release ends."""
     state = read((counts(), []), after=119.0)
     assert next_action(state, RULES) == Pause(5.0)
@@ -137,11 +137,11 @@ def test_further_failed_machines_are_an_error_at_the_end() -> None:
     assert isinstance(error, RolloutError)
     assert (error.step, error.token, error.job) == (ReleaseStep.ROLLOUT, state.token, VERSION)
     assert error.rollout == counts(failed=3)
-    assert "3 machines have failed, 1 are tolerated" in str(error)
+    assert "3 machines have failed; at most 1 may" in str(error)
 
 
 def test_tolerated_failures_are_no_error() -> None:
-    """As many failed machines as before, and as many more as are tolerated, are no error."""
+    """As many failed machines as before, plus the tolerated number, are not an error."""
     began = read((counts(pending=1), [install()]))
     state = read((counts(failed=3), []), began, evolve(RULES, tolerate_failed=2))
     assert state.end is not None
@@ -149,7 +149,7 @@ def test_tolerated_failures_are_no_error() -> None:
 
 
 def test_without_a_state_before_every_failed_machine_counts() -> None:
-    """A token that does not tell how many machines had failed before is taken for none."""
+    """If the token has no number of machines that had failed before, it counts as 0."""
     unknown = evolve(STATE, token=evolve(TOKEN, failed_before=None))
     state = read((counts(failed=1), []), unknown, after=500.0)
     assert state.end is not None
@@ -179,7 +179,7 @@ def test_the_path_survives_the_process() -> None:
 
 
 def test_pauses_grow_while_nothing_changes() -> None:
-    """Reads are 5 to 30 seconds apart: further if nothing changes, close again after a change."""
+    """Pauses between reads are 5 to 30 seconds: they grow while nothing changes, and are short again after a change."""
     state, pauses = STATE, list[float]()
     for _ in range(7):
         state = read((counts(pending=3), [install()]), state)
@@ -196,8 +196,8 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
-def test_transient_failures_are_waited_out(error: Exception) -> None:
-    """A read that fails for a while is made again, until the outage has lasted too long."""
+def test_transient_failures_do_not_end_a_release(error: Exception) -> None:
+    """A failed read is repeated until the outage has lasted too long."""
     state = read(error, at=1000.0)
     assert next_action(state, RULES) == Pause(5.0)
     state = read(error, state, at=1299.0)
@@ -211,14 +211,14 @@ def test_transient_failures_are_waited_out(error: Exception) -> None:
 
 
 def test_the_server_says_when_to_read_again() -> None:
-    """A read after ``Retry-After`` is no earlier than that."""
+    """The next read is not sent before ``Retry-After`` has passed."""
     error = RateLimitError("slow down", status_code=429, retry_after=77.0)
     assert read(error).pause == 77.0
 
 
 @pytest.mark.parametrize("error", [NotFoundError("gone", status_code=404), APIError("no", status_code=200)])
 def test_a_refused_read_ends_the_release(error: APIError) -> None:
-    """A read that is refused ends the release with that error."""
+    """A refused read ends the release with that error."""
     state = read(error)
     assert state.end is not None
     assert isinstance(state.end.error, ReleaseError)
@@ -227,7 +227,7 @@ def test_a_refused_read_ends_the_release(error: APIError) -> None:
 
 
 def test_a_bug_in_a_read_ends_the_release() -> None:
-    """An exception of another package, such as one of credentials, is not waited out."""
+    """An exception of another package, such as one raised by credentials, ends the release."""
     state = read(KeyError("token"))
     assert state.end is not None
     assert isinstance(state.end.error, ReleaseError)

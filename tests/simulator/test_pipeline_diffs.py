@@ -52,7 +52,7 @@ async def test_details_are_the_three_objects() -> None:
 
 @pytest.mark.parametrize("end", ["running", "running:5,completed", "running:5,failed"])
 async def test_an_open_diff_locks_its_image(end: str) -> None:
-    """From its creation on, a diff locks its image, also if it fails: updates and diffs are errors with status 200."""
+    """From its creation on, a diff locks its image, even if it fails: updates and diffs are errors with status 200."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", end)
     diff = await pipeline.diff()
@@ -69,7 +69,7 @@ async def test_an_open_diff_locks_its_image(end: str) -> None:
 
 
 async def test_a_squashed_diff_locks_nothing() -> None:
-    """A diff that ends as squashed frees its image, as it can be neither accepted nor rejected."""
+    """A diff that ends as squashed unlocks its image, since it can be neither accepted nor rejected."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", "running:5,squashed")
     diff = pipeline.finish(await pipeline.diff())
@@ -77,7 +77,7 @@ async def test_a_squashed_diff_locks_nothing() -> None:
     assert (await pipeline.refused(f"imagediff/{diff.id}/reject", reinstall=0))[0] == 400
 
 
-async def test_somebody_elses_diff_locks_an_image() -> None:
+async def test_another_clients_diff_locks_an_image() -> None:
     """`Simulator.lock` adds a completed diff that locks the image, once; an update or diff of it is an error."""
     pipeline = SimulatedPipeline()
     lock = pipeline.simulator.lock(501)
@@ -92,7 +92,7 @@ async def test_somebody_elses_diff_locks_an_image() -> None:
 
 
 async def test_a_lock_takes_no_script() -> None:
-    """`Simulator.lock` leaves scripted runs to the jobs of the program under test."""
+    """`Simulator.lock` uses no scripted run: those are for the jobs of the program under test."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", "failed")
     pipeline.simulator.lock(502)
@@ -101,7 +101,7 @@ async def test_a_lock_takes_no_script() -> None:
 
 @pytest.mark.parametrize("through", ["retry", "create"])
 async def test_a_diff_is_retried_in_two_ways(through: str) -> None:
-    """A diff is retried by its own call or by ``diffid`` of create, keeps its id and its lock, and compares anew."""
+    """A diff is retried by its own call or by ``diffid`` of create, keeps its id and its lock, and compares again."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", "running:5,failed")
     diff = await pipeline.completed_diff()
@@ -115,14 +115,14 @@ async def test_a_diff_is_retried_in_two_ways(through: str) -> None:
 
 
 async def test_create_with_a_diff_must_fit_it() -> None:
-    """``diffid`` of create is a diff of this image and machine that has ended."""
+    """``diffid`` of create must be a diff of this image and machine that has ended."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.diff()
     create = {"imageid": 501, "machineid": 77}
     running = f"diff {diff.id} is created: only a completed or failed one can be retried"
     assert await pipeline.refused("imagediff/create", **create, diffid=diff.id) == (400, running)
     pipeline.finish(diff)
-    other = (400, f"diff {diff.id} is about another image or machine")
+    other = (400, f"diff {diff.id} is of another image or machine")
     assert await pipeline.refused("imagediff/create", imageid=502, machineid=77, diffid=diff.id) == other
     assert await pipeline.refused("imagediff/create", imageid=501, machineid=78, diffid=diff.id) == other
     assert await pipeline.refused("imagediff/create", **create, diffid=1) == (400, "unknown diff")
@@ -139,7 +139,7 @@ async def test_a_status_is_read_by_path_and_by_query() -> None:
 
 
 async def test_a_rejected_diff_keeps_the_files() -> None:
-    """``reinstall=0`` answers with the id alone, frees the image and leaves the build on the machine."""
+    """With ``reinstall=0``, the response is only the id, the image is unlocked, and the build stays on the machine."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     assert await pipeline.ok(f"imagediff/{diff.id}/reject", reinstall=0, diffid=diff.id) == {"diffid": diff.id}
@@ -150,7 +150,7 @@ async def test_a_rejected_diff_keeps_the_files() -> None:
 
 
 async def test_a_rejected_diff_can_bring_the_files_back() -> None:
-    """``reinstall=1`` answers with a job that no call reads, and restores the machine's files at its end."""
+    """With ``reinstall=1``, the response is a job that no call reads; its end restores the machine's files."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     body = await pipeline.ok(f"imagediff/{diff.id}/reject", reinstall=1)
@@ -182,7 +182,7 @@ async def test_reinstall_is_0_or_1(query: dict[str, Any], message: str) -> None:
 
 
 async def test_only_an_open_diff_that_has_ended_is_rejected() -> None:
-    """A running diff is not rejected, nor one that was rejected or accepted before; an unknown one is 404."""
+    """A running, rejected or accepted diff cannot be rejected; an unknown one is 404."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.diff()
     path = f"imagediff/{diff.id}/reject"
@@ -202,7 +202,7 @@ async def test_only_an_open_diff_that_has_ended_is_rejected() -> None:
 
 
 async def test_a_failed_diff_is_rejected() -> None:
-    """A failed diff can be rejected, which frees its image."""
+    """A failed diff can be rejected, which unlocks its image."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", "failed")
     diff = await pipeline.diff()
@@ -210,7 +210,7 @@ async def test_a_failed_diff_is_rejected() -> None:
     assert pipeline.simulator.image(501).lock is None
 
 
-async def test_a_diff_added_alone_goes_the_same_way() -> None:
+async def test_a_standalone_diff_follows_the_same_rules() -> None:
     """A diff that was added without an image keeps its listing when retried, and is accepted or rejected once."""
     pipeline = SimulatedPipeline()
     listing = Listing(added={"new.cfg": {}})
@@ -228,7 +228,7 @@ async def test_a_diff_added_alone_goes_the_same_way() -> None:
 
 
 async def test_new_ids_skip_those_of_added_jobs() -> None:
-    """The id of a new job is none that a job of any kind has."""
+    """No job of any kind has the id of a new job."""
     simulator = Simulator()
     simulator.add_image_version(218_000, states="completed")
     simulator.add_image(501, game_id=12)

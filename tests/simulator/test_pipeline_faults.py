@@ -25,7 +25,7 @@ SIDE_EFFECTS = [
 
 
 async def prepare(pipeline: SimulatedPipeline, route: Route) -> tuple[str, dict[str, Any]]:
-    """Bring a pipeline to where a call can be made, and return its path and query."""
+    """Bring a pipeline to the point at which a call can be made, and return its path and query."""
     match route:
         case Route.IMAGE_SET_ACTIVE:
             return "image/501/update", {"active": 0}
@@ -49,7 +49,7 @@ async def prepare(pipeline: SimulatedPipeline, route: Route) -> tuple[str, dict[
 
 
 async def facts(pipeline: SimulatedPipeline) -> list[object]:
-    """Return what a call with a side effect can change."""
+    """Return everything that a call with a side effect can change."""
     image = pipeline.simulator.image(501)
     pipeline.clock.advance(300)
     later = pipeline.simulator.image(501)
@@ -71,7 +71,7 @@ async def facts(pipeline: SimulatedPipeline) -> list[object]:
     ids=repr,
 )
 async def test_a_fault_before_or_after_the_server_acts(route: Route, fault: Fault, acts: bool) -> None:
-    """A call that a fault meets has the effect of no call, or of one."""
+    """A call with a fault has either no effect or the effect of one call."""
     seen: list[list[object]] = []
     for injected in (None, fault):
         pipeline = SimulatedPipeline(MANUAL)
@@ -88,7 +88,7 @@ async def test_a_fault_before_or_after_the_server_acts(route: Route, fault: Faul
 
 
 async def test_requests_are_counted_by_call_and_id() -> None:
-    """The log has the id in the path or the query; a call that creates an update or a diff has that of its image."""
+    """The log has the id from the path or the query; for a create, the id of the image."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     await pipeline.ok("imagediff/status", diffid=diff.id)
@@ -103,7 +103,7 @@ async def test_requests_are_counted_by_call_and_id() -> None:
 
 
 async def test_a_fault_is_for_one_image_or_job() -> None:
-    """A fault can be limited to the calls about one image or job."""
+    """A fault can be limited to the calls of one image or job."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.faults.add(GatewayError(503), route="image-update create", id=502)
     await pipeline.update()
@@ -112,7 +112,7 @@ async def test_a_fault_is_for_one_image_or_job() -> None:
 
 
 async def test_an_updates_status_can_be_stale() -> None:
-    """`Stale` shows the end of the run before an update's retry, and on request in the answer to the retry too."""
+    """`Stale` shows the end of the run before an update's retry, if requested also in the response to the retry."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", "running:10,failed", "running:100,completed")
     update = pipeline.finish(await pipeline.update())
@@ -127,8 +127,8 @@ async def test_an_updates_status_can_be_stale() -> None:
     assert (await pipeline.status(update))["jobupdated"] > ended["jobupdated"]
 
 
-async def test_staleness_is_of_retried_jobs_alone() -> None:
-    """`Stale` leaves calls that create jobs alone, also if an image has the id of a retried job."""
+async def test_only_retried_jobs_are_stale() -> None:
+    """`Stale` does not affect calls that create jobs, even if an image has the id of a retried job."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.add_image_diff(501, states="failed")
     await pipeline.ok("imagediff/501/retry")
@@ -136,8 +136,8 @@ async def test_staleness_is_of_retried_jobs_alone() -> None:
     assert (await pipeline.ok("imagediff/create", imageid=501, machineid=77))["diffid"] != 501
 
 
-async def test_the_server_acts_though_nobody_reads_the_answer() -> None:
-    """A dropped update has begun nevertheless: options tell of it."""
+async def test_a_dropped_request_is_processed() -> None:
+    """An update whose response is dropped has begun nevertheless: options show it."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.faults.add(Drop(after_acting=True), route="image-update create")
     with pytest.raises(httpx.RemoteProtocolError):

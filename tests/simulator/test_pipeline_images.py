@@ -14,7 +14,7 @@ ROLLOUT = "/cfp/v2/project/1234/image/501/status"
 
 @pytest.fixture
 def pipeline() -> SimulatedPipeline:
-    """A pipeline with a game, an image and a build machine of another account besides its own."""
+    """A pipeline with a game, an image and a build machine of another account in addition to its own."""
     pipeline = SimulatedPipeline(accounts=[DEMO_ACCOUNT, OTHER], image={"update_url": SOURCE})
     pipeline.simulator.add_game(13, account=OTHER)
     pipeline.simulator.add_image(601, game_id=13)
@@ -32,7 +32,7 @@ async def test_options_without_an_image_list_the_games(pipeline: SimulatedPipeli
 
 
 async def test_options_of_an_image(pipeline: SimulatedPipeline) -> None:
-    """With both, options list the game's images, each with its game version as text, and the image's source."""
+    """For a game and an image, options list the game's images with their game versions, and the image's source."""
     body = await pipeline.ok("image/options", gameid=12, imageid=501, gameversion_identifier=5)
     assert [(image["imageid"], image["name"]) for image in body["images"]] == [
         (501, "Ashfall 501"),
@@ -45,7 +45,7 @@ async def test_options_of_an_image(pipeline: SimulatedPipeline) -> None:
 
 
 async def test_an_image_of_no_given_game_is_not_found_by_reading(pipeline: SimulatedPipeline) -> None:
-    """An unknown image, or one of another game, is in no list, and its lock is not told."""
+    """An image that is unknown or of another game is in no list, and its lock is not shown."""
     pipeline.simulator.add_image(701, game_id=14, update_url=SOURCE)
     pipeline.simulator.lock(701)
     for image_id in (701, 999):
@@ -58,8 +58,8 @@ async def test_an_image_of_no_given_game_is_not_found_by_reading(pipeline: Simul
 @pytest.mark.parametrize(
     ("query", "refusal"),
     [
-        ({"gameid": 12}, (400, "gameid and imageid: give both or neither")),
-        ({"imageid": 501}, (400, "gameid and imageid: give both or neither")),
+        ({"gameid": 12}, (400, "gameid and imageid must be sent together")),
+        ({"imageid": 501}, (400, "gameid and imageid must be sent together")),
         ({"gameversion_identifier": 5}, (400, "gameversion_identifier needs gameid and imageid")),
         ({"gameid": "x", "imageid": 501}, (400, "malformed parameter: gameid")),
         ({"gameid": 999, "imageid": 501}, (400, "unknown game")),
@@ -69,12 +69,12 @@ async def test_an_image_of_no_given_game_is_not_found_by_reading(pipeline: Simul
 async def test_options_need_a_game_with_an_image(
     pipeline: SimulatedPipeline, query: dict[str, Any], refusal: tuple[int, str]
 ) -> None:
-    """The parameters come together or not at all, and the game is one of the account's."""
+    """The parameters are sent together or not at all, and the game belongs to the account."""
     assert await pipeline.refused("image/options", **query) == refusal
 
 
 async def test_an_image_is_activated_and_deactivated(pipeline: SimulatedPipeline) -> None:
-    """The active flag is set, and the answer has the image with its times as text."""
+    """The active flag is set, and the response has the image with its times as text."""
     pipeline.clock.advance(60)
     body = await pipeline.ok("image/501/update", active=0)
     assert pipeline.simulator.image(501).active is False
@@ -117,7 +117,7 @@ async def test_an_image_is_activated_and_deactivated(pipeline: SimulatedPipeline
 async def test_refusals(
     pipeline: SimulatedPipeline, path: str, query: dict[str, Any], refusal: tuple[int, str]
 ) -> None:
-    """A malformed parameter is 400, an unknown id in a path 404, and a thing of another account 403."""
+    """A malformed parameter is 400, an unknown id in a path 404, and a resource of another account 403."""
     assert await pipeline.refused(path, **query) == refusal
 
 
@@ -138,7 +138,7 @@ async def test_jobs_of_others_are_403(pipeline: SimulatedPipeline) -> None:
 
 
 async def test_a_rollout_in_detail(pipeline: SimulatedPipeline) -> None:
-    """With ``detail=true`` a rollout has the counts of each fleet and, with its name, each region."""
+    """With ``detail=true``, a rollout has the counts of each fleet and each region, with the region's name."""
     counts = {"pending_machines": 0, "failed_machines": 0, "completed_machines": 3}
     assert await pipeline.ok(ROLLOUT) == await pipeline.ok(ROLLOUT, detail="false") == counts
     regions = {
@@ -150,7 +150,7 @@ async def test_a_rollout_in_detail(pipeline: SimulatedPipeline) -> None:
 
 
 async def test_the_account_of_a_rollout_is_in_its_path(pipeline: SimulatedPipeline) -> None:
-    """The v2 call needs no ``accountserviceid``, with Basic and with a token; another account's is 403."""
+    """The v2 call needs no ``accountserviceid``, with Basic and with a token; another account is 403."""
     basic: dict[str, Any] = {"params": {}}
     for http in (BEARER, basic):
         assert (await pipeline.get(ROLLOUT, http=http)).status_code == 200
@@ -165,14 +165,14 @@ async def test_a_token_needs_no_account_elsewhere(pipeline: SimulatedPipeline) -
 
 
 async def test_an_image_can_be_written_in_other_ways() -> None:
-    """Quirks of an image leave out ``failed_machines`` and the object around its fields."""
+    """Quirks of an image omit ``failed_machines`` and the object around its fields."""
     pipeline = SimulatedPipeline(image={"quirks": Quirks(omits_failed_machines=True, flattens_images=True)})
     assert await pipeline.ok(ROLLOUT) == {"pending_machines": 0, "completed_machines": 3}
     assert (await pipeline.ok("image/501/update", active=0))["active"] == 0
 
 
 async def test_quirks_are_drawn_for_images_and_jobs() -> None:
-    """With ``quirks`` the images and jobs of a pipeline are written in different ways."""
+    """With ``quirks``, the JSON of images and jobs varies."""
     forms: set[tuple[bool, ...]] = set()
     for seed in range(20):
         pipeline = SimulatedPipeline(quirks=True, seed=seed)
@@ -184,7 +184,7 @@ async def test_quirks_are_drawn_for_images_and_jobs() -> None:
 
 
 async def test_an_update_may_be_read_without_its_id() -> None:
-    """The quirk ``omits_update_id`` leaves the id out of an update's status and retry."""
+    """The quirk ``omits_update_id`` omits the id from an update's status and retry."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.add_image_update(4, states="completed", quirks=Quirks(omits_update_id=True))
     assert "updateid" not in await pipeline.ok("imageupdate/4/status")
@@ -192,7 +192,7 @@ async def test_an_update_may_be_read_without_its_id() -> None:
 
 
 async def test_maps_without_files_may_be_left_out() -> None:
-    """The quirk ``omits_empty_maps`` leaves out the maps of a diff that have no file."""
+    """The quirk ``omits_empty_maps`` omits the maps of a diff that have no file."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.add_image_diff(
         4, states="completed", listing=Listing(added={"new.cfg": {}}), quirks=Quirks(omits_empty_maps=True)
@@ -205,27 +205,27 @@ async def test_maps_without_files_may_be_left_out() -> None:
 @pytest.mark.parametrize("url", ["bucket", "ftp://bucket/", "s3://key:a/b@bucket/"])
 def test_a_default_source_is_checked(url: str) -> None:
     """An image's default source is a source URL with encoded parts."""
-    with pytest.raises(ValueError, match="update_url is no source URL"):
+    with pytest.raises(ValueError, match="update_url is not a source URL"):
         Simulator().add_image(501, game_id=12, update_url=url)
 
 
 def test_everything_is_added_once() -> None:
-    """A game, an image and a build machine are added once, for an account of the simulator."""
+    """A game, an image and a build machine can be added only once, for an account of the simulator."""
     simulator = Simulator()
     simulator.add_image(501, game_id=12)
     simulator.add_build_machine(77)
-    with pytest.raises(ValueError, match="game 12 exists already"):
+    with pytest.raises(ValueError, match="game 12 already exists"):
         simulator.add_game(12)
-    with pytest.raises(ValueError, match="image 501 exists already"):
+    with pytest.raises(ValueError, match="image 501 already exists"):
         simulator.add_image(501, game_id=12)
-    with pytest.raises(ValueError, match="build machine 77 exists already"):
+    with pytest.raises(ValueError, match="build machine 77 already exists"):
         simulator.add_build_machine(77)
     with pytest.raises(ValueError, match="account 99 is not one of the simulator's"):
         simulator.add_game(13, account=OTHER)
 
 
-def test_the_truth_is_about_known_things() -> None:
-    """The truth about an unknown image or build machine is a `LookupError`; scripts have known kinds."""
+def test_only_known_resources_can_be_inspected() -> None:
+    """The state of an unknown image or build machine is a `LookupError`, and so is a script of an unknown kind."""
     simulator = Simulator()
     simulator.add_image(501, game_id=12, files=FILES)
     with pytest.raises(LookupError, match="there is no image 502"):
@@ -239,7 +239,7 @@ def test_the_truth_is_about_known_things() -> None:
 
 
 async def test_the_demo_pipeline_needs_no_set_up() -> None:
-    """The demo has build machine 77 and images 501 to 503, each of which can be released without a source."""
+    """The demo has build machine 77 and images 501 to 503, all of which can be released without a source."""
     pipeline = SimulatedPipeline()
     pipeline.simulator = Simulator(clock=pipeline.clock)
     add_demo_pipeline(pipeline.simulator)

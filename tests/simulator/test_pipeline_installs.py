@@ -20,7 +20,7 @@ def states(pipeline: SimulatedPipeline) -> list[str]:
 
 
 async def test_a_completed_version_runs_nowhere_yet() -> None:
-    """Installs begin ``install_lag`` seconds after a version has completed; the counts are of the version before."""
+    """Until ``install_lag`` seconds after a version has completed, no install begins and the old counts remain."""
     pipeline = SimulatedPipeline(Policies(install_lag=30.0))
     version = await pipeline.released()
     assert (await pipeline.installs(), await pipeline.rollout()) == ([], (0, 0, 3))
@@ -31,7 +31,7 @@ async def test_a_completed_version_runs_nowhere_yet() -> None:
 
 
 async def test_installs_run_machine_by_machine() -> None:
-    """Each machine has an install of its own, and the rollout counts those that are done."""
+    """Each machine has its own install, and the rollout counts the completed ones."""
     pipeline = SimulatedPipeline(image=MACHINES)
     pipeline.simulator.script("install", *[f"running:{seconds},completed" for seconds in (20, 40, 60)])
     version = await pipeline.released()
@@ -48,7 +48,7 @@ async def test_installs_run_machine_by_machine() -> None:
 
 
 def pairs_of(text: str) -> list[list[tuple[str, Any]]]:
-    """Return the entries of a list of installs with all their keys, also those that come twice."""
+    """Return the entries of a list of installs with all their keys, including duplicate ones."""
     body = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     found: list[list[tuple[str, Any]]] = dict(body)["installs"]
     return found
@@ -56,7 +56,7 @@ def pairs_of(text: str) -> list[list[tuple[str, Any]]]:
 
 @pytest.mark.parametrize("restart", [0, 1])
 async def test_an_entry_has_a_key_twice(restart: int) -> None:
-    """An entry of the list has the documented fields, ``restart`` twice, and no id of an image."""
+    """An entry of the list has the documented fields, ``restart`` twice, and no image id."""
     pipeline = SimulatedPipeline(image=MACHINES)
     version = await pipeline.released(restart=restart, install_at=int(pipeline.clock.now))
     pipeline.clock.advance(10)
@@ -84,7 +84,7 @@ async def test_an_entry_has_a_key_twice(restart: int) -> None:
 
 
 async def test_installs_of_all_images_are_mixed() -> None:
-    """The list has the incomplete installs of every image of the account, without a sign of which image."""
+    """The list has the incomplete installs of all images of the account, without naming the image."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("install", "running")
     first, second = await pipeline.released(501), await pipeline.released(502)
@@ -95,7 +95,7 @@ async def test_installs_of_all_images_are_mixed() -> None:
 
 
 async def test_installs_wait_for_their_time() -> None:
-    """With a later ``install_at`` the installs are listed as pending until then."""
+    """With a later ``install_at``, the installs are listed as pending until then."""
     pipeline = SimulatedPipeline()
     later = int(pipeline.clock.now) + 1000
     await pipeline.released(install_at=later)
@@ -108,7 +108,7 @@ async def test_installs_wait_for_their_time() -> None:
 
 
 async def test_without_a_restart_servers_have_to_exit() -> None:
-    """With ``restart=1`` installs start at once; with ``restart=0`` some seconds later, once the servers exit."""
+    """With ``restart=1``, installs start at once; with ``restart=0``, some seconds later, when the servers exit."""
     for restart, state in ((1, "RUNNING"), (0, "QUEUED")):
         pipeline = SimulatedPipeline(image=MACHINES)
         pipeline.simulator.script("install", *[QUICK] * 3)
@@ -120,7 +120,7 @@ async def test_without_a_restart_servers_have_to_exit() -> None:
 
 
 async def test_an_omitted_install_at_starts_at_once() -> None:
-    """By default an omitted ``install_at`` installs at once."""
+    """By default, installs start at once if ``install_at`` is omitted."""
     pipeline = SimulatedPipeline()
     await pipeline.released(install_at="")
     pipeline.clock.advance(100)
@@ -128,7 +128,7 @@ async def test_an_omitted_install_at_starts_at_once() -> None:
 
 
 async def test_an_omitted_install_at_may_wait_for_the_queue() -> None:
-    """Where an omitted ``install_at`` is a manual install, each waits until it is queued."""
+    """If an omitted ``install_at`` means a manual install, each waits until it is queued."""
     pipeline = SimulatedPipeline(MANUAL, image=MACHINES)
     pipeline.simulator.script("install", QUICK)
     version = await pipeline.released(install_at="")
@@ -145,7 +145,7 @@ async def test_an_omitted_install_at_may_wait_for_the_queue() -> None:
 
 
 async def test_queueing_replaces_older_installs_of_the_machine() -> None:
-    """A queued install squashes the older incomplete ones of its machine, and counts them."""
+    """A queued install squashes the older incomplete ones on its machine, and counts them."""
     pipeline = SimulatedPipeline(MANUAL, image={"machines": ["a", "b"]})
     await pipeline.released(install_at="")
     pipeline.clock.advance(10)
@@ -163,7 +163,7 @@ async def test_queueing_replaces_older_installs_of_the_machine() -> None:
 
 
 async def test_a_newer_version_replaces_installs_that_still_run() -> None:
-    """An install that starts by itself squashes the older one of its machine, whose end then changes nothing."""
+    """An install that starts squashes the older one on its machine, whose end then has no effect."""
     pipeline = SimulatedPipeline(image={"machines": ["a"]})
     pipeline.simulator.script("install", "running:5000,completed", QUICK)
     await pipeline.released()
@@ -175,7 +175,7 @@ async def test_a_newer_version_replaces_installs_that_still_run() -> None:
 
 
 async def test_only_a_waiting_install_is_queued() -> None:
-    """An unknown install is 404; one that is queued already, or with the other value of ``mirroring``, is 400."""
+    """An unknown install is 404; one that is already queued, or has another value of ``mirroring``, is 400."""
     pipeline = SimulatedPipeline(MANUAL)
     assert await pipeline.refused("imageinstall/1/queue", mirroring="true") == (404, "not found")
     await pipeline.released(install_at="")
@@ -188,7 +188,7 @@ async def test_only_a_waiting_install_is_queued() -> None:
     assert await pipeline.refused(path, mirroring="true") == (400, mismatch)
     await pipeline.ok(path, mirroring="false")
     pipeline.clock.advance(100)
-    ended = f"install {job_id} does not wait to be queued"
+    ended = f"install {job_id} is not waiting to be queued"
     assert await pipeline.refused(path, mirroring="false") == (400, ended)
 
 
@@ -205,7 +205,7 @@ async def test_a_queued_install_is_not_started_again() -> None:
 
 
 async def test_a_replaced_install_never_starts() -> None:
-    """An install that waits for its time stays squashed if a newer one of its machine has replaced it."""
+    """A waiting install that a newer one on its machine has replaced stays squashed."""
     pipeline = SimulatedPipeline(image={"machines": ["a"]})
     later = int(pipeline.clock.now) + 5000
     await pipeline.released(install_at=later)
@@ -214,7 +214,7 @@ async def test_a_replaced_install_never_starts() -> None:
     assert states(pipeline) == ["SQUASHED", "COMPLETED"]
     assert pipeline.simulator.image(501).machines == {"a": newer.id}
     job_id = pipeline.simulator.image(501).installs[0].id
-    message = f"install {job_id} does not wait to be queued"
+    message = f"install {job_id} is not waiting to be queued"
     assert await pipeline.refused(f"imageinstall/{job_id}/queue", mirroring="false") == (400, message)
 
 
@@ -230,8 +230,8 @@ async def test_an_image_can_run_on_a_thousand_machines() -> None:
     assert time.process_time() - before < 5
 
 
-async def test_mirrors_have_installs_of_their_own() -> None:
-    """An install to a mirror comes first, names it, answers the queue with a mirror job, and counts as no machine."""
+async def test_mirrors_have_their_own_installs() -> None:
+    """An install to a mirror comes first, names it, returns a mirror job when queued, and counts as no machine."""
     pipeline = SimulatedPipeline(MANUAL, image={"machines": 1, "mirrors": 1})
     version = await pipeline.released(install_at="")
     pipeline.clock.advance(10)
@@ -251,7 +251,7 @@ async def test_mirrors_have_installs_of_their_own() -> None:
 
 
 async def test_a_failed_install_disables_its_machine() -> None:
-    """A machine whose install failed counts as failed, also in later rollouts, and gets no further install."""
+    """A machine with a failed install counts as failed, even in later rollouts, and gets no further install."""
     pipeline = SimulatedPipeline(image=MACHINES)
     pipeline.simulator.script("install", QUICK, "running:5,failed")
     await pipeline.released()
@@ -275,8 +275,8 @@ async def test_a_squashed_install_leaves_its_machine() -> None:
 
 
 @pytest.mark.parametrize("mirrors", [0, 1])
-async def test_an_install_is_given_up_after_four_hours(mirrors: int) -> None:
-    """An install that never ends fails after four hours, which disables its machine; a mirror is no machine."""
+async def test_an_install_fails_after_four_hours(mirrors: int) -> None:
+    """An install that never ends fails after four hours, which disables its machine; a mirror is not a machine."""
     pipeline = SimulatedPipeline(image={"machines": 1 - mirrors, "mirrors": mirrors})
     pipeline.simulator.script("install", "running")
     await pipeline.released()
@@ -288,7 +288,7 @@ async def test_an_install_is_given_up_after_four_hours(mirrors: int) -> None:
 
 
 async def test_stragglers_are_disabled_once_enough_machines_are_done() -> None:
-    """After ``disable_timeout`` minutes machines still at it are disabled, once ``disable_percentage`` are done."""
+    """After ``disable_timeout`` minutes, unfinished machines are disabled once ``disable_percentage`` are done."""
     pipeline = SimulatedPipeline(image={"machines": 4})
     pipeline.simulator.script("install", QUICK, "running:900,completed", "running", "running")
     await pipeline.released(disable_timeout=10, disable_percentage="50.0")
@@ -311,7 +311,7 @@ async def test_stragglers_are_disabled_at_the_timeout() -> None:
 
 
 async def test_an_image_without_machines_is_all_zeros() -> None:
-    """The counts of an image without machines are zeros, before and after a version."""
+    """The counts of an image without machines are 0, before and after a version."""
     pipeline = SimulatedPipeline(image={"machines": 0})
     await pipeline.released()
     pipeline.clock.advance(60)
@@ -321,7 +321,7 @@ async def test_an_image_without_machines_is_all_zeros() -> None:
 
 
 async def test_the_speed_divides_all_times_of_installs() -> None:
-    """With ``speed=10`` the lag, the installs and their time limits take a tenth."""
+    """With ``speed=10``, the lag, the installs and their time limits are a tenth as long."""
     pipeline = SimulatedPipeline(speed=10)
     pipeline.simulator.script("install", "running:10,completed", "running", "running")
     await pipeline.released(disable_timeout=10, disable_percentage="10")

@@ -12,7 +12,7 @@ NO_UPDATE_LOCK = Policies(lock_by_update=False)
 CREATE: dict[str, Any] = {"imageid": 501, "machineid": 77, "desc": "build 2", "url": SOURCE}
 
 
-async def test_an_update_brings_the_builds_files() -> None:
+async def test_an_update_pulls_the_builds_files() -> None:
     """An update's files are on the build machine once it has completed, and in no image."""
     pipeline = SimulatedPipeline()
     update = await pipeline.update()
@@ -25,7 +25,7 @@ async def test_an_update_brings_the_builds_files() -> None:
 
 @pytest.mark.parametrize("end", ["failed", "squashed"])
 async def test_an_update_that_does_not_complete_changes_nothing(end: str) -> None:
-    """A failed or squashed update leaves the build machine's files as they were."""
+    """A failed or squashed update does not change the build machine's files."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", f"running:60,{end}")
     body = await pipeline.status(pipeline.finish(await pipeline.update()))
@@ -33,8 +33,8 @@ async def test_an_update_that_does_not_complete_changes_nothing(end: str) -> Non
     assert pipeline.simulator.files_on(77, 501) == FILES
 
 
-async def test_the_answer_is_the_new_job() -> None:
-    """The answer has the update's id, its job fields and ``success``; ids are counted up."""
+async def test_the_response_is_the_new_job() -> None:
+    """The response has the update's id, its job fields and ``success``; ids are counted up."""
     pipeline = SimulatedPipeline()
     body = await pipeline.ok("imageupdate/create", **CREATE)
     assert (body["jobstatename"], body["jobcreated"], body["success"]) == ("Created", int(pipeline.clock.now), True)
@@ -42,8 +42,8 @@ async def test_the_answer_is_the_new_job() -> None:
     assert later.id > body["updateid"]
 
 
-async def test_an_image_can_have_a_source_of_its_own() -> None:
-    """Without ``url`` the image's own source is used; without either the request is refused."""
+async def test_an_image_can_have_a_default_source() -> None:
+    """Without ``url``, the image's default source is used; without either, the request is refused."""
     pipeline = SimulatedPipeline(image={"update_url": SOURCE})
     create = CREATE | {"url": ""}
     body = await pipeline.ok("imageupdate/create", **create)
@@ -77,7 +77,7 @@ async def test_a_bad_parameter_is_400(change: dict[str, Any], message: str) -> N
 
 
 async def test_an_unfinished_update_locks_its_image() -> None:
-    """Until an update ends, another update or a diff of its image is an error with status 200, and options name it."""
+    """Until an update ends, another update or diff of its image is an error with status 200, and options name it."""
     pipeline = SimulatedPipeline()
     update = await pipeline.update()
     locked = (200, f"image locked by updateid: {update.id}")
@@ -93,7 +93,7 @@ async def test_an_unfinished_update_locks_its_image() -> None:
 
 
 async def test_a_newer_update_replaces_an_older_one() -> None:
-    """Where updates lock nothing, a newer one of the image on the machine squashes the older; others go on."""
+    """If updates lock nothing, a newer one of the image on the machine squashes the older; others continue."""
     pipeline = SimulatedPipeline(NO_UPDATE_LOCK)
     older, other_image, other_machine = [await pipeline.update(*of) for of in ((501, 77), (502, 77), (501, 78))]
     assert pipeline.simulator.image(501).lock is None
@@ -105,7 +105,7 @@ async def test_a_newer_update_replaces_an_older_one() -> None:
 
 
 async def test_jobs_of_a_build_machine_run_one_after_another() -> None:
-    """A job waits until its build machine has done the earlier ones; another machine's do not wait."""
+    """A job waits until its build machine has finished the earlier ones; jobs on other machines don't wait."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", *["created,queued,running:100,completed"] * 2, "running:100,completed")
     pipeline.simulator.add_image(503, game_id=12, files=FILES)
@@ -132,7 +132,7 @@ async def test_a_job_that_starts_at_once_is_created_while_it_waits() -> None:
 
 
 async def test_a_machine_that_never_ends_a_job_starts_no_other() -> None:
-    """Behind a job that never ends, the next one waits for ever and has no estimate."""
+    """Behind a job that never ends, the next one waits forever and has no estimate."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", "running")
     await pipeline.update()
@@ -144,7 +144,7 @@ async def test_a_machine_that_never_ends_a_job_starts_no_other() -> None:
 
 @pytest.mark.parametrize("end", ["completed", "failed", "squashed"])
 async def test_an_update_can_be_retried(end: str) -> None:
-    """A retry runs an update again under its id, whatever its end, and by default it completes."""
+    """A retry runs an update again under the same id, whatever its end, and by default it completes."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", f"running:60,{end}")
     update = pipeline.finish(await pipeline.update())
@@ -156,7 +156,7 @@ async def test_an_update_can_be_retried(end: str) -> None:
 
 
 async def test_a_retry_takes_the_next_script() -> None:
-    """A retry takes the next scripted run of its kind."""
+    """A retry uses the next scripted run of its kind."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", "failed", Run(duration=5, outcome="failed", error="again"))
     update = pipeline.finish(await pipeline.update())
@@ -166,7 +166,7 @@ async def test_a_retry_takes_the_next_script() -> None:
 
 
 async def test_a_running_update_can_be_retried() -> None:
-    """A retry of an update that runs starts it anew, and the earlier run brings nothing."""
+    """A retry of a running update starts it again, and the earlier run pulls no files."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("update", "running:60,completed", "running:1000,completed")
     update = await pipeline.update()
@@ -179,8 +179,8 @@ async def test_a_running_update_can_be_retried() -> None:
     assert pipeline.simulator.files_on(77, 501) == BUILD
 
 
-async def test_a_retry_meets_a_lock() -> None:
-    """An update of a locked image is not retried."""
+async def test_a_retry_of_a_locked_image_is_refused() -> None:
+    """An update of a locked image cannot be retried."""
     pipeline = SimulatedPipeline()
     update = pipeline.finish(await pipeline.update())
     lock = pipeline.simulator.lock(501)
@@ -201,8 +201,8 @@ async def test_a_status_is_read_by_path_and_by_query() -> None:
     assert await pipeline.refused("imageupdate/1/retry") == (404, "not found")
 
 
-async def test_an_update_can_be_added_alone() -> None:
-    """An update can be added without an image, to be read and retried."""
+async def test_an_update_can_be_added_without_an_image() -> None:
+    """An update can be added without an image; it can be read and retried."""
     pipeline = SimulatedPipeline()
     update = pipeline.simulator.add_image_update(
         4, duration=10, outcome="failed", retries=["running:5,failed", Run(duration=9)], failures=1
@@ -218,5 +218,5 @@ def test_an_update_is_added_once() -> None:
     """An update cannot be added twice."""
     simulator = Simulator()
     simulator.add_image_update(4, states="completed")
-    with pytest.raises(ValueError, match="there is a job image-update/4 already"):
+    with pytest.raises(ValueError, match="job image-update/4 already exists"):
         simulator.add_image_update(4, states="completed")

@@ -28,7 +28,7 @@ async def test_a_version_makes_the_diffs_files_the_images() -> None:
 
 
 async def test_a_version_without_a_name_keeps_the_last() -> None:
-    """A version without ``game_build`` leaves the name of the build before."""
+    """A version without ``game_build`` keeps the previous build's name."""
     pipeline = SimulatedPipeline()
     await pipeline.released(game_build="1.2")
     await pipeline.released(desc="no change")
@@ -36,8 +36,8 @@ async def test_a_version_without_a_name_keeps_the_last() -> None:
     assert (image.files, image.game_build) == (FILES, "1.2")
 
 
-async def test_the_answer_is_the_new_job() -> None:
-    """The answer has the version's id, its job fields and ``success``."""
+async def test_the_response_is_the_new_job() -> None:
+    """The response has the version's id, its job fields and ``success``."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     body = await pipeline.ok("imageversion/create", diffid=diff.id, restart=0)
@@ -46,7 +46,7 @@ async def test_the_answer_is_the_new_job() -> None:
 
 
 async def test_creating_a_version_frees_the_image() -> None:
-    """By default the lock ends when the version is created, and the next diff may follow while it is packaged."""
+    """By default, the lock ends when the version is created, and another diff can be created while it is packaged."""
     pipeline = SimulatedPipeline()
     version = await pipeline.version(await pipeline.completed_diff())
     assert pipeline.simulator.image(501).lock is None
@@ -57,7 +57,7 @@ async def test_creating_a_version_frees_the_image() -> None:
 
 @pytest.mark.parametrize("end", ["failed", "squashed"])
 async def test_a_version_that_fails_changes_nothing(end: str) -> None:
-    """A failed or squashed version leaves the image as it was, and its diff is used up."""
+    """A failed or squashed version does not change the image, and its diff cannot be used again."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("version", f"running:9,{end}")
     diff = await pipeline.completed_diff()
@@ -71,7 +71,7 @@ async def test_a_version_that_fails_changes_nothing(end: str) -> None:
 
 
 async def test_the_lock_may_last_until_completion() -> None:
-    """Where the lock ends with the version, it holds while that is packaged, and the diff cannot be used again."""
+    """If the lock ends with the version, it lasts while that is packaged, and the diff cannot be used again."""
     pipeline = SimulatedPipeline(AFTER_COMPLETION)
     diff = await pipeline.completed_diff()
     version = await pipeline.version(diff)
@@ -84,7 +84,7 @@ async def test_the_lock_may_last_until_completion() -> None:
 
 
 async def test_a_failed_version_may_leave_the_diff_open() -> None:
-    """Where the lock ends with the version, a failed one leaves the diff open, to be accepted again or rejected."""
+    """If the lock ends with the version, a failed version leaves the diff open, to be accepted again or rejected."""
     pipeline = SimulatedPipeline(AFTER_COMPLETION)
     pipeline.simulator.script("version", "running:9,failed", "running:9,failed")
     diff = await pipeline.completed_diff()
@@ -96,7 +96,7 @@ async def test_a_failed_version_may_leave_the_diff_open() -> None:
 
 
 async def test_only_a_completed_diff_is_accepted() -> None:
-    """A diff that runs or has failed is not accepted, nor an unknown one; the image stays locked."""
+    """A running, failed or unknown diff is not accepted; the image stays locked."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.script("diff", "running:5,failed")
     diff = await pipeline.diff()
@@ -110,7 +110,7 @@ async def test_only_a_completed_diff_is_accepted() -> None:
 
 
 async def test_active_allocations_need_force() -> None:
-    """With active allocations a version is refused without ``force=1``, and the diff stays open."""
+    """With active allocations, a version is refused without ``force=1``, and the diff stays open."""
     pipeline = SimulatedPipeline(image={"allocations": 2})
     diff = await pipeline.completed_diff()
     message = "image 501 has 2 active allocations: force must be 1"
@@ -122,7 +122,7 @@ async def test_active_allocations_need_force() -> None:
 
 
 async def test_an_empty_diff_needs_full() -> None:
-    """A diff without differences needs ``full=1``, which makes a full version."""
+    """A diff without differences needs ``full=1``, which gives a full version."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff(desc="no change")
     message = f"diff {diff.id} has no differences: full must be 1"
@@ -147,7 +147,7 @@ async def test_full_after_full_is_refused(policies: Policies) -> None:
 
 
 async def test_an_empty_diff_may_become_full_by_itself() -> None:
-    """Where the pages say so, an empty diff becomes a full version without being asked to."""
+    """With the policy ``empty_diff="full"``, an empty diff becomes a full version without ``full=1``."""
     pipeline = SimulatedPipeline(BECOMES_FULL)
     version = await pipeline.released(desc="no change")
     image = pipeline.simulator.image(501)
@@ -175,8 +175,8 @@ async def test_an_image_can_begin_with_a_full_version() -> None:
         ({"install_at": "1.5"}, "malformed parameter: install_at"),
         ({"install_at": "-1"}, "malformed parameter: install_at"),
         ({"install_at": "253402300800"}, "malformed parameter: install_at"),
-        ({"disable_timeout": 5}, "disable_timeout and disable_percentage: give both or neither"),
-        ({"disable_percentage": 5}, "disable_timeout and disable_percentage: give both or neither"),
+        ({"disable_timeout": 5}, "disable_timeout and disable_percentage must be sent together"),
+        ({"disable_percentage": 5}, "disable_timeout and disable_percentage must be sent together"),
         ({"disable_timeout": "5.5", "disable_percentage": 5}, "malformed parameter: disable_timeout"),
         ({"disable_timeout": "5", "disable_percentage": "100.01"}, "malformed parameter: disable_percentage"),
         ({"disable_timeout": "5", "disable_percentage": "-1"}, "malformed parameter: disable_percentage"),
@@ -192,7 +192,7 @@ async def test_a_bad_parameter_is_400(change: dict[str, Any], message: str) -> N
 
 
 async def test_a_token_needs_a_number_to_install_at() -> None:
-    """The host that takes tokens knows no ``NOW()``, but a Unix second."""
+    """The host that accepts tokens accepts a Unix second, but not ``NOW()``."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     query = {"diffid": diff.id, "restart": 1}
@@ -203,7 +203,7 @@ async def test_a_token_needs_a_number_to_install_at() -> None:
 
 
 async def test_versions_wait_for_their_build_machine() -> None:
-    """A version is packaged on its diff's build machine, after the jobs before it."""
+    """A version is packaged on its diff's build machine, after the earlier jobs."""
     pipeline = SimulatedPipeline()
     diff = await pipeline.completed_diff()
     pipeline.simulator.script("update", "running:500,completed")
@@ -213,7 +213,7 @@ async def test_versions_wait_for_their_build_machine() -> None:
 
 
 async def test_a_build_may_be_on_the_machine_already() -> None:
-    """Files that were put on a build machine by hand are compared without an update."""
+    """Files that were put on a build machine manually are compared without an update."""
     pipeline = SimulatedPipeline()
     pipeline.simulator.add_build_machine(79, name="by hand", files={501: BUILD})
     diff = pipeline.finish(await pipeline.diff(machine=79))

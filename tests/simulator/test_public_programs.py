@@ -1,4 +1,4 @@
-"""Programs in the manner of today's: their beliefs against the truth."""
+"""Programs like those that users run today: the results that they report, and the actual state."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def world(clanforge_clock: VirtualClock) -> World:
 
 
 async def test_the_signed_program_waits_for_the_rollout(clanforge_clock: VirtualClock) -> None:
-    """If installs are listed as soon as the version completes, the signed program is right."""
+    """If installs are listed as soon as the version completes, the signed program is correct."""
     world = World(clanforge_clock, lag=0.0)
     world.add()
     await world.signed()
@@ -75,7 +75,7 @@ async def test_the_signed_program_waits_for_the_rollout(clanforge_clock: Virtual
 
 
 async def test_no_install_is_not_the_end(world: World) -> None:
-    """If installs are listed later, the signed program believes that none is left, and no machine has the version."""
+    """If installs are listed later, the signed program assumes that none is left, but no machine has the version."""
     world.add()
     await world.signed()
     assert world.lines[-1] == "501 deployed"
@@ -85,7 +85,7 @@ async def test_no_install_is_not_the_end(world: World) -> None:
 
 
 async def test_both_build_tools_end_with_the_order(world: World) -> None:
-    """The build tools call a version deployed that is not packaged yet; two images share one build machine."""
+    """The build tools report a version as deployed before it is packaged; two images share one build machine."""
     for image_id in (501, 502, 503):
         world.add(image_id)
     await world.early(502, 503)
@@ -101,7 +101,7 @@ async def test_both_build_tools_end_with_the_order(world: World) -> None:
 
 
 async def test_a_failed_update_is_released_by_one(world: World) -> None:
-    """After a failed update the signed program finds no difference, and releases the old files as a full version."""
+    """After a failed update, the signed program finds no difference, and releases the old files as a full version."""
     world.add()
     world.simulator.script("update", "running:30,failed")
     before = world.simulator.image(501).version
@@ -111,8 +111,8 @@ async def test_a_failed_update_is_released_by_one(world: World) -> None:
     assert (image.files, image.is_full, image.version == before) == (FILES, True, False)
 
 
-async def test_a_failed_update_is_awaited_for_ever_by_another(world: World) -> None:
-    """After a failed update the early build tool polls for ever."""
+async def test_a_failed_update_is_awaited_forever_by_another(world: World) -> None:
+    """After a failed update, the early build tool polls forever."""
     world.add()
     world.simulator.script("update", "running:30,failed")
     with pytest.raises(TimeoutError):
@@ -123,7 +123,7 @@ async def test_a_failed_update_is_awaited_for_ever_by_another(world: World) -> N
 
 
 async def test_a_failed_update_leaves_a_lock(world: World) -> None:
-    """After a failed update the later build tool stops at the version, and its diff locks the image."""
+    """After a failed update, the later build tool stops at the version, and its diff locks the image."""
     world.add()
     world.simulator.script("update", "running:30,failed")
     with pytest.raises(ProgramError, match="has no differences: full must be 1"):
@@ -183,7 +183,7 @@ async def test_full_after_full(world: World) -> None:
 
 
 async def test_another_images_install_is_awaited_too(clanforge_clock: VirtualClock) -> None:
-    """An install of another image that never ends keeps the signed program waiting, though its own are done."""
+    """If another image's install never ends, the signed program waits forever, although its own have ended."""
     world = World(clanforge_clock, lag=0.0)
     world.add()
     world.add(502)
@@ -197,8 +197,8 @@ async def test_another_images_install_is_awaited_too(clanforge_clock: VirtualClo
     assert world.lines == ["502 deployed", "bin/server"]
 
 
-async def test_a_lost_answer_ends_a_program_with_a_lock(world: World) -> None:
-    """No program repeats a call: one lost answer after the diff was created ends it, and the image stays locked."""
+async def test_a_lost_response_ends_a_program_with_a_lock(world: World) -> None:
+    """No program repeats a call: one lost response after the diff was created ends it, and the image stays locked."""
     world.add()
     world.simulator.faults.add(Drop(), route="image-diff status", times=1)
     with pytest.raises(httpx.RemoteProtocolError):

@@ -32,7 +32,7 @@ def test_a_build_is_found_by_its_source_without_secrets(added: str, sent: str) -
 
 
 def test_other_options_are_another_source() -> None:
-    """Options that are no secrets tell sources apart."""
+    """Options that are not secret distinguish sources."""
     builds = Simulator().builds
     builds["steam://install/480/?beta=staging", "build 2"] = FILES
     assert builds["steam://install/480/?beta=live", "build 2"] != FILES
@@ -51,7 +51,7 @@ def test_builds_are_a_mapping() -> None:
 
 
 def test_a_build_that_was_not_added_is_drawn_from_the_seed() -> None:
-    """The same source and description always bring the same files; another description changes some of them."""
+    """The same source and description always give the same files; another description changes some of them."""
     builds, again, other_seed = Simulator().builds, Simulator().builds, Simulator(seed=1).builds
     first, second = builds["s3://bucket/a", "1"], builds["s3://bucket/a", "2"]
     assert first == again["s3://bucket/a", "1"] != other_seed["s3://bucket/a", "1"]

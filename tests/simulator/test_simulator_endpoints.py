@@ -121,7 +121,7 @@ async def test_an_account_of_others_is_403(simulator: Simulator, asid: str) -> N
 
 
 async def test_a_job_of_another_account_is_403(simulator: Simulator) -> None:
-    """A job is visible to its own account only."""
+    """A job is visible only to its own account."""
     response = await get(simulator, "imageversion/99/status")
     assert (response.status_code, response.json()["error_message"]) == (403, "forbidden")
     response = await get(simulator, "imageversion/99/status", auth=None, headers={"Authorization": "Bearer its token"})
@@ -149,7 +149,7 @@ async def test_one_key_pair_for_several_accounts(simulator: Simulator) -> None:
     "path", ["imagediff/9012/status", "imageversion/5678/status", "imagediff/1/retry", "imagediff/x/status"]
 )
 async def test_an_unknown_job_is_404(simulator: Simulator, path: str) -> None:
-    """The id is unknown, malformed or of a job of the other kind."""
+    """An id that is unknown, malformed or of another kind of job is 404."""
     response = await get(simulator, path)
     assert response.status_code == 404
     assert response.json() == {
@@ -228,7 +228,7 @@ async def test_a_running_diff_cannot_be_retried(clock: FakeClock, seconds: float
 
 
 async def test_a_squashed_diff_cannot_be_retried(simulator: Simulator, clock: FakeClock) -> None:
-    """The image diff retry page names completed and failed diffs only."""
+    """A retry of a squashed diff is 400: the documentation names only completed and failed diffs."""
     simulator.add_image_diff(1, duration=5, outcome="squashed")
     clock.advance(6)
     assert (await job(simulator, "imagediff/1/status"))["jobstatename"] == "Squashed"
@@ -251,7 +251,7 @@ async def test_retries_run_in_order_then_complete(simulator: Simulator, clock: F
 
 
 async def test_a_new_run_has_a_newer_update_within_a_second(clock: FakeClock) -> None:
-    """``jobupdated`` of a new run is greater than every one of the run before, even within a second."""
+    """``jobupdated`` of a new run is later than any of the previous run, even within a second."""
     simulator = Simulator(clock=clock)
     simulator.add_image_diff(1, duration=0.01, outcome="failed", retries=[Run(duration=0.01, outcome="failed")] * 3)
     updates: list[int] = []

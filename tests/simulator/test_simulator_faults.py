@@ -48,7 +48,7 @@ def simulator(clock: FakeClock) -> Simulator:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_gateway_error_is_an_html_page(simulator: Simulator, status: int) -> None:
-    """A gateway error is an HTML page with its status, and nothing is carried out."""
+    """A gateway error is an HTML page with its status, and nothing is processed."""
     simulator.faults.add(GatewayError(status))
     response = await get(simulator, RETRY)
     assert response.status_code == status
@@ -176,7 +176,7 @@ async def test_stale_for_some_seconds(simulator: Simulator, clock: FakeClock) ->
 
 
 async def test_stale_for_some_responses(simulator: Simulator) -> None:
-    """``times`` counts only the requests that a stale response is possible for."""
+    """``times`` counts only requests to which a stale response is possible."""
     simulator.faults.add(Stale(), times=2)
     await job(simulator, STATUS)
     await job(simulator, RETRY)
@@ -193,7 +193,7 @@ async def test_stale_response_to_a_retry(simulator: Simulator) -> None:
 
 
 async def test_a_fault_applies_to_its_route_and_job(simulator: Simulator) -> None:
-    """A fault is applied only to the call and the job that it was added for."""
+    """A fault is applied only to the call and the job for which it was added."""
     simulator.faults.add(GatewayError(502), route=Route.IMAGE_DIFF_STATUS, id=2)
     paths = ("imagediff/2/status", "imagediff/1/status", "imageversion/1/status", "imagediff/2/retry")
     assert [(await get(simulator, path)).status_code for path in paths] == [502, 200, 200, 200]
@@ -213,7 +213,7 @@ def test_an_unknown_route_raises() -> None:
 
 
 async def test_faults_can_be_removed(simulator: Simulator) -> None:
-    """One fault, or all, can be removed; removing a fault twice is no error."""
+    """One fault, or all, can be removed; removing a fault twice is not an error."""
     first = simulator.faults.add(GatewayError(502))
     simulator.faults.add(GatewayError(503))
     simulator.faults.add(GatewayError(504))

@@ -38,7 +38,7 @@ async def test_names_only_omits_the_state_number() -> None:
 
 @pytest.mark.parametrize(("seconds", "name"), [(5, "Running"), (100, "Complete")])
 async def test_short_names_change_completed(seconds: float, name: str) -> None:
-    """With ``short_names`` the completed state is named Complete; others keep their name."""
+    """With ``short_names``, the completed state is named Complete; other names are unchanged."""
     assert (await payload(seconds=seconds, short_names=True))["jobstatename"] == name
 
 
@@ -50,7 +50,7 @@ async def test_omits_nulls_removes_null_fields() -> None:
 
 
 async def test_swaps_types_of_numbers_and_text() -> None:
-    """With ``swaps_types`` numbers are text and ``jobstart`` is a number; other values stay."""
+    """With ``swaps_types``, numbers are text and ``jobstart`` is a number; other values are unchanged."""
     body = await payload(swaps_types=True)
     assert (body["jobprogress"], body["imageversionid"], body["jobstateid"]) == ("100", "1", "5")
     assert isinstance(body["jobstart"], int)
@@ -72,7 +72,7 @@ async def test_omits_success_removes_success(kind: JobKind) -> None:
 @pytest.mark.parametrize("kind", JobKind)
 @pytest.mark.parametrize("seconds", [0, 5, 100])
 async def test_quirks_do_not_change_the_parsed_job(kind: JobKind, seconds: float) -> None:
-    """The SDK's codec reads the same job with any quirks."""
+    """The SDK's codec parses the same job with any quirks."""
     plain = job_from_dict(kind, await payload(kind, seconds))
     for seed in range(20):
         quirks = Quirks.random(random.Random(seed))
@@ -83,7 +83,7 @@ async def test_quirks_do_not_change_the_parsed_job(kind: JobKind, seconds: float
 
 
 async def test_quirks_are_drawn_for_each_job() -> None:
-    """With ``quirks`` jobs are written in different ways, the same for the same seed."""
+    """With ``quirks``, the JSON of jobs varies, but is the same for the same seed."""
 
     async def bodies(seed: int) -> list[dict[str, Any]]:
         clock = FakeClock()

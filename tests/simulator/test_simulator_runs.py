@@ -120,7 +120,7 @@ def test_a_queued_job_passes_through_all_states() -> None:
 
 
 def test_a_job_without_wait_is_created_first() -> None:
-    """At the time of its creation a job is Created, even if it ends at once."""
+    """At the time of its creation, a job is Created, even if it ends immediately."""
     schedule = make(Run(duration=0))
     assert latest_change(schedule, START).state is JobState.CREATED
     assert latest_change(schedule, START + 0.001).state is JobState.COMPLETED
@@ -167,7 +167,7 @@ def test_only_a_failed_job_has_an_error() -> None:
 
 @pytest.mark.parametrize("estimate_error", [-0.5, 0.5])
 def test_estimates_become_more_precise(estimate_error: float) -> None:
-    """The error of an estimate is proportional to the time that remains."""
+    """The error of an estimate is proportional to the remaining time."""
     schedule = make(Run(duration=100, curve=1, step=1, estimate_error=estimate_error))
     errors = [estimate_at(schedule, START + seconds) or 0 for seconds in (1, 50.5, 99.5)]
     assert [round(error - schedule.completes) for error in errors] == [

@@ -1,4 +1,4 @@
-"""The SDK takes builds through the simulated pipeline, whatever the policy, the quirks and the credentials."""
+"""The SDK releases builds through the simulated pipeline, whatever the policy, the quirks and the credentials."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_pipeline(simulator: Simulator) -> Simulator:
 @pytest.mark.parametrize("account", [DEMO_ACCOUNT, TOKEN], ids=["keys", "token"])
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_release_under_every_policy(clanforge_clock: VirtualClock, policy: str, account: Account) -> None:
-    """Under every policy, with quirks and with either credentials, a release reaches all machines."""
+    """With every policy, with quirks and with both kinds of credentials, a release reaches all machines."""
     policies = POLICIES[policy]
     simulator = add_pipeline(
         Simulator(seed=len(policy), clock=clanforge_clock, policies=policies, quirks=True, accounts=[account])

@@ -28,7 +28,7 @@ async def test_ended_at_is_exact() -> None:
 
 
 async def test_ended_at_is_about_the_latest_run() -> None:
-    """After a retry `ended_at` returns the end of the new run, and `retries_of` counts the retry."""
+    """After a retry, `ended_at` returns the end of the new run, and `retries_of` counts the retry."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     ref = simulator.add_image_diff(1, duration=10)
@@ -50,11 +50,11 @@ async def test_created_at_is_about_the_latest_run() -> None:
 
 
 def test_an_ambiguous_or_unknown_id_raises() -> None:
-    """An id alone is enough only if one job has it."""
+    """An id alone identifies a job only if no other job has it."""
     simulator = Simulator()
     simulator.add_image_version(1, duration=10)
     simulator.add_image_diff(1, duration=10)
-    with pytest.raises(LookupError, match="2 jobs are called 1"):
+    with pytest.raises(LookupError, match="2 jobs match 1"):
         simulator.ended_at(1)
     for unknown in (2, 0, JobRef.image_diff(2)):
         with pytest.raises(LookupError, match="0 jobs"):
@@ -135,7 +135,7 @@ def test_a_job_is_added_once() -> None:
     simulator = Simulator()
     simulator.add_image_version(1, duration=1)
     simulator.add_image_diff(1, duration=1)
-    with pytest.raises(ValueError, match="image-version/1 already"):
+    with pytest.raises(ValueError, match="image-version/1 already exists"):
         simulator.add_image_version(1, duration=2)
 
 
@@ -166,7 +166,7 @@ def test_speed_is_a_positive_number(speed: float) -> None:
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """An account's repr shows its id and no credentials."""
+    """An account's repr shows its id but no credentials."""
     assert repr(DEMO_ACCOUNT) == "Account(account_service_id=1234)"
 
 

@@ -47,7 +47,7 @@ def pipeline() -> SimulatedPipeline:
 
 
 async def test_signatures_of_two_libraries_are_accepted(pipeline: SimulatedPipeline) -> None:
-    """The signatures that botocore and requests-aws4auth make for a request are accepted."""
+    """The signatures of a request by botocore and requests-aws4auth are accepted."""
     assert await status_of(pipeline, headers(BOTOCORE)) == 200
     pipeline.clock.advance(60)
     signed = headers(AWS4AUTH, "host;x-amz-content-sha256;x-amz-date", **{"x-amz-content-sha256": EMPTY})
@@ -76,7 +76,7 @@ async def test_a_wrong_signature_is_401(pipeline: SimulatedPipeline, wrong: dict
 
 
 async def test_a_changed_request_is_401(pipeline: SimulatedPipeline) -> None:
-    """A signature is for its path, its query and its host."""
+    """A signature is valid only for its path, its query and its host."""
     assert await status_of(pipeline, headers(BOTOCORE), URL.replace("501", "502")) == 401
     assert await status_of(pipeline, headers(BOTOCORE), URL.replace("imageupdate", "imagediff")) == 401
     assert await status_of(pipeline, headers(BOTOCORE), URL.replace(".co.uk", ".dev")) == 401
@@ -98,12 +98,12 @@ async def test_the_order_of_the_query_does_not_matter(pipeline: SimulatedPipelin
 
 
 async def test_a_query_may_be_signed_as_sent(pipeline: SimulatedPipeline) -> None:
-    """A signature over the query as sent is accepted: botocore signs so if the query is part of its URL."""
+    """A signature over the query as sent is accepted: botocore creates it if the query is part of the URL."""
     assert await status_of(pipeline, headers(BOTOCORE_AS_SENT)) == 200
 
 
 async def test_all_calls_can_be_signed() -> None:
-    """A signature stands for its account in v1 and v2 paths, and needs ``accountserviceid`` like Basic."""
+    """A signature authorizes v1 and v2 paths, and needs ``accountserviceid`` like Basic."""
     pipeline = SimulatedPipeline()
     http: dict[str, Any] = {"auth": AwsSigner(*KEYS, pipeline.clock)}
     assert (await pipeline.get("image/options", http=http)).status_code == 200
@@ -114,7 +114,7 @@ async def test_all_calls_can_be_signed() -> None:
 
 
 async def test_an_account_without_keys_signs_nothing() -> None:
-    """Keys of an account that has none never match."""
+    """For an account without keys, no signature is valid."""
     clock = FakeClock()
     simulator = Simulator(clock=clock, accounts=[Account(account_service_id=7, token="token")])
     transport = httpx.ASGITransport(app=simulator.app)

@@ -27,7 +27,7 @@ def failed_diff() -> Simulator:
 
 
 class Probe(Fault):
-    """Not a fault: signals that a request has arrived, and that it has been carried out."""
+    """Not a fault: signals that a request has arrived and that it has been processed."""
 
     conclusive = False
 
@@ -61,7 +61,7 @@ async def raw_request(url: str, path: str) -> bytes:
 
 
 async def test_serve_answers_on_a_socket() -> None:
-    """A served simulator answers with its own date and keeps connections alive."""
+    """A served simulator responds with its own date and keeps connections open."""
     async with serving(failed_diff()) as http:
         for _ in range(3):
             response = await http.get(STATUS)
@@ -71,7 +71,7 @@ async def test_serve_answers_on_a_socket() -> None:
 
 
 async def test_drop_sends_nothing() -> None:
-    """A dropped connection closes without a byte of a response, and nothing is carried out."""
+    """A dropped connection closes without a byte of a response, and nothing is processed."""
     simulator = failed_diff()
     simulator.faults.add(Drop())
     async with serve(simulator) as url:
@@ -80,7 +80,7 @@ async def test_drop_sends_nothing() -> None:
 
 
 async def test_drop_after_acting() -> None:
-    """The retry is carried out, but the client gets no response."""
+    """The retry is processed, but the client gets no response."""
     simulator = failed_diff()
     simulator.faults.add(Drop(after_acting=True), route="image-diff retry", times=1)
     async with serving(simulator) as http:
@@ -106,7 +106,7 @@ async def test_truncate_sends_half_of_the_body() -> None:
 
 
 async def test_a_request_survives_a_client_timeout() -> None:
-    """A retry is carried out even if its client stops waiting."""
+    """A retry is processed even if its client stops waiting."""
     simulator = failed_diff()
     probe = Probe()
     simulator.faults.add(probe, times=1)
@@ -226,7 +226,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 loopback here")
 async def test_an_ipv6_address_has_brackets() -> None:
-    """The base URL of an IPv6 address can be used as it is."""
+    """The base URL of an IPv6 address is valid."""
     async with serve(failed_diff(), host="::1") as url, httpx.AsyncClient(auth=KEYS, params=ASID) as http:
         assert url.startswith("http://[::1]:")
         assert (await http.get(url + STATUS)).status_code == 200

@@ -35,7 +35,7 @@ async def states_at(simulator: Simulator, clock: FakeClock, *times: float) -> li
     ],
 )
 async def test_a_job_passes_through_its_states(states: str, times: tuple[float, ...], seen: list[JobState]) -> None:
-    """Each state lasts for its seconds, 1 by default, and the last one for ever."""
+    """Each state lasts for its seconds, 1 by default, and the last one never ends."""
     clock = FakeClock()
     simulator = Simulator(clock=clock)
     simulator.add_image_version(1, states=states)
@@ -79,7 +79,7 @@ async def test_fields_of_a_job_follow_from_its_states() -> None:
 
 @pytest.mark.parametrize("state", ["created", "queued", "running"])
 async def test_a_job_that_never_ends_is_overdue(state: str) -> None:
-    """A job that stays in a state for ever has an ETA one hour after the beginning of that state."""
+    """A job that never leaves a state has an ETA one hour after the start of that state."""
     early, late = await job_after(state, 1800), await job_after(state, 1e6)
     assert early.eta == late.eta
     assert late.eta is not None
@@ -102,8 +102,8 @@ async def states_after_retries(**fields: Any) -> list[tuple[JobState | None, Job
     return [(response.state, after.state) for response, after in zip(seen[::2], seen[1::2], strict=True)]
 
 
-async def test_retries_have_states_of_their_own() -> None:
-    """`retries` gives the next runs in order. Further runs have the states of the first but complete."""
+async def test_each_retry_has_its_own_states() -> None:
+    """`retries` defines the next runs in order. Further runs have the states of the first, but complete."""
     seen = await states_after_retries(states="created,running:40,failed", retries=["queued:5,failed", Run(duration=50)])
     assert seen == [(CREATED, FAILED), (CREATED, COMPLETED), (CREATED, COMPLETED)]
 
@@ -122,14 +122,14 @@ async def test_a_failed_diff_completes_after_a_retry(states: str) -> None:
 @pytest.mark.parametrize(
     ("states", "message"),
     [
-        ("created,runing:40,failed", "'runing' is none of created, pending, queued, running, completed, failed"),
-        ("", "'' is none of created"),
-        ("created,,failed", "'' is none of created"),
-        ("created,running:40", "the last state lasts for ever, so it takes no seconds"),
-        ("created,running:soon,failed", "'soon' is no number of seconds"),
-        ("created,running:,failed", "'' is no number of seconds"),
-        ("created,running:-1,failed", "'-1' is no number of seconds"),
-        ("created,running:inf,failed", "'inf' is no number of seconds"),
+        ("created,runing:40,failed", "'runing' is not one of created, pending, queued, running, completed, failed"),
+        ("", "'' is not one of created"),
+        ("created,,failed", "'' is not one of created"),
+        ("created,running:40", "the last state never ends, so it takes no number of seconds"),
+        ("created,running:soon,failed", "'soon' is not a number of seconds"),
+        ("created,running:,failed", "'' is not a number of seconds"),
+        ("created,running:-1,failed", "'-1' is not a number of seconds"),
+        ("created,running:inf,failed", "'inf' is not a number of seconds"),
         ("running,created", "created cannot come after running"),
         ("running,running", "running cannot come after running"),
         ("completed,failed", "failed cannot come after completed"),

@@ -1,4 +1,4 @@
-"""Check of all watches: the client's records against the server's true state."""
+"""Checks all watches: the client's records against the server's actual state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Capture of errors that are never raised: unhandled exceptions of the loop, unraisable ones, warnings and logs."""
+"""Captures errors that are never raised: unhandled exceptions of the loop, unraisable ones, warnings and logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All kinds of fault of the soak: the fault matrix's, on the wire, and the simulator's.
+"""All kinds of fault in the soak: the fault matrix's, on the wire, and the simulator's.
 
 Left out are refused connections (the kills cause those), DNS and TLS faults (there are none on loopback), and a
 `Retry-After` of minutes (the client would obey it).

@@ -1,4 +1,4 @@
-"""The soak's server: a program of its own, so that it can be killed.
+"""The soak's server: a separate program, so that it can be killed.
 
 Its arguments are the folder of its record files, a port, and the number of servers started before it. It prints
 "ready", reads the settings as one line from standard input, restores the jobs from its predecessors' records, and

@@ -60,7 +60,7 @@ class ServerProcess:
         self._bound_socket.close()
 
     async def serve(self, settings: Settings) -> None:
-        """Have the next standby process serve the jobs of these settings."""
+        """Let the next standby process serve the jobs of these settings."""
         self._serving = self._standby.popleft()
         assert self._serving.stdin is not None
         self._serving.stdin.write(settings.to_json().encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Set-up of the simulator from the schedule and the recorded retries, so that a new server continues the last one."""
+"""Sets up the simulator from the schedule and the recorded retries, so that a new server continues the previous one."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ async def test_a_second_end_is_found() -> None:
 
 
 async def test_an_api_error_without_an_injected_fault_is_found() -> None:
-    """Each watch that ends with an API error needs an injected fault of its own, and a later watch that passes."""
+    """Each watch that ends with an API error needs its own injected fault, and a later watch that succeeds."""
     job = first_job(is_retried=False)
     path = f"/cfp/v1/{job.ref.kind.replace('-', '')}/{job.ref.id}/status"
     rejected = {"error": "NotFoundError", "status": 404, "terminal_updates": 0}
@@ -116,7 +116,7 @@ async def test_an_api_error_without_an_injected_fault_is_found() -> None:
 
 @pytest.mark.parametrize("retried_at", [(), (SETTINGS.start + 1, SETTINGS.start + 50)], ids=["never", "twice"])
 async def test_a_missing_or_repeated_retry_is_found(retried_at: tuple[float, ...]) -> None:
-    """The server executes at least one retry, and no more than were requested."""
+    """The server executes at least one retry, and no more than the requested number."""
     assert await find_problems(first_job(is_retried=True), {}, retried_at=retried_at)
 
 

@@ -51,7 +51,7 @@ class WatchLoop:
     started: int = 0
 
     async def run_worker(self, jobs: Iterable[ScheduledJob]) -> None:
-        """Watch jobs one after the other until each ends; skip those that have ended already."""
+        """Watch jobs one after the other until each ends; skip jobs that have already ended."""
         self.workers += 1
         for job in jobs:
             if time.time() >= self.start + job.created_at + job.duration:

@@ -1,4 +1,4 @@
-"""Assertion that a client can still send as many requests at once as it may."""
+"""Asserts that a client can still send as many requests at once as its limit allows."""
 
 from __future__ import annotations
 

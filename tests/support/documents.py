@@ -13,7 +13,7 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 class Example(NamedTuple):
-    """A Python block, and the output shown beneath it, if any."""
+    """A Python block, and the output shown below it, if any."""
 
     code: str
     output: str | None

@@ -1,4 +1,4 @@
-"""Failures of a call with a side effect: the server heard nothing, may have acted, or refused."""
+"""Failures of a call with a side effect: nothing was sent, the outcome is unknown, or the server refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON objects that the API sends about images and installs, and a client of one response."""
+"""JSON objects of images and installs as the API sends them, and a client with one response."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def options_wire(image_id: int = IMAGE, **fields: Any) -> dict[str, Any]:
 
 
 def image_wire(**fields: Any) -> dict[str, Any]:
-    """Return the record of an image, flat."""
+    """Return an image as the API sends it, flat."""
     usual: dict[str, Any] = {
         "imageid": IMAGE,
         "active": 1,
@@ -63,7 +63,7 @@ def rollout_wire(**fields: Any) -> dict[str, Any]:
 
 
 def client_of(answer: httpx.Response | Callable[[httpx.Request], httpx.Response], **options: Any) -> ClanforgeClient:
-    """Return a client whose requests all get this response, or that of a function."""
+    """Return a client whose requests all get this response, or the response of a function."""
     handler = answer if callable(answer) else lambda _: answer
     arguments: dict[str, Any] = {
         "auth": ("key", "secret"),

@@ -1,4 +1,4 @@
-"""A real server on loopback, for tests of the network: a function makes its responses, and it records requests."""
+"""A real server on loopback, for tests of the network: a function creates its responses, and it records requests."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class LoopbackServer(Listener):
 
 @contextmanager
 def nobody_listens() -> Iterator[str]:
-    """Yield a URL that refuses every connection until exit."""
+    """Yield a URL at which nothing listens until exit."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -37,7 +37,7 @@ def release(image_id: int = 501, description: str = "build 2", **options: Any) -
 
 
 class ReleaseWorld:
-    """A simulator whose clock is the running loop's, with images 501, 502 and 503 and build machine 77.
+    """A simulator that uses the running loop's clock, with images 501, 502 and 503 and build machine 77.
 
     Args:
         policies: The simulator's policies.
@@ -62,7 +62,7 @@ class ReleaseWorld:
         return self.simulator.client(transport=transport, max_rate=None, **options)
 
     def calls(self) -> dict[str, int]:
-        """Return how often each call with a side effect has been answered with success."""
+        """Return how often each call with a side effect got a successful response."""
         found: dict[str, int] = {}
         for request in self.simulator.requests:
             if request.route in SIDE_EFFECTS and request.status == httpx.codes.OK:
@@ -70,14 +70,14 @@ class ReleaseWorld:
         return found
 
     def runs_build(self, image_id: int = 501) -> bool:
-        """Whether all machines of an image that are in use run the build."""
+        """Whether all machines of an image that are not disabled run the build."""
         image = self.simulator.image(image_id)
         running = {version for name, version in image.machines.items() if name not in image.disabled}
         return image.files == BUILD and running == {image.version}
 
 
 class DyingTransport(httpx.AsyncBaseTransport):
-    """Passes requests on until the process is to die at one of them; then nothing comes or goes any more.
+    """Forwards requests until the process dies at one of them; then nothing is sent or received any more.
 
     Args:
         app: The server.
@@ -97,7 +97,7 @@ class DyingTransport(httpx.AsyncBaseTransport):
         self.died = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, or never return."""
+        """Respond to a request, or never return."""
         self.paths.append(request.url.path)
         is_last = len(self.paths) == self._dies_at
         if is_last and not self._is_answered:
@@ -123,13 +123,13 @@ async def run_until_death(
 
     Args:
         world: The world.
-        work: What the process does.
+        work: The work of the process.
         dies_at: As for `DyingTransport`.
         is_answered: As for `DyingTransport`.
         **options: Arguments of the releaser.
 
     Returns:
-        What the work returned, None if it died; the last token in the journal; and the paths of the requests.
+        The result of the work, None if the process died; the last token in the journal; and the paths of the requests.
     """
     transport = DyingTransport(world.simulator.app, dies_at, is_answered=is_answered)
     journal: list[ReleaseToken] = []

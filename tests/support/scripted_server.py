@@ -67,7 +67,7 @@ def envelope(message: str, code: int = 1) -> dict[str, Any]:
 
 
 class ScriptedServer:
-    """Responds to each call by a script, and records the requests.
+    """Responds to each call according to a script, and records the requests.
 
     Attributes:
         asked: Event loop times of the requests for each ``(call, id)``, such as ``("imagediff/retry", 5)``; 0 without
@@ -88,15 +88,15 @@ class ScriptedServer:
         self._scripts[call, job_id] = script
 
     def version(self, job_id: int, *answers: Answer) -> None:
-        """Respond to an image version's status with each of these in turn, then always the last."""
+        """Respond to an image version's status with each of these in turn, then always with the last."""
         self.on("imageversion/status", job_id, in_turn(*answers))
 
     def diff(self, job_id: int, *answers: Answer) -> None:
-        """Respond to an image diff's status with each of these in turn, then always the last."""
+        """Respond to an image diff's status with each of these in turn, then always with the last."""
         self.on("imagediff/status", job_id, in_turn(*answers))
 
     def retry(self, job_id: int, *answers: Answer) -> None:
-        """Respond to an image diff's retry with each of these in turn, then always the last."""
+        """Respond to an image diff's retry with each of these in turn, then always with the last."""
         self.on("imagediff/retry", job_id, in_turn(*answers))
 
     def polls(self, job_id: int, kind: JobKind = JobKind.IMAGE_VERSION) -> list[float]:
@@ -134,7 +134,7 @@ class ScriptedServer:
 
 
 def in_turn(*answers: Answer) -> Script:
-    """Return a script that returns each answer once, then always the last."""
+    """Return a script that returns each response once, then always the last."""
     left = list(answers)
 
     def script() -> Answer:

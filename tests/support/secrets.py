@@ -1,4 +1,4 @@
-"""Marked secrets, each form in which one can appear, and each place where an error can show it."""
+"""Marked secrets, each form in which one can appear, and each place in which an error can show it."""
 
 from __future__ import annotations
 

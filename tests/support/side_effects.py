@@ -1,4 +1,4 @@
-"""The eight calls with a side effect, as the tests that hold all of them to one rule need them."""
+"""The eight calls with a side effect, with the data that the tests of all of them need."""
 
 from __future__ import annotations
 

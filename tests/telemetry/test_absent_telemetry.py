@@ -58,7 +58,7 @@ def output_of(script: str) -> str:
     ],
 )
 def test_watches_need_no_telemetry(first: str, told: str) -> None:
-    """The first watcher imports the API if it is installed, and never the SDK; watches work either way."""
+    """The first watcher imports the API if it is installed, and never the SDK; watches work in both cases."""
     assert output_of(first + WATCH + MODULES) == told
 
 

@@ -41,7 +41,7 @@ def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
 
 @virtual_time
 async def test_each_change_of_state_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """At INFO a watch logs each new state and its end, but no poll and no mere progress."""
+    """At INFO a watch logs each new state and its end, but no polls and no progress alone."""
     server = ScriptedServer()
     server.version(9012, QUEUED, QUEUED, RUNNING, RUNNING | {"jobprogress": 70}, COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
@@ -72,7 +72,7 @@ async def test_states_are_logged_once_a_job(caplog: pytest.LogCaptureFixture) ->
 
 @virtual_time
 async def test_the_start_and_end_of_an_outage_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Of failed polls in a row the first is logged at INFO, the others at DEBUG, and the recovery at INFO."""
+    """Of consecutive failed polls, the first is logged at INFO, the others at DEBUG, and the recovery at INFO."""
     server = ScriptedServer()
     failure = httpx.Response(502, html="<html>")
     server.version(9012, RUNNING, failure, failure, failure, RUNNING, COMPLETED)
@@ -93,7 +93,7 @@ async def test_the_start_and_end_of_an_outage_are_logged(caplog: pytest.LogCaptu
 
 @virtual_time
 async def test_a_failed_watch_logs_its_error(caplog: pytest.LogCaptureFixture) -> None:
-    """The record of a watch's end holds its error, the last state, and the whole reference to resume it with."""
+    """The record of a watch's end has its error, the last state, and the reference that resumes it."""
     server = ScriptedServer()
     server.diff(5, wire(5, JobState.COMPLETED))
     stale = JobRef.image_diff(5, newer_than=datetime.fromisoformat("2026-01-01T00:00:00Z"))
@@ -137,7 +137,7 @@ async def test_a_repeated_call_is_logged(caplog: pytest.LogCaptureFixture) -> No
         {"path": path, "attempt": 2, "error_type": "ServerError", "status_code": 503},
     ]
     assert lines[0][1] == (
-        f"attempt 1 of GET {path} failed, the next in {waits[0]:.2f} s: "
+        f"attempt 1 of GET {path} failed, next attempt in {waits[0]:.2f} s: "
         f"RequestTimeoutError('no response in time: GET {path} at api.multiplay.co.uk:443')"
     )
 
@@ -175,7 +175,7 @@ HOSTILE = "\r\nINFO forged\x1b[31m\u202e" * 500
 
 @virtual_time
 async def test_server_text_is_escaped(caplog: pytest.LogCaptureFixture) -> None:
-    """Text from the server appears in messages only, escaped and cut short."""
+    """Text from the server appears only in messages, escaped and truncated."""
     server = ScriptedServer()
     unknown = wire(9012, None, jobstateid=8, jobstatename=HOSTILE)
     failed = wire(9012, JobState.FAILED, joberror=HOSTILE)

@@ -1,4 +1,4 @@
-"""Log handlers and telemetry that raise: no call and no watch fails or hangs, and the event loop is told."""
+"""Log handlers and telemetry that raise: calls and watches neither fail nor hang; the loop's handler gets the error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def verbose() -> Iterator[None]:
 
 
 def reported() -> list[dict[str, Any]]:
-    """Return the list in which the present loop's exception handler collects what it is told."""
+    """Return the list in which the current loop's exception handler collects its calls."""
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     return reports
@@ -86,7 +86,7 @@ async def test_a_logging_filter_that_raises_at_any_event(event: str, error: Base
 
 @virtual_time
 async def test_a_log_handler_that_raises_at_every_record() -> None:
-    """Calls and watches go on, even if the loop's exception handler raises as well."""
+    """Calls and watches continue, even if the loop's exception handler raises too."""
     logger.addHandler(RaisingHandler())
     server = ScriptedServer()
     server.version(9012, httpx.ReadError("reset"), COMPLETED)
@@ -127,7 +127,7 @@ async def test_a_span_processor_that_raises(method: str, collected: Collected) -
 async def test_an_instrument_that_raises(
     instrument: str, collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch ends as usual, and its span too."""
+    """The watch ends as usual, and so does its span."""
 
     class Raising:
         def add(self, *_: Any) -> None:
@@ -147,7 +147,7 @@ async def test_an_instrument_that_raises(
 
 @virtual_time
 async def test_telemetry_that_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a provider raises as the first watcher is made, watches do without telemetry."""
+    """If a provider raises when the first watcher is created, watches work without telemetry."""
 
     def fail(_: object) -> None:
         raise LookupError
@@ -161,8 +161,10 @@ async def test_telemetry_that_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("error", [LookupError, asyncio.CancelledError])
 @virtual_time
-async def test_a_poll_that_dies_ends_its_watches(error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a poll's task dies for a reason that nobody foresaw, its watches end instead of hanging."""
+async def test_a_poll_that_fails_unexpectedly_ends_its_watches(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a poll's task fails for an unforeseen reason, its watches end instead of hanging."""
 
     def die(*_: object) -> Callable[[], None]:
         raise error

@@ -1,4 +1,4 @@
-"""Links from a watch's span to the spans that the httpx instrumentation makes of its requests."""
+"""Links from a watch's span to the spans that the httpx instrumentation creates for its requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def traced(server: ScriptedServer, tracers: TracerProvider) -> httpx.AsyncBaseTr
 
 @pytest.mark.usefixtures("instrumented")
 async def test_watches_are_linked_to_their_requests(collected: Collected) -> None:
-    """Over the client's own pool each watch links to the requests that it shared; their spans have no parent."""
+    """With the client's own pool, each watch links to the requests that it shared; their spans have no parent."""
     answers = [http_answer(each) for each in (RUNNING, {}, COMPLETED)]
     async with (
         LoopbackServer(lambda _: answers.pop(0)) as server,
@@ -124,7 +124,7 @@ async def test_trace_headers_are_not_reused(collected: Collected) -> None:
 
 @virtual_time
 async def test_unsampled_requests_are_not_linked(collected: Collected) -> None:
-    """Neither an unsampled request nor headers without a trace make a link."""
+    """Neither an unsampled request nor headers without a trace give a link."""
     server = ScriptedServer()
     unsampled = traced(server, TracerProvider(sampler=ALWAYS_OFF))
 

@@ -26,7 +26,7 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 @virtual_time
 async def test_a_watch_is_a_span(collected: Collected) -> None:
-    """A watch's span holds its reference and outcome, with an event for each state but none for mere progress."""
+    """A watch's span has its reference and outcome, with an event for each state but none for progress alone."""
     server = ScriptedServer()
     server.version(9012, QUEUED, QUEUED, RUNNING, RUNNING | {"jobprogress": 70}, COMPLETED)
     await JobWatcher(server.client(), interval=5).wait(REF)
@@ -52,7 +52,7 @@ async def test_a_watch_is_a_span(collected: Collected) -> None:
 
 @virtual_time
 async def test_a_span_of_a_watch_is_a_child_of_the_callers_span(collected: Collected) -> None:
-    """In every method a watch's span is a child of its own caller's span."""
+    """In every method, a watch's span is a child of its own caller's span."""
     server = ScriptedServer()
     server.version(9012, RUNNING, COMPLETED)
     server.version(9013, wire(9013, JobState.COMPLETED))

@@ -15,6 +15,6 @@ def test_code_of_the_guides_runs(pytester: pytest.Pytester, guide: str) -> None:
 
 
 def test_the_respx_example_runs(pytester: pytest.Pytester) -> None:
-    """`examples/test_with_respx.py` passes as it is."""
+    """`examples/test_with_respx.py` passes unchanged."""
     source = (ROOT / "examples" / "test_with_respx.py").read_text("utf-8")
     run_tests(pytester, source).assert_outcomes(passed=2)

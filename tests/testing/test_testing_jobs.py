@@ -10,7 +10,7 @@ from clanforge_async.testing import image_diff_job, image_version_job
 
 @pytest.mark.parametrize("state", JobState)
 def test_a_job_is_as_the_api_shows_it(state: JobState) -> None:
-    """A job survives conversion to JSON, and its start time, progress and error match its state."""
+    """A job survives conversion to JSON and back, and its start time, progress and error match its state."""
     job = image_version_job(1, state)
     assert job == image_version_job(1, state.name.lower())  # type: ignore[arg-type]
     assert job == job_from_dict(JobKind.IMAGE_VERSION, job_to_dict(job))
@@ -28,5 +28,5 @@ def test_any_attribute_can_be_given() -> None:
 def test_an_unknown_state_raises() -> None:
     """The error lists the states."""
     unknown: Any = "complete"
-    with pytest.raises(ValueError, match=r"'complete' is none of created, .*, squashed$"):
+    with pytest.raises(ValueError, match=r"'complete' is not one of created, .*, squashed$"):
         image_version_job(9012, unknown)

@@ -454,17 +454,17 @@ def test_it_goes_on_when_a_loop_is_closed(clanforge_clock):
 
 
 def test_a_job_ends_while_a_sync_test_calls_an_app(pytester: pytest.Pytester) -> None:
-    """Simulated jobs go with real time in a sync test with starlette's TestClient, which runs the app in a thread."""
+    """In a sync test with starlette's TestClient, which runs the app in a thread, jobs progress in real time."""
     run_tests(pytester, TEST_CLIENT).assert_outcomes(passed=1)
 
 
 def test_the_clock_of_sync_tests_follows_real_time(pytester: pytest.Pytester) -> None:
-    """The clock follows real time in a sync test, except while a loop's time is virtual by it."""
+    """In a sync test, the clock follows real time, except while a loop uses it for virtual time."""
     run_tests(pytester, REAL_CLOCK).assert_outcomes(passed=4)
 
 
 def test_a_missing_extra_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without starlette a test that uses the simulator fails with the extra to install."""
+    """Without starlette, a test that uses the simulator fails with the name of the extra to install."""
     monkeypatch.setitem(sys.modules, "starlette", None)
     monkeypatch.delitem(sys.modules, "clanforge_async.simulator")
     result = run_tests(pytester, "def test(clanforge_client): ...", options=("--tb=short",))

@@ -45,7 +45,7 @@ async def test_time_of_a_loop_never_goes_back() -> None:
 
 
 async def test_nested_blocks_share_a_clock() -> None:
-    """A nested block for the same clock or none changes nothing; another clock raises."""
+    """A nested block with the same clock or none has no effect; another clock raises."""
     with virtual_time() as clock:
         with virtual_time() as same, virtual_time(clock) as again:
             assert same is again is clock
@@ -58,7 +58,7 @@ async def test_nested_blocks_share_a_clock() -> None:
 async def test_an_unsupported_loop_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop without asyncio's selector raises."""
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: "uvloop's")
-    with pytest.raises(RuntimeError, match="none of asyncio's own loops"), virtual_time():
+    with pytest.raises(RuntimeError, match="needs one of asyncio's own event loops"), virtual_time():
         pass
 
 
@@ -82,7 +82,7 @@ UPTIMES = [194 * DAY, 195 * DAY, 10_000 * DAY, 2.0**40 + 0.3]
 
 @pytest.mark.parametrize("uptime", UPTIMES)
 def test_time_passes_on_a_host_that_is_up_for_long(uptime: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sleeps end in a block of virtual time whatever the host's uptime is, which is a loop's time on Linux."""
+    """In virtual time, sleeps end whatever the host's uptime, which is the loop's time on Linux."""
     since = time.monotonic()
     real_time = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: uptime + real_time() - since)
@@ -117,7 +117,7 @@ def test_time_passes_after_years(seconds: float) -> None:
 
 @pytest.mark.parametrize("pause", [1e-9, 1e-10, 5e-324])
 def test_short_sleeps_add_up(pause: float) -> None:
-    """Sleeps shorter than the resolution of the system's clock take their time."""
+    """Sleeps shorter than the resolution of the system's clock take their full time."""
     clock = VirtualClock()
 
     async def main() -> None:
@@ -129,7 +129,7 @@ def test_short_sleeps_add_up(pause: float) -> None:
 
 
 def test_timers_of_one_moment_all_run_at_it() -> None:
-    """Thousands of timers that are due at once run without a further jump."""
+    """Thousands of timers that are due at the same time run without a further jump."""
     clock = VirtualClock()
 
     async def main() -> set[float]:
@@ -152,7 +152,7 @@ def test_a_clock_starts_at_any_moment(start: float) -> None:
 
 
 async def test_a_used_clock_times_another_loop() -> None:
-    """A block whose clock has elapsed for ages lasts as long as with a new one, to the clock's precision."""
+    """With a clock that has run for ages, a block lasts as long as with a new one, to the clock's precision."""
     clock = VirtualClock()
     clock.advance(1e12)
     with virtual_time(clock):
@@ -218,7 +218,7 @@ def test_the_loop_class_is_a_factory() -> None:
 
 
 def test_a_loop_without_timers_waits_for_threads() -> None:
-    """Without timers there is no time to jump to, and a thread gets the real time that it needs."""
+    """Without timers there is no time to jump to, so a thread gets the real time that it needs."""
     assert run(asyncio.to_thread(lambda: "done")) == "done"
 
 
@@ -235,7 +235,7 @@ def test_a_loop_waits_for_threads_at_its_end() -> None:
     "wait", [lambda: asyncio.Event().wait(), lambda: asyncio.sleep(math.inf)], ids=["event", "sleep"]
 )
 def test_a_deadlock_raises(wait: Callable[[], Coroutine[Any, Any, object]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that would wait for ever fails, also if it sleeps for ever."""
+    """A test that would wait forever fails, even if it sleeps forever."""
     monkeypatch.setattr("clanforge_async.testing.loops._DEADLOCK_TIMEOUT", 0.001)
     with pytest.raises(RuntimeError, match="deadlock: nothing is runnable and no timer is pending"):
         run(wait())

@@ -62,7 +62,7 @@ async def calls(client: ClanforgeClient, source: S3Source | SteamSource | Google
 def answers(
     options: ImageOptions, rollout: ImageRollout, install: ImageInstall, queued: QueuedInstall, rejection: DiffRejection
 ) -> None:
-    """Read the answers that are no jobs."""
+    """Read the responses that are not jobs."""
     assert_type((options.game_id, options.image_id), tuple[int | None, int | None])
     assert_type((options.lock, options.update_url), tuple[JobRef | None, str | None])
     assert_type(options.games, Mapping[int, str])

@@ -1,4 +1,4 @@
-"""Closing that is cancelled itself, once or often, leaves no task; a callback may close its own watcher."""
+"""If closing is itself cancelled, once or repeatedly, no task is left; a callback may close its own watcher."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNNING, COMPLETED = wire(9012), wire(9012, JobState.COMPLETED)
 
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start and stop few watches at a time."""
+    """Start and stop only a few watches at a time."""
     monkeypatch.setattr(stopping, "SLICE", SLICE)
     monkeypatch.setattr(watcher_module, "SLICE", SLICE)
 
@@ -120,7 +120,7 @@ def test_aclose_is_cancelled(times: int) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 3])
 def test_an_anyio_scope_that_cancels_repeatedly(turns: int) -> None:
-    """A scope that repeats its cancellation in every turn of the loop ends with no task left."""
+    """If a scope repeats its cancellation in every iteration of the event loop, no task is left."""
 
     @virtual_time
     async def run() -> None:
@@ -149,7 +149,7 @@ def test_an_anyio_scope_that_cancels_repeatedly(turns: int) -> None:
 
 @virtual_time
 async def test_aclose_waits_for_a_wait_that_is_being_cancelled() -> None:
-    """The request of a watch that was cancelled just before has ended, too, when `aclose` returns."""
+    """When `aclose` returns, the request of a watch that was cancelled just before has ended too."""
     server = slow_to_cancel()
     watcher = JobWatcher(server.client(timeout=600))
     waiting = asyncio.create_task(watcher.wait(REF))
@@ -271,7 +271,7 @@ CLOSINGS = [close, close_in_a_task, close_with_a_limit, close_twice, close_by_co
 def test_a_callback_that_closes_the_watcher_finishes(
     closing: Callable[[JobWatcher], Awaitable[None]], callback: str
 ) -> None:
-    """It is neither cancelled nor called again, and its `wait` returns after it; other watches end at once."""
+    """The callback is not cancelled or called again, and its `wait` returns after it; other watches end at once."""
 
     @virtual_time
     async def run() -> None:
@@ -303,7 +303,7 @@ def test_a_callback_that_closes_the_watcher_finishes(
 
 @virtual_time
 async def test_callbacks_that_close_the_watcher_at_the_same_time() -> None:
-    """Two callbacks that close the watcher, one of them as it is cancelled, do not wait for each other."""
+    """If two callbacks close the watcher, one while it is being cancelled, they do not wait for each other."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     server.version(9013, wire(9013))
@@ -352,7 +352,7 @@ async def test_a_callback_that_waits_for_the_task_that_closes() -> None:
 
 @virtual_time
 async def test_a_second_closing_waits_for_the_callback_that_closed_first() -> None:
-    """Another `aclose` neither cancels that callback nor returns before it has finished."""
+    """A second `aclose` neither cancels that callback nor returns before it has finished."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher, told = JobWatcher(server.client(), interval=5), list[str]()
@@ -372,7 +372,7 @@ async def test_a_second_closing_waits_for_the_callback_that_closed_first() -> No
 
 @virtual_time
 async def test_cancelling_a_wait_whose_callback_closes() -> None:
-    """If the task that waits is cancelled, its callback is too, even in the middle of `aclose`."""
+    """If the waiting task is cancelled, its callback is cancelled too, even in the middle of `aclose`."""
     server = slow_to_cancel()
     server.version(9012, RUNNING)
     watcher, told = JobWatcher(server.client(timeout=600), interval=5), list[str]()
@@ -395,7 +395,7 @@ async def test_cancelling_a_wait_whose_callback_closes() -> None:
 
 @virtual_time
 async def test_a_plain_callback_that_ends_another_watch_of_the_job() -> None:
-    """A watch that ends while another gets the same answer is not told of that answer."""
+    """If a watch ends while another gets the same poll's result, it does not get that result."""
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher, told = JobWatcher(server.client()), list[str]()

@@ -1,4 +1,4 @@
-"""A watcher serves one event loop: use from another raises at once and harms no watch; closing is allowed anywhere."""
+"""A watcher can be used in one event loop only: use from another raises and harms no watch; closing is allowed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def in_another_thread(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def server() -> ScriptedServer:
-    """Return a server whose job takes 5 seconds an answer, and completes after 30 seconds."""
+    """Return a server whose job takes 5 seconds per response, and completes after 30 seconds."""
     server = ScriptedServer()
 
     async def show() -> Answer:
@@ -74,7 +74,7 @@ def server() -> ScriptedServer:
 @pytest.mark.parametrize("use", [wait, wait_for_another_job, wait_all, wait_for_nothing, updates, as_completed])
 @pytest.mark.parametrize("moment", [1, 7], ids=["during a poll", "between polls"])
 def test_use_from_another_loop_raises(use: Callable[[JobWatcher], Awaitable[Any]], moment: float) -> None:
-    """Each method raises a `ConfigurationError` in another thread's loop, and the first loop's watch goes on."""
+    """In another thread's loop, each method raises a `ConfigurationError`, and the first loop's watch continues."""
 
     @virtual_time
     async def run() -> None:
@@ -91,7 +91,7 @@ def test_use_from_another_loop_raises(use: Callable[[JobWatcher], Awaitable[Any]
 
 @virtual_time
 async def test_an_iterator_is_used_in_its_own_loop() -> None:
-    """An iterator raises in another loop, ends there, and its watch ends in its own loop without harm to others."""
+    """In another loop, an iterator raises and ends; its watch ends in its own loop without affecting others."""
     scripted = server()
     watcher = JobWatcher(scripted.client(), interval=10)
     others = asyncio.create_task(watcher.wait_all([REF, OTHER]))
@@ -122,7 +122,7 @@ async def test_closing_from_another_loop() -> None:
 
 
 def test_the_loop_of_a_watcher_has_ended() -> None:
-    """If its loop was stopped and closed in the middle of a poll, a watcher raises in others, and can be closed."""
+    """If its loop was stopped and closed during a poll, a watcher raises in other loops, and can be closed."""
     scripted = server()
     watcher = JobWatcher(scripted.client())
     loop = asyncio.new_event_loop()

@@ -32,7 +32,7 @@ def frozen_date() -> dict[str, str]:
 
 
 def status(*, eta: bool = True, progress: bool = True, updates: bool = True) -> dict[str, object]:
-    """Return the status of a job that takes an hour, with what its server tells of it."""
+    """Return the status of a job that takes an hour, with the fields that its server reports."""
     done = now() >= SECONDS
     return wire(
         9012,
@@ -46,7 +46,7 @@ def status(*, eta: bool = True, progress: bool = True, updates: bool = True) -> 
 
 
 async def watch(date: Dates, **known: bool) -> tuple[int, float]:
-    """Watch the job, and return the number of polls and the delay of the last."""
+    """Watch the job, and return the number of polls and the delay of the last one."""
     server = ScriptedServer()
 
     async def show() -> Answer:
@@ -90,7 +90,7 @@ def test_a_wrong_local_clock_costs_no_polls_without_date(
 
 @pytest.mark.parametrize("known", [{}, {"eta": False}, {"progress": False}], ids=["all", "progress", "eta"])
 def test_a_frozen_date_costs_no_polls(known: dict[str, bool]) -> None:
-    """A cache that freezes ``Date`` but not the status costs as many polls as a right ``Date``."""
+    """A cache that freezes ``Date`` but not the status causes as many polls as a correct ``Date``."""
 
     @virtual_time
     async def run() -> None:
@@ -123,8 +123,8 @@ async def test_the_wall_clock_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @virtual_time
-async def test_an_update_in_the_last_year_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server whose times are absurd ends no watch."""
+async def test_an_update_in_the_last_possible_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server with absurd times ends no watch."""
     monkeypatch.setattr(time, "time", server_now)
     server = ScriptedServer()
     last = 253_402_300_799  # the end of the year 9999
@@ -136,7 +136,7 @@ async def test_an_update_in_the_last_year_of_all(monkeypatch: pytest.MonkeyPatch
 
 @virtual_time
 async def test_date_decides_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a ``Date`` the local wall clock is not read."""
+    """With a ``Date``, the local wall clock is not read."""
     monkeypatch.setattr(time, "time", lambda: 1 / 0)
     polls, delay = await watch(right_date, updates=False)
     assert (polls < 100, delay < 10) == (True, True)

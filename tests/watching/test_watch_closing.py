@@ -1,4 +1,4 @@
-"""Closing a watcher or its client during watches: every waiter gets an error, and no task is left."""
+"""Closing a watcher or its client during watches: every watch gets an error, and no task is left."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def outcome_of(waiting: Awaitable[Any]) -> Any:
 
 @virtual_time
 async def test_closing_the_watcher_ends_its_watches() -> None:
-    """A waiter gets a `WatchClosedError` with its reference and the last snapshot, and polling stops."""
+    """A watch ends with a `WatchClosedError` that has its reference and last snapshot, and polling stops."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=10)
     waiting = asyncio.create_task(watcher.wait(REF))
@@ -124,7 +124,7 @@ async def test_a_closed_watcher_raises() -> None:
 
 @virtual_time
 async def test_a_watcher_can_be_closed_twice() -> None:
-    """Closing twice, or closing an unused watcher, is harmless."""
+    """Closing twice, or closing an unused watcher, has no effect."""
     watcher = JobWatcher(server_with(hang).client(timeout=600))
     await watcher.aclose()
     await watcher.aclose()
@@ -207,7 +207,7 @@ async def test_earlier_updates_are_yielded_after_closing() -> None:
 
 @virtual_time
 async def test_on_update_may_close_the_watcher() -> None:
-    """`aclose` inside ``on_update`` ends every watch, its own included."""
+    """`aclose` inside ``on_update`` ends every watch, including its own."""
     server = server_with(lambda: wire(9012, jobprogress=int(now())))
     server.on("imageversion/status", 1, hang)
     watcher = JobWatcher(server.client(timeout=600), interval=10)
@@ -293,7 +293,7 @@ async def test_closing_the_client_during_a_cooldown() -> None:
 @pytest.mark.parametrize("turns", range(12))
 @virtual_time
 async def test_cancelling_the_workers_ends_the_watch(turns: int) -> None:
-    """If other code cancels the watcher's tasks at any moment, the waiter does not hang."""
+    """If other code cancels the watcher's tasks at any moment, no watch hangs."""
     watcher = JobWatcher(server_with(hang).client(timeout=600))
     waiting = asyncio.create_task(watcher.wait(REF, timeout=5000))
     for _ in range(turns):
@@ -328,7 +328,7 @@ async def test_cancelling_a_worker_that_polled_other_jobs_before() -> None:
 
 @virtual_time
 async def test_cancelling_every_task() -> None:
-    """If every task is cancelled, as at the end of `asyncio.run`, every waiter ends and nothing is left."""
+    """If every task is cancelled, as at the end of `asyncio.run`, every watch ends and nothing is left."""
     server = server_with(hang)
     server.version(1, wire(1))
     watcher = JobWatcher(server.client(timeout=600), interval=10)
@@ -349,7 +349,7 @@ async def test_cancelling_every_task() -> None:
 
 @virtual_time
 async def test_an_unread_iterator_is_closed_too() -> None:
-    """The watch of an iterator that nobody reads ends with its watcher."""
+    """The watch of an iterator that is not being read ends with its watcher."""
     server = server_with(lambda: RUNNING)
     watcher = JobWatcher(server.client(), interval=10)
     updates, results = watcher.updates(REF), watcher.as_completed([JobRef.image_version(9012)])
@@ -366,7 +366,7 @@ async def test_an_unread_iterator_is_closed_too() -> None:
 
 @virtual_time
 async def test_closing_at_any_moment_leaves_nothing() -> None:
-    """A watcher closed at any turn of the loop leaves neither a task nor a waiter."""
+    """A watcher closed in any iteration of the loop leaves neither a task nor a hanging watch."""
     for turns in range(25):
         server = server_with(lambda: RUNNING)
         watcher = JobWatcher(server.client(), interval=10)

@@ -1,4 +1,4 @@
-"""Timeouts of watches: always kept, with a last poll just before the deadline."""
+"""Timeouts of watches: always exact, with a last poll just before the deadline."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ async def test_the_last_poll_leaves_time_for_its_response() -> None:
 @pytest.mark.parametrize("seconds", [12.0, 20.0, 29.0])
 @virtual_time
 async def test_one_slow_poll_does_not_stop_polling(seconds: float, interval: float) -> None:
-    """After a poll that took most of the timeout, polling goes on until the last poll."""
+    """After a poll that took most of the timeout, polling continues until the last poll."""
     server = server_with(ends_at(39, takes=lambda at: 0.0 if at else seconds))
     assert (await JobWatcher(server.client(timeout=600), interval=interval, timeout=40).wait(REF)).is_completed
 

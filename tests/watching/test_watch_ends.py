@@ -100,7 +100,7 @@ async def test_unchecked_a_timeout_still_raises() -> None:
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.SQUASHED])
 @virtual_time
 async def test_a_terminal_job_is_not_polled(state: JobState) -> None:
-    """A terminal job without ``newer_than`` ends its watch as it is, without a poll or a pause."""
+    """A terminal job without ``newer_than`` ends its watch at once, without a poll or a pause."""
     server = ScriptedServer()
     job = ended(state)
     received: list[Job] = []
@@ -139,7 +139,7 @@ async def test_a_running_job_is_polled() -> None:
 
 @virtual_time
 async def test_a_reference_is_polled() -> None:
-    """A reference holds no state, so it is polled at least once."""
+    """A reference has no state, so it is polled at least once."""
     server = ScriptedServer()
     server.version(9012, wire(9012, JobState.COMPLETED))
     await JobWatcher(server.client()).wait(ended(JobState.COMPLETED).ref)
@@ -163,13 +163,13 @@ async def test_an_invalid_target_raises(target: Any) -> None:
     server = ScriptedServer()
     server.version(9012, RUNNING)
     watcher = JobWatcher(server.client())
-    with pytest.raises(TypeError, match=f"a target is a JobRef or a Job, not {type(target).__name__}"):
+    with pytest.raises(TypeError, match=f"a target must be a JobRef or a Job, not {type(target).__name__}"):
         await watcher.wait(target)
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await anext(watcher.updates(target))
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await watcher.wait_all([REF, target])
-    with pytest.raises(TypeError, match="a target is a JobRef or a Job"):
+    with pytest.raises(TypeError, match="a target must be a JobRef or a Job"):
         await anext(watcher.as_completed([REF, target]))
     await asyncio.sleep(1000)
     assert not server.requests
@@ -180,13 +180,13 @@ async def test_an_invalid_target_raises(target: Any) -> None:
 @virtual_time
 async def test_an_invalid_tolerance_raises(name: str, seconds: Any) -> None:
     """A tolerance must be a number of seconds, and not negative."""
-    with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds"):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a number of seconds, not negative"):
         JobWatcher(ScriptedServer().client(), **{name: seconds})
 
 
 @virtual_time
 async def test_an_unknown_state_does_not_end_a_watch(caplog: pytest.LogCaptureFixture) -> None:
-    """An unknown state is published like any other and logged once, not once a poll."""
+    """An unknown state is published like any other and logged once, not once per poll."""
     server = ScriptedServer()
     unknown = wire(9012, None, jobstateid=8, jobstatename="Musing")
     server.version(9012, RUNNING, *[unknown | {"jobprogress": progress} for progress in range(50, 80)], RUNNING)
@@ -225,7 +225,7 @@ async def test_failed_polls_log_no_warning(caplog: pytest.LogCaptureFixture) -> 
 
 @virtual_time
 async def test_a_result_describes_the_end_of_a_watch() -> None:
-    """A result holds the reference, the last snapshot, the error, the number of polls and the elapsed seconds."""
+    """A result has the reference, the last snapshot, the error, the number of polls and the elapsed seconds."""
     server = ScriptedServer()
     server.version(1, *[wire(1)] * 2, wire(1, JobState.COMPLETED))
     server.version(2, wire(2), wire(2, JobState.FAILED))
@@ -299,7 +299,7 @@ def test_unwrap_of_an_empty_result_raises() -> None:
 
 @virtual_time
 async def test_an_error_holds_the_last_snapshot() -> None:
-    """The error of a timed-out watch holds its reference and last snapshot, as attributes and in its text."""
+    """The error of a timed-out watch has its reference and last snapshot, as attributes and in its text."""
     server = ScriptedServer()
     server.version(9012, RUNNING, wire(9012, jobprogress=75))
     with pytest.raises(WatchTimeoutError, match=r"image-version/9012 .*Running at 75 %") as caught:

@@ -1,4 +1,4 @@
-"""Failed polls as a watch reports them: ``on_error``, ``last_error``, and errors of each waiter's own."""
+"""Failed polls as a watch reports them: ``on_error``, ``last_error``, and a separate error for each watch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def server_of(*answers: Answer) -> ScriptedServer:
     return server
 
 
-class Told(NamedTuple):
+class CallbackCall(NamedTuple):
     """A call of ``on_error`` or ``on_update``."""
 
     at: float
@@ -50,19 +50,19 @@ class Told(NamedTuple):
 
 
 class Listener:
-    """Callbacks that record their calls; each takes some time if that is asked for."""
+    """Callbacks that record their calls; each takes some time if requested."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.told: list[Told] = []
+        self.told: list[CallbackCall] = []
         self.seconds = seconds
 
     def on_error(self, ref: JobRef, error: ClanforgeError) -> Awaitable[None] | None:
-        return self._record(Told(now(), ref, type(error)))
+        return self._record(CallbackCall(now(), ref, type(error)))
 
     def on_update(self, job: Job) -> Awaitable[None] | None:
-        return self._record(Told(now(), job.ref, job.state))
+        return self._record(CallbackCall(now(), job.ref, job.state))
 
-    def _record(self, told: Told) -> Awaitable[None] | None:
+    def _record(self, told: CallbackCall) -> Awaitable[None] | None:
         self.told.append(told)
         return asyncio.sleep(self.seconds) if self.seconds else None
 
@@ -78,8 +78,8 @@ OUTAGE: list[Answer] = [
 
 
 @pytest.mark.parametrize("use", ["wait", "wait_all", "as_completed"])
-def test_on_error_is_told_of_every_failure_that_is_waited_out(use: str) -> None:
-    """`wait`, `wait_all` and `as_completed` call it with the reference as asked for, in order with ``on_update``."""
+def test_on_error_gets_every_failure_that_does_not_end_the_watch(use: str) -> None:
+    """`wait`, `wait_all` and `as_completed` call it with the requested reference, in order with ``on_update``."""
 
     @virtual_time
     async def run() -> None:
@@ -116,7 +116,7 @@ async def test_callbacks_run_one_at_a_time() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_on_error_that_raises_is_logged(asynchronous: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """The watch goes on, and the record names the callback."""
+    """The watch continues, and the log record names the callback."""
 
     def fail(*_: object) -> None:
         raise LookupError
@@ -137,8 +137,8 @@ def test_on_error_that_raises_is_logged(asynchronous: bool, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("answers", [[httpx.Response(404)], [STALE], [FAILED]], ids=["refused", "stale", "failed"])
 @virtual_time
-async def test_on_error_is_not_told_of_the_end(answers: list[Answer]) -> None:
-    """A failure that ends the watch, a stale status and a failed job are no failures that it waits out."""
+async def test_on_error_is_not_called_for_the_end(answers: list[Answer]) -> None:
+    """It is not called for a failure that ends the watch, a stale status or a failed job."""
     listener = Listener()
     watcher = JobWatcher(server_of(*answers).client(), stale_after=10)
     [result] = await watcher.wait_all([REF], on_error=listener.on_error)
@@ -158,7 +158,7 @@ async def start(watcher: JobWatcher, use: str, callbacks: dict[str, Any]) -> Non
 @pytest.mark.parametrize("value", ["notify", 5, [print]])
 @pytest.mark.parametrize("use", ["wait", "wait_all", "as_completed"])
 def test_a_callback_that_is_not_callable(name: str, value: object, use: str) -> None:
-    """It is a `TypeError` at once, before any watch starts; so is a coroutine object."""
+    """A callback that is not callable, or is a coroutine object, is a `TypeError` before any watch starts."""
 
     @virtual_time
     async def run() -> None:
@@ -176,7 +176,7 @@ def test_a_callback_that_is_not_callable(name: str, value: object, use: str) -> 
 
 @virtual_time
 async def test_every_snapshot_carries_the_reference() -> None:
-    """Whatever a watch hands out has the reference that was asked for, each of two watches its own."""
+    """Every snapshot from a watch has the requested reference, for each of two watches its own."""
     server = server_of(RUNNING, wire(5, jobprogress=60), FAILED)
     watcher = JobWatcher(server.client(), interval=10)
     seen: list[JobRef] = []
@@ -197,7 +197,7 @@ async def test_every_snapshot_carries_the_reference() -> None:
 
 @virtual_time
 async def test_the_last_snapshot_carries_the_reference() -> None:
-    """So do ``last_job`` and the job that `wait` returns."""
+    """``last_job`` and the job that `wait` returns have the requested reference too."""
     watcher = JobWatcher(server_of(RUNNING).client(), interval=10)
     with pytest.raises(WatchTimeoutError) as caught:
         await watcher.wait(REF, timeout=15)
@@ -229,7 +229,7 @@ async def closed(server: ScriptedServer) -> ClanforgeError:
 def test_a_watch_that_ends_in_an_outage_names_the_last_failure(
     end: Callable[[ScriptedServer], Awaitable[WatchTimeoutError | WatchClosedError]],
 ) -> None:
-    """``last_error`` is the last poll's failure, chained, in the message, and still there after pickling."""
+    """``last_error`` is the last poll's failure: chained, in the message, and kept by pickling."""
 
     @virtual_time
     async def run() -> None:
@@ -251,7 +251,7 @@ def test_a_watch_that_ends_in_an_outage_names_the_last_failure(
 def test_a_watch_whose_last_poll_succeeded_names_no_failure(
     end: Callable[[ScriptedServer], Awaitable[WatchTimeoutError | WatchClosedError]],
 ) -> None:
-    """An earlier failure that polls have recovered from is not named."""
+    """An earlier failure from which the polls have recovered is not named."""
 
     @virtual_time
     async def run() -> None:
@@ -266,7 +266,7 @@ def test_a_watch_whose_last_poll_succeeded_names_no_failure(
 
 @virtual_time
 async def test_a_stale_job_has_no_last_error() -> None:
-    """A watch ends as stale upon a poll that succeeded."""
+    """If a watch ends as stale, its last poll succeeded."""
     with pytest.raises(StaleJobError) as caught:
         await JobWatcher(server_of(httpx.Response(500), STALE).client(), stale_after=10).wait(REF)
     assert caught.value.last_error is None
@@ -292,8 +292,8 @@ ENDS: list[Any] = [
 
 @pytest.mark.parametrize(("response", "expected"), ENDS)
 @virtual_time
-async def test_each_waiter_gets_an_error_of_its_own(response: Answer, expected: type[Exception]) -> None:
-    """Errors of watches of one job are equal but not the same: notes and frames of one are not the other's."""
+async def test_each_watch_gets_its_own_error(response: Answer, expected: type[Exception]) -> None:
+    """Errors of watches of one job are equal but separate: notes and frames of one are not in the other."""
     watcher = JobWatcher(server_of(response).client(), outage_tolerance=0)
 
     async def one(number: int) -> Exception:
@@ -319,7 +319,7 @@ async def test_each_waiter_gets_an_error_of_its_own(response: Answer, expected: 
 
 
 def test_a_copied_error_is_whole() -> None:
-    """The copy has the class, arguments, attributes, notes and cause, but no frames; lists of notes are apart."""
+    """The copy has the class, arguments, attributes, notes and cause, but no frames; its list of notes is separate."""
 
     def fail() -> None:
         raise UnusualError(code=7) from FileNotFoundError(2, "No such file", "token")

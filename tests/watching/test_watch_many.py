@@ -56,7 +56,7 @@ THREE: dict[str, tuple[float, JobState]] = {
 
 @virtual_time
 async def test_wait_all_returns_the_results_in_the_targets_order() -> None:
-    """`wait_all` returns one result a target, in order, when all jobs have ended; a failed job raises nothing."""
+    """`wait_all` returns one result per target, in order, after all jobs have ended; a failed job raises nothing."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     results = await watcher.wait_all([ref(1), ref(2), ref(3)])
     assert [result.ref for result in results] == [ref(1), ref(2), ref(3)]
@@ -161,7 +161,7 @@ async def test_every_kind_of_end_is_a_result() -> None:
 
 @virtual_time
 async def test_the_timeout_applies_to_each_watch() -> None:
-    """The timeout applies to each watch: a job that ended before is reported as it ended."""
+    """The timeout applies to each watch: a job that ended before it is reported with its own outcome."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     results = [result async for result in watcher.as_completed([ref(1), ref(2), ref(3)], timeout=25)]
     assert [(result.ref.id, result.elapsed) for result in results] == [(2, 10), (3, 20), (1, 25)]
@@ -269,7 +269,7 @@ async def test_leaving_as_completed_stops_the_polls() -> None:
 
 @virtual_time
 async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
-    """Results wait for a slow consumer, and hold the time of their job's end."""
+    """Results wait for a slow consumer, and have the time of their job's end."""
     watcher = JobWatcher(server_of(**THREE).client(), interval=5)
     seen: list[WatchResult] = []
     async for result in watcher.as_completed([ref(1), ref(2), ref(3)]):
@@ -280,7 +280,7 @@ async def test_a_slow_consumer_of_as_completed_gets_every_result() -> None:
 
 @virtual_time
 async def test_cancelling_wait_all_stops_every_poll() -> None:
-    """A cancelled `wait_all` returns after its requests in flight are cancelled, and polls no more."""
+    """A cancelled `wait_all` returns after its requests in flight are cancelled, and stops polling."""
     server = ScriptedServer()
 
     async def hang() -> Answer:

@@ -126,7 +126,7 @@ async def test_the_default_tolerance_is_five_minutes() -> None:
 
 @virtual_time
 async def test_a_good_poll_resets_the_tolerance() -> None:
-    """Only an unbroken series of failures counts: an occasional good poll keeps a watch alive."""
+    """Only an unbroken series of failures counts: an occasional successful poll keeps a watch alive."""
     server = ScriptedServer()
     server.on(
         "imageversion/status",
@@ -237,7 +237,7 @@ async def test_a_joining_watch_respects_retry_after() -> None:
 
 @virtual_time
 async def test_a_failure_after_retry_after_counts_against_the_tolerance() -> None:
-    """If ``Retry-After`` exceeds the tolerance, the next failure after it is raised."""
+    """If ``Retry-After`` exceeds the tolerance, the next failure is raised."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(429, headers={"Retry-After": "600"}))
     with pytest.raises(RateLimitError) as caught:
@@ -263,7 +263,7 @@ async def test_a_failing_job_does_not_disturb_the_others() -> None:
 
 @virtual_time
 async def test_an_unexpected_error_ends_the_watch() -> None:
-    """An error of another kind, such as a bug in a transport, is raised to every waiter."""
+    """An error of another kind, such as a bug in a transport, is raised in every watch of the job."""
 
     class Broken(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -280,7 +280,7 @@ async def test_an_unexpected_error_ends_the_watch() -> None:
 @pytest.mark.parametrize(("interval", "tolerance"), [(0.05, 0.5), (0.1, 0.3), (0.7, 2.1), (1 / 3, 1.0)])
 @virtual_time
 async def test_rounding_does_not_prolong_an_outage(interval: float, tolerance: float) -> None:
-    """A tolerance that is a multiple of the interval ends the watch on time, on a clock that sleeping alone moves."""
+    """If the tolerance is a multiple of the interval, the watch ends on time on a clock that only sleeping moves."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(500))
     watcher = JobWatcher(server.client(), interval=interval, outage_tolerance=tolerance)

@@ -36,7 +36,7 @@ def refs(count: int) -> list[JobRef]:
 
 
 def server_of(count: int, script: Callable[[int], Callable[[], Answer]], takes: float = 0.0) -> ScriptedServer:
-    """Return a server of jobs, each answered by its script after the given seconds."""
+    """Return a server of jobs, with a script and a response time in seconds for each."""
     server = ScriptedServer()
     for job_id in range(1, count + 1):
         show = script(job_id)
@@ -69,7 +69,7 @@ async def test_polls_are_limited_to_max_concurrency(capacity: int) -> None:
 
 @virtual_time
 async def test_the_watchers_of_a_client_share_its_limit() -> None:
-    """Two watchers of one client together keep to its limit."""
+    """Two watchers of one client share its limit."""
     server = server_of(40, completing_at(lambda _: 20), takes=0.5)
     client = server.client(max_concurrency=4)
     await asyncio.gather(*(JobWatcher(client, interval=5).wait_all(refs(40)) for _ in range(2)))
@@ -221,7 +221,7 @@ async def test_random_starts_and_cancellations_leave_nothing() -> None:
 
 @virtual_time
 async def test_memory_stays_flat_over_a_long_watch() -> None:
-    """1,000 polls of one job leave no more objects than 200 did."""
+    """1,000 polls of one job leave no more objects than 200 polls."""
     server = ScriptedServer()
     objects: list[int] = []
 
@@ -352,7 +352,7 @@ def test_watches_of_one_job_start_and_end_in_linear_time(polled: bool) -> None:
 
 @pytest.mark.parametrize("use", ["wait_all", "as_completed"])
 def test_many_watches_start_and_stop_in_slices(use: str) -> None:
-    """The loop has its turns while many watches start, and while they stop."""
+    """Other tasks of the loop run while many watches start and while they stop."""
 
     async def first_end(watcher: JobWatcher) -> None:
         async with aclosing(watcher.as_completed(refs(5000))) as results:

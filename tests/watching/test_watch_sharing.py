@@ -157,8 +157,8 @@ async def test_a_joining_watch_is_polled_at_once() -> None:
 
 
 @virtual_time
-async def test_a_watch_that_joins_during_a_poll_gets_the_next_answer() -> None:
-    """An answer that was asked for before a watch began neither ends it nor counts; the next poll follows at once."""
+async def test_a_watch_that_joins_during_a_poll_gets_the_next_result() -> None:
+    """The result of a poll that began before the watch does not reach it; the next poll follows at once."""
     server = ScriptedServer()
 
     async def answer_later() -> Answer:
@@ -185,7 +185,7 @@ async def test_a_watch_that_joins_during_a_poll_gets_the_next_answer() -> None:
 async def test_a_watch_that_joins_during_a_failing_poll_ignores_the_failure(
     response: httpx.Response | Exception,
 ) -> None:
-    """A failure of a poll that was under way when the watch began neither ends it nor is told to it."""
+    """The failure of a poll that began before the watch neither ends it nor is reported to it."""
     server = ScriptedServer()
 
     async def fail_then_complete() -> Answer:
@@ -203,8 +203,8 @@ async def test_a_watch_that_joins_during_a_failing_poll_ignores_the_failure(
 
 
 @virtual_time
-async def test_a_poll_that_nobody_waits_for_does_not_delay_a_later_watch_for_ever() -> None:
-    """If those that began before a poll leave, the watch that joined during it is polled next."""
+async def test_a_poll_without_watches_does_not_delay_a_later_watch() -> None:
+    """If all watches that began before a poll leave, a watch that joined during the poll is polled next."""
     server = ScriptedServer()
 
     async def answer_later() -> Answer:
@@ -301,7 +301,7 @@ async def test_a_job_can_be_watched_again() -> None:
 
 @virtual_time
 async def test_a_wait_cancelled_at_its_start_leaves_nothing() -> None:
-    """A wait cancelled at any turn of the loop at its start leaves nothing, and can be repeated."""
+    """A wait that is cancelled in any iteration of the loop at its start leaves nothing, and can be repeated."""
     for turns in range(15):
         server = ScriptedServer()
         server.on("imageversion/status", 9012, hang)
@@ -362,7 +362,7 @@ async def test_each_watch_gets_each_change_once() -> None:
 
 @virtual_time
 async def test_the_end_of_one_watch_delays_no_other() -> None:
-    """If one watch ends and another of the same job waits for a later run, polling goes on as before."""
+    """If one watch ends and another of the same job waits for a later run, polling continues as before."""
     server = ScriptedServer()
 
     def run() -> Answer:
@@ -410,8 +410,8 @@ async def test_joining_a_queued_job_queues_it_once() -> None:
 
 
 @virtual_time
-async def test_a_watch_that_leaves_takes_its_wish_for_an_early_poll_along() -> None:
-    """A job is not polled for the deadline of a watch that was cancelled, and the others are polled on time."""
+async def test_a_watch_that_leaves_no_longer_brings_a_poll_forward() -> None:
+    """A job is not polled for the deadline of a cancelled watch, and the others are polled on time."""
     server = ScriptedServer()
     server.version(9012, RUNNING, COMPLETED)
     watcher = JobWatcher(server.client(), interval=100)

@@ -23,7 +23,7 @@ def polls(server: ScriptedServer) -> list[float]:
 
 @virtual_time
 async def test_the_end_of_the_previous_run_is_ignored() -> None:
-    """Stale statuses neither end the watch nor are published; the first status of the new run is."""
+    """Stale statuses neither end the watch nor are published; the first status of the new run is published."""
     server = ScriptedServer()
     server.diff(5678, OLD_END, OLD_END, NEW_RUN, NEW_END)
     received: list[str | None] = []
@@ -81,7 +81,7 @@ async def test_the_new_run_can_fail() -> None:
 @pytest.mark.parametrize("stale_after", [0, 10, 120, 1000])
 @virtual_time
 async def test_stale_for_too_long_raises(stale_after: float) -> None:
-    """Nothing new within ``stale_after`` raises `StaleJobError` on time, with the reference and the last snapshot."""
+    """`StaleJobError`, with reference and last snapshot, is raised on time if no newer status is seen."""
     server = ScriptedServer()
     server.diff(5678, OLD_END)
     with pytest.raises(StaleJobError, match=r"image-diff/5678@1763769600 .*Failed") as caught:

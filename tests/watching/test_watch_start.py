@@ -1,4 +1,4 @@
-"""The first polls of watches: spread out at the start, shared, and fair if the rate is short."""
+"""The first polls of watches: spread out at the start, shared, and fair if the rate is too low."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_cancelled_watches_keep_no_place_in_the_queue(rate: float, moment: float
 
 @virtual_time
 async def test_timed_out_watches_keep_no_place_in_the_queue() -> None:
-    """After several groups that timed out, each with a last poll before its deadline, an idle watcher polls at once."""
+    """After several groups that timed out, each with a last poll before its deadline, a new watch is polled at once."""
     server = server_of(1001, until=60)
     async with JobWatcher(server.client(max_rate=20.0)) as watcher:
         for _ in range(3):
@@ -101,7 +101,7 @@ async def test_timed_out_watches_keep_no_place_in_the_queue() -> None:
 
 @virtual_time
 async def test_those_that_still_wait_move_up_in_the_queue() -> None:
-    """If others leave the queue unpolled, a waiting job is polled as if they had never been there, and in order."""
+    """If other jobs leave the queue unpolled, a waiting job is polled as if they had never been in it, and in order."""
     server = server_of(220)
     async with JobWatcher(server.client(max_rate=1.0, max_concurrency=1)) as watcher:
         leaving = [asyncio.create_task(watcher.wait(ref)) for ref in refs(200)]
@@ -117,7 +117,7 @@ async def test_those_that_still_wait_move_up_in_the_queue() -> None:
 
 @virtual_time
 async def test_a_later_watch_queues_behind_those_that_wait() -> None:
-    """New jobs are polled in the order in which they were given, if the rate makes them wait."""
+    """If the rate makes new jobs wait, they are polled in the order in which they were added."""
     server = server_of(12)
     async with JobWatcher(server.client(max_rate=1.0, max_concurrency=1)) as watcher:
         first = asyncio.create_task(watcher.wait_all(refs(10)))

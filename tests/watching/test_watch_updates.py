@@ -75,7 +75,7 @@ async def test_updates_of_a_failed_job_end_without_an_error(state: JobState) -> 
 
 @virtual_time
 async def test_updates_of_a_terminal_job() -> None:
-    """`updates` yields a terminal target as it is, without a poll."""
+    """`updates` yields a terminal target unchanged, without a poll."""
     server = ScriptedServer()
     job = job_from_dict(JobKind.IMAGE_VERSION, wire(9012, JobState.FAILED))
     assert [update async for update in JobWatcher(server.client()).updates(job)] == [job]
@@ -110,7 +110,7 @@ async def test_a_slow_consumer_gets_every_update() -> None:
 
 @virtual_time
 async def test_a_slow_consumer_gets_the_updates_before_a_timeout() -> None:
-    """Snapshots from before the timeout are yielded, although it has expired by then."""
+    """Snapshots from before the timeout are yielded, even if it has expired meanwhile."""
     watcher = JobWatcher(server_with(status_after_seconds).client(), interval=10)
     seen: list[int] = []
     with pytest.raises(WatchTimeoutError):
@@ -211,7 +211,7 @@ async def test_an_error_in_the_consumer_stops_the_polls() -> None:
 
 @virtual_time
 async def test_on_update_gets_each_changed_snapshot() -> None:
-    """``on_update`` gets each changed snapshot, the terminal one included, before `wait` returns it."""
+    """``on_update`` gets each changed snapshot, including the terminal one, before `wait` returns it."""
     server = ScriptedServer()
     server.version(9012, RUNNING, RUNNING, wire(9012, jobprogress=60), wire(9012, JobState.FAILED))
     received: list[tuple[float, Job]] = []
@@ -267,7 +267,7 @@ async def test_on_update_may_return_any_awaitable() -> None:
 @pytest.mark.parametrize("is_async", [False, True])
 @virtual_time
 async def test_an_on_update_that_raises_is_logged(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """An error in ``on_update`` is logged with its traceback; later updates are delivered and the watch goes on."""
+    """An error in ``on_update`` is logged with its traceback; later updates are delivered and the watch continues."""
     received: list[int] = []
 
     def fail(job: Job) -> None:
@@ -416,7 +416,7 @@ async def test_a_cancelled_wait_cancels_on_update() -> None:
 
 @virtual_time
 async def test_cancelling_on_update_does_not_end_the_watch() -> None:
-    """If other code cancels a running ``on_update``, the next update is delivered and the watch goes on."""
+    """If other code cancels a running ``on_update``, the next update is delivered and the watch continues."""
     received: list[int] = []
 
     async def on_update(job: Job) -> None:

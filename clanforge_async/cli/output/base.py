@@ -1,4 +1,4 @@
-"""The base class of all outputs, and several outputs as one."""
+"""The base class of all outputs, and the combination of several outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clanforge_async.cli.outages import Outage, Recovery
 class Output:
     """Shows jobs or releases to a user or a program. A context manager: entered once, before anything is shown.
 
-    Every method does nothing here; an output overrides those that it has a use for.
+    All methods do nothing here; an output overrides the ones that it needs.
     """
 
     def __enter__(self) -> Self:
@@ -30,7 +30,7 @@ class Output:
 
         Args:
             event: Its origin: ``status``, ``retry``, or ``update`` from a watch.
-            ref: The reference that was asked for.
+            ref: The requested reference.
             job: The snapshot.
         """
 
@@ -44,7 +44,7 @@ class Output:
         """Show how a release ended."""
 
     def paused(self) -> AbstractContextManager[object]:
-        """Return a context in which the terminal is free for a question."""
+        """Return a context in which nothing is drawn, so that a question can be asked on the terminal."""
         return nullcontext()
 
     def outage(self, outage: Outage) -> None:
@@ -58,7 +58,7 @@ class Output:
 
 
 class MultiOutput(Output):
-    """Several outputs as one.
+    """Combines several outputs.
 
     Args:
         *outputs: Called in this order, closed in reverse order.

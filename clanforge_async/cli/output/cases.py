@@ -1,4 +1,4 @@
-"""How jobs and releases ended, as pipelines show it: the data of JUnit XML, annotations and summaries."""
+"""Outcomes of jobs and releases for pipelines: the data of JUnit XML, annotations and summaries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from clanforge_async import JobFailedError, JobRef, ReleaseResult, WatchResult
 from clanforge_async.cli.errors import JOB_FAILED, exit_status, outcome
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.plain import reason_of
+from clanforge_async.cli.release_errors import describe_release_error
 
 Verdict: TypeAlias = Literal["passed", "failure", "error", "skipped"]
 
@@ -24,8 +25,8 @@ class Case:
         group: The job's kind, or ``release``.
         outcome: How the watch or the release ended; ``unfinished`` before.
         reason: Why it did not succeed; empty without a reason.
-        seconds: How long it took; None before its end.
-        verdict: What it is to a pipeline.
+        seconds: Its duration in seconds; None before its end.
+        verdict: Its class in a pipeline, such as a failure or an error.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Case:
         if result.ok or result.error is None:
             return evolve(ended, verdict="passed")
         verdict: Verdict = "failure" if exit_status(result.error) == JOB_FAILED else "error"
-        return evolve(ended, reason=str(result.error), verdict=verdict)
+        return evolve(ended, reason=describe_release_error(result.error), verdict=verdict)
 
 
 class CaseOutput(Output):

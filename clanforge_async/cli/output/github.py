@@ -16,7 +16,7 @@ from clanforge_async.cli.formatting import (
 from clanforge_async.cli.output.cases import Case, CaseOutput
 
 _MAX_ROWS = 500
-"""Rows of the table in the summary, which may have 1 MiB; the most severe outcomes come first."""
+"""Largest number of rows in the summary's table, since a summary may have 1 MiB. The most severe come first."""
 
 
 class GitHubOutput(CaseOutput):
@@ -25,7 +25,7 @@ class GitHubOutput(CaseOutput):
     Args:
         cases: All cases, unfinished.
         command: The command.
-        noun: Name of what a case is: a job, or an image.
+        noun: Name of a case: job or image.
         summary: Path of the summary's file, ``GITHUB_STEP_SUMMARY``; None: there is none.
     """
 
@@ -40,7 +40,7 @@ class GitHubOutput(CaseOutput):
         try:
             with Path(self._summary).open("a", encoding="utf-8") as file:
                 file.write(render_summary(list(self._cases.values()), self._command, self._noun))
-        except OSError as error:  # only a warning: the exit status tells how the jobs ended
+        except OSError as error:  # only a warning: the exit status reports the outcome of the jobs
             print_err(f"warning: the summary of the step could not be written: {error}")
 
     def add(self, case: Case) -> None:
@@ -58,7 +58,7 @@ def render_summary(cases: Sequence[Case], command: str, noun: str) -> str:
     Args:
         cases: The cases.
         command: The command.
-        noun: Name of what a case is.
+        noun: Name of a case.
     """
     ordered = sorted(cases, key=lambda case: SEVERITY_ORDER.index(case.outcome))
     counts = format_counts(case.outcome for case in cases)
@@ -85,5 +85,5 @@ def _render_rest(count: int) -> Iterator[str]:
 
 
 def _escape_markdown(text: str) -> str:
-    """Return a text that Markdown takes literally, links and mentions included."""
+    """Return a text escaped for Markdown, including links and mentions."""
     return "".join(char if char.isalnum() or char in " .,:()/" else f"&#{ord(char)};" for char in text)

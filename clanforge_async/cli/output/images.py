@@ -1,4 +1,4 @@
-"""Images, their rollout and their installs, as lines and tables, or with ``--json`` as one object a line."""
+"""Images, rollouts and installs as lines and tables; with ``--json``, as one object per line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def show_rollout(image_id: int, rollout: ImageRollout, output_options: OutputOpt
 
 
 def show_image(image: Image, output_options: OutputOptions) -> None:
-    """Show the record of an image."""
+    """Show an image."""
     state = "active" if image.active else "inactive"
     version, updated = _cell(image.latest_version_id), _cell(image.updated_at)
     line = f"image {image.id}  {state}  latest version {version}  updated {updated}"
@@ -156,7 +156,7 @@ def _print_lines(lines: Iterable[str]) -> None:
 
 
 def _fields(value: AttrsInstance) -> dict[str, Any]:
-    """Return the attributes of a value as JSON, under the names that they have in Python."""
+    """Return the attributes of a value as JSON, under their Python names."""
     return {field.name: _to_json(getattr(value, field.name)) for field in fields(type(value))}
 
 

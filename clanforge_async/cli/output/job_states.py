@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import define, field
 
 from clanforge_async import Job, JobFailedError, JobRef, JobState, WatchResult
-from clanforge_async.cli.errors import outcome
+from clanforge_async.cli.errors import is_resumable, outcome
 from clanforge_async.cli.formatting import escape
 from clanforge_async.cli.output.plain import format_state
 from clanforge_async.cli.output.report_row import StateSpan, make_spans
@@ -15,10 +15,10 @@ from clanforge_async.cli.output.report_row import StateSpan, make_spans
 
 @define
 class JobStates:
-    """The states of a job that are known from its snapshots.
+    """The states of a job as known from its snapshots.
 
     Attributes:
-        ref: The reference that was asked for.
+        ref: The requested reference.
         job: The last snapshot; None before the first.
         result: The result of the watch; None if it was stopped before its end.
     """
@@ -35,8 +35,8 @@ class JobStates:
 
     @property
     def resume_argument(self) -> str:
-        """The argument with which to watch the job further; empty if its watch has ended."""
-        return "" if self.result is not None else str(self.ref)
+        """The argument that resumes the watch; empty if the job has ended or cannot be watched."""
+        return str(self.ref) if self.result is None or is_resumable(self.result) else ""
 
     def update(self, job: Job) -> None:
         """Add a snapshot."""
@@ -46,7 +46,7 @@ class JobStates:
         if not self._entered:
             self._enter("Created" if job.state is JobState.CREATED else "Waiting", job.created_at)
         if job.started_at is not None and (job.is_terminal or job.state is JobState.RUNNING):
-            self._enter("Running", job.started_at)  # even if no poll saw it run
+            self._enter("Running", job.started_at)  # even if no poll showed it running
         if not job.is_terminal:
             self._enter(format_state(job), job.updated_at)
 

@@ -36,10 +36,10 @@ class JobView:
     """A watched job at one moment.
 
     Attributes:
-        ref: The reference that was asked for.
+        ref: The requested reference.
         job: The last snapshot; None before the first.
         result: The result of the watch; None before it ends.
-        forecast: When the watcher expects the job to end, as of the last poll; None if nothing tells.
+        forecast: The watcher's forecast of the job's end, as of the last poll; None if there is none.
         title: State of the job; the outcome if the watch ended with a timeout or an error.
         is_over: No more updates will come.
         is_running: The job runs. An unknown state counts as running.
@@ -62,7 +62,7 @@ class JobView:
 
     @property
     def end(self) -> datetime | None:
-        """Estimated end of a job that has not ended: the server's, or else the forecast; None without either."""
+        """Estimated end of a job that has not ended: the server's ETA, or else the forecast; None without either."""
         if self.is_over or self.job is None:
             return None
         return self.job.eta or self.forecast

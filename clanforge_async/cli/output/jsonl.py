@@ -11,7 +11,7 @@ from clanforge_async.cli.errors import outcome
 from clanforge_async.cli.formatting import format_datetime, print_line
 from clanforge_async.cli.outages import Outage, Recovery
 from clanforge_async.cli.output.base import Output
-from clanforge_async.cli.output.plain import StderrOutages
+from clanforge_async.cli.output.plain import StderrOutages, advise
 
 
 class JsonLinesOutput(Output):
@@ -65,6 +65,7 @@ class JsonLinesOutput(Output):
                 "error_type": type(outage.error).__name__,
                 "since": format_datetime(outage.since),
                 "gives_up_at": None if until is None else format_datetime(until),
+                "hint": advise(outage) or None,
             }
         )
 

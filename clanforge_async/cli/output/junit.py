@@ -14,11 +14,11 @@ from clanforge_async.cli.output.cases import Case, CaseOutput
 from clanforge_async.cli.output.files import write_or_warn
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot hold, even escaped."""
+"""Characters that XML 1.0 does not allow, even escaped."""
 
 
 class JUnitOutput(CaseOutput):
-    """Writes JUnit XML at the end of the command, even if that was interrupted.
+    """Writes JUnit XML at the end of the command, even if it was interrupted.
 
     A failed or squashed job and a rejected release are failures, a timeout or another error is an error, and an
     unfinished job and a held release are skipped.
@@ -59,7 +59,8 @@ def render_junit(cases: Sequence[Case], command: str, seconds: float) -> str:
         "skipped": verdicts["skipped"],
     }
     totals = {name: str(count) for name, count in counts.items()} | {"time": f"{seconds:.3f}"}
-    root = ET.Element("testsuites", totals)
+    # Jenkins' schema, the usual one, has no such attribute there.
+    root = ET.Element("testsuites", {name: value for name, value in totals.items() if name != "skipped"})
     ET.SubElement(root, "testsuite", {"name": command, **totals}).extend(map(_render_case, cases))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"

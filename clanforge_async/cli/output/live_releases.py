@@ -1,42 +1,22 @@
-"""The live view of releases: one line an image, with its steps."""
+"""The live view of releases: the table of `release_table`."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Self
 
-from attrs import define
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+from attrs import evolve
 from rich.text import Text
 
-from clanforge_async import ReleaseEvent, ReleaseResult, ReleaseStep
-from clanforge_async.cli.formatting import style_of
-from clanforge_async.cli.outages import ApiMonitor, Recovery
-from clanforge_async.cli.output.base import Output
-from clanforge_async.cli.output.plain import format_live_warning, format_past_outage
-from clanforge_async.cli.output.releases import format_event, format_result
+from clanforge_async import JobWatcher, ReleaseEvent, ReleaseResult
+from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.live_view import Frame, LiveView
+from clanforge_async.cli.output.release_table import ReleaseView, render_release_table
+from clanforge_async.cli.output.releases import format_event
 
 
-@define
-class _Line:
-    """What is shown of one image.
-
-    Attributes:
-        step: The step that it has come to; None before its turn.
-        text: What was last seen.
-        outcome: How it ended, once it has.
-    """
-
-    step: ReleaseStep | None = None
-    text: str = "waiting"
-    outcome: str = ""
-
-
-class LiveReleaseOutput(Output):
+class LiveReleaseOutput(LiveView):
     """Shows a table that follows the releases.
 
     Args:
@@ -45,17 +25,13 @@ class LiveReleaseOutput(Output):
     """
 
     def __init__(self, images: Sequence[int], api: ApiMonitor | None = None) -> None:
-        self._lines = {image: _Line() for image in images}
-        self._api = api
-        self._live = Live(console=Console(), auto_refresh=False)
+        self._views = {image: ReleaseView(image) for image in images}
+        self._watcher: JobWatcher | None = None
+        super().__init__(api)  # draws a first frame
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        self._show()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
+    def begin(self, watcher: JobWatcher) -> None:
+        """Take forecasts from the watcher."""
+        self._watcher = watcher
 
     @contextmanager
     def paused(self) -> Generator[None]:
@@ -64,45 +40,33 @@ class LiveReleaseOutput(Output):
         try:
             yield
         finally:
+            self._live = self._make_live()  # another one: the first would draw over the question
             self._live.start()
 
     def release_event(self, event: ReleaseEvent) -> None:
         """Show an event."""
-        if event.kind != "finished":
-            line = self._lines[event.release.image_id]
-            line.step, line.text = event.step, format_event(event)
-            self._show()
+        if event.kind == "finished":
+            return
+        view = self._views[event.release.image_id]
+        view.step, view.text = event.step, format_event(event)
+        view.job = None if event.job is None else JobView(event.job.ref, event.job)
 
     def release_result(self, result: ReleaseResult) -> None:
         """Show how a release ended."""
-        line = self._lines[result.image_id]
-        line.outcome, line.text = result.outcome, format_result(result)
-        self._show()
-
-    def recovery(self, recovery: Recovery) -> None:
-        """Print the outage above the table, where it stays."""
-        self._live.console.print(Text(format_past_outage(recovery)), soft_wrap=True)
+        self._views[result.image_id].result = result
 
     def tick(self) -> None:
-        """Show what is wrong with the API."""
-        self._show()
+        """Bring the forecasts up to date: a poll changes them even if it shows no change.
 
-    def _show(self) -> None:
-        table = Table.grid(padding=(0, 2))
-        for _ in range(3):
-            table.add_column(no_wrap=True, overflow="ellipsis")
-        for image, line in self._lines.items():
-            table.add_row(str(image), _steps(line), Text(line.text, style_of(line.outcome)))
-        warning = Text(format_live_warning(self._api, datetime.now(UTC)), "bold red")
-        self._live.update(Group(table, warning) if warning else table, refresh=True)
+        Raises:
+            OSError: The refreshing thread met it: the terminal may be gone.
+        """
+        super().tick()
+        for view in self._views.values():
+            if self._watcher is not None and view.job is not None and view.job.lacks_eta:
+                forecast = self._watcher.forecast(view.job.ref)
+                view.job = evolve(view.job, forecast=None if forecast is None else forecast.p50)
 
-
-def _steps(line: _Line) -> Text:
-    """Return the steps: those behind it green, the present one bold, those to come dim."""
-    steps, text = list(ReleaseStep), Text()
-    present = -1 if line.step is None else steps.index(line.step)
-    for number, step in enumerate(steps):
-        is_done = number < present or line.outcome == "released"
-        style = "green" if is_done else "bold" if number == present else "dim"
-        text.append(f"{step} ", style)
-    return text
+    def draw(self, frame: Frame) -> list[Text]:
+        """Return the lines of the table."""
+        return render_release_table(list(self._views.values()), frame)

@@ -5,7 +5,6 @@ Columns are declared in `_COLUMNS`, in the order in which they are drawn.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -26,18 +25,25 @@ from clanforge_async.cli.formatting import (
     format_time_left,
     style_of,
 )
+from clanforge_async.cli.output.fitting import (
+    ellipsis,
+    gap,
+    most_important,
+    truncate,
+    wrap_summary,
+    wrap_warning,
+)
 from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 
 _BAR_WIDTHS = range(6, 31)
-_MAX_WARNING_LINES = 9
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
 _MIN_ROOM_FOR_HEADINGS = 6
 """Lines for jobs from which on one of them is spent on the headings."""
+_LONG_PAUSE = 10.0
+"""Seconds until the next poll from which on they are shown: until then an outage would not be noticed."""
 _HIGHLIGHT = "bold yellow"
 _FORECAST = "~"
 """Mark of an end that is a forecast and not the server's estimate."""
-_WIDE_TERMINAL = 60
-"""Columns of a terminal from which on two spaces separate the table's columns; below, one."""
 
 
 def render_live_table(
@@ -48,6 +54,7 @@ def render_live_table(
     width: int,
     height: int,
     polls: int | None = None,
+    next_poll: float = 0.0,
     warning: str = "",
     ascii_only: bool = False,
 ) -> list[Text]:
@@ -63,11 +70,13 @@ def render_live_table(
         width: Width of the terminal, in columns.
         height: Height of the terminal, in lines.
         polls: Number of polls, for the last frame; None: this is not the last.
+        next_poll: Seconds until the next poll, which are shown if they are many.
         warning: What is wrong with the API, for the lines below the summary; empty: nothing.
         ascii_only: The terminal's encoding has no other characters.
     """
-    warnings = _wrap_warning(warning, width, max(height - 2, 0))
-    room = max(height - 2 - len(warnings), 0)
+    summary = wrap_summary(_summary(views, start, now), _addition(views, now, polls, next_poll), width)
+    below = [*summary, *wrap_warning(warning, width, height)][: max(height - 1, 1)]
+    room = max(height - 1 - len(below), 0)
     has_headings = room >= _MIN_ROOM_FOR_HEADINGS
     room -= has_headings
     shown, hidden = list(views), list[JobView]()
@@ -75,19 +84,8 @@ def render_live_table(
         shown, hidden = most_important(views, max(room - 1, 0))
     lines = _rows(shown, now, width, has_headings=has_headings, ascii_only=ascii_only)
     if hidden and room:
-        lines.append(Text(f"{_ellipsis(ascii_only=ascii_only)} and {len(hidden)} more: {_counts(hidden)}", "dim"))
-    lines += [_summary(views, start, now, polls), *warnings]
-    return [_truncate(line, width, ascii_only=ascii_only) for line in lines]
-
-
-def most_important(views: Sequence[JobView], room: int) -> tuple[list[JobView], list[JobView]]:
-    """Return the jobs to show in that many lines, and those that are only counted."""
-    by_priority = sorted(views, key=lambda view: view.sort_key)
-    failures = [view for view in by_priority if view.has_failed]
-    others = [view for view in by_priority if not view.has_failed]
-    count = min(len(failures), max(room - len(others), (room + 1) // 2))
-    shown = [*failures[:count], *others[: room - count]]
-    return shown, [*failures[count:], *others[room - count :]]
+        lines.append(Text(f"{ellipsis(ascii_only=ascii_only)} and {len(hidden)} more: {_counts(hidden)}", "dim"))
+    return [truncate(line, width, ascii_only=ascii_only) for line in [*lines, *below]]
 
 
 def _percent(view: JobView, _now: datetime) -> str | None:
@@ -105,7 +103,8 @@ def _end(view: JobView, now: datetime) -> str | None:
     return f"{_FORECAST}{end}" if end and view.lacks_eta else end
 
 
-def _time_left(view: JobView, now: datetime) -> str | None:
+def format_view_time_left(view: JobView, now: datetime) -> str | None:
+    """Return the time until a job's end, marked if that is a forecast; None if nothing tells."""
     left = view.time_left(now)
     if left is None:
         return None
@@ -118,7 +117,7 @@ def _time_left(view: JobView, now: datetime) -> str | None:
 def _age(view: JobView, now: datetime) -> str | None:
     if view.job is None or view.is_over:
         return None
-    return f"{format_short_duration(view.age(now).total_seconds())} ago"
+    return f"{format_short_duration(view.age(now).total_seconds())} ago".rjust(len("UPDATED"))
 
 
 @frozen(kw_only=True, eq=False)
@@ -140,6 +139,12 @@ class _Column:
 
 _BAR_COLUMN = _Column(heading="PROGRESS", text=_min_bar, priority=4)
 """Progress bar. Its text only reserves the smallest width; `_progress_bar` draws it as wide as there is room."""
+_TIME_LEFT_COLUMN = _Column(
+    heading="",
+    text=format_view_time_left,
+    style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "",
+    priority=1,
+)
 _COLUMNS = (
     _Column(heading="JOB", text=lambda view, _now: view.name, priority=0),
     _Column(
@@ -148,9 +153,7 @@ _COLUMNS = (
     _BAR_COLUMN,
     _Column(heading="", text=_percent, priority=2),
     _Column(heading="ENDS", text=_end, style=lambda _view, _now: "dim", priority=5),
-    _Column(
-        heading="", text=_time_left, style=lambda view, now: _HIGHLIGHT if view.is_overdue(now) else "", priority=1
-    ),
+    _TIME_LEFT_COLUMN,
     _Column(
         heading="UPDATED", text=_age, style=lambda view, now: _HIGHLIGHT if view.is_stale(now) else "dim", priority=3
     ),
@@ -163,22 +166,28 @@ _Cells: TypeAlias = Mapping[_Column, str]
 
 def _rows(views: Iterable[JobView], now: datetime, width: int, *, has_headings: bool, ascii_only: bool) -> list[Text]:
     table = [(view, _cells(view, now)) for view in views]
-    gap = " " * _gap(width)
-    widths = _column_widths([cells for _, cells in table], width)
-    headings = [_heading_row(widths, gap)] if has_headings else []
-    return headings + [_row(view, cells, widths, now, gap, ascii_only=ascii_only) for view, cells in table]
+    widths = _column_widths([_sized_cells(view, cells) for view, cells in table], width)
+    headings = [_heading_row(widths, gap(width))] if has_headings else []
+    return headings + [_row(view, cells, widths, now, gap(width), ascii_only=ascii_only) for view, cells in table]
 
 
-def _heading_row(widths: Mapping[_Column, int], gap: str) -> Text:
+def _heading_row(widths: Mapping[_Column, int], separator: str) -> Text:
     # A heading that is too wide for its column is left out.
     headings = ((column.heading if len(column.heading) <= width else "", width) for column, width in widths.items())
-    return Text(gap.join(heading.ljust(width) for heading, width in headings).rstrip(), "dim")
+    return Text(separator.join(heading.ljust(width) for heading, width in headings).rstrip(), "dim")
 
 
 def _cells(view: JobView, now: datetime) -> _Cells:
     # A job that ended without success has only a name and a state: the rest of the row is for the reason.
     columns = _ALWAYS_SHOWN if view.title in _TITLES_WITH_REASON else _COLUMNS
     return {column: text for column in columns if (text := column.text(view, now)) is not None}
+
+
+def _sized_cells(view: JobView, cells: _Cells) -> _Cells:
+    """Return the cells for which columns need a width: a completed job's time stands where others have their end."""
+    if view.result is None or view.title in _TITLES_WITH_REASON:
+        return cells
+    return {**cells, _TIME_LEFT_COLUMN: _result(view.result).plain}
 
 
 def _column_widths(rows: Iterable[_Cells], width: int) -> dict[_Column, int]:
@@ -188,18 +197,20 @@ def _column_widths(rows: Iterable[_Cells], width: int) -> dict[_Column, int]:
         for column, text in cells.items():
             needed[column] = max(needed.get(column, 0), cell_len(text))
     widths: dict[_Column, int] = {}
-    gap, room = _gap(width), width
+    room = width
     for column in sorted(needed, key=lambda column: column.priority):
         if column in _ALWAYS_SHOWN or needed[column] <= room:
             widths[column] = needed[column]
-            room -= needed[column] + gap
+            room -= needed[column] + len(gap(width))
     if _BAR_COLUMN in widths:
-        widths[_BAR_COLUMN] = min(widths[_BAR_COLUMN] + room + gap, _BAR_WIDTHS[-1])  # no gap after the last column
+        widths[_BAR_COLUMN] = min(
+            widths[_BAR_COLUMN] + room + len(gap(width)), _BAR_WIDTHS[-1]
+        )  # no gap after the last column
     return {column: widths[column] for column in _COLUMNS if column in widths}
 
 
 def _row(
-    view: JobView, cells: _Cells, widths: Mapping[_Column, int], now: datetime, gap: str, *, ascii_only: bool
+    view: JobView, cells: _Cells, widths: Mapping[_Column, int], now: datetime, separator: str, *, ascii_only: bool
 ) -> Text:
     parts: list[Text] = []
     for column, width in widths.items():
@@ -211,7 +222,7 @@ def _row(
             parts.append(Text(" " * width))
     if view.result is not None:
         parts.append(_result(view.result))
-    row = Text(gap).join(parts)
+    row = Text(separator).join(parts)
     row.rstrip()
     return row
 
@@ -228,7 +239,7 @@ def _result(result: WatchResult) -> Text:
     return Text(f"{result.elapsed:.1f} s", "dim") if reason is None else Text(escape_and_truncate(str(reason)))
 
 
-def _summary(views: Sequence[JobView], start: datetime, now: datetime, polls: int | None) -> Text:
+def _summary(views: Sequence[JobView], start: datetime, now: datetime) -> Text:
     elapsed = format_duration((now - start).total_seconds())
     line = Text(f"{format_job_count(len(views))}, {elapsed}: ", "bold")
     for count, description in (
@@ -240,9 +251,14 @@ def _summary(views: Sequence[JobView], start: datetime, now: datetime, polls: in
     ):
         if count:
             line.append(f"{count} {description}", _HIGHLIGHT).append(", ")
-    line.append(_counts(views), "not bold")
-    addition = _last_end(views, now) if polls is None else format_count(polls, "poll")
-    return line.append(f"; {addition}", "not bold") if addition else line
+    return line.append(_counts(views), "not bold")
+
+
+def _addition(views: Sequence[JobView], now: datetime, polls: int | None, next_poll: float) -> str:
+    if polls is not None:
+        return format_count(polls, "poll")
+    pause = f"next poll in {format_duration(next_poll)}" if next_poll >= _LONG_PAUSE else ""
+    return ", ".join(filter(None, [_last_end(views, now), pause]))
 
 
 def _last_end(views: Sequence[JobView], now: datetime) -> str:
@@ -255,29 +271,5 @@ def _last_end(views: Sequence[JobView], now: datetime) -> str:
     return f"last end {text}" if end > now and (text := _end(last, now)) else ""
 
 
-def _wrap_warning(warning: str, width: int, room: int) -> list[Text]:
-    lines = textwrap.wrap(warning, max(width, 1))
-    return [Text(line, "bold red") for line in lines[: min(room, _MAX_WARNING_LINES)]]
-
-
 def _counts(views: Sequence[JobView]) -> str:
     return format_counts(view.title.lower() for view in views)
-
-
-def _truncate(line: Text, width: int, *, ascii_only: bool) -> Text:
-    line.no_wrap = True
-    line.overflow = "crop"
-    if line.cell_len > width:
-        ellipsis = _ellipsis(ascii_only=ascii_only)
-        line.truncate(max(0, width - cell_len(ellipsis)))
-        line.append(ellipsis)
-        line.truncate(width)
-    return line
-
-
-def _ellipsis(*, ascii_only: bool) -> str:
-    return "..." if ascii_only else "…"
-
-
-def _gap(width: int) -> int:
-    return 2 if width >= _WIDE_TERMINAL else 1

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Self
 
-from clanforge_async import APIError, ClanforgeError, Job, JobFailedError, JobRef, RateLimitError, WatchResult
+from clanforge_async import APIError, Job, JobFailedError, JobRef, RateLimitError, WatchResult
 from clanforge_async.cli.errors import hint, outcome
 from clanforge_async.cli.formatting import (
     Styler,
@@ -213,12 +213,23 @@ def reason_of(error: Exception) -> str:
     return (error.job.error or "") if isinstance(error, JobFailedError) else str(error)
 
 
-def format_outage(outage: Outage) -> str:
-    """Return an outage as one line: the host, the failure, and how long it is tolerated."""
-    until = "" if outage.gives_up_at is None else f", gives up at {format_datetime(outage.gives_up_at, 'seconds')}"
+def format_outage(outage: Outage, now: datetime | None = None, *, is_over: bool = False) -> str:
+    """Return an outage as one line: the host, the failure, and how long it is tolerated.
+
+    Args:
+        outage: The outage.
+        now: The present time; None: the outage has just begun.
+        is_over: Whether the command has ended, so that nothing is repeated any more.
+    """
     since = format_datetime(outage.since, "seconds")
-    failure = f"{outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
-    return "; ".join(filter(None, [f"outage: {failure}", f"retrying{until}", _advice(outage.error)]))
+    failure = f"outage: {outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
+    if is_over:
+        return "; ".join(filter(None, [failure, advise(outage, is_over=True)]))
+    until = outage.deadline(now or outage.since)
+    limit = "" if until is None else f", gives up at {format_datetime(until, 'seconds')}"
+    return "; ".join(
+        filter(None, [failure, f"retrying{limit}" if outage.is_repeated else "not repeated", advise(outage)])
+    )
 
 
 def format_silence(api: ApiMonitor) -> str:
@@ -227,20 +238,38 @@ def format_silence(api: ApiMonitor) -> str:
     return f"{api.host}: no response for {format_duration(seconds)}; still waiting" if seconds else ""
 
 
-def format_live_outage(outage: Outage, now: datetime) -> str:
-    """Return an outage as a text for the live view, with times relative to now."""
+def format_live_outage(outage: Outage, now: datetime, *, is_over: bool = False) -> str:
+    """Return an outage as a text for the live view, with times relative to now.
+
+    Args:
+        outage: The outage.
+        now: The present time.
+        is_over: Whether the command has ended, so that nothing is repeated any more.
+    """
+    until = None if is_over else outage.deadline(now)
+    limit = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
     lasted = format_duration((now - outage.since).total_seconds())
-    until = outage.gives_up_at
-    left = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
-    failure = f"{outage.host} fails for {lasted}{left}: {escape_and_truncate(str(outage.error))}"
-    return "; ".join(filter(None, [failure, _advice(outage.error)]))
+    failure = f"{outage.host} fails for {lasted}{limit}: {escape_and_truncate(str(outage.error))}"
+    pause = None if is_over else outage.pause_left(now)
+    advice = (
+        f"next request in {format_duration(pause)}, as the server asks" if pause else advise(outage, is_over=is_over)
+    )
+    return "; ".join(filter(None, [failure, advice]))
 
 
-def format_live_warning(api: ApiMonitor | None, now: datetime) -> str:
-    """Return what is wrong with the API at present, for the live view; empty if nothing is."""
+def format_live_warning(api: ApiMonitor | None, now: datetime, *, is_over: bool = False) -> str:
+    """Return what is wrong with the API at present, for the live view; empty if nothing is.
+
+    Args:
+        api: The API; None: unknown.
+        now: The present time.
+        is_over: Whether the command has ended.
+    """
     if api is None:
         return ""
-    return format_silence(api) if api.outage is None else format_live_outage(api.outage, now)
+    if api.outage is not None:
+        return format_live_outage(api.outage, now, is_over=is_over)
+    return "" if is_over else format_silence(api)
 
 
 def format_past_outage(recovery: Recovery) -> str:
@@ -250,9 +279,15 @@ def format_past_outage(recovery: Recovery) -> str:
     return f"{span}: {escape_and_truncate(str(outage.error))}"
 
 
-def _advice(error: ClanforgeError) -> str:
-    """Return what to do about an outage, or what the client does already."""
-    pause = error.retry_after if isinstance(error, APIError) else None
+def advise(outage: Outage, *, is_over: bool = False) -> str:
+    """Return what to do about an outage, or what the client does already; empty if nothing is known that helps.
+
+    Args:
+        outage: The outage.
+        is_over: Whether the command has ended, and the client does nothing any more.
+    """
+    pause = outage.error.retry_after if isinstance(outage.error, APIError) else None
     if pause is not None:
-        return f"pausing all requests for {format_duration(pause)}, as the server asks"
-    return "" if isinstance(error, RateLimitError) else hint(error)
+        action = "the server asks for a pause of" if is_over else "pausing all requests for"
+        return f"{action} {format_duration(pause)}{'' if is_over else ', as the server asks'}"
+    return "" if isinstance(outage.error, RateLimitError) else hint(outage.error)

@@ -16,7 +16,7 @@ from clanforge_async.cli.output.plain import format_state
 from clanforge_async.cli.output.releases import format_rollout
 from clanforge_async.cli.output.report import Column, ReportLayout, ReportOutput
 from clanforge_async.cli.output.report_row import StateSpan, make_spans
-from clanforge_async.cli.release_errors import is_over, is_resumable
+from clanforge_async.cli.release_errors import describe_release_error, is_over, is_resumable
 
 RELEASE_LAYOUT = ReportLayout(
     noun="image",
@@ -34,12 +34,12 @@ RELEASE_LAYOUT = ReportLayout(
 
 @define
 class ReleaseSteps:
-    """The steps of a release that are known from its events, and how it ended.
+    """The steps of a release as known from its events, and its result.
 
     Attributes:
         image_id: The image.
-        result: How the release ended; None before.
-        ended: Time when it ended; None before.
+        result: The result of the release; None before its end.
+        ended: Time of its end; None before that.
         machines: The counts of machines, as text.
     """
 
@@ -79,7 +79,7 @@ class ReleaseSteps:
     def reason(self) -> str:
         """The error with which the release ended; empty without one."""
         error = None if self.result is None else self.result.error
-        return "" if error is None else escape(str(error))
+        return "" if error is None else escape(describe_release_error(error))
 
     @property
     def jobs(self) -> list[str]:
@@ -93,7 +93,7 @@ class ReleaseSteps:
 
     @property
     def resume_argument(self) -> str:
-        """The token with which to resume the release; empty if there is nothing to resume."""
+        """The token that resumes the release; empty if there is nothing to resume."""
         if self._token is None or not is_resumable(self._token) or (self.result is not None and is_over(self.result)):
             return ""
         return str(self._token)

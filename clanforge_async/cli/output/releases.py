@@ -18,6 +18,7 @@ from clanforge_async.cli.formatting import (
 from clanforge_async.cli.outages import ApiMonitor
 from clanforge_async.cli.output.jsonl import JsonLinesOutput, print_json
 from clanforge_async.cli.output.plain import Heartbeat, StderrOutages, format_progress
+from clanforge_async.cli.release_errors import describe_release_error, last_failure
 
 
 class PlainReleaseOutput(StderrOutages):
@@ -26,12 +27,13 @@ class PlainReleaseOutput(StderrOutages):
     Args:
         images: The images that are released.
         api: The API.
-        heartbeat: Seconds without a line after which one is printed all the same; 0: never.
+        heartbeat: Seconds without a line after which one is printed anyway; 0: never.
     """
 
     def __init__(self, images: Sequence[int], api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
         super().__init__(api)
         self._titles = dict.fromkeys(images, "waiting")
+        self._last_lines: dict[int, str] = {}
         self._styler = stdout_styler()
         self._heartbeat = Heartbeat(heartbeat)
         self._start = 0.0
@@ -42,16 +44,21 @@ class PlainReleaseOutput(StderrOutages):
         return self
 
     def release_event(self, event: ReleaseEvent) -> None:
-        """Print an event."""
-        if event.kind != "finished":
-            image = event.release.image_id
-            self._titles[image] = event.step
-            self._print(f"{image}  {event.step}  {format_event(event, self._styler)}")
+        """Print an event, unless its line would be the last one of the image again."""
+        if event.kind == "finished":
+            return
+        image = event.release.image_id
+        self._titles[image] = event.step
+        line = f"{image}  {event.step}  {format_event(event, self._styler)}"
+        if self._last_lines.get(image) != line:
+            self._last_lines[image] = line
+            self._print(line)
 
     def release_result(self, result: ReleaseResult) -> None:
-        """Print how a release ended."""
+        """Print how a release ended; of several, also why it failed, long before the command's own error."""
         self._titles[result.image_id] = result.outcome
-        self._print(f"{result.image_id}  {format_result(result, self._styler)}")
+        reason = reason_of(result) if len(self._titles) > 1 else ""
+        self._print(f"{result.image_id}  {format_result(result, self._styler)}{reason and ': '}{reason}")
 
     def tick(self) -> None:
         """Print the counts of steps and outcomes if nothing was printed for a heartbeat."""
@@ -88,15 +95,17 @@ class JsonReleaseOutput(JsonLinesOutput):
 
     def release_result(self, result: ReleaseResult) -> None:
         """Print how a release ended."""
-        error = result.error
+        error, failure = result.error, last_failure(result.error)
+        cause = None if error is None or failure is not None else error.__cause__
         jobs = {"update": result.token.update, "diff": result.token.diff, "version": result.token.version}
         record: dict[str, Any] = {
             "event": "result",
             "image": result.image_id,
             "step": getattr(error, "step", None),
             "outcome": result.outcome,
-            "error": None if error is None else str(error),
-            "error_type": None if error is None else type(error.__cause__ or error).__name__,
+            "error": None if error is None else describe_release_error(error),
+            "error_type": None if error is None else type(cause or error).__name__,
+            "last_error": None if failure is None else str(failure),
             "token": str(result.token),
             **{name: None if ref is None else ref.id for name, ref in jobs.items()},
             "rollout_observed": result.rollout_observed,
@@ -133,6 +142,15 @@ def format_event(event: ReleaseEvent, styler: Styler = str) -> str:
 def format_rollout(rollout: ImageRollout) -> str:
     """Return the counts of machines as text."""
     return f"{rollout.pending} pending, {rollout.failed} failed, {rollout.completed} completed"
+
+
+def reason_of(result: ReleaseResult) -> str:
+    """Return why a release failed, without its image; empty if it did not."""
+    if result.ok or result.error is None:
+        return ""
+    return escape_and_truncate(
+        describe_release_error(result.error).removeprefix(f"release of image {result.image_id}, ")
+    )
 
 
 def format_result(result: ReleaseResult, styler: Styler = str) -> str:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from clanforge_async import Job, JobRef, WatchResult
 from clanforge_async.cli.formatting import format_count, format_counts, format_duration
-from clanforge_async.cli.outages import ApiMonitor
+from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
 from clanforge_async.cli.output.files import write_or_warn
 from clanforge_async.cli.output.job_states import JobStates
@@ -110,6 +110,14 @@ class ReportOutput(Output):
     def __exit__(self, *_: object) -> None:
         self._write(is_final=True)
 
+    def outage(self, outage: Outage) -> None:  # noqa: ARG002 - the API has it
+        """Show an outage with the next tick."""
+        self._next_write = 0.0
+
+    def recovery(self, recovery: Recovery) -> None:  # noqa: ARG002 - as above
+        """Remove an outage that is over with the next tick."""
+        self._next_write = 0.0
+
     def tick(self) -> None:
         """Write the present state, at most every five seconds."""
         if time.monotonic() >= self._next_write:
@@ -118,14 +126,17 @@ class ReportOutput(Output):
 
     def _write(self, *, is_final: bool) -> None:
         now = datetime.now(UTC)
-        warning = ""
-        if self._api is not None and not is_final:
-            outage = self._api.outage
-            warning = format_silence(self._api) if outage is None else format_outage(outage)
+        warning = "" if self._api is None else _describe_problem(self._api, now, is_final=is_final)
         html = render_report(
             self._rows, self._start, now, layout=self._layout, api=self._api, warning=warning, is_final=is_final
         )
         write_or_warn(self._path, html, "the report")
+
+
+def _describe_problem(api: ApiMonitor, now: datetime, *, is_final: bool) -> str:
+    if api.outage is not None:
+        return format_outage(api.outage, now, is_over=is_final)
+    return "" if is_final else format_silence(api)
 
 
 class JobReportOutput(ReportOutput):

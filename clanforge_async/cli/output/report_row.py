@@ -1,4 +1,4 @@
-"""A row of the report: what it needs to know of a watched job, or of an image that is released."""
+"""A row of the report: the data of a watched job or of an image that is released."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReportRow(Protocol):
 
     @property
     def outcome(self) -> str:
-        """How it ended; ``unfinished`` before."""
+        """Its outcome; ``unfinished`` before its end."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class ReportRow(Protocol):
 
     @property
     def resume_argument(self) -> str:
-        """Argument with which to go on; empty if there is nothing left to do."""
+        """Argument that resumes it; empty if there is nothing to resume."""
         ...
 
     @property

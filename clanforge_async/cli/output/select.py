@@ -27,7 +27,7 @@ class OutputOptions:
         quiet: Print only failures; with ``as_json``, only results.
         report: File for the HTML report; None: no report.
         junit: File for the JUnit XML; None: none.
-        heartbeat: Seconds without a change after which a pipe gets a line all the same; 0: never.
+        heartbeat: Seconds without a change after which a pipe gets a line anyway; 0: never.
     """
 
     as_json: bool = False
@@ -38,7 +38,7 @@ class OutputOptions:
 
     @property
     def shows_reasons(self) -> bool:
-        """Whether stdout shows people why a watched job has not completed."""
+        """Whether stdout shows in readable form why a watched job has not completed."""
         return not self.as_json and not self.quiet
 
     def select(self, watched: Sequence[JobRef] = (), api: ApiMonitor | None = None) -> Output:
@@ -65,7 +65,7 @@ class OutputOptions:
             return stdout
         from clanforge_async.cli.output.base import MultiOutput  # noqa: PLC0415 - loaded only if needed
 
-        # The first to be entered is the last to exit: files are written after everything else is printed.
+        # The first output that is entered exits last: files are written after everything else was printed.
         return MultiOutput(*files, stdout)
 
     def _files_of_watch(self, watched: Sequence[JobRef], api: ApiMonitor | None) -> Iterator[Output]:

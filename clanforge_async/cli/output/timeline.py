@@ -15,7 +15,7 @@ from clanforge_async.cli.output.report_row import ReportRow, StateSpan
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (1, 2, 5, 10, 15, 30, *(m * _MINUTE for m in (1, 2, 5, 10, 15, 30)), *(h * _HOUR for h in (1, 2, 3, 6, 12)))
 _FORMATS = ((_DAY, "%d %b"), (6 * _HOUR, "%d %b %H:%M"), (_MINUTE, "%H:%M"), (0, "%H:%M:%S"))
-"""Format of the tick labels, by the smallest step in seconds that it is used for."""
+"""Format of the tick labels, by the smallest step in seconds for which it is used."""
 _MAX_TICKS = 8
 _PERCENT_FOR_BARS = 98
 """Width of the axis in percent; the rest is for the mark after the last bar."""
@@ -41,9 +41,9 @@ class Axis:
 
     @classmethod
     def spanning(cls, rows: Iterable[ReportRow], start: datetime, now: datetime) -> Axis:
-        """Return an axis that spans all jobs or releases that were alive while the command ran.
+        """Return an axis that spans all jobs or releases that had not ended when the command started.
 
-        Jobs that had ended earlier would squeeze the others. If there are no others, the axis spans those.
+        Jobs that had ended earlier would compress the others. If there are no others, the axis spans those.
 
         Args:
             rows: All jobs or releases.

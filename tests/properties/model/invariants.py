@@ -11,7 +11,7 @@ _UNTIL_EVERYTHING_ENDS = 4 * 3600
 
 
 class RateCheck:
-    """Asserts that no window has more requests than a burst plus its length times the rate.
+    """Asserts that no time window has more requests than a burst plus its length times the rate.
 
     The worst excess over all windows that end now follows from the worst excess at the request before, so each
     request is checked once.
@@ -35,7 +35,7 @@ class RateCheck:
 
 
 def assert_full_capacity(world: World) -> None:
-    """Assert that an idle client sends as many requests at once as at the start: no slot is lost or gained."""
+    """Assert that an idle client sends as many requests at once as at the start: no slot was lost or gained."""
     world.pass_time(120)
     if world.token_auth is not None:
         world.token_auth.keep_token()

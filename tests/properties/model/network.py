@@ -19,7 +19,7 @@ from support.virtual_time import now
 from clanforge_async.simulator import Simulator
 
 SENDER: ContextVar[object] = ContextVar("SENDER", default=None)
-"""The object on whose behalf the present context sends requests."""
+"""The object for which the current context sends requests."""
 
 
 class Misbehaviour(enum.Enum):
@@ -37,7 +37,7 @@ class LoggedRequest:
     Attributes:
         path: The path of its URL.
         sent: When the client sent it, by the loop's clock.
-        answered: When the client got the response; None: not yet, or never.
+        answered: Time at which the client got the response; None: not yet, or never.
         status: Status code of that response.
         arrived: Whether it reached the server.
         served: Whether the server has finished it.
@@ -120,7 +120,7 @@ class Network(httpx.AsyncBaseTransport):
         if misbehaviour is Misbehaviour.CANCELLED:
             raise asyncio.CancelledError
         logged.arrived = True
-        # In a task of its own: a real server does not notice that its client has gone.
+        # In its own task: a real server does not notice that its client has disconnected.
         serving = asyncio.create_task(self._serve(request, logged))
         self._serving.add(serving)
         serving.add_done_callback(self._serving_done)

@@ -1,4 +1,4 @@
-"""A network between releases and the simulator that fails at random, and remembers what the server did for them."""
+"""A network between releases and the simulator that fails at random, and records the calls that were processed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _IDS = {"imageupdate": "updateid", "imagediff": "diffid", "imageversion": "image
 
 @define
 class Ledger:
-    """What the server did for the releases.
+    """The calls that the server processed for the releases.
 
     Attributes:
         acted: How often each call was carried out, by call and by the image or job that it is about.
         created: The jobs that were created, by kind.
-        foreign: Calls that were about somebody else's job.
+        foreign: Calls on another client's job.
     """
 
     acted: Counter[tuple[str, int]] = field(factory=Counter)
@@ -31,7 +31,7 @@ class Ledger:
     foreign: list[str] = field(factory=list)
 
     def add(self, request: httpx.Request, body: dict[str, Any]) -> None:
-        """Note a call that was carried out."""
+        """Record a processed call."""
         match = _CALL.fullmatch(request.url.path)
         if match is None or body.get("error"):
             return
@@ -44,7 +44,7 @@ class Ledger:
         self.acted[f"{kind} {verb}", about] += 1
 
     def check(self, request: httpx.Request) -> None:
-        """Note a call that is about a job which none of the releases created."""
+        """Record a call on a job that none of the releases created."""
         match = _CALL.fullmatch(request.url.path)
         if match is None:
             return
@@ -55,7 +55,7 @@ class Ledger:
 
 
 class FlakyTransport(httpx.AsyncBaseTransport):
-    """Passes requests to the simulator, fails some of them, and dies at one of them if it is to.
+    """Forwards requests to the simulator, fails some of them, and can crash the process at one of them.
 
     Args:
         app: The simulator's app.
@@ -75,7 +75,7 @@ class FlakyTransport(httpx.AsyncBaseTransport):
         self.died = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, fail, or never return."""
+        """Respond to a request, fail, or never return."""
         self._requests += 1
         is_last = self._requests == self._dies_at
         fault = self._rng.choice(_FAULTS) if self._rng.random() < self._share else ""

@@ -1,4 +1,4 @@
-"""One random world of releases: rivals, faults, deaths, cancellations, and every policy of the server."""
+"""One random world of releases: other clients, faults, crashes, cancellations, and every policy of the server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LIVES = 8
 
 
 class RandomReleases:
-    """One to three releases, each of its own image, in a world drawn from a seed.
+    """One to three releases of different images, in a world drawn from a seed.
 
     Args:
         seed: The seed.
@@ -73,7 +73,7 @@ class RandomReleases:
         self.recreated = {"imageupdate create"}
         for kind, runs in _FAILING.items():
             if rng.random() < 0.15:
-                if kind == "diff":  # a squashed diff holds no lock, so one in doubt is created anew
+                if kind == "diff":  # a squashed diff holds no lock, so after an unknown outcome it is created again
                     self.recreated.add("imagediff create")
                 self.world.simulator.script(kind, *(rng.choice(runs) for _ in range(rng.randint(1, 2))))  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ class RandomReleases:
         ]
 
     async def play(self) -> None:
-        """Let all releases come to an end, whatever happens."""
+        """Let all releases end, whatever happens."""
         rivals = [asyncio.ensure_future(self._rival(image_id)) for image_id in (501, 502) if self.has_rivals]
         processes = [self._live(release) for release in self.releases()]
         await asyncio.gather(*processes)
@@ -107,7 +107,7 @@ class RandomReleases:
         self._check_ledger()
 
     async def _rival(self, image_id: int) -> None:
-        """Lock the image now and then, and free it again, or release another build from another machine."""
+        """Sometimes lock the image and free it again, or release another build from another machine."""
         async with self.world.client() as client, JobWatcher(client) as watcher:
             while True:
                 await asyncio.sleep(self.rng.uniform(5.0, 200.0))
@@ -203,7 +203,7 @@ class RandomReleases:
             except ReleaseError:
                 if token.intent is None or token.intent.call != "version":
                     raise
-                return  # the diff was accepted, but nobody knows the version
+                return  # the diff was accepted, but the version is unknown
         lock = self.world.simulator.image(release.image_id).lock
         assert result.lock == lock
         is_own = lock is not None and lock.id in self.ledger.created[lock.kind.replace("-", "")]

@@ -26,7 +26,7 @@ class RetryCall:
         position: Length of the network's log by then.
         answer: The job that it returned.
         error: The error that it raised.
-        run: Number of the earliest run that its answer can belong to.
+        run: Number of the earliest run to which its result can belong.
         others: Number of concurrent calls for the same diff.
         task: The task that makes the call.
     """
@@ -53,7 +53,7 @@ class RetryCall:
         self.run = self.before + self.had_ended if self.others else self.tracked.last_run
 
     def is_done(self, network: Network) -> bool:
-        """Whether both the caller and the server are done with the call."""
+        """Whether both the caller and the server have finished the call."""
         is_over = self.task is not None and self.task.done()
         return is_over and all(logged.served or not logged.arrived for logged in self._requests(network))
 
@@ -64,7 +64,7 @@ class RetryCall:
 
     def assert_sent_once(self, network: Network) -> None:
         """Assert that at most one of its requests may have been processed."""
-        # A server that answers 429 has not processed the request; any other request may have been processed.
+        # A server that responds with 429 has not processed the request; any other request may have been processed.
         risked = [each for each in self._requests(network) if each.arrived and each.status != _TOO_MANY_REQUESTS]
         assert len(risked) <= 1, f"{self.tracked.ref} was sent again: {risked}"
         if isinstance(self.error, RetryOutcomeUnknownError):

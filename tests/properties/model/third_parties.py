@@ -39,7 +39,7 @@ class TokenAuth(httpx.Auth):
         yield next(self._signer.auth_flow(request))
 
     def keep_token(self) -> None:
-        """Fetch no further token."""
+        """Fetch no further tokens."""
         self.requests_per_token = self._left = float("inf")
 
 

@@ -1,4 +1,4 @@
-"""Watches, started by each method that a watcher has for it, with their recorded results."""
+"""Watches, started with each method of a watcher, with their recorded results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assertions on how watches end, cancelled ones included."""
+"""Assertions on the ends of watches, including cancelled ones."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Conditions:
     Attributes:
         faults: Names of the faults so far.
         server_ahead: Seconds by which the server's clock is ahead of the loop's.
-        no_faults_since: When the last of them was cleared; None: some are active.
+        no_faults_since: Time at which the last fault was cleared; None: some are active.
         seconds_per_request: Minimum seconds between two requests, by the client's rate.
         max_waiting: Maximum number of jobs and calls that may have waited for each other.
         outage_tolerance: The watchers' setting.
         stale_after: The watchers' setting.
-        closed_at: When each closed watcher was closed.
+        closed_at: Time at which each closed watcher was closed.
     """
 
     faults: set[str]
@@ -127,7 +127,7 @@ def _assert_error(watch: Watch, end: WatchEnd, watcher: JobWatcher, conditions: 
 
 
 def _assert_no_missed_end(watch: Watch, end: WatchEnd, conditions: Conditions) -> None:
-    """Assert that no watch timed out whose job had ended by its last poll, unless there were faults."""
+    """Assert that no watch whose job had ended by its last poll timed out, unless there were faults."""
     since, deadline = conditions.no_faults_since, end.at
     if not isinstance(end.error, WatchTimeoutError) or since is None or watch.began < since + _AFTER_EFFECTS:
         return

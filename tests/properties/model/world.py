@@ -157,7 +157,7 @@ class World:
     def watch(
         self, method: WatchMethod, targets: Iterable[tuple[TrackedJob, JobRef | Job, int]], seconds: float | None
     ) -> None:
-        """Start watches; each target comes with the number of the earliest run whose end may end its watch."""
+        """Start watches; each target has the number of the earliest run whose end may end its watch."""
         watches = [Watch(*target, timeout=seconds, began=self.loop.time()) for target in targets]
         task = self.loop.create_task(_run_method(method, self.watcher, watches))
         self.watch_groups.append(WatchGroup(watches, self.watcher, task, stops_early=method is take_first_update))
@@ -224,7 +224,7 @@ async def _run_method(method: WatchMethod, watcher: JobWatcher, watches: list[Wa
 
 
 def _as_mock_transport(network: Network) -> httpx.MockTransport:
-    """Return the network as a transport that is believed if it says that no connection was made."""
+    """Return the network as a transport that is trusted when it reports that no connection was made."""
     transport = httpx.MockTransport(network.handle_async_request)
     transport.aclose = network.aclose  # type: ignore[method-assign] # httpx's own does nothing
     return transport

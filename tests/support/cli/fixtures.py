@@ -48,7 +48,7 @@ def simulator(servers: Servers, small_ca_file: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """A terminal for commands in this process; COLUMNS tells them its width."""
+    """A terminal for commands in this process, which read its width from COLUMNS."""
     terminal = Terminal()
     monkeypatch.setenv("COLUMNS", "80")
     yield terminal

@@ -90,7 +90,7 @@ class OverrideFields(Fault):
 
 @frozen
 class CallFirst(Fault):
-    """Calls a function before the request is carried out."""
+    """Calls a function before the request is processed."""
 
     callback: Callable[[], object]
     conclusive = False

@@ -32,7 +32,7 @@ def ago(seconds: float) -> datetime:
 
 
 def make_job(ref: JobRef, state: JobState | None, **fields: Any) -> Job:
-    """Return a job created at the start of the watch, with other fields as given."""
+    """Return a job that was created at the start of the watch; arguments override its other fields."""
     usual = {"id": ref.id, "state": state, "created_at": BEGAN, "updated_at": ago(12)}
     return (ImageVersionJob if ref.kind == "image-version" else ImageDiffJob)(**{**usual, **fields})
 

@@ -25,7 +25,7 @@ _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 
 
 class Terminal:
-    """A pseudo-terminal, at first of 80 columns and 24 lines, and everything that was written to it."""
+    """A pseudo-terminal, initially of 80 columns and 24 lines, and everything that was written to it."""
 
     def __init__(self) -> None:
         self._master, self.fd = pty.openpty()

@@ -1,4 +1,4 @@
-"""The example service in a process of its own, and a reader of its event stream."""
+"""The example service in its own process, and a reader of its event stream."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from support.loopback_server import Listener, http_answer
 
 
 class ConnectProxy(Listener):
-    """Answers CONNECT with a tunnel to a port on loopback, for any host name.
+    """Responds to CONNECT with a tunnel to a port on loopback, for any host name.
 
     Args:
         user: The accepted user.

@@ -1,4 +1,4 @@
-"""Points at which the exchange of a call with a side effect fails, and the transports over which it does."""
+"""Points at which a call with a side effect fails, and the transports with which it does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Account(Protocol):
     """The state on the server."""
 
     def act(self) -> None:
-        """Do what the call asks for."""
+        """Process the call."""
 
 
 Failure = Callable[[Connection, Account], Awaitable[bool]]
@@ -29,17 +29,17 @@ Failure = Callable[[Connection, Account], Awaitable[bool]]
 
 @frozen
 class Point:
-    """A point at which the exchange fails.
+    """A point at which a call fails.
 
     Attributes:
         name: As in the documentation.
-        handling: What the call does over a transport that the client believes.
+        handling: Handling by the call with a trusted transport.
         failure: How the server handles the first connection or request.
         times: How many connections or requests fail.
         listens: Whether the server accepts connections.
         is_tls: Whether the client speaks TLS to the server, which doesn't.
         acts: Whether the server acts before the failure.
-        elsewhere: What the call does over another transport; None: the same.
+        elsewhere: Handling with any other transport; None: the same.
     """
 
     name: str
@@ -143,7 +143,7 @@ def pyreqwest() -> httpx.AsyncBaseTransport:
 
 
 class Wrapper(httpx.AsyncBaseTransport):
-    """Somebody's wrapper of httpx's transport, as for caching or metrics."""
+    """A third party's wrapper of httpx's transport, for example for caching or metrics."""
 
     def __init__(self) -> None:
         self._wrapped = httpx.AsyncHTTPTransport()

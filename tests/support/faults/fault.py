@@ -1,4 +1,4 @@
-"""Faults, and the outcome expected of each kind of call."""
+"""Faults, and the expected outcome of each kind of call."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def invalid_response(name: str, misbehaviour: Misbehaviour) -> Fault:
 
 
 def api_error(name: str, misbehaviour: Misbehaviour, error: type[APIError], status: int, **attributes: Any) -> Fault:
-    """A response that rejects the request and would do so again."""
+    """A response that rejects the request and would reject it again."""
     return Fault(
         name=name,
         misbehaviour=misbehaviour,

@@ -1,4 +1,4 @@
-"""A server on a real socket that misbehaves for a number of requests and then behaves."""
+"""A server on a real socket that misbehaves for a number of requests and then behaves correctly."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def make_client(server: FaultyServer, fault: Fault, **options: Any) -> Clanforge
 async def faulty_server(
     fault: Fault, times: float, job: Callable[[str], dict[str, Any]], **options: Any
 ) -> AsyncIterator[tuple[FaultyServer, ClanforgeClient]]:
-    """Start a server that commits the fault this many times, and yield it with a client.
+    """Start a server that shows the fault this many times, and yield it with a client.
 
     Args:
         fault: The fault.
@@ -102,14 +102,14 @@ async def faulty_server(
 
 
 def assert_error(error: BaseException | None, fault: Fault) -> None:
-    """Assert that an error is the one expected of the fault, and that it is bounded."""
+    """Assert that an error is the expected one, and that its texts are short."""
     assert type(error) is fault.error, repr(error)
     assert {name: getattr(error, name) for name in fault.attributes} == fault.attributes
     assert_bounded(error)
 
 
 def assert_bounded(error: BaseException | None) -> None:
-    """Assert that an error pickles, and that its message and its body are short."""
+    """Assert that an error can be pickled, and that its message and its body are short."""
     assert isinstance(error, ClanforgeError)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

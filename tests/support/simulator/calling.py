@@ -1,4 +1,4 @@
-"""A manual clock, and plain HTTP calls of the simulator in process."""
+"""A manual clock, and plain HTTP calls to the simulator in process."""
 
 from __future__ import annotations
 

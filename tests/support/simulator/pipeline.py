@@ -1,4 +1,4 @@
-"""A simulated pipeline with two images and two build machines, called over plain HTTP by a manual clock."""
+"""A simulated pipeline with two images and two build machines, a manual clock, and plain HTTP calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCE = "s3://key:se%2Fcret@bucket/builds/"
 
 
 class SimulatedPipeline:
-    """A simulator with images 501 and 502 and build machines 77 and 78, its clock, and calls of it.
+    """A simulator with images 501 and 502 and build machines 77 and 78, its clock, and calls to it.
 
     Args:
         policies: The simulator's policies.
@@ -45,7 +45,7 @@ class SimulatedPipeline:
             return await client.get(path if path.startswith("/") else f"/cfp/v1/{path}", params=query)
 
     async def ok(self, path: str, **query: Any) -> dict[str, Any]:
-        """Send one request, and return the body of the response, which is no error."""
+        """Send one request, and return the body of the successful response."""
         response = await self.get(path, **query)
         body: dict[str, Any] = response.json()
         assert response.status_code == 200
@@ -79,7 +79,7 @@ class SimulatedPipeline:
         return await self.ok(f"{ref.kind.replace('-', '')}/{ref.id}/status")
 
     async def state(self, ref: JobRef) -> str:
-        """Return the state of a job, in words."""
+        """Return the state of a job, as text."""
         name: str = (await self.status(ref))["jobstatename"]
         return name
 

@@ -1,6 +1,6 @@
-"""Three programs that release images, with the habits of those that users run today.
+"""Three programs that release images, like those that users run today.
 
-Each prints what it believes, one line for each image, and trusts what it is told.
+Each prints its conclusion, one line for each image, and trusts every response.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ProgramError(Exception):
 
 
 class SignedProgram:
-    """Signs its requests, takes builds from S3, polls every second, and breaks locks."""
+    """Signs its requests, pulls builds from S3, polls every second, and breaks locks."""
 
     def __init__(self, transport: httpx.ASGITransport, clock: Callable[[], float], lines: list[str]) -> None:
         auth = AwsSigner("demo-access-key", "demo-secret-key", clock)
@@ -73,7 +73,7 @@ class SignedProgram:
 
 
 class _BuildTool:
-    """Sends HTTP Basic, takes builds from Steam, and stops at the version."""
+    """Sends HTTP Basic, pulls builds from Steam, and stops at the version."""
 
     _pause: float
 
@@ -134,7 +134,7 @@ class EarlyBuildTool(_BuildTool):
 
 
 class LaterBuildTool(_BuildTool):
-    """Releases one image, polls every 10 s, and takes the request's success for the job's."""
+    """Releases one image, polls every 10 s, and mistakes the request's success for the job's."""
 
     _pause = 10.0
 

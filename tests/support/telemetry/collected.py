@@ -1,4 +1,4 @@
-"""Collects the reported spans and metrics in memory, with an SDK apart from the global one."""
+"""Collects the reported spans and metrics in memory, with an SDK separate from the global one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clanforge_async._watching.opentelemetry import Telemetry
 
 
 class Collected:
-    """The spans and metrics of the watchers that a test makes from now on.
+    """The spans and metrics of the watchers that a test creates from now on.
 
     Attributes:
         tracers: A provider with which a test can make further spans.

@@ -1,4 +1,4 @@
-"""Runs the tests of a user's project with a pytest of its own in this process."""
+"""Runs the tests of a user's project in a separate pytest run in this process."""
 
 from __future__ import annotations
 
