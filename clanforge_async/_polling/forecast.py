@@ -39,8 +39,18 @@ _MAX_ROUNDING = 1.0
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
-_UNCHANGED = 3.0
-"""Factor of the standard deviation of an ETA that the server has made once and not changed: many are far too early."""
+_MEASURED, _FIRST, _UNCHANGED = 0.9, 1.35, 4.0
+"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of one that need not
+have moved yet, and of one that should have: many servers make an ETA once, far too early."""
+
+_LONG_WAIT = 120.0
+"""Seconds of waiting from which on an ETA that has not moved counts as one that need not."""
+
+_MAX_BIAS = 0.5
+"""Share of the elapsed run by which an ETA of the wait before may have moved; beyond that its start was wrong."""
+
+_START_STDDEV = 0.02
+"""Standard deviation of an ETA as of the start of a run, if it was made before, as a share of the run."""
 
 _MANY_RESTARTS = 3
 """Restarts from which on a start says nothing: the server moves it."""
@@ -110,8 +120,8 @@ class ForecastState:
         progress: Estimate from the progress of this run; None without progress, or at 100 %.
         step: Percent between two values of this run's progress: their greatest common divisor, or 1 if that is small.
         complete_since: When this run first showed 100 %, by the server's clock.
-        restarts: How often the start of a running job has moved.
-        restarting_since: When it moved first.
+        restarts: How often the start of a running job has moved, or the job went back to wait.
+        restarting_since: When it did first.
     """
 
     typical: ExpectedDuration | None = None
@@ -126,7 +136,7 @@ class ForecastState:
 
     @property
     def unstable_for(self) -> float:
-        """Seconds for which the start has moved again and again; 0 if it has moved just a few times."""
+        """Seconds for which the job has restarted again and again; 0 if it has just a few times."""
         if self.last is None or self.restarting_since is None or self.restarts < _MANY_RESTARTS:
             return 0.0
         return max(self.last.now - self.restarting_since, 0.0)
@@ -181,11 +191,19 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
 
 
 def _new_run(state: ForecastState, last: Sample, sample: Sample) -> ForecastState:
-    """Return the state before the first sample of a run. An ETA that was made before errs in another way."""
-    if not (last.is_running and sample.is_running):
-        return ForecastState(typical=state.typical)
-    since = sample.now if state.restarting_since is None else state.restarting_since
-    return ForecastState(typical=state.typical, restarts=state.restarts + 1, restarting_since=since)
+    """Return the state before the first sample of a run, or of a wait."""
+    restarts, since = state.restarts, state.restarting_since
+    if last.is_running:
+        restarts, since = restarts + 1, sample.now if since is None else since
+    new = ForecastState(typical=state.typical, restarts=restarts, restarting_since=since)
+    if last.is_running or last.eta is None or sample.eta is None or last.eta <= sample.since:
+        return new
+    if abs(sample.eta - last.eta) > _MAX_BIAS * sample.age:  # the server has made another ETA for the start
+        return new
+    # The ETA of the wait counts as made at the start.
+    stddev = max(_START_STDDEV * (last.eta - sample.since), MIN_STDDEV)
+    eta = update_eta_estimate(None, Observation(sample.since, last.eta, stddev))
+    return evolve(new, eta=eta, is_eta_stable=last.eta == sample.eta)
 
 
 def _is_new_run(last: Sample, sample: Sample) -> bool:
@@ -195,7 +213,7 @@ def _is_new_run(last: Sample, sample: Sample) -> bool:
 def _update_eta(state: ForecastState, sample: Sample) -> tuple[Estimate | None, bool]:
     """Return the estimate, and whether the sample shows the ETA of the last one."""
     last = state.last
-    if sample.eta is None:
+    if sample.eta is None or (last is None and state.is_eta_stable):
         return state.eta, state.is_eta_stable
     at, value, stddev = _determined_at(last, sample), sample.eta, MIN_STDDEV
     if last is not None and last.eta is not None:
@@ -283,8 +301,8 @@ def job_forecast(state: ForecastState) -> JobForecast | None:
     last, eta = state.last, state.eta
     if last is None:
         return None
-    if eta is not None and state.is_eta_stable and not eta.line.is_measured:
-        state = evolve(state, eta=evolve(eta, stddev=_UNCHANGED * eta.stddev))
+    if eta is not None:
+        state = evolve(state, eta=evolve(eta, stddev=_spread(state, eta, last) * eta.stddev))
     expected = forecast(state)
     if expected is not None:
         now = last.now
@@ -295,6 +313,13 @@ def job_forecast(state: ForecastState) -> JobForecast | None:
         return None
     p50, p90 = (last.since + state.typical.quantile(share, last.age) for share in (0.5, 0.9))
     return JobForecast(p50=_moment(p50, last), p90=_moment(p90, last))
+
+
+def _spread(state: ForecastState, eta: Estimate, last: Sample) -> float:
+    if eta.line.is_measured:
+        return _MEASURED
+    should_have_moved = state.is_eta_stable and (last.is_running or last.age < _LONG_WAIT)
+    return _UNCHANGED if should_have_moved else _FIRST
 
 
 def _moment(timestamp: float, last: Sample) -> datetime:

@@ -36,13 +36,13 @@ _MIN_RELATIVE_PAUSE = 0.005
 _DELAY_AFTER_FORECAST = 1.0
 """Seconds after the forecast end by which a poll is made, however uncertain the forecast is, unless it has slipped."""
 
-_TRUST = 0.8
+_TRUST = 0.75
 """Probability that a job takes as long as its history says."""
 
 _DOUBTFUL_LOG_STDDEV = 0.7
 """Standard deviation of the logarithm of a duration of which the history is wrong."""
 
-_MAX_GAIN = 2.0
+_MAX_GAIN = 1.95
 """Ratio of a pause by history and one without, at most, so that a wrong history costs little."""
 
 _NET_WORTH_NEAR_END = 0.4
@@ -125,15 +125,14 @@ class until_eta(wait_base):  # noqa: N801 - named as tenacity names its strategi
         expected, w = forecast(state), self.poll_worth
         if not last.is_running:
             pause = _pause_while_waiting(expected, state.typical, last.age, w)
-            return max(min(pause, self.max_waiting), self.min)
-        if expected is not None:
+        elif expected is not None:
             pause = _pause_with_forecast(expected, last.age, w, self.min, self.max)
         elif state.typical is not None:
             pause = _pause_by_history(state.typical, last.age, w, self.min)
         else:
             pause = _pause_without_forecast(last.age, w)
         pause = max(pause, _MIN_RELATIVE_PAUSE * state.unstable_for)
-        return min(max(pause, self.min), self.max)
+        return max(min(pause, self.max if last.is_running else self.max_waiting), self.min)
 
 
 def _has_failed(state: RetryCallState) -> bool:

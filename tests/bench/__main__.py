@@ -11,13 +11,14 @@ from typing import Any
 from attrs import Attribute, asdict
 from rich.console import Console
 
-from bench import cost_over_bound, detection_delay, history, poll_cost, scale, temporal, transports
+from bench import cost_over_bound, detection_delay, forecasts, history, poll_cost, scale, temporal, transports
 from bench.benchmark import Benchmark, ChartedBenchmark
 from bench.machine import Machine
 
 BENCHMARKS: dict[str, Benchmark[Any]] = {
     "detection_delay": detection_delay,
     "cost_over_bound": cost_over_bound,
+    "forecasts": forecasts,
     "history": history,
     "scale": scale,
     "temporal": temporal,

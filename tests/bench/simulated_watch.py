@@ -118,10 +118,16 @@ def expected_cost(
         names: Of the strategy and of the population.
         states: The initial states of the watches; None: new ones.
     """
-    costs = list[_JobCost]()
-    for number, planned in enumerate(jobs):
-        job = evolve(planned, fails_after=None)
-        costs.append(_JobCost(job, poll_times(job, interval, states[number] if states else None), failing))
+    completing = [evolve(job, fails_after=None) for job in jobs]
+    polls = [poll_times(job, interval, states[number] if states else None) for number, job in enumerate(completing)]
+    return cost_of_polls(completing, polls, failing=failing, names=names)
+
+
+def cost_of_polls(
+    jobs: Sequence[PlannedJob], polls: Sequence[Sequence[float]], *, failing: float, names: tuple[str, str]
+) -> CostResult:
+    """Return the expected cost of the polls of jobs that complete, each the times of its statuses."""
+    costs = [_JobCost(job, times, failing) for job, times in zip(jobs, polls, strict=True)]
     requests = statistics.fmean(job.cost.requests for job in costs)
     delay = statistics.fmean(job.cost.delay for job in costs)
     cost = Cost(requests, delay).total(POLL_WORTH)

@@ -165,6 +165,9 @@ NEW = (
     Workload(name="new: steady builds", duration=uniform(600, 1500), queued_for=uniform(0, 600), failing=0.15),
     Workload(name="new: stale and coarse", update_interval=uniform(10, 90), step=one_of(2, 5, 20), failing=0.02),
     Workload(name="new: curved progress", estimated=0.3, power=uniform(0.6, 1.7), queued_for=uniform(5, 120)),
+    Workload(name="new: estimated once", bias=uniform(-0.3, 0.3), update_interval=always(math.inf), estimated=1.0),
+    Workload(name="new: minutes", duration=uniform(60, 400), bias=uniform(-0.1, 0.3), step=one_of(1, 5)),
+    Workload(name="new: busy queue", queued_for=uniform(60, 1200), bias=uniform(-0.3, 0.1), power=uniform(0.9, 1.6)),
 )
 """Populations that were made after `until_eta` was tuned, and never used to tune it."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from attrs import evolve
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -359,15 +360,33 @@ def test_the_later_of_two_samples_at_one_time_counts() -> None:
     assert progress.drift == 0
 
 
+def started_at_600(seconds: float, eta: float, progress: float = 0) -> Sample:
+    return evolve(at(seconds, eta=eta, progress=progress), since=START + 600)
+
+
+QUEUED = [at(60 * k, eta=2000, is_running=False) for k in range(10)]
+
+
 def test_a_started_job_gets_new_estimates() -> None:
     """An ETA that held exactly while the job waited may have any bias during the run."""
-    queued = state_after(at(60 * k, eta=2000, is_running=False) for k in range(10))
-    assert queued.progress is None
-    started = [at(600 + 60 * k, eta=2000 - 12 * k, progress=4 + k) for k in range(8)]
-    expected = forecast(state_after([*(at(60 * k, eta=2000, is_running=False) for k in range(10)), *started]))
-    assert expected is not None
-    assert expected == forecast_of(*started)
-    assert expected.seconds == pytest.approx((2000 - 12 * 7 - 1020) / 1.2, rel=0.02)
+    assert state_after(QUEUED).progress is None
+    started = [started_at_600(610 + 60 * k, 1998 - 12 * k, 4 + k) for k in range(8)]
+    expected = forecast_of(*QUEUED, *started)
+    assert expected.seconds == pytest.approx((1998 - 12 * 7 - 1030) / 1.2, rel=0.02)
+
+
+def test_the_eta_of_the_wait_measures_the_bias_from_the_first_sample_of_the_run() -> None:
+    """An ETA that has moved since the start tells its bias; one that the server has made for the start does not."""
+    assert forecast_of(*QUEUED, started_at_600(1200, 1880)).seconds == pytest.approx(680 / 1.2, rel=0.05)
+    assert forecast_of(*QUEUED, started_at_600(700, 1900)) == forecast_of(started_at_600(700, 1900))
+
+
+@pytest.mark.parametrize("eta", [None, 650.0])
+def test_a_wait_without_an_eta_for_the_run_tells_nothing_of_it(eta: float | None) -> None:
+    """Neither a wait without ETA nor one whose ETA has passed at the start changes the forecast of the run."""
+    waited = at(100, eta=eta, is_running=False)
+    late = evolve(at(700, eta=1900), since=START + 660)
+    assert forecast_of(waited, late) == forecast_of(late)
 
 
 def test_a_job_back_in_the_queue_drops_its_progress() -> None:

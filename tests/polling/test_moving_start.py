@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import pytest
 
@@ -20,15 +21,20 @@ def moment(seconds: float) -> datetime:
     return ZERO + timedelta(seconds=int(seconds))
 
 
-def polls_per_hour(lag: float, step: float, eta: float | None, progress: int) -> list[int]:
-    """Return the polls in each of six hours if the start lies so many seconds back and moves in steps."""
-    polls, at = [0] * 6, 0.0
+def polls_per_hour(
+    lag: float, step: float, eta: float | None, progress: int, states: Sequence[JobState] = (JobState.RUNNING,)
+) -> list[int]:
+    """Return the polls in each of six hours if the start lies so many seconds back and moves in steps.
+
+    Each poll shows the next of some states, over and over.
+    """
+    polls, at, shown = [0] * 6, 0.0, cycle(states)
     state, policy = WatchState(ref=JobRef.image_version(9), began=0.0), WatchPolicy()
     while at < 6 * HOUR:
         polls[int(at / HOUR)] += 1
         job = ImageVersionJob(
             id=9,
-            state=JobState.RUNNING,
+            state=next(shown),
             created_at=ZERO,
             started_at=moment(at - at % step - lag),
             updated_at=moment(at),
@@ -52,6 +58,16 @@ def polls_per_hour(lag: float, step: float, eta: float | None, progress: int) ->
 def test_a_start_that_moves_is_polled_less_and_less(lag: float, step: float, eta: float | None, progress: int) -> None:
     """After the first hour there are at most 240 polls an hour, and ever fewer; each two values of a job meet."""
     polls = polls_per_hour(lag, step, eta, progress)
+    assert max(polls[1:]) <= 240
+    assert all(later <= earlier + 12 for earlier, later in pairwise(polls))
+    assert polls[-1] <= 120
+
+
+@pytest.mark.parametrize("eta", [None, 15.0, 600.0])
+@pytest.mark.parametrize("step", [1.0, 100.0, 1e9])
+def test_a_job_that_waits_and_runs_by_turns_is_polled_less_and_less(step: float, eta: float | None) -> None:
+    """So is a job of which the replicas of a server tell different states."""
+    polls = polls_per_hour(5.0, step, eta, 50, (JobState.QUEUED, JobState.RUNNING))
     assert max(polls[1:]) <= 240
     assert all(later <= earlier + 12 for earlier, later in pairwise(polls))
     assert polls[-1] <= 120
