@@ -77,7 +77,7 @@ async def test_a_worker_and_a_watch_from_two_shells(server: DevServer, temporal:
         (("--temporal", "127.0.0.1:1", "--base-url", "http://127.0.0.1:1"), 2, "give them to clanforge worker"),
         (("--temporal", "127.0.0.1:1", "--account-service-id", "7"), 2, "give them to clanforge worker"),
         (("--temporal", f"127.0.0.1:{free_port()}"), 5, "cannot connect to Temporal at 127.0.0.1:"),
-        (("--temporal", ""), 2, "--temporal is unusable: "),
+        (("--temporal", ""), 2, "--temporal is invalid: "),
     ],
 )
 async def test_wrong_options_and_a_missing_server(
@@ -97,7 +97,7 @@ async def test_an_unusable_configuration_of_temporal(
     monkeypatch.setenv("TEMPORAL_PROFILE", "nowhere")
     ref = str(JobRef.image_version(1))
     assert await asyncio.to_thread(main, ["watch", ref, "--temporal", "127.0.0.1:1"]) == 2
-    assert "Temporal's own configuration is unusable: Profile 'nowhere' not found" in capsys.readouterr().err
+    assert "Temporal's own configuration is invalid: Profile 'nowhere' not found" in capsys.readouterr().err
 
 
 async def test_a_worker_without_its_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

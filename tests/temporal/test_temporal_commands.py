@@ -93,7 +93,7 @@ async def test_an_interrupted_watch_says_how_to_go_on(
             await watching
         said = capsys.readouterr().err
         if named:
-            assert f"The watches with the id {queue!r} go on." in said
+            assert f"The watches with the id {queue!r} continue." in said
             await TemporalWatcher(temporal).cancel(queue)
         else:
             again = f"clanforge watch image-version/1 --temporal {server.address} --task-queue {queue}"
@@ -125,7 +125,7 @@ async def test_a_refusal_of_the_server_is_a_transport_error(
 ) -> None:
     """A namespace that the server does not know is told as its refusal."""
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
-    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+    with pytest.raises(TransportError, match="the Temporal server refused the request: Namespace nowhere is not found"):
         await watch([JobRef.image_version(1)], options_of(server, queue), None, OutputOptions(), fail_fast=False)
-    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+    with pytest.raises(TransportError, match="the Temporal server refused the request: Namespace nowhere is not found"):
         await work(ConnectionOptions(), options_of(server, queue), None)
