@@ -194,7 +194,7 @@ async def test_a_call_in_doubt_is_not_made_again(server: DevServer, temporal: Cl
 
 
 async def test_a_declined_diff_is_rejected_and_a_late_worker_refused(server: DevServer, temporal: Client) -> None:
-    """Disapproval rejects the diff; the token of a worker that was silent for too long, and invalid input, are refused."""
+    """Disapproval rejects the diff; tokens of a worker that was silent for too long, and invalid input, are refused."""
     async with world_on(server, temporal, 79) as world:
         assert (await failure_of(await world.start(force="yes"))).type == "TypeError"
         handle = await world.start()
