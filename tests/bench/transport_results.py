@@ -42,7 +42,8 @@ class Results:
         measurements: The measurements, sorted by concurrency, then in the order of the methods.
         rate_to_httpx: Polls per second over aiohttp, divided by httpx.AsyncClient's, at the highest concurrency.
         cpu_to_aiohttp: CPU per poll over aiohttp, divided by plain aiohttp's, at the highest concurrency.
-        default_rate_to_httpx: Polls per second over the default transport, divided by httpx.AsyncClient's, likewise.
+        default_rate_to_httpx: Polls per second over the default transport, divided by httpx.AsyncClient's, at the
+            highest concurrency.
     """
 
     measurements: tuple[Measurement, ...]

@@ -74,7 +74,7 @@ STRATEGIES: list[Interval] = [
     lambda state: 1.0 + state.idle_for / 7 + (state.seconds_since_start or 0.0) / 11,
 ]
 durations = st.none() | st.builds(ExpectedDuration, st.floats(1, 900), st.floats(0.05, 2))
-"""How long earlier runs took, as a job's history has it."""
+"""Durations of earlier runs, as in a job's history."""
 
 policies = st.builds(
     WatchPolicy,

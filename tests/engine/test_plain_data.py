@@ -86,7 +86,7 @@ EXAMPLES: dict[type[ClanforgeError], Callable[[Any], ClanforgeError]] = {
     WatchTimeoutError: lambda cls: cls(JOB.ref, None, THROTTLED),
     ClanforgeError: lambda cls: cls("wrong"),
 }
-"""How to make an error of a class or of its subclasses, with all its attributes; the first that fits counts."""
+"""Functions that make an error of a class or its subclasses, with all attributes; the first matching class is used."""
 
 
 def example(cls: type[ClanforgeError]) -> ClanforgeError:

@@ -22,7 +22,7 @@ from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher
 
 DONE = wire(1, JobState.COMPLETED)
 OPTIONS: dict[str, Any] = {"interval": 0.5, "outage_tolerance": 3.0, "stale_after": 4.0}
-"""Patience of the watches: short, so that the tests are."""
+"""Tolerances of the watches: short, so that the tests are quick."""
 
 
 def in_steps(*answers: Answer) -> Callable[[], Script]:

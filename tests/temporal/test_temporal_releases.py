@@ -41,7 +41,7 @@ while True:
     print(worker, flush=True)
     os.wait()
 """
-"""Runs the example's worker, with times short enough for a test, and another one whenever it has died."""
+"""Program that runs the example's worker, with times short enough for a test, and restarts it each time it ends."""
 
 
 @define

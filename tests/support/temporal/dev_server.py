@@ -24,10 +24,10 @@ def _program() -> str | None:
 
 
 PROGRAM = _program()
-"""The server's program; None if the platform has no wheel of it."""
+"""Path of the server's program; None if the package has no wheel for this platform."""
 
 _START_UP = 60.0
-"""Seconds within which a server must respond, also on a busy machine."""
+"""Maximum seconds until a server responds, even on a busy machine."""
 
 _LONGEST_ATTEMPT = 3.0
 
