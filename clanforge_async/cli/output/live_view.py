@@ -54,7 +54,7 @@ class LiveView(Output):
 
     def __init__(self, api: ApiMonitor | None = None) -> None:
         # stdout is known to be a terminal here; rich would also look at variables such as FORCE_COLOR.
-        self.console = Console(file=sys.stdout, force_terminal=True, highlight=False)
+        self.console: Console = Console(file=sys.stdout, force_terminal=True, highlight=False)
         self._start = datetime.now(UTC)
         self._api = api
         self._is_last = False
