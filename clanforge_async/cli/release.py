@@ -203,14 +203,17 @@ class _Group:
 
     async def _run_one(self, releaser: Releaser, each: Input) -> ReleaseResult:
         result = await releaser._start(each.release, self._options, each.token, each.parts)  # noqa: SLF001 - with parts
-        if isinstance(result.error, ReleaseTimeoutError) and self._api.outage is not None:
-            result.error.__cause__ = self._api.outage.error  # a timeout names the last failure
+        self._add_last_failure(result.error)
         if is_over(result):
             self._tokens.pop(result.image_id, None)
         else:
             self._tokens[result.image_id] = result.token
         self._output.release_result(result)
         return result
+
+    def _add_last_failure(self, error: Exception | None) -> None:
+        if isinstance(error, ReleaseTimeoutError) and self._api.outage is not None:
+            error.__cause__ = self._api.outage.error
 
     def _show(self, event: ReleaseEvent) -> None:
         self._tokens[event.release.image_id] = event.token

@@ -156,6 +156,7 @@ def test_several_releases_end_with_the_highest_status(images: Simulator, clanfor
         ((*RELEASE, "--gs", "bucket/x"), "give one of --s3, --steam and --gs"),
         ((*RELEASE, "--yes", "--on-empty", "skip"), "on_empty must be 'stop' or 'full'"),
         ((*RELEASE, "--yes", "--settle", "x"), "is not a duration"),
+        ((*RELEASE, "--yes", "--job-retries", "-1"), "is not a number of retries"),
         (("--image", "501", "--machine", "77", "--desc", "x", "--steam", "x", "--yes"), "app_id"),
         (("--image", "501", "--machine", "77", "--desc", "x", "--gs", "b/f", "--yes"), "CLANFORGE_SOURCE_CREDENTIALS"),
         (("resume", "nothing"), "not a release token"),

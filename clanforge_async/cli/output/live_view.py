@@ -54,7 +54,7 @@ class LiveView(Output):
 
     def __init__(self, api: ApiMonitor | None = None) -> None:
         # The caller has checked that stdout is a terminal; rich would also check variables such as FORCE_COLOR.
-        self.console = Console(file=sys.stdout, force_terminal=True, highlight=False)
+        self.console: Console = Console(file=sys.stdout, force_terminal=True, highlight=False)
         self._start = datetime.now(UTC)
         self._api = api
         self._is_last = False
