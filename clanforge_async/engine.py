@@ -1,6 +1,7 @@
-"""One poll of a watch as a step, with everything as plain data, for workflow engines and task queues.
+"""Watches as single steps for workflow engines and task queues: one call makes one poll, and states are plain data.
 
-The rules of a watch are those of `JobWatcher`. The driver, which is yours, keeps the state between polls and waits::
+A watch follows the same rules as one of `JobWatcher`. Your own code, the driver, stores the state and waits between
+polls::
 
     step = await poll_once(client, state, policy, at=due, clock=time.time, deadline=deadline)
     if isinstance(step, PollAgain):
@@ -47,30 +48,30 @@ async def poll_once(
     backlog: float = 0.0,
     least: float = 1.0,
 ) -> PollAgain | Finished:
-    """Read a job's status once, and return what follows.
+    """Read a job's status once, and return the next step of the watch.
 
-    All times are in seconds on one clock that all drivers share, so that a watch may move between machines at any
-    moment: a wall clock that is kept right, or the engine's own. A host's monotonic clock does not qualify.
+    All times are in seconds on one clock that all drivers share, so that a watch can move between machines at any
+    time: a synchronized wall clock, or the engine's clock. A host's monotonic clock does not qualify.
 
-    A terminal job with which the state was begun ends the watch without a poll, unless it has a ``newer_than``. A poll
-    is cut at the deadline, and one that begins after it is not made.
+    If the state was started from a terminal job without ``newer_than``, the watch ends without a poll. A poll is
+    cancelled at the deadline, and no poll is made after it.
 
     Args:
         client: The client.
-        state: The state that the poll before returned, or that of `WatchState.start`.
-        policy: The policy.
-        at: When this poll was due. One that begins late counts as a slow one, and the last poll is made earlier.
-        clock: Returns the present time.
-        deadline: When the watch gives up; None: never.
-        backlog: Seconds that polling all other jobs once would take. The last poll is made that much earlier.
+        state: The state from the previous step, or from `WatchState.start`.
+        policy: The rules of the watch.
+        at: Time at which this poll was due. A late start counts as latency, so that the last poll is made earlier.
+        clock: Returns the current time.
+        deadline: Time at which the watch times out; None: no deadline.
+        backlog: Seconds needed to poll all other jobs once. The last poll is made that much earlier.
         least: Minimum seconds between the last poll and the deadline.
 
     Returns:
         `PollAgain` with the new state and the seconds until the next poll is due, or `Finished` with the result.
 
     Raises:
-        ConfigurationError: The client is closed, or serves another event loop. The watch has not ended.
-        Exception: The wait strategy or the credentials' own code has raised it, likewise.
+        ConfigurationError: The client is closed, or belongs to another event loop. The watch has not ended.
+        Exception: The wait strategy or the code of the credentials raised it. The watch has not ended.
     """
     began, job = clock(), state.last_job
     if job is not None and job.is_terminal and state.polls == 0 and state.ref.newer_than is None:
@@ -80,23 +81,25 @@ async def poll_once(
     cut = asyncio.timeout(None if deadline is None else deadline - began)
     try:
         async with cut:
-            answer = await _read_status(client, state.ref)
+            response = await _read_status(client, state.ref)
     except TimeoutError:
         if not cut.expired():
             raise
         return _expire(state, max(clock(), at))
     ended = max(clock(), at)
     latency = max(ended - at, 0.0)
-    if isinstance(answer, ClanforgeError):
-        result = PollResult(seen=answer, at=ended, latency=latency, backlog=backlog)
+    if isinstance(response, ClanforgeError):
+        result = PollResult(seen=response, at=ended, latency=latency, backlog=backlog)
         step = decide(state, result, policy, deadline, least)
     else:
         server_time, server_clock = state.server_clock.advance(
-            answer.server_time, answer.value.updated_at, began, ended, WallClock()
+            response.server_time, response.value.updated_at, began, ended, WallClock()
         )
-        seen = without_listings(answer.value)
+        seen = without_listings(response.value)
         result = PollResult(seen=seen, at=ended, server_time=server_time, latency=latency, backlog=backlog)
-        step = _with_listings(decide(evolve(state, server_clock=server_clock), result, policy, deadline, least), answer)
+        step = _with_listings(
+            decide(evolve(state, server_clock=server_clock), result, policy, deadline, least), response
+        )
     if isinstance(step, PollAgain) and deadline is not None and step.after > deadline - ended:
         return evolve(step, after=max(deadline - ended, 0.0))
     return step
@@ -115,11 +118,11 @@ def _expire(state: WatchState, at: float) -> Finished:
     return finish(state, at, unfinished(WatchTimeoutError, state))
 
 
-def _with_listings(step: PollAgain | Finished, answer: ApiResponse[Job]) -> PollAgain | Finished:
-    """Return the step with the whole job as its news. States are without listings."""
+def _with_listings(step: PollAgain | Finished, response: ApiResponse[Job]) -> PollAgain | Finished:
+    """Return the step with the whole job as its update. States do not contain listings."""
     if step.news is None:
         return step
-    job = with_ref(answer.value, step.state.ref)
+    job = with_ref(response.value, step.state.ref)
     if isinstance(step, PollAgain):
         return evolve(step, news=job)
     return evolve(step, news=job, result=evolve(step.result, job=job, error=job_failure(job)))

@@ -1,15 +1,16 @@
-"""Release images on Temporal: a release outlives its worker, and makes no call with a side effect twice.
+"""Release images on Temporal: a release continues if its worker crashes, and no call with a side effect is sent twice.
 
     python release_on_temporal.py releases     # a worker for the task queue "releases"
 
-Run any number of workers. Temporal's own program starts a release, and answers once the diff waits for approval:
+Run any number of workers. Start a release with Temporal's own command line, and approve its diff once it is held:
 
     temporal workflow start --fail-existing --task-queue releases --type release-image \
         --workflow-id build-machine-77 --input '{"image_id": 501, "machine_id": 77, "description": "build 1.4.2"}'
     temporal workflow update execute --workflow-id build-machine-77 --name answer --input true
 
-The input has the arguments of `ImageRelease`. The source is CLANFORGE_SOURCE_URL of the workers, or the image's own.
-Credentials come from the environment, see `ClanforgeClient.from_env`, and none reach the Temporal server.
+The input has the arguments of `ImageRelease`. The source is that of the variable CLANFORGE_SOURCE_URL in the workers'
+environment, or else the image's own. Credentials come from the workers' environment too, see
+`ClanforgeClient.from_env`; none are sent to the Temporal server.
 """
 
 import asyncio
@@ -29,14 +30,14 @@ from temporalio.worker import Worker
 
 from clanforge_async import ClanforgeClient, ImageRelease, JobWatcher, ReleaseError, Releaser, ReleaseToken
 
-EXCLUSIVE = False  # True: your promise that nothing else releases these images; see `Releaser`
-HEARTBEAT_TIMEOUT = timedelta(seconds=10)  # after this silence of its worker, another takes over
-PAUSE = timedelta(seconds=10)  # after a worker that could not go on
+EXCLUSIVE = False  # True: you promise that no other program releases these images; see `Releaser`
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)  # if a worker is silent for longer, another takes over
+PAUSE = timedelta(seconds=10)  # before the next attempt, if a worker could not continue
 
 
 @workflow.defn(name="release-image", sandboxed=False)
 class ReleaseWorkflow:
-    """Keeps the token of a release, and the answer to its diff."""
+    """Keeps the token of a release, and the decision about its diff."""
 
     def __init__(self) -> None:
         self._token: str | None = None
@@ -49,9 +50,9 @@ class ReleaseWorkflow:
         """Release an image, and return the outcome and the token.
 
         Args:
-            release: The arguments of `ImageRelease`, but for the source.
+            release: The arguments of `ImageRelease`, without the source.
         """
-        # Only one workflow of an id is open, so at most one release uses a build machine, over all workers.
+        # At most one workflow with an id is open, so at most one release at a time uses a build machine.
         if workflow.info().workflow_id != workflow_id(release):
             msg = f"start it with the workflow id {workflow_id(release)}"
             raise ApplicationError(msg, non_retryable=True)
@@ -64,7 +65,7 @@ class ReleaseWorkflow:
             self._is_held = False
 
     async def _advance(self, release: dict[str, Any]) -> dict[str, Any]:
-        """Go on from the token, with another worker if one is lost, until the release ends or is held."""
+        """Continue from the token until the release ends or is held; if a worker crashes, continue with another."""
         while True:
             self._attempt += 1
             try:
@@ -73,12 +74,12 @@ class ReleaseWorkflow:
                     args=[release, self._token, self._answer, self._attempt],
                     heartbeat_timeout=HEARTBEAT_TIMEOUT,
                     start_to_close_timeout=timedelta(days=1),
-                    retry_policy=RetryPolicy(maximum_attempts=1),  # a retry would begin with the same, old token
+                    retry_policy=RetryPolicy(maximum_attempts=1),  # a retry would start from the same old token
                 )
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                if isinstance(error.cause, ApplicationError):  # the worker is not lost
+                if isinstance(error.cause, ApplicationError):  # the worker has not crashed
                     if error.cause.non_retryable:
                         raise
                     await workflow.sleep(PAUSE)
@@ -87,24 +88,24 @@ class ReleaseWorkflow:
 
     @workflow.update
     async def keep(self, attempt: int, token: str) -> None:  # noqa: ARG002 - the validator's
-        """Keep the token of the release: this is its journal."""
+        """Store the token of the release: this is the release's journal."""
         self._token = token
 
     @keep.validator
     def check_attempt(self, attempt: int, token: str) -> None:  # noqa: ARG002 - the signature of keep
-        """Refuse the tokens of a worker that was silent for too long: its release then sends nothing any more."""
+        """Refuse the tokens of a worker that was silent for too long, so that it sends nothing more."""
         if attempt != self._attempt:
             msg = "another worker has taken over"
             raise ValueError(msg)
 
     @workflow.update
     async def answer(self, approved: bool) -> None:
-        """Take the answer whether the diff is approved."""
+        """Store the decision: whether the diff is approved."""
         self._answer = approved
 
     @answer.validator
     def check_held(self, approved: bool) -> None:  # noqa: ARG002 - the signature of answer
-        """Refuse an answer to a diff that nobody has seen."""
+        """Refuse a decision that is sent before the diff is held."""
         if not self._is_held:
             msg = "no diff waits for an answer"
             raise ValueError(msg)
@@ -121,12 +122,12 @@ class Activities:
     async def advance(
         self, release: dict[str, Any], token: str | None, answer: bool | None, attempt: int
     ) -> dict[str, Any]:
-        """Go on with a release from its token, until it ends or is held."""
+        """Continue a release from its token until it ends or is held."""
         run_id = activity.info().workflow_run_id
         handle = activity.client().get_workflow_handle(workflow_id(release), run_id=run_id)
 
         async def keep(token: ReleaseToken) -> None:
-            # Returns once it is in the workflow's history. A heartbeat would not do: it is sent later, or never.
+            # Returns once the token is in the workflow's history. A heartbeat would be sent later, or never.
             await handle.execute_update(  # pyright: ignore[reportUnknownMemberType] - a type argument is missing there
                 "keep", args=[attempt, str(token)], rpc_timeout=timedelta(seconds=30)
             )
@@ -138,7 +139,7 @@ class Activities:
                 result = await releaser.run(order, approve="hold" if answer is None else answer, resume=token)
             except ReleaseError as error:
                 if isinstance(error.__cause__, TemporalError):
-                    raise error.__cause__ from None  # the token was not kept, so nothing more was sent
+                    raise error.__cause__ from None  # the token was not stored, so nothing more was sent
                 raise final(error, f"{error}; token: {error.token}") from None
             except (TypeError, ValueError) as error:
                 raise final(error, f"not a release: {error}") from None
@@ -175,7 +176,7 @@ async def main(task_queue: str) -> None:
             task_queue=task_queue,
             workflows=[ReleaseWorkflow],
             activities=[Activities(client, watcher).advance],
-            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),  # then another worker takes the workflow
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),  # then another worker takes over
         )
         await worker.run()
 

@@ -6,9 +6,9 @@ import httpx
 
 
 def header_value(headers: httpx.Headers, name: bytes) -> str | None:
-    """Return the value of a header, several joined by commas; None without one.
+    """Return the value of a header, or its values joined by commas; None if it is missing.
 
-    `httpx.Headers.get` decodes every header of a response before it looks for the first.
+    `httpx.Headers.get` is slower: it decodes all headers of a response before it searches for one.
 
     Args:
         headers: The headers of a response.

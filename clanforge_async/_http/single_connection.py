@@ -1,4 +1,4 @@
-"""One connection of httpcore instead of a pool of one, which takes a quarter of the time of a request."""
+"""A single httpcore connection. A pool of one connection would take a quarter of the time of each request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _SCHEMES = (b"http", b"https")
 
 
 class SingleConnection:
-    """Sends requests over one connection, one at a time, and opens another when that one cannot be used.
+    """Sends requests over one connection, one at a time, and opens a new one if the current one is not usable.
 
     Args:
         ssl_context: The TLS context.
-        kept_alive: Seconds for which an idle connection is used again.
+        kept_alive: Seconds for which an idle connection stays usable.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext, kept_alive: float) -> None:
@@ -24,7 +24,7 @@ class SingleConnection:
 
     @property
     def connections(self) -> list[httpcore.AsyncHTTPConnection]:
-        """The connection, if one was opened: as a list, like that of httpcore's pool."""
+        """The current connection in a list, like `connections` of httpcore's pool; empty without one."""
         return [] if self._connection is None else [self._connection]
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:

@@ -10,10 +10,10 @@ LOGISTIC_SCALE = math.sqrt(3) / math.pi
 """Scale of the logistic distribution whose standard deviation is 1."""
 
 _MAX_EXPONENT = 500.0
-"""Maximum of an exponent, so that a float does not overflow."""
+"""Maximum exponent, so that no float overflows."""
 
 _MAX_RATIO = 1e4
-"""Largest ratio of an age to a duration; larger ones make no difference."""
+"""Maximum ratio of an age to a duration; larger ratios would change nothing."""
 
 
 @frozen
@@ -30,7 +30,7 @@ class ExpectedDuration:
 
     @property
     def shape(self) -> float:
-        """The exponent: the odds that a run has ended grow with this power of its age."""
+        """The shape parameter: the odds that a run has ended are proportional to this power of its age."""
         return 1 / (LOGISTIC_SCALE * self.log_stddev)
 
     def odds(self, age: float) -> float:
@@ -43,7 +43,7 @@ class ExpectedDuration:
         return self.shape / age * odds / (1 + odds)
 
     def quantile(self, probability: float, age: float) -> float:
-        """Return the age by which a run of the given age, which has not ended, ends with this probability."""
+        """Return the age by which a run that has not ended at the given age ends with this probability."""
         odds = (1 + self.odds(age)) / (1 - probability) - 1
         return self.seconds * math.pow(odds, 1 / self.shape)
 
@@ -55,7 +55,7 @@ class Forecast:
     Attributes:
         seconds: The distribution's mean; 0 if the end is overdue.
         scale: The distribution's scale.
-        slip: Seconds by which the ETA has moved along with the clock; 0 if it doesn't count.
+        slip: Seconds by which the ETA has moved along with the clock; 0 if the ETA is not used.
     """
 
     seconds: float
@@ -63,6 +63,6 @@ class Forecast:
     slip: float = 0.0
 
     def quantile(self, probability: float) -> float:
-        """Return the seconds within which the job, which has not ended, ends with this probability."""
+        """Return the seconds within which a job that has not ended yet ends with this probability."""
         odds_of_survival = (1 - probability) / (probability + math.exp(-min(self.seconds / self.scale, _MAX_EXPONENT)))
         return self.seconds - self.scale * math.log(odds_of_survival)

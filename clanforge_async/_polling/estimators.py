@@ -1,6 +1,6 @@
-"""Estimates of a job's end, from the server's ETA and from its progress: no I/O, no clock.
+"""Estimates of a job's end, from the server's ETA and from the job's progress. No I/O; no clock is read.
 
-`docs/design/polling.md` explains the calculation. Every moment is a Unix time in seconds, by the server's clock.
+`docs/design/polling.md` explains the calculation. All times are Unix times in seconds, by the server's clock.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from attrs import evolve, frozen
 from clanforge_async._polling.plain_data import packed
 
 MIN_STDDEV = 0.3
-"""Standard deviation, in seconds, of a moment of which the server tells the whole second: a second over root 12."""
+"""Standard deviation, in seconds, of a time that the server reports in whole seconds: 1 s divided by the root of 12."""
 
 _PRIOR_SPEED, _PRIOR_SPEED_STDDEV = 0.0, 0.12
-"""Seconds per second by which the server's ETA moves, before anything is measured."""
+"""Prior of the seconds per second by which the server's ETA moves."""
 
 _PRIOR_POWER, _PRIOR_POWER_STDDEV = 1.0, 0.2
-"""The power of time that progress follows, before anything is measured."""
+"""Prior of the power of time that progress follows."""
 
 _MIN_SLOPE, _MAX_SLOPE = -1.0, 0.5
 _MIN_POWER, _MAX_POWER = 0.5, 2.0
 
 _MAX_DEVIATION = 4.0
-"""Standard deviations by which an observation may miss its line. Beyond that the line has a kink, and starts anew."""
+"""Maximum standard deviations between an observation and its line. Beyond that the line has a kink: it starts again."""
 
 _MIN_RELATIVE_STDDEV = 1e-4
-"""Relative standard deviation that any progress has at least."""
+"""Minimum relative standard deviation of a progress."""
 
 _RECEDING_SPEED = 0.8
-"""Seconds per second above which an ETA moves away nearly as fast as time passes."""
+"""Seconds per second; an ETA that recedes faster does so almost as fast as time passes."""
 
 _MAX_SPEED = 1.5
-"""Seconds per second; a bias can't move an ETA faster, so the server must have made a new one."""
+"""Seconds per second; a bias cannot move an ETA faster, so the server must have made a new ETA."""
 
 _MAX_EXPLAINED_SPEED = 0.5
-"""Seconds per second to which a bias explains that an ETA moves away; beyond that it moves with the clock."""
+"""Maximum seconds per second by which a bias can make an ETA recede; a faster ETA moves with the clock."""
 
 _MAX_DRIFT = 3.0
-"""Seconds per second to which a prediction error is limited, so that one absurd ETA is soon forgotten."""
+"""Maximum prediction error, in seconds per second, so that one absurd ETA has no lasting effect."""
 
 _DRIFT_SMOOTHING = 0.3
 """Smoothing factor of the prediction error's moving average."""
@@ -48,11 +48,11 @@ _DRIFT_SMOOTHING = 0.3
 
 @frozen
 class Observation:
-    """A value that the server reported, and when.
+    """A value that the server reported, and its time.
 
     Attributes:
-        at: When the server determined the value, which may be before the poll that shows it.
-        value: The expected end for an ETA; the completed fraction of the work for progress.
+        at: When the server determined the value: possibly before the poll that returned it.
+        value: For an ETA, the expected end; for progress, the completed fraction of the work.
         stddev: Standard deviation of the value.
     """
 
@@ -66,13 +66,13 @@ class Line:
     """A straight line through observations with errors: a Kalman filter whose state is a point and the slope.
 
     Attributes:
-        x: Where the latest observation was made.
-        y: The line's value there.
-        slope: Its slope.
+        x: Position of the latest observation.
+        y: The line's value at ``x``.
+        slope: The line's slope.
         y_variance: Variance of ``y``.
         covariance: Covariance of ``y`` and ``slope``.
         slope_variance: Variance of ``slope``.
-        is_measured: Whether the slope is that of at least two observations, and not only expected.
+        is_measured: Whether the slope is based on at least two observations; otherwise it is the prior.
     """
 
     x: float
@@ -84,7 +84,7 @@ class Line:
     is_measured: bool = False
 
     def observe(self, x: float, y: float, variance: float) -> Line | None:
-        """Return the line after another observation with an error of this variance; None if it can't be on the line."""
+        """Return the line after an observation of this variance; None if the observation cannot be on the line."""
         dx = x - self.x
         covariance = self.covariance + dx * self.slope_variance
         y_variance = self.y_variance + dx * (self.covariance + covariance)
@@ -107,7 +107,7 @@ class Line:
         return self.y + self.slope * (x - self.x)
 
     def stddev(self, dx: float) -> float:
-        """Return the standard deviation of the line's value, ``dx`` beyond the latest observation."""
+        """Return the standard deviation of the line's value at a distance ``dx`` after the latest observation."""
         return math.sqrt(max(self.y_variance + dx * (2 * self.covariance + dx * self.slope_variance), 0.0))
 
 
@@ -121,15 +121,15 @@ class RemainingTime(NamedTuple):
 @packed
 @frozen
 class Estimate:
-    """A job's estimated end, and how well the same source has predicted it so far.
+    """A job's end as estimated from one source, ETA or progress, and how accurate that source has been so far.
 
     Attributes:
         end: When the job is expected to end.
-        stddev: Standard deviation of the end, as far as the source's own errors explain it.
-        drift: Moving average of the seconds per second by which the end has moved beyond that.
+        stddev: Standard deviation of the end, according to the errors of the observations.
+        drift: Moving average of the seconds per second by which the end has moved further than ``stddev`` explains.
         latest: The latest observation.
-        line: The ETA against time, or the logarithm of the fraction against that of the elapsed time.
-        recedes: Whether the ETA has moved away about as fast as time passed, twice in a row.
+        line: ETA against time, or the logarithm of the completed fraction against the logarithm of the elapsed time.
+        recedes: Whether the ETA has receded about as fast as time passed, twice in a row.
         slip: Seconds by which an ETA has moved along with the clock, as of the latest observation.
         observed_for: Seconds from the first observation to the latest.
     """
@@ -144,16 +144,17 @@ class Estimate:
     observed_for: float = 0.0
 
     def remaining(self, now: float) -> RemainingTime:
-        """Return the time until the end, as uncertain as the end is overdue and has slipped."""
+        """Return the time until the end. Its standard deviation includes the overdue time and the slip."""
         overdue = max(now - self.end, 0.0)
         stddev = math.hypot(self.stddev, self.drift * max(self.end - self.latest.at, 0.0))
         return RemainingTime(max(self.end - now, 0.0), stddev + overdue + self.drift_at(now))
 
     def drift_at(self, now: float, moved: float = 0.0) -> float:
-        """Return the slip at a time since the latest observation, if the ETA has moved by ``moved`` seconds since then.
+        """Return the slip at ``now``, if the ETA has moved by ``moved`` seconds since the latest observation.
 
-        An ETA that moves with the clock slips by a second per second. One that moves half as fast doesn't, since a bias
-        explains that, and one that stays regains trust. Old slip counts in inverse proportion to the time observed.
+        An ETA that moves with the clock slips by a second per second. An ETA that moves half as fast has no new slip,
+        since a bias explains its move, and the slip of a constant ETA decreases. The weight of old slip is inversely
+        proportional to the time observed.
         """
         elapsed = max(now - self.latest.at, 0.0)
         observed_for = self.observed_for + elapsed
@@ -163,12 +164,12 @@ class Estimate:
         return max(kept + moved / _MAX_EXPLAINED_SPEED - elapsed, 0.0)
 
     def is_receding(self, now: float) -> bool:
-        """Tell whether the ETA still moves away about as fast as time passes, so that it says nothing."""
+        """Whether the ETA still recedes about as fast as time passes, so that it has no information about the end."""
         return self.recedes and self.drift_at(now) > 0
 
 
 def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estimate:
-    """Return the estimate after the server has made an ETA, or changed it."""
+    """Return the estimate after the server has made or changed an ETA."""
     if previous is None:
         return _eta_estimate(_new_eta_line(latest), latest)
     before = previous.latest
@@ -177,7 +178,7 @@ def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estim
         return _eta_estimate(_new_eta_line(latest), latest)
     moved = latest.value - before.value
     line = None
-    if abs(moved) <= _MAX_SPEED * elapsed and before.value > latest.at:  # an end that has passed measures no bias
+    if abs(moved) <= _MAX_SPEED * elapsed and before.value > latest.at:  # an ETA in the past shows no bias
         line = previous.line.observe(latest.at, latest.value, latest.stddev**2)
     estimate = _eta_estimate(line or _new_eta_line(latest), latest)
     return evolve(
@@ -190,7 +191,7 @@ def update_eta_estimate(previous: Estimate | None, latest: Observation) -> Estim
 
 
 def update_progress_estimate(previous: Estimate | None, latest: Observation, started: float) -> Estimate:
-    """Return the estimate after the progress of a job that has run since ``started`` has changed."""
+    """Return the estimate after a change of progress, for a job that has run since ``started``."""
     x, y = _log_elapsed(latest.at, started), math.log(latest.value)
     variance = max(latest.stddev / latest.value, _MIN_RELATIVE_STDDEV) ** 2
     is_comparable = previous is not None and latest.value >= previous.latest.value and x > previous.line.x
@@ -210,7 +211,7 @@ def update_progress_estimate(previous: Estimate | None, latest: Observation, sta
 
 
 def should_have_reached(estimate: Estimate, fraction: float, started: float, now: float) -> bool:
-    """Tell whether the progress would have reached a fraction by now if it went on as before."""
+    """Whether the progress would have reached a fraction by now at its estimated rate."""
     return estimate.line.at(_log_elapsed(now, started)) > math.log(fraction)
 
 
@@ -219,7 +220,7 @@ def _new_eta_line(latest: Observation) -> Line:
 
 
 def _eta_estimate(line: Line, latest: Observation) -> Estimate:
-    """Return the estimate of the end as the moment at which the ETA, by its line, is now."""
+    """Return the estimate of the end: the time at which the ETA, extrapolated by its line, equals the clock."""
     approach = 1 - _clamp(line.slope, _MIN_SLOPE, _MAX_SLOPE)
     remaining = max(line.y - latest.at, 0.0) / approach
     return Estimate(

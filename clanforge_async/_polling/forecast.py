@@ -1,4 +1,4 @@
-"""Forecast of a job's end from the samples that its polls brought: pure functions, all times in seconds.
+"""Forecast of a job's end from the samples of its polls. Pure functions; all times are in seconds.
 
 `docs/design/polling.md` explains the calculation.
 """
@@ -29,31 +29,32 @@ _UNIFORM_STDDEV = 1 / math.sqrt(3)
 
 _COMPLETE = 100
 _MIN_COARSE_STEP = 5
-"""Percent; a few samples may all be multiples of a smaller step by chance."""
+"""Percent; a smaller common divisor of a few samples may be a coincidence, so it does not count as a step."""
 
 _MAX_CLOCK_JITTER = 60.0
-"""Seconds by which the clocks of a server's replicas may differ; one further back was set."""
+"""Seconds by which the clocks of a server's replicas may differ; a larger step back means that the clock was set."""
 
 _MAX_ROUNDING = 1.0
-"""Seconds; an update no longer ago may be as recent as the response, since the server counts whole seconds."""
+"""Seconds; an update may be this old and still belong to the response, since the server's times are whole seconds."""
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 _MEASURED, _FIRST, _UNCHANGED = 0.9, 1.35, 4.0
-"""Factors of an ETA's standard deviation for `job_forecast`: of one that has moved along its line, of one that need not
-have moved yet, and of one that should have: many servers make an ETA once, far too early."""
+"""Factors of an ETA's standard deviation for `job_forecast`. The first is for an ETA that has moved along its line. The
+second is for an ETA that had no reason to move yet, and the third for one that should have moved but has not: many
+servers make an ETA once, far too early."""
 
 _LONG_WAIT = 120.0
-"""Seconds of waiting from which on an ETA that has not moved counts as one that need not."""
+"""Seconds; after a wait of this length, a constant ETA no longer counts as one that should have moved."""
 
 _MAX_BIAS = 0.5
-"""Share of the elapsed run by which an ETA of the wait before may have moved; beyond that its start was wrong."""
+"""Share of the elapsed run by which the ETA from the wait may have moved; if it moved further, the ETA was replaced."""
 
 _START_STDDEV = 0.02
-"""Standard deviation of an ETA as of the start of a run, if it was made before, as a share of the run."""
+"""Standard deviation, at the start of a run, of an ETA that was made during the wait; as a share of the run."""
 
 _MANY_RESTARTS = 3
-"""Restarts from which on a start says nothing: the server moves it."""
+"""Number of restarts from which on the start is ignored, since the server keeps moving it."""
 
 _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 
@@ -61,14 +62,14 @@ _BEFORE_RUNNING = {JobState.CREATED, JobState.PENDING, JobState.QUEUED}
 @as_list
 @frozen
 class Sample:
-    """The part of a polled status that the forecast depends on; moments are Unix times by the server's clock.
+    """The part of a polled status that the forecast depends on. Times are Unix times by the server's clock.
 
-    The API has whole seconds, which it cuts off. So each moment in whole seconds stands for the middle of its second.
+    The API rounds times down to whole seconds. So each time in whole seconds stands for the middle of its second.
 
     Attributes:
         now: When the status was sent.
-        since: When the job started; before that, when it was last updated.
-        is_running: Whether it has started, or may have: it is neither created nor pending nor queued.
+        since: When the job started; before the start, when the job was last updated.
+        is_running: Whether the job may have started: its state is none of created, pending and queued.
         progress: Percentage from 0 to 100; 0 if the start is unknown.
         eta: The server's expected end of this run, if it has one.
         updated: When the job was last updated.
@@ -84,7 +85,7 @@ class Sample:
     @classmethod
     def of(cls, job: Job, server_time: datetime) -> Self:
         """Return the sample of a job that was polled at a server time."""
-        # A diff that waits to run again may still show when its last run started, and that run's ETA.
+        # A diff that waits for its next run may still show the start and the ETA of its previous run.
         started = None if job.state in _BEFORE_RUNNING else job.started_at
         updated = _timestamp(job.updated_at)
         since = updated if started is None else _timestamp(started)
@@ -110,18 +111,18 @@ def _timestamp(moment: datetime) -> float:
 
 @frozen
 class ForecastState:
-    """Everything that the forecast keeps of earlier polls.
+    """The state of the forecast between polls.
 
     Attributes:
-        typical: How long runs like this one took; None if that is not known.
+        typical: Expected duration from earlier runs; None if it is unknown.
         last: The latest sample; None before the first.
-        eta: Estimate from the ETAs of this run, or of the wait before it; None before the first.
-        is_eta_stable: Whether the last poll showed the same ETA as the one before.
+        eta: Estimate from the ETAs of this run, or of the wait before it; None before the first ETA.
+        is_eta_stable: Whether the last two polls showed the same ETA.
         progress: Estimate from the progress of this run; None without progress, or at 100 %.
         step: Percent between two values of this run's progress: their greatest common divisor, or 1 if that is small.
         complete_since: When this run first showed 100 %, by the server's clock.
-        restarts: How often the start of a running job has moved, or the job went back to wait.
-        restarting_since: When it did first.
+        restarts: How often the start of the running job has moved, or the job has returned to a waiting state.
+        restarting_since: When the first restart was seen, by the server's clock; None before it.
     """
 
     typical: ExpectedDuration | None = None
@@ -136,18 +137,18 @@ class ForecastState:
 
     @property
     def unstable_for(self) -> float:
-        """Seconds for which the job has restarted again and again; 0 if it has just a few times."""
+        """Seconds for which the job has restarted repeatedly; 0 if it has restarted only a few times."""
         if self.last is None or self.restarting_since is None or self.restarts < _MANY_RESTARTS:
             return 0.0
         return max(self.last.now - self.restarting_since, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain data, fit for JSON: short, since an engine stores it at every poll."""
+        """Return the state as plain data for JSON. It is short, since an engine stores it at every poll."""
         return to_plain(self)
 
     @classmethod
     def from_dict(cls, plain: object) -> Self:
-        """Read the result of `to_dict`. If it cannot be read, the state is an empty one."""
+        """Read the result of `to_dict`; return an empty state if the data is invalid."""
         return from_plain(cls, plain)
 
 
@@ -155,13 +156,13 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
     """Return the state after one more sample."""
     last = state.last
     if last is not None and sample.now < last.now:
-        if sample.now < last.now - _MAX_CLOCK_JITTER:  # the server's clock was set, so nothing before it compares
+        if sample.now < last.now - _MAX_CLOCK_JITTER:  # the server's clock was set, so earlier times are not comparable
             state, last = ForecastState(typical=state.typical), None
         else:
             sample = evolve(sample, now=last.now)
     if last is not None and _is_new_run(last, sample):
         state = _new_run(state, last, sample)
-    elif last is not None and not sample.is_running:  # updates while a job waits don't make its wait any shorter
+    elif last is not None and not sample.is_running:  # an update of a waiting job does not start its wait again
         sample = evolve(sample, since=min(last.since, sample.since))
 
     eta, is_eta_stable = _update_eta(state, sample)
@@ -174,9 +175,9 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
         step = math.gcd(step, sample.progress)
         if step < _MIN_COARSE_STEP:
             step = 1
-        previous = state.progress if step == state.step else None  # its observations were taken for coarser ones
+        previous = state.progress if step == state.step else None  # earlier observations assumed the larger step
         progress = _update_progress(previous, last, sample, step)
-    # Built from its fields, which takes a third of the time of attrs.evolve.
+    # The constructor takes a third of the time of attrs.evolve.
     return ForecastState(
         typical=state.typical,
         last=sample,
@@ -191,16 +192,16 @@ def update_forecast(state: ForecastState, sample: Sample) -> ForecastState:
 
 
 def _new_run(state: ForecastState, last: Sample, sample: Sample) -> ForecastState:
-    """Return the state before the first sample of a run, or of a wait."""
+    """Return the state with which a new run or a new wait begins, before its first sample is added."""
     restarts, since = state.restarts, state.restarting_since
     if last.is_running:
         restarts, since = restarts + 1, sample.now if since is None else since
     new = ForecastState(typical=state.typical, restarts=restarts, restarting_since=since)
     if last.is_running or last.eta is None or sample.eta is None or last.eta <= sample.since:
         return new
-    if abs(sample.eta - last.eta) > _MAX_BIAS * sample.age:  # the server has made another ETA for the start
+    if abs(sample.eta - last.eta) > _MAX_BIAS * sample.age:  # the server made a new ETA when the run started
         return new
-    # The ETA of the wait counts as made at the start.
+    # The ETA from the wait counts as an ETA made at the start of the run.
     stddev = max(_START_STDDEV * (last.eta - sample.since), MIN_STDDEV)
     eta = update_eta_estimate(None, Observation(sample.since, last.eta, stddev))
     return evolve(new, eta=eta, is_eta_stable=last.eta == sample.eta)
@@ -211,7 +212,7 @@ def _is_new_run(last: Sample, sample: Sample) -> bool:
 
 
 def _update_eta(state: ForecastState, sample: Sample) -> tuple[Estimate | None, bool]:
-    """Return the estimate, and whether the sample shows the ETA of the last one."""
+    """Return the estimate, and whether the sample shows the same ETA as the previous sample."""
     last = state.last
     if sample.eta is None or (last is None and state.is_eta_stable):
         return state.eta, state.is_eta_stable
@@ -219,10 +220,10 @@ def _update_eta(state: ForecastState, sample: Sample) -> tuple[Estimate | None, 
     if last is not None and last.eta is not None:
         if last.eta == sample.eta:
             return state.eta, True
-        if state.is_eta_stable and at == sample.now:  # the server has changed it since the last poll
+        if state.is_eta_stable and at == sample.now:  # the server has changed the ETA since the last poll
             at = (last.now + sample.now) / 2
             moved = abs(sample.eta - last.eta)
-            if moved <= _MAX_ROUNDING:  # it moves slowly, and has just passed a whole second
+            if moved <= _MAX_ROUNDING:  # the ETA moves slowly, and has just crossed a whole second
                 value = (sample.eta + last.eta) / 2
             stddev = MIN_STDDEV * max(moved, 1.0)
     return update_eta_estimate(state.eta, Observation(at, value, stddev)), False
@@ -236,19 +237,20 @@ def _update_progress(previous: Estimate | None, last: Sample | None, sample: Sam
         return update_progress_estimate(comparable, _observe_progress(last, sample, step), sample.since)
     next_step = (sample.progress + step) / _COMPLETE
     if next_step < 1 and should_have_reached(previous, next_step, sample.since, sample.now):
-        # The progress is late: at best it is just about to reach its next step.
+        # The progress is slower than estimated: at most, it is about to reach its next step.
         return update_progress_estimate(previous, Observation(sample.now, next_step, _step_stddev(step)), sample.since)
     return previous
 
 
 def _observe_progress(last: Sample | None, sample: Sample, step: int) -> Observation:
-    """Return the observation of a progress that has just changed, in the more precise of two ways.
+    """Return the observation of a progress that has changed since the last poll.
 
-    Either it reached the shown percentage somewhere between the last two polls, or it is somewhere within its step now.
+    There are two ways to read it, of which the more precise one is used: the progress reached the shown percentage at
+    some time between the last two polls, or its present value is somewhere within the current step.
     """
     at = _determined_at(last, sample)
     if at < sample.now:
-        step = 1  # the server tells when the progress changed
+        step = 1  # the server reports when the progress changed
     elif last is not None and last.is_running and last.progress < sample.progress:
         half_pause = (sample.now - last.now) / 2
         stddev = half_pause * _UNIFORM_STDDEV / sample.age * sample.progress / _COMPLETE
@@ -258,7 +260,7 @@ def _observe_progress(last: Sample | None, sample: Sample, step: int) -> Observa
 
 
 def _determined_at(last: Sample | None, sample: Sample) -> float:
-    """Return when the server determined the shown values: at the job's last update, if that is since the last poll."""
+    """Return when the server determined the shown values: at the job's last update, or now if no update was seen."""
     not_before = sample.since if last is None else max(last.now, sample.since)
     return sample.updated if not_before < sample.updated < sample.now - _MAX_ROUNDING else sample.now
 
@@ -268,7 +270,7 @@ def _step_stddev(step: int) -> float:
 
 
 def forecast(state: ForecastState) -> Forecast | None:
-    """Return the forecast as of the latest sample; None if neither ETA nor progress says anything."""
+    """Return the forecast as of the latest sample; None if neither ETA nor progress gives an estimate."""
     last = state.last
     if last is None:
         return None
@@ -288,8 +290,8 @@ class JobForecast:
     """When a job is expected to end, by the server's clock.
 
     Attributes:
-        p50: The moment by which it ends with a probability of 50 %.
-        p90: The moment by which it ends with a probability of 90 %.
+        p50: The time by which the job ends with a probability of 50 %.
+        p90: The time by which the job ends with a probability of 90 %.
     """
 
     p50: datetime
@@ -297,7 +299,7 @@ class JobForecast:
 
 
 def job_forecast(state: ForecastState) -> JobForecast | None:
-    """Return the forecast as of the latest sample; None if neither ETA, progress nor history says anything."""
+    """Return the forecast as of the latest sample; None if neither ETA, progress nor history gives an estimate."""
     last, eta = state.last, state.eta
     if last is None:
         return None

@@ -1,4 +1,4 @@
-"""States of earlier polls as plain data for JSON: short, since an engine stores them at every poll."""
+"""States of a forecast as plain data for JSON. The data is short, since an engine stores it at every poll."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 def to_plain(memory: object) -> dict[str, Any]:
-    """Return the state's fields as plain data, without those that have their defaults."""
+    """Return the state's fields as plain data, without fields that equal their defaults."""
     plain: dict[str, Any] = _CONVERTER.unstructure(memory)
     return plain
 
 
 def from_plain(cls: type[T], plain: object) -> T:
-    """Read the result of `to_plain`, possibly of another release of this package.
+    """Read the result of `to_plain`, possibly from another release of this package.
 
-    Unknown entries are ignored, and missing ones get their defaults. If the rest is invalid, the state is empty.
+    Unknown entries are ignored, and missing entries get their defaults. If an entry is invalid, the state is empty.
     """
     try:
         return _CONVERTER.structure(plain, cls)
@@ -36,7 +36,7 @@ def from_plain(cls: type[T], plain: object) -> T:
 def as_list(cls: type[T]) -> type[T]:
     """Convert instances of a class to a list of their values, which are numbers or None.
 
-    A release may add fields with defaults at the end.
+    A later release may add fields with defaults at the end.
     """
     _CONVERTER.register_unstructure_hook(cls, _values)
     _CONVERTER.register_structure_hook(cls, _from_list)
@@ -44,9 +44,9 @@ def as_list(cls: type[T]) -> type[T]:
 
 
 def packed(cls: type[T]) -> type[T]:
-    """Convert instances of a class to a text in base64: eight bytes for each number, instead of up to 18 digits.
+    """Convert instances of a class to base64 text: eight bytes for each number, instead of up to 18 digits.
 
-    The class and the classes of its fields consist of numbers. A release with other fields cannot read the text.
+    The fields must be numbers, or instances of such classes. A release whose fields differ cannot read the text.
     """
     _CONVERTER.register_unstructure_hook(cls, _pack)
     _CONVERTER.register_structure_hook(cls, _unpack)
@@ -56,7 +56,7 @@ def packed(cls: type[T]) -> type[T]:
 def _from_list(plain: object, cls: Any) -> Any:
     if not isinstance(plain, list):
         raise TypeError(plain)
-    # An older release may have written fewer values, and a newer one more.
+    # An older release may have written fewer values, and a newer release more.
     pairs = zip(cast("list[object]", plain), fields(resolve_types(cls)), strict=False)
     return cls(*[_CONVERTER.structure(value, attribute.type) for value, attribute in pairs])
 

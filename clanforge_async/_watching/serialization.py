@@ -102,7 +102,7 @@ def error_from_plain(plain: object) -> ClanforgeError:
     """Read the result of `error_to_plain`; an unknown class or an invalid error becomes a `ClanforgeError`."""
     plain = as_mapping(plain)
     name, message = str(plain.get("type", "")), str(plain.get("message", ""))
-    # Those of this package come last, so that none of another with the same name hides one.
+    # Classes of this package come last, so that no class of the same name elsewhere replaces one of them.
     classes = sorted(_error_classes(ClanforgeError), key=lambda cls: cls.__module__.startswith("clanforge_async."))
     cls = {cls.__name__: cls for cls in classes}.get(name)
     if cls is None:
@@ -128,7 +128,7 @@ def _rebuild(cls: type[ClanforgeError], plain: Mapping[str, Any]) -> ClanforgeEr
 
 
 def _stored_names(cls: type[ClanforgeError]) -> set[str]:
-    """Return the names that the constructors of a class use on its instances: not every parameter is an attribute."""
+    """Return all names used in the constructors of a class: a parameter that is missing there is not an attribute."""
     constructors: list[object] = [vars(base).get("__init__") for base in cls.__mro__]
     codes = [getattr(constructor, "__code__", None) for constructor in constructors]
     return {name for code in codes if code is not None for name in code.co_names}
@@ -141,13 +141,14 @@ def _error_classes(cls: type[ClanforgeError]) -> Iterator[type[ClanforgeError]]:
 
 
 def register_kind(name: str, cls: type[T], write: Callable[[T], Any], read: Callable[[Any], T]) -> None:
-    """Make values of a class survive as attributes of errors.
+    """Keep values of a class as attributes of errors in plain data, instead of their ``repr``.
 
     Args:
         name: Name of the kind in plain data.
         cls: The class.
         write: Returns a value as plain data.
-        read: Reads the result of `write`; raises what `error_from_plain` lets become a `ClanforgeError`.
+        read: Reads the result of `write`. If it raises an error that `error_from_plain` catches, the error with the
+            attribute becomes a plain `ClanforgeError`.
     """
     _KINDS[name] = cls, write, read
 
@@ -208,7 +209,7 @@ def as_mapping(plain: object) -> Mapping[str, Any]:
 
 
 def number_or(plain: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return a number in plain data, or the default if it is missing or something else. An ``int`` is a count."""
+    """Return a number in plain data; the default if it is missing or invalid. An ``int`` default requires a count."""
     value = plain.get(name)
     if isinstance(default, int):
         return value if type(value) is int and value >= 0 else default

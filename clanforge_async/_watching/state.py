@@ -74,7 +74,7 @@ class WatchState:
         last_news: The last snapshot that was an update.
         last_error: The last poll's failure; None if it did not fail.
         polls: Number of polls made.
-        idle_for: Sum of the pauses between them, in seconds.
+        idle_for: Sum of the pauses between polls, in seconds.
         polls_without_news: Number of consecutive polls that failed or showed an earlier run.
         failing_since: Time of the first of the current series of failed polls, by the driver's clock; None: the last
             poll did not fail.
@@ -127,9 +127,9 @@ class WatchState:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Read the result of `to_dict`, possibly of another release of this package.
+        """Read the result of `to_dict`, possibly from another release of this package.
 
-        Unknown entries are ignored. Missing and invalid entries get their defaults, except the reference.
+        Unknown entries are ignored. Missing and invalid entries get their defaults; only the reference is required.
 
         Raises:
             KeyError, TypeError, ValueError: The data is not a state.

@@ -29,14 +29,14 @@ from clanforge_async.cli.formatting import escape_and_truncate, format_count, fo
 from clanforge_async.cli.parameters import ConnectionOptions
 
 _TIMEOUT = 10.0
-"""Seconds that each step may take."""
+"""Maximum seconds of each step."""
 _CREDENTIALS = {"AccessKey": "an access key", "BearerToken": "a token"}
 _TLS_ADVICE = (
     "if a private authority issued the certificate, set SSL_CERT_FILE to the authority's; else check that the host "
     "is the right one"
 )
 _DATE_PRECISION = 2.0
-"""Seconds between the clocks that a response cannot tell from none: its time is in whole seconds."""
+"""Smallest measurable difference between the clocks in seconds, since a response's time is in whole seconds."""
 _TOLERATED_SKEW = 60.0
 """Largest harmless difference between the clocks in seconds; above it, displayed ages and estimates are misleading."""
 
@@ -81,7 +81,7 @@ class _SkewRecorder:
 
 
 async def examine(connection: ConnectionOptions, *, quiet: bool) -> int:
-    """Check each step up to the first that fails, print a line for each, and return the exit status.
+    """Run the steps up to the first that fails, print a line for each, and return the exit status.
 
     Args:
         connection: Options that override the environment.
@@ -123,7 +123,7 @@ class Examination:
 
     def __init__(self, client: ClanforgeClient) -> None:
         self._client = client
-        self._config = client._config  # noqa: SLF001 - the public interface does not need it: a program knows its own arguments
+        self._config = client._config  # noqa: SLF001 - not public: other programs know their own arguments
         self._recorder = client._session.observer = _SkewRecorder()  # noqa: SLF001 - as in `ApiMonitor`
         self._proxy: httpx.URL | None = None
         self._context: ssl.SSLContext | None = None
@@ -150,7 +150,7 @@ class Examination:
         try:
             connection_pool.make_pool(self._config)
         except ConfigurationError as error:
-            if not isinstance(error.__cause__, OSError):  # that of certificates is left to their step
+            if not isinstance(error.__cause__, OSError):  # a certificate error is reported by the next step
                 return Finding(str(error), "correct HTTPS_PROXY", error)
         proxy = connection_pool.find_proxy(self._config.url)
         self._proxy = None if proxy is None else httpx.URL(proxy)
@@ -239,7 +239,7 @@ class Examination:
         if isinstance(error, TimeoutError):
             reason = f"no response within {_TIMEOUT:.0f} s"
         elif isinstance(error, ConnectionError) and error.errno is not None:
-            reason = os.strerror(error.errno)  # asyncio's own text has only the address
+            reason = os.strerror(error.errno)  # asyncio's text contains only the address
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError):
             advice = "check that the server speaks https on this port"
         return Finding(f"{host}:{port}: {reason}", advice, TransportError(reason, request_sent=False))

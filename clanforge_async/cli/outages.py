@@ -1,4 +1,4 @@
-"""Outages of the API: seen at the first failed request, and reported once for the whole command."""
+"""Outages of the API: detected at the first failed request, and reported once for the whole command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clanforge_async._http.request import ApiRequest, RawResponse
 from clanforge_async._http.retry_policy import is_transient, may_retry
 
 _FORGOTTEN_AFTER = 60.0
-"""Seconds after which a failed call that was not repeated no longer counts: nobody waits for it."""
+"""Seconds after which a failed call no longer counts: it was not repeated, so it cannot succeed any more."""
 _SILENT_AFTER = 5.0
 """Seconds without a response after which a request counts as unanswered, long before its timeout."""
 _DELAY_FOR_CALLS = 0.5
@@ -26,7 +26,7 @@ _DELAY_FOR_CALLS = 0.5
 
 @frozen(kw_only=True)
 class Outage:
-    """A time in which requests fail that may succeed later.
+    """A period in which requests fail with errors that may be temporary.
 
     Attributes:
         host: Host and port of the API.
@@ -43,11 +43,11 @@ class Outage:
     is_repeated: bool = True
 
     def deadline(self, now: datetime) -> datetime | None:
-        """Return when the first watch gives up; None if that is not known, or has passed."""
+        """Return when the first watch gives up; None if that time is unknown or in the past."""
         return self.gives_up_at if self.gives_up_at is not None and self.gives_up_at > now else None
 
     def pause_left(self, now: datetime) -> float | None:
-        """Return the seconds for which the server still allows no request; None if it asks for no pause."""
+        """Return the rest of the pause that the server requested, in seconds; None if it requested none."""
         pause = self.error.retry_after if isinstance(self.error, APIError) else None
         return None if pause is None else max(0.0, pause - (now - self.since).total_seconds())
 
@@ -57,8 +57,8 @@ class Recovery:
     """The end of an outage: the API responds again.
 
     Attributes:
-        outage: The outage that is over.
-        seconds: How long it lasted.
+        outage: The outage that has ended.
+        seconds: Duration of the outage.
     """
 
     outage: Outage
@@ -71,22 +71,22 @@ OutageListener: TypeAlias = Callable[[Outage | Recovery], object]
 class ApiMonitor:
     """Observes all requests of a client: counts them, and reports the start and the end of an outage.
 
-    An outage lasts until every request that failed has been repeated with a response. So it is reported once, however
-    many jobs are watched. Times are those of the event loop's clock.
+    An outage lasts until every failed request has been repeated and has got a response. So it is reported once, even if
+    many jobs are watched. Times are by the event loop's clock.
 
     Args:
         client: The client to observe.
-        listener: Told of a call's outage that lasts for half a second.
+        listener: Called if an outage of a single call lasts for half a second.
 
     Attributes:
         host: Host and port of the API.
-        account_service_id: The account; None: none is sent.
-        outage: The present outage; None: there is none.
-        requests: Number of requests that have ended, of a watch since its start.
+        account_service_id: The account; None: requests contain no account.
+        outage: The current outage; None if there is none.
+        requests: Number of finished requests; for a watch, since the start of the watch.
     """
 
     def __init__(self, client: ClanforgeClient, listener: OutageListener) -> None:
-        # A program has no use for these: it learns of failures by the errors of its calls and by `on_error`.
+        # Not part of the public interface: other programs see failures as errors of their calls and in `on_error`.
         self.host: str = host_and_port(client._config.url)  # noqa: SLF001
         self.account_service_id: int | None = client._config.account_service_id  # noqa: SLF001
         self.requests: int = 0
@@ -105,9 +105,9 @@ class ApiMonitor:
         """Report at once from now on.
 
         Args:
-            listener: Told of an outage, and of its end.
-            watcher: Its watches begin now, and give up by its limits.
-            timeout: Seconds after which they are given up anyway; None: the watcher's own timeout.
+            listener: Called with each outage, and with its end.
+            watcher: The watcher of the watches that begin now; its limits apply to them.
+            timeout: Seconds after which the watches give up in any case; None: the watcher's own timeout.
         """
         self._listener = listener
         self.requests = 0
@@ -117,7 +117,7 @@ class ApiMonitor:
 
     @property
     def silent_for(self) -> float:
-        """Seconds for which a request has been unanswered; 0 if none has for long."""
+        """Seconds for which the oldest request has had no response; 0 below five seconds."""
         waiting = self._now() - min(self._in_flight.values(), default=math.inf)
         return waiting if waiting >= _SILENT_AFTER else 0.0
 
@@ -129,7 +129,8 @@ class ApiMonitor:
         """Record the outcome of a request."""
         self._in_flight.pop(request.path, None)
         self.requests += 1
-        job = request.path.rpartition("/")[0]  # a retry that failed is decided by a read of the status
+        # Without the last part: after a failed retry call, a read of the same job's status decides.
+        job = request.path.rpartition("/")[0]
         if isinstance(error, ClanforgeError) and is_transient(error):
             self._failing[job] = self._now()
             if self.outage is None:
@@ -140,7 +141,7 @@ class ApiMonitor:
     def _begin(self, request: ApiRequest[Any], error: ClanforgeError) -> None:
         since = datetime.now(UTC)
         self._began = self._now()
-        # A release also makes calls that end it if they fail: the tolerance is for reads of a status.
+        # The tolerance applies only to reads of a status. A release also makes other calls, whose failure ends it.
         tolerance = self._tolerance if request.path.endswith("/status") else None
         self.outage = Outage(
             host=self.host,
@@ -170,7 +171,7 @@ class ApiMonitor:
         outage, self.outage = self.outage, None
         self._failing.clear()
         if self._timer is not None and self._timer.when() > self._now():
-            self._timer.cancel()  # over before it was reported
+            self._timer.cancel()  # it ended before it was reported
         else:
             self._listener(Recovery(outage=outage, seconds=self._now() - self._began))
         self._timer = None

@@ -1,4 +1,4 @@
-"""``clanforge worker``, and ``clanforge watch --temporal``: watches that outlive this machine."""
+"""``clanforge worker``, and ``clanforge watch --temporal``: watches that continue if this machine fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def work(connection: ConnectionOptions, temporal_options: TemporalOptions,
     Args:
         connection: The API.
         temporal_options: The Temporal server and the task queue.
-        max_rate: The account's budget to set; None: leave it as it is.
+        max_rate: The polls per second to set for the task queue; None: leave the rate unchanged.
     """
     queue = temporal_options.task_queue
     async with connection.client() as client:
@@ -69,7 +69,7 @@ async def watch(
                     if fail_fast and isinstance(result.error, JobFailedError):
                         break
     except (asyncio.CancelledError, KeyboardInterrupt, OSError) as error:
-        # An OSError comes from stdout, as in a watch that runs here.
+        # An OSError comes from stdout, as in a watch that runs in this process.
         if not isinstance(error, OSError) or is_cancelled():
             _print_interruption(temporal_options, unfinished)
         raise
@@ -86,7 +86,7 @@ def _print_interruption(options: TemporalOptions, unfinished: Sequence[JobRef]) 
     if options.id is None:
         print_resume_command("Interrupted. Resume with", unfinished, options.resume_options)
     else:
-        print_err(f"Interrupted. The watches with the id {options.id!r} go on.")
+        print_err(f"Interrupted. The watches with the id {options.id!r} continue.")
 
 
 async def _show_events(
@@ -94,7 +94,7 @@ async def _show_events(
 ) -> AsyncGenerator[WatchResult, None]:
     """Show each change on an output, and yield the results as the jobs end.
 
-    The output is called here, not by the watcher, which logs an error of a callback and continues.
+    The output is not called by the watcher, because the watcher would only log its errors and continue.
     """
     events: asyncio.Queue[Job | WatchResult | asyncio.Task[None]] = asyncio.Queue()
 
@@ -125,17 +125,17 @@ async def _connect(options: TemporalOptions) -> Client:
     try:
         config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), "target_host": options.temporal or ""}
     except RuntimeError as error:
-        msg = f"Temporal's own configuration is unusable: {error}"
+        msg = f"Temporal's own configuration is invalid: {error}"
         raise ConfigurationError(msg) from error
     try:
         client = await Client.connect(**config)
     except ValueError as error:
-        msg = f"--temporal is unusable: {error}"
+        msg = f"--temporal is invalid: {error}"
         raise ConfigurationError(msg) from error
     except RuntimeError as error:
         msg = f"cannot connect to Temporal at {options.temporal}"
         raise TransportError(msg, request_sent=False) from error
-    # A worker would end with an error that quotes the SDK's data.
+    # Without this check, a worker would end with an error whose text contains internal data of the SDK.
     await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     return client
 
@@ -145,5 +145,5 @@ def _temporal_errors() -> Generator[None]:
     try:
         yield
     except RPCError as error:
-        msg = f"the Temporal server refuses: {error.message.rstrip('.')}"
+        msg = f"the Temporal server refused the request: {error.message.rstrip('.')}"
         raise TransportError(msg, request_sent=True) from error

@@ -1,10 +1,10 @@
-"""Watches on Temporal: they outlive deploys, crashes and their submitter, and share one budget over many services.
+"""Watches on Temporal: they survive deploys and crashes, and several services share one rate limit.
 
-Needs the extra ``temporal``. A worker polls, for any number of submitters::
+Needs the extra ``temporal``. A worker polls for any number of programs::
 
     await Worker(temporal, task_queue="clanforge", plugins=[ClanforgePlugin(client)]).run()
 
-A submitter starts watches and waits for them, or comes back later by their id::
+A program starts watches and waits for them, or finds them later by their id::
 
     job = await TemporalWatcher(temporal).wait(ref, id="release-42")
 """

@@ -1,4 +1,4 @@
-"""The activities: polls on a worker's client."""
+"""The Temporal activities: they poll with a worker's client."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from clanforge_async.temporal.rate_limit import brake_id, hold_queue, is_held, r
 from clanforge_async.temporal.workflows import BRAKE, BRAKE_SIGNAL, POLL, SET_BRAKE
 
 _HEARTBEAT_INTERVAL = 3.0
-"""Seconds between heartbeats of a poll that takes long; a third of the timeout."""
+"""Seconds between heartbeats of a slow poll: about a third of the heartbeat timeout."""
 
 _PAUSES_AFTER_REFUSAL = (0.5, 1.0, 2.0)
-"""Seconds before the next polls after a 401 or 403: another worker may have the right keys."""
+"""Seconds before each repeated poll after a 401 or 403: another worker may have the right keys."""
 
 _BRAKE_CHECK_INTERVAL = 0.25
-"""Seconds for which a worker believes that the brake is off, so that many polls need few checks."""
+"""Seconds for which a worker assumes that the brake stays off, so that many polls need few checks."""
 
 _PAUSE_UNDER_BRAKE = 1.0
-"""Seconds until an attempt that met the brake is queued again; the queue then holds it."""
+"""Seconds until an attempt that found the brake on is queued again; the queue then holds it."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 366 * 86400.0
-"""Seconds; Temporal takes 0 for no pause given, and a strategy may want to poll never again."""
+"""Limits of a pause, in seconds: Temporal reads 0 as no pause given, and a strategy may return an infinite pause."""
 
 
 class Activities:
@@ -59,10 +59,10 @@ class Activities:
 
     @activity.defn(name=POLL)
     async def poll(self, task: dict[str, Any]) -> dict[str, Any]:
-        """Poll a job once, and return the watch's result if it has ended.
+        """Poll a job once, and return the watch's result if the watch has ended.
 
         Raises:
-            ApplicationError: It has not: its ``next_retry_delay`` is the pause until the next poll.
+            ApplicationError: The watch has not ended; ``next_retry_delay`` is the pause until the next poll.
         """
         clock = _server_clock()
         state, refusals = _last_state(task)
@@ -84,7 +84,7 @@ class Activities:
         now = asyncio.get_running_loop().time()
         if now - self._checked_at < _BRAKE_CHECK_INTERVAL:
             return False
-        with contextlib.suppress(RPCError):  # a server that is too old has neither budget nor brake
+        with contextlib.suppress(RPCError):  # an old server supports neither budget nor brake
             if await is_held(activity.client(), activity.info().task_queue):
                 return True
         self._checked_at = now
@@ -101,7 +101,7 @@ class Activities:
                 self._client, state, self._policy, at=due, clock=clock, deadline=task["deadline"], backlog=backlog
             )
         except Exception as error:  # noqa: BLE001 - a strategy or credentials can raise anything
-            # It may quote credentials, so the server is told no more than its class.
+            # The error's text may contain credentials, so only its class is sent to the Temporal server.
             message = "this worker cannot poll %(ref)s: %(said)s"
             log_event(logging.ERROR, "worker_failed", message, ref=state.ref, error=error, exc_info=True)
             msg = f"the worker cannot poll: {type(error).__name__}"
@@ -115,7 +115,7 @@ class Activities:
 
 
 def _last_state(task: Mapping[str, Any]) -> tuple[WatchState, int]:
-    """Return the state that the attempt before handed on, and the number of refusals in a row."""
+    """Return the state from the previous attempt's heartbeat, and the number of consecutive 401 and 403 responses."""
     details = activity.info().heartbeat_details
     if details:
         return WatchState.from_dict(details[0]["state"]), details[0]["refusals"]
@@ -124,12 +124,12 @@ def _last_state(task: Mapping[str, Any]) -> tuple[WatchState, int]:
         state = WatchState.start(ref if job is None else job_from_plain(job), task["began"])
     except (KeyError, TypeError, ValueError, InvalidResponseError) as error:
         raise ApplicationError(str(error), non_retryable=True) from None
-    # The drivers' clock is the Temporal server's, in Unix time: better than a worker's wall clock.
+    # All drivers use the Temporal server's clock, in Unix time: it is better than a worker's wall clock.
     return evolve(state, server_clock=ServerClock(updates=UpdateClock(offset=0.0))), 0
 
 
 def _server_clock() -> Callable[[], float]:
-    """Return a clock that shows the Temporal server's time, whatever this machine's clock shows."""
+    """Return a clock that shows the Temporal server's time, even if this machine's clock is wrong."""
     offset = activity.info().started_time.timestamp() - time.monotonic()
     return lambda: offset + time.monotonic()
 
@@ -140,7 +140,7 @@ def _memory(state: WatchState, refusals: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _heartbeats(state: WatchState, refusals: int) -> AsyncGenerator[None]:
-    """Tell the server that the worker lives, with the state as it was."""
+    """Send heartbeats with the state before the poll while the poll runs."""
 
     async def beat() -> None:
         while True:
@@ -155,14 +155,14 @@ async def _heartbeats(state: WatchState, refusals: int) -> AsyncGenerator[None]:
 
 
 def _retry(state: WatchState, refusals: int, after: float) -> ApplicationError:
-    """Hand the state on to the next attempt, and return the error that asks for it."""
+    """Pass the state to the next attempt by a heartbeat, and return the error that causes that attempt."""
     activity.heartbeat(_memory(state, refusals))
     pause = timedelta(seconds=min(max(after, _SHORTEST_PAUSE), _LONGEST_PAUSE))
     return ApplicationError("not ended", next_retry_delay=pause, category=ApplicationErrorCategory.BENIGN)
 
 
 def _asked_pause(step: PollAgain | Finished) -> float:
-    """Return the seconds for which the API wants no poll, whether the watch has ended by that or not."""
+    """Return the seconds of ``Retry-After`` in the response, whether the watch has ended or not; 0 without one."""
     if isinstance(step, PollAgain):
         return step.at_least
     error = step.result.error
@@ -170,11 +170,11 @@ def _asked_pause(step: PollAgain | Finished) -> float:
 
 
 async def _brake(seconds: float) -> None:
-    """Hold the polls of all workers for as long as the API asks for."""
+    """Hold the polls of all workers for the seconds that the API requested."""
     if seconds <= 0:
         return
     queue = activity.info().task_queue
-    with contextlib.suppress(RPCError, WorkflowAlreadyStartedError):  # each worker that polls on will ask again
+    with contextlib.suppress(RPCError, WorkflowAlreadyStartedError):  # each later 429 starts the brake again
         await activity.client().start_workflow(
             BRAKE,
             id=brake_id(queue),

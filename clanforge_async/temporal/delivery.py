@@ -1,4 +1,4 @@
-"""Delivery of events to the caller: updates to its callback, results in the order in which they come."""
+"""Delivery of events to the caller: updates to its callback, and results in order of arrival."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def number_events(
 
     Args:
         events: The events.
-        waiting: The numbers of the targets of each reference; each watch takes one. None: any numbers will do.
+        waiting: The numbers of each reference's targets; each watch takes one. None: number watches by arrival.
     """
     numbers: dict[Key, int] = {}
     async with aclosing(events):
@@ -36,7 +36,7 @@ async def number_events(
 async def deliver(
     events: AsyncGenerator[Numbered], on_update: OnUpdate | None
 ) -> AsyncGenerator[tuple[int, WatchResult]]:
-    """Call back with each update, and iterate over the results, each when the calls for its updates are done."""
+    """Call ``on_update`` with each update, and iterate over the results. A result follows its watch's last call."""
     delivery = _Delivery(events, on_update)
     task = asyncio.create_task(delivery.run())
     try:
@@ -67,7 +67,7 @@ class _Delivery:
             self._check_end()
 
     def cancel_callbacks(self) -> list[asyncio.Task[None]]:
-        """Cancel the calls under way, and return their tasks."""
+        """Cancel the running callbacks, and return their tasks."""
         return [task for notifier in self._notifiers.values() if (task := notifier.cancel()) is not None]
 
     def _receive(self, number: int, value: Job | WatchResult) -> None:

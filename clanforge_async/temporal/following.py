@@ -15,15 +15,15 @@ from clanforge_async.jobs import Job
 from clanforge_async.temporal.history import History
 
 _UPDATE_INTERVAL = 1.0
-"""Seconds between two looks at the watches under way; updates that follow each other faster are merged."""
+"""Seconds between two reads of the running watches' states; updates in shorter succession are merged."""
 
 Key = tuple[str, int]
-"""A watch: its workflow's id, and its number in that."""
+"""A watch: the id of its workflow, and its number in that workflow."""
 
 
 @frozen
 class Event:
-    """An update of a watch, or its end.
+    """An update of a watch, or its result.
 
     Attributes:
         key: The watch.
@@ -35,18 +35,18 @@ class Event:
 
 
 Events = asyncio.Queue["Event | asyncio.Task[None] | None"]
-"""Events, the readers that have come to their end, and None when the time is up."""
+"""Events, the tasks of finished readers, and None at the time limit."""
 
 
 async def follow(
     histories: Sequence[History], *, with_updates: bool, limit: float | None = None
 ) -> AsyncGenerator[Event]:
-    """Iterate over the events of workflows until each watch has ended. The last update of a watch comes before its end.
+    """Iterate over the events of workflows until all watches have ended. A watch's last update precedes its result.
 
     Args:
         histories: The workflows' histories.
-        with_updates: Whether to look for updates too.
-        limit: Seconds until the watches count as timed out, since no worker and no server has ended them; None: never.
+        with_updates: Whether to read updates too.
+        limit: Seconds until watches that neither a worker nor the server has ended count as timed out; None: never.
 
     Raises:
         LookupError: A workflow does not exist.
@@ -95,7 +95,7 @@ class _Reader:
                 updates.cancel()
 
     def expire(self, elapsed: float) -> list[Event]:
-        """Return the ends of all watches that have not ended: they have timed out."""
+        """Return a timeout result for each watch that has not ended."""
         states = {number: state for number, state in self._history.last_states().items() if number not in self._ended}
         return [self._event(number, _timed_out(state, elapsed)) for number, state in states.items()]
 
@@ -104,7 +104,7 @@ class _Reader:
             try:
                 states = await self._history.pending_states()
             except RPCError:
-                states = {}  # the server restarts, or the workflow does not exist
+                states = {}  # the server is restarting, or the workflow does not exist
             for number, state in states.items():
                 if number not in self._ended:
                     self._publish(number, state.last_news)

@@ -1,4 +1,4 @@
-"""The reading of a workflow's history and of its pending activities, which needs no live worker."""
+"""Reads a workflow's history and its pending activities. No worker has to run for that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clanforge_async.refs import JobRef
 from clanforge_async.temporal.workflows import WATCH
 
 _RECONNECT_AFTER = 0.5
-"""Seconds before the next attempt to reach a Temporal server that does not respond."""
+"""Seconds before the next attempt if the Temporal server does not respond."""
 
 _UNREACHABLE = {
     RPCStatusCode.UNAVAILABLE,
@@ -47,7 +47,7 @@ _CLOSED: dict[int, type[WatchClosedError | WatchTimeoutError]] = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: WatchClosedError,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: WatchTimeoutError,
 }
-"""The events that end a workflow, and with which error its unfinished watches end then."""
+"""The events that end a workflow, and the error with which each ends the workflow's unfinished watches."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class Batch:
 
     Attributes:
         refs: The references, as text.
-        parts: Number of workflows that share the watches.
+        parts: Number of workflows over which the call's watches are divided.
         began: When the workflow started, by the Temporal server's clock.
     """
 
@@ -72,7 +72,7 @@ class History:
     Attributes:
         temporal: The Temporal client.
         workflow_id: The workflow.
-        refs: The references of its watches, as text, if they are known already.
+        refs: The references of its watches, as text; empty if they are not known yet.
     """
 
     temporal: Client
@@ -90,16 +90,16 @@ class History:
         """Return the workflow's input.
 
         Raises:
-            LookupError: There is no such workflow, or it is no watch.
+            LookupError: The workflow does not exist, or is not a watch.
         """
         async with aclosing(self._events(wait=False)) as events:
             return await self._read_batch(await anext(events))
 
     async def results(self) -> AsyncGenerator[tuple[int, WatchResult]]:
-        """Iterate over the results as they come, each with the number of its reference, until each has one.
+        """Iterate over the results in order of arrival, each with its reference's number, until all watches have ended.
 
         Raises:
-            LookupError: There is no such workflow, or it is no watch.
+            LookupError: The workflow does not exist, or is not a watch.
         """
         numbers, batch, at = dict[int, int](), Batch([], 1, 0.0), 0.0
         async for event in self._events(wait=True):
@@ -121,18 +121,18 @@ class History:
                 return
             if batch.refs and not self._unfinished(batch):
                 return
-        for number in self._unfinished(batch):  # the workflow was deleted, and its history with it
+        for number in self._unfinished(batch):  # the workflow and its history were deleted
             self._ended.add(number)
             state = self._state(batch, number)
             yield number, finish(state, at, unfinished(WatchClosedError, state)).result
 
     @property
     def is_over(self) -> bool:
-        """Whether each watch of a workflow whose references are known has ended."""
+        """Whether all watches of the workflow have ended, given that its references are known."""
         return len(self._ended) == len(self.refs)
 
     def last_states(self) -> dict[int, WatchState]:
-        """Return the last known states of the watches that have not ended, by the number of their reference."""
+        """Return the last known state of each watch that has not ended, by the number of its reference."""
         batch = Batch(self.refs, 1, 0.0)
         return {number: self._state(batch, number) for number in self._unfinished(batch)}
 
@@ -140,7 +140,7 @@ class History:
         return [number for number in range(len(batch.refs)) if number not in self._ended]
 
     async def pending_states(self) -> dict[int, WatchState]:
-        """Return the states of the watches that have not ended, by the number of their reference."""
+        """Read the state of each watch that has not ended, by the number of its reference."""
         description = await self.handle.describe()
         states: dict[int, WatchState] = {}
         for pending in description.raw_description.pending_activities:
@@ -150,7 +150,7 @@ class History:
         return states
 
     async def _events(self, *, wait: bool) -> AsyncGenerator[HistoryEvent]:
-        """Iterate over the events, each once, also while the server restarts."""
+        """Iterate over the events, each once, even across restarts of the server."""
         last = 0
         while True:
             try:

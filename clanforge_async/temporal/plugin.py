@@ -14,16 +14,16 @@ _UNTIL_ETA = until_eta()
 
 
 class ClanforgePlugin(SimplePlugin):
-    """Makes a Temporal worker poll for watches, with a client of its own and any number of workers beside it.
+    """Makes a Temporal worker poll for watches. Any number of workers can serve the same task queue.
 
     Args:
-        client: The client that polls, within its own limits. It stays open.
+        client: The client that polls, within its own limits. It is not closed.
         interval: Seconds between polls, or any tenacity wait strategy.
-        outage_tolerance: Seconds of unbroken failure before a watch gives up with the last error.
-        stale_after: Seconds of nothing newer than a reference's ``newer_than`` before a watch gives up.
+        outage_tolerance: Seconds for which all polls may fail before a watch gives up with the last error.
+        stale_after: Seconds without a status newer than the reference's ``newer_than`` before a watch gives up.
 
     Raises:
-        ConfigurationError: An argument has an unusable value.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ClanforgePlugin(SimplePlugin):
     ) -> None:
         policy = WatchPolicy(interval=interval, outage_tolerance=outage_tolerance, stale_after=stale_after)
         activities = Activities(client, policy)
-        super().__init__(  # pyright: ignore[reportUnknownMemberType] - temporalio leaves type arguments out
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - temporalio omits type arguments
             "clanforge",
             activities=[activities.poll, activities.set_brake],
             workflows=[WatchWorkflow, BrakeWorkflow],

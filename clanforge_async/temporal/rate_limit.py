@@ -1,4 +1,4 @@
-"""The rate limit of a task queue: the account's budget over all workers, and the brake after a 429."""
+"""The rate limit of a task queue: the account's budget for all workers, and the brake that stops polls after a 429."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from clanforge_async.temporal.workflows import BRAKE
 _ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 _BUDGET = "clanforge: max_rate"
 _BRAKE = "clanforge: held by Retry-After; max_rate "
-"""Reason of a rate of 0, followed by the rate to return to. So the server alone knows both."""
+"""Reason stored with a rate of 0, followed by the rate to restore: the server keeps both, so workers keep neither."""
 
 _READS_AFTER_WRITE, _PAUSE_AFTER_WRITE = 40, 0.05
-"""Number of reads, and seconds between them, until a busy server must show a change: it may show the old one first."""
+"""Maximum reads after a change, and seconds between them: a busy server may show the old value at first."""
 
 
 async def set_max_rate(temporal: Client, rate: float | None, *, task_queue: str = "clanforge") -> None:
-    """Set the account's budget: polls per second over all workers and watches of a task queue.
+    """Set the account's budget: the polls per second of all workers and watches of a task queue together.
 
-    It holds until it is set again, also without any worker. During a pause that the API has asked for, it takes effect
-    after the pause. A pause whose workflow was stopped from outside ends at once.
+    The rate stays until it is set again, even if no worker runs. During a pause that the API requested, it takes effect
+    after the pause. If the workflow of that pause was stopped from outside, the pause ends at once.
 
     Args:
         temporal: The Temporal client.
@@ -36,7 +36,7 @@ async def set_max_rate(temporal: Client, rate: float | None, *, task_queue: str 
 
     Raises:
         ConfigurationError: The rate is neither a positive number nor None.
-        temporalio.service.RPCError: The Temporal server refuses, for example because it is too old.
+        temporalio.service.RPCError: The Temporal server refused, for example because it is too old.
     """
     if rate is not None and not is_positive(rate):
         msg = "rate must be a positive number of polls per second, or None"
@@ -63,20 +63,20 @@ async def _will_be_released(temporal: Client, task_queue: str) -> bool:
 
 
 async def hold_queue(temporal: Client, task_queue: str) -> None:
-    """Let no poll of the task queue start. The budget is kept for `release_queue`."""
+    """Start no more polls of the task queue. The budget is stored for `release_queue`."""
     rate, reason = await _read(temporal, task_queue)
     if not reason.startswith(_BRAKE):
         await _write(temporal, task_queue, 0.0, f"{_BRAKE}{rate}")
 
 
 async def is_held(temporal: Client, task_queue: str) -> bool:
-    """Whether the brake is on. The server still hands out what its rate limiters have saved up before."""
+    """Whether the brake is on. The server may still start polls that its rate limiters had already permitted."""
     _, reason = await _read(temporal, task_queue)
     return reason.startswith(_BRAKE)
 
 
 async def release_queue(temporal: Client, task_queue: str) -> None:
-    """Let polls start again at the budget's rate, unless another rate was set from outside."""
+    """Start polls again at the budget's rate, unless another program has set a rate meanwhile."""
     _, reason = await _read(temporal, task_queue)
     if reason.startswith(_BRAKE):
         rate = reason.removeprefix(_BRAKE)
@@ -84,8 +84,8 @@ async def release_queue(temporal: Client, task_queue: str) -> None:
 
 
 async def _read(temporal: Client, task_queue: str) -> tuple[float | None, str]:
-    """Return the queue's rate, None if it has none, and the reason why it was set."""
-    answer = await temporal.workflow_service.describe_task_queue(
+    """Return the queue's rate, or None without one, and the reason with which it was set."""
+    response = await temporal.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=temporal.namespace,
             task_queue=TaskQueue(name=task_queue),
@@ -93,7 +93,7 @@ async def _read(temporal: Client, task_queue: str) -> tuple[float | None, str]:
             report_config=True,
         )
     )
-    limit = answer.config.queue_rate_limit
+    limit = response.config.queue_rate_limit
     rate = limit.rate_limit.requests_per_second if limit.HasField("rate_limit") else None
     return rate, limit.metadata.reason
 

@@ -1,4 +1,4 @@
-"""The starting and stopping of workflows for the watches of one call."""
+"""Starts and stops the workflows of one call's watches."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from clanforge_async.temporal.history import History
 from clanforge_async.temporal.workflows import BATCH, GRACE, WATCH
 
 _STOPPING: set[asyncio.Task[None]] = set()
-"""Stops under way, which an impatient caller has left."""
+"""Running stops whose caller was cancelled: the references keep their tasks alive."""
 
 _LONGEST_STOP = 5.0
-"""Seconds to wait for a Temporal server that is to stop watches and does not respond."""
+"""Maximum seconds to wait until the Temporal server has stopped the watches."""
 
 
 def part_id(workflow_id: str, part: int) -> str:
-    """Return the id of one of the workflows that share the watches of a call; the first has the call's own id."""
+    """Return the id of one of the workflows of a call; the first has the call's id."""
     return workflow_id if part == 0 else f"{workflow_id}/{part + 1}"
 
 
 class Submission:
-    """Starts the workflows of a call, or attaches to those that run already.
+    """Starts the workflows of a call, or attaches to existing ones.
 
     Args:
         temporal: The Temporal client.
@@ -58,7 +58,7 @@ class Submission:
         self._attached: set[str] = set()
 
     async def start(self, targets: Iterable[JobRef | Job], timeout: float | None) -> list[History]:  # noqa: ASYNC109 - of the watches
-        """Start the workflows of these targets, in sorted batches, so that the same ones give the same batches.
+        """Start the workflows of these targets. They are sorted, so that the same targets give the same batches.
 
         Raises:
             ConfigurationError: The id is in use for other targets.
@@ -67,11 +67,11 @@ class Submission:
         batches = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
         parts = [_batch_of(batch) | {"timeout": timeout, "parts": len(batches)} for batch in batches]
         try:
-            # The first comes last: if it exists, all of them do, and can be resumed.
+            # The first is started last: if it exists, all exist, so the call can be resumed.
             others = await self._start_all(range(1, len(parts)), parts)
             return await self._start_all(range(min(len(parts), 1)), parts) + others
         except ConfigurationError:
-            self._is_detachable = False  # nobody comes back to what this call has started
+            self._is_detachable = False  # the id belongs to other targets, so nobody can resume these workflows
             raise
 
     async def _start_all(self, numbers: Iterable[int], parts: Sequence[dict[str, Any]]) -> list[History]:
@@ -99,7 +99,7 @@ class Submission:
         return history
 
     async def stop(self) -> None:
-        """Stop what was started, unless the caller has an id to find it by. A start under way is stopped too."""
+        """Stop the workflows of this call, unless the caller gave an id. Those still being started are stopped too."""
         stopping = asyncio.create_task(self._stop_all())
         _STOPPING.add(stopping)
         stopping.add_done_callback(_STOPPING.discard)
@@ -130,7 +130,7 @@ def _batch_of(targets: Sequence[JobRef | Job]) -> dict[str, Any]:
 
 
 def has_ended(target: JobRef | Job) -> TypeGuard[Job]:
-    """Whether a target is a job whose end is known already."""
+    """Whether a target is a terminal job, so that no poll is needed."""
     return isinstance(target, Job) and target.is_terminal and target.newer_than is None
 
 
@@ -138,12 +138,12 @@ async def _has_input(history: History, wanted: Mapping[str, Any]) -> bool:
     try:
         found = await history.batch()
     except LookupError:
-        return False  # a workflow, but no watch
+        return False  # the workflow is not a watch
     return (sorted(found.refs), found.parts) == (wanted["refs"], wanted["parts"])
 
 
 async def terminate(history: History) -> None:
-    """End a workflow, if it has not ended. That needs no worker."""
+    """Terminate a workflow if it has not ended. No worker has to run for that."""
     try:
         await history.handle.terminate("the watch was stopped")
     except RPCError as error:

@@ -1,4 +1,4 @@
-"""The watcher whose watches run on Temporal."""
+"""A watcher that runs its watches on Temporal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clanforge_async.temporal.submission import Submission, has_ended, part_id, 
 from clanforge_async.temporal.workflows import GRACE
 
 _LONGEST_TIMEOUT = 100 * 365 * 86400.0
-"""Seconds; a longer timeout is none, since Temporal's times end in some centuries."""
+"""Seconds; a longer timeout counts as no timeout, because Temporal cannot represent dates some centuries ahead."""
 
 J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 
@@ -31,10 +31,10 @@ J = TypeVar("J", bound=ImageUpdateJob | ImageDiffJob | ImageVersionJob)
 class TemporalWatcher:
     """Waits for jobs like `JobWatcher`, but the watches run on Temporal, and workers with a `ClanforgePlugin` poll.
 
-    Without an ``id``, a watch ends with the call that waits for it. With one, it goes on by itself: a call with the
-    same id and targets attaches to it, also after its end, and `resume` finds it from any process. Results and updates
-    are those of `JobWatcher`, except that listings of image diffs are empty, and that updates less than two seconds
-    apart may be merged.
+    Without an ``id``, a watch ends with the call that waits for it. With an ``id``, the watch continues without the
+    call: a call with the same id and targets attaches to the watch, even after its end, and `resume` finds it from any
+    process. Results and updates are those of `JobWatcher`, except that listings of image diffs are empty, and that
+    updates less than two seconds apart may be merged.
 
     Args:
         temporal: The Temporal client.
@@ -82,7 +82,7 @@ class TemporalWatcher:
         self,
         target: JobRef | Job,
         *,
-        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - a watch's deadline, with a result of its own
+        timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - a watch's deadline, which has its own result
         check: bool = True,
         on_update: OnUpdate | None = None,
         id: str | None = None,  # noqa: A002 - Temporal's own word
@@ -94,16 +94,16 @@ class TemporalWatcher:
             timeout: Maximum seconds to wait; None: no limit. Default: the watcher's ``timeout``.
             check: Raise if the job failed or was squashed. If False, return it like a completed one.
             on_update: Called with each changed snapshot, as by `JobWatcher.wait`.
-            id: Identifies the watch, so that it outlives this call.
+            id: Identifies the watch. With an id, the watch continues after this call.
 
         Raises:
             TypeError: The target is neither a job nor a reference, or ``on_update`` is not callable.
             ConfigurationError: The id is in use for other targets, or ``timeout`` is invalid.
             JobFailedError: The job failed, or was squashed.
-            WatchTimeoutError: The timeout expired: ten seconds ago, if no worker was there.
+            WatchTimeoutError: The timeout expired. If no worker runs, this is raised ten seconds after the timeout.
             WatchClosedError: The watch was stopped from outside.
             ClanforgeError: As by `JobWatcher.wait`.
-            temporalio.service.RPCError: The Temporal server refuses to start the watch, or cannot be reached.
+            temporalio.service.RPCError: The Temporal server refused to start the watch, or cannot be reached.
         """
         [result] = await self.wait_all([target], timeout=timeout, on_update=on_update, id=id)
         if isinstance(result.error, JobFailedError) and not check:
@@ -117,7 +117,7 @@ class TemporalWatcher:
         timeout: float | EllipsisType | None = ...,  # noqa: ASYNC109 - see wait
         id: str | None = None,  # noqa: A002 - Temporal's own word
     ) -> AsyncGenerator[Job, None]:
-        """Iterate over a job's changed snapshots. The terminal one comes last, whether the job succeeded or not.
+        """Iterate over a job's changed snapshots. The terminal snapshot is the last, whether the job succeeded or not.
 
         Args:
             target: As in `wait`.
@@ -183,10 +183,10 @@ class TemporalWatcher:
                 yield result
 
     async def resume(self, id: str, *, on_update: OnUpdate | None = None) -> AsyncIterator[WatchResult]:  # noqa: A002
-        """Iterate over the results of the watches of an id, from any process, also after their end.
+        """Iterate over the results of the watches with an id, from any process, even after their end.
 
         Args:
-            id: The id with which they were started.
+            id: The id with which the watches were started.
             on_update: As in `wait`.
 
         Raises:
@@ -201,7 +201,7 @@ class TemporalWatcher:
                 yield result
 
     async def cancel(self, id: str) -> None:  # noqa: A002 - Temporal's own word
-        """Stop the watches of an id. Whoever waits for them gets a `WatchClosedError`; ended ones stay as they are.
+        """Stop the watches with an id: they end with `WatchClosedError`. Watches that have ended keep their results.
 
         Raises:
             LookupError: No watch has this id.

@@ -1,8 +1,8 @@
-"""The workflows. This module needs nothing but ``temporalio``, so that Temporal's sandbox could import it too.
+"""The Temporal workflows. This module imports only ``temporalio``, so that Temporal's sandbox can import it too.
 
-An activity is one watch, and each of its attempts is one poll: it fails with the pause until the next attempt, and
-hands on the watch's state in its heartbeat. So a watch that waits costs no worker anything, and polls leave nothing in
-the history.
+Each watch is one activity, and each attempt of the activity is one poll. If the watch has not ended, the attempt fails
+with the pause until the next one, and its heartbeat contains the watch's state. Therefore a waiting watch occupies no
+worker, and polls add nothing to the workflow's history.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ BATCH = 500
 """Maximum number of watches of one workflow."""
 
 GRACE = 10.0
-"""Seconds after a watch's timeout after which the server ends it, because no worker has."""
+"""Seconds from a watch's timeout until the server ends the watch itself, if no worker has ended it."""
 
 _HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 _LONGEST_POLL = timedelta(seconds=600)
 _RETRY_POLICY = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
-"""For attempts that name no pause: their worker died, or could not poll."""
+"""For attempts that failed without a pause: their worker crashed, or could not poll."""
 
 
-# Outside the sandbox, which imports all modules anew for each workflow: that takes longer than the first polls.
+# Not in the sandbox: it imports all modules again for each workflow, which takes longer than the first polls.
 @workflow.defn(name=WATCH, sandboxed=False)
 class WatchWorkflow:
-    """Watches a batch of jobs. Its history shows each result as that of an activity."""
+    """Watches a batch of jobs. In its history, each watch's result is the result of an activity."""
 
     @workflow.run
     async def run(self, batch: dict[str, Any]) -> None:
@@ -43,8 +43,8 @@ class WatchWorkflow:
 
         Args:
             batch: ``refs``, references as text; ``timeout``, seconds for each watch, or None; ``parts``, the number of
-                workflows that share the watches, 1 if it is missing; and ``jobs``, the ended jobs among the targets by
-                the number of their reference.
+                workflows over which the watches are divided, default 1; and ``jobs``, the terminal jobs among the
+                targets, by the number of their reference.
         """
         refs: list[str] = batch["refs"]
         jobs: dict[str, Any] = batch.get("jobs", {})
@@ -77,12 +77,12 @@ class BrakeWorkflow:
 
     @workflow.signal(name=BRAKE_SIGNAL)
     def brake(self, seconds: float) -> None:
-        """Hold the polls for so many seconds from now, or for longer if they are held already."""
+        """Hold the polls for this many seconds from now, or until the end of the current pause if that is later."""
         self._until = max(self._until, workflow.time() + seconds)
 
     @workflow.run
     async def run(self) -> None:
-        """Brake, wait by the server's clock, and lift the brake."""
+        """Put the brake on, wait by the server's clock, and take the brake off."""
         while self._until > workflow.time():
             await self._set_brake(held=True)
             while (left := self._until - workflow.time()) > 0:
@@ -90,5 +90,5 @@ class BrakeWorkflow:
             await self._set_brake(held=False)
 
     async def _set_brake(self, *, held: bool) -> None:
-        # Local, since an activity of the queue would wait for the brake that it is to lift.
+        # Local, because an activity of the queue would be held by the brake that it has to take off.
         await workflow.execute_local_activity(SET_BRAKE, held, start_to_close_timeout=_HEARTBEAT_TIMEOUT)

@@ -25,7 +25,7 @@ BENCHMARKS: dict[str, Benchmark[Any]] = {
     "poll_cost": poll_cost,
     "transports": transports,
 }
-"""All benchmarks, by the names that ``--only`` takes."""
+"""All benchmarks, by their names for ``--only``."""
 
 
 def main() -> None:

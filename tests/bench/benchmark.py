@@ -13,7 +13,7 @@ class Benchmark(Protocol[Results]):
     """A benchmark."""
 
     def measure(self, quick: bool) -> Results:
-        """Measure; if quick, in seconds instead of minutes and less precisely."""
+        """Measure for some minutes; if quick, for some seconds and less precisely."""
         ...
 
     def table(self, results: Results) -> str:
@@ -26,5 +26,5 @@ class ChartedBenchmark(Benchmark[Results], Protocol[Results]):
     """A benchmark with a chart."""
 
     def draw(self, results: Results, path: Path) -> None:
-        """Write the chart as SVG: the same bytes for the same results."""
+        """Write the chart as SVG. The same results give the same bytes."""
         ...

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 TEXT_COLOR, NOTE_COLOR, GRID_COLOR = "#1f2328", "#6e7781", "#d0d7de"
 OWN_COLOR, OTHER_COLOR = "#0b6e4f", "#b3541e"
-"""Colors of this package, and of everything it is compared with."""
+"""Colors of this package, and of the libraries and strategies that it is compared with."""
 
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#8c959f",
@@ -36,7 +36,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def chart(path: Path) -> Generator[Axes]:
-    """Yield axes to draw on, then write them as SVG: the same bytes for the same drawing.
+    """Yield axes to draw on, then write them as SVG. The same drawing gives the same bytes.
 
     The background is white, even on a dark page.
     """

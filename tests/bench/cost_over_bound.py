@@ -1,7 +1,7 @@
-"""Cost of each strategy on every population, over that of a poller that knows when each job ends.
+"""Cost of each strategy on every population, divided by the cost of a poller that knows when each job completes.
 
-The cost of a job is the delay until its end is detected, plus what its requests are worth to `until_eta`. Populations
-whose names begin with "new" were made after `until_eta` was tuned.
+The cost of a job is the delay until its end is detected, plus the number of its requests times the ``poll_worth`` of
+`until_eta`. Populations whose names begin with "new" were made after `until_eta` was tuned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["draw", "measure", "table"]
 
 _SEED = 20251122
 _JOBS, _OTHERS_JOBS = 800, 60
-"""Jobs of each population with `until_eta`, and with the other strategies, which take more polls."""
+"""Number of jobs of each population with `until_eta`, and with the other strategies, which make more polls."""
 
 _QUICK_SHARE = 0.1
 
@@ -32,7 +32,7 @@ class Results:
     """Results.
 
     Attributes:
-        until_eta: The default on each population, then on the two of the thresholds alone.
+        until_eta: The default strategy on each population, then on the two populations used only for the thresholds.
         others: The other strategies on each population.
     """
 

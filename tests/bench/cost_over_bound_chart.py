@@ -17,7 +17,7 @@ def draw_costs(results: Sequence[CostResult], own: str, path: Path) -> None:
     """Write the chart as SVG.
 
     Args:
-        results: The results, those of a strategy together.
+        results: The results, grouped by strategy.
         own: Name of the strategy to highlight.
         path: Path of the chart.
     """

@@ -21,7 +21,7 @@ __all__ = ["draw", "measure", "table"]
 _SEED = 20251122
 _QUICK_SHARE = 0.1
 _OTHERS_SHARE = 0.2
-"""Share of a strategy's jobs that run on each of the other populations, which have no thresholds."""
+"""Number of jobs of each other population, as a share of the strategy's jobs. These populations have no thresholds."""
 
 
 def measure(quick: bool) -> Results:

@@ -17,7 +17,7 @@ _REQUESTS, _SECONDS = (8.0, 1500.0), (0.35, 60.0)
 """Ranges of the axes."""
 
 _EQUAL_PRODUCTS = {1: "fixed polling's product", 2: "half of it", 4: "a quarter", 8: "an eighth", 16: "a sixteenth"}
-"""Lines of equal product, by how many times it is below that of fixed polling."""
+"""Lines of equal product of requests and delay: how many times smaller it is than the product of fixed polling."""
 
 _LABEL_REQUESTS = 8.3
 """Position of the lines' labels, in requests."""

@@ -16,7 +16,7 @@ LATENCY = 0.05
 """Seconds from a request to its response."""
 
 _HOURS = 24.0
-"""Hours that every job takes."""
+"""Duration of every job, in hours."""
 
 
 class EndlessServer(httpx.AsyncBaseTransport):
@@ -34,7 +34,7 @@ class EndlessServer(httpx.AsyncBaseTransport):
         self._records_times = records_times
 
     async def wait_for_requests(self, requests: int) -> None:
-        """Wait for this number of further requests."""
+        """Wait until this number of further requests has been received."""
         await self._waiters.setdefault(self.requests + requests, asyncio.Event()).wait()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

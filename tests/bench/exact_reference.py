@@ -1,8 +1,8 @@
 """`python -m bench.exact_reference`: the cost of a poller that knows each population exactly, beside `until_eta`.
 
-It knows how durations, waits, biases and powers are distributed, how the server makes an ETA and a percentage of them,
-and its exact clock. After each poll it calculates the exact posterior distribution of the end, and by a dynamic
-programme the pauses that cost least if later polls told nothing but whether the job runs.
+This poller knows the distributions of durations, waits, biases and powers, how the server makes ETAs and percentages
+from them, and the server's exact clock. After each poll it calculates the exact posterior distribution of the end. A
+dynamic programme then finds the cheapest pauses, on the assumption that later polls show only whether the job runs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _BIASES, _POWERS = (-0.2, 0.2), (0.75, 1.35)
 
 _FAILING, _MIN_PAUSE = MAIN.failing, until_eta().min
 _ENDS, _STARTS = 80, 10
-"""Points of the grids of ends and, while a job waits, of starts."""
+"""Number of points of the grid of ends and, while a job waits, of the grid of starts."""
 
 _MIN_POINTS, _REFINEMENTS = 25, 12
-"""Possible ends on the grid below which a finer one is made, and how often at most."""
+"""Minimum number of possible ends on the grid: below it, a finer grid is made; and how many times at most."""
 
 _STEP, _MIN_STEPS, _MAX_STEPS = 4.0, 20, 400
-"""Seconds between two times to poll at, and limits of their number before the first possible end."""
+"""Seconds between two possible poll times, and the limits of their number before the first possible end."""
 
 Interval = tuple[float, float]
 
@@ -59,7 +59,7 @@ class Population:
 
 @frozen
 class Observation:
-    """Content of a poll: the server's times and values, those in whole seconds and percent cut off."""
+    """Content of a poll: the server's times and values, rounded down to whole seconds and percent."""
 
     at: float
     started: float | None
@@ -79,7 +79,7 @@ class Observation:
 
 
 def biases(seen: Observation, start: float, end: float) -> Interval:
-    """Return the biases with which the server shows this ETA."""
+    """Return the biases with which the server would show this ETA."""
     if seen.eta is None:
         return _BIASES
     ahead = end - max(seen.at, start)
@@ -87,7 +87,7 @@ def biases(seen: Observation, start: float, end: float) -> Interval:
 
 
 def powers(seen: Observation, start: float, end: float) -> Interval:
-    """Return the powers with which the server shows this percentage."""
+    """Return the powers with which the server would show this percentage."""
     fraction = (seen.at - start) / (end - start)
     if fraction <= 0:
         return _POWERS
@@ -121,7 +121,7 @@ class Posterior:
             possible = [i for i, weight in enumerate(self.weights) if weight > 0]
             if len(possible) >= _MIN_POINTS:
                 break
-            # A gap narrower than the grid is where the observations contradict each other least.
+            # In a gap narrower than the grid, the observations contradict each other least.
             possible = possible or [max(range(_ENDS), key=lambda i: self._fit(self._middle(i)))]
             self._make_grid(self.ends[max(possible[0] - 1, 0)], self.ends[min(possible[-1] + 2, _ENDS)])
 
@@ -171,7 +171,7 @@ class Posterior:
         return times[best] - self.now - LATENCY
 
     def _times(self) -> list[float]:
-        """Return times to poll at, from now until a pause after the last possible end."""
+        """Return the possible poll times, from now until one pause after the last possible end."""
         after = self.ends[-1] + _MIN_PAUSE + LATENCY
         bounds = [self.now, *self.ends, after]
         step = max(_STEP, (self.ends[0] - self.now) / _MAX_STEPS)
@@ -184,7 +184,7 @@ class Posterior:
         return [*times, after]
 
     def _ended(self, times: list[float]) -> list[float]:
-        """Return the probability that the job has ended by each time, if it runs or waits now."""
+        """Return the probability that the job has ended by each time, given that it runs or waits now."""
         start = self._starts[len(self._starts) // 2]
         runs = [(low, high, weight, _FAILING / (high - start)) for low, high, weight in self._cells() if weight > 0]
         begins = max(start, self.now)
@@ -203,7 +203,7 @@ class Posterior:
 
 
 def poll_times(population: Population, job: PlannedJob) -> list[float]:
-    """Return when the server makes each status that the poller sees, the last of them terminal."""
+    """Return the server's time of each status that the poller sees. The last status is terminal."""
     polls, began = list[Observation](), job.created
     while True:
         polls.append(Observation.of(job, began + LATENCY / 2))

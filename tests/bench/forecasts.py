@@ -1,6 +1,6 @@
 """Share of jobs that end by the p50 and the p90 of `JobWatcher.forecast`, at a quarter, half and three quarters.
 
-The parts are those of the time from a job's creation to its end, of failed jobs as well.
+These are parts of the time from a job's creation to its end. Failed jobs are included.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Coverage:
         workload: Name of the population.
         part: The part of a job's life.
         forecasts: Number of jobs with a forecast.
-        p50: Share of those that end by their p50.
-        p90: Share of those that end by their p90.
+        p50: Share of these jobs that end by their p50.
+        p90: Share of these jobs that end by their p90.
     """
 
     workload: str

@@ -1,7 +1,7 @@
 """Cost of jobs without ETA and progress with a `JobHistory`: a correct one, and wrong ones.
 
-Each job has its own label, with the durations of five ended jobs; within a label the standard deviation of their
-logarithms is 0.3.
+Each job has its own label, with the durations of five ended jobs. The logarithms of the durations of a label have a
+standard deviation of 0.3.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JOBS, _QUICK_JOBS = 600, 60
 _EARLIER, _SIGMA = 5, 0.3
 _FACTORS = (1.0, 3.0, 1 / 3)
 _ABOVE_99 = 101
-"""A step of the progress that it never reaches."""
+"""A progress step that no job reaches, so that there is no progress."""
 
 JobWithHistory = tuple[PlannedJob, list[float]]
 
@@ -38,8 +38,8 @@ class Results:
     """Results; each list has the cost without a history first, and then with one that is wrong by 1, 3 and 1/3.
 
     Attributes:
-        without_signs: Jobs with neither ETA nor progress.
-        with_signs: The main population.
+        without_signs: Costs of jobs with neither ETA nor progress.
+        with_signs: Costs on the main population.
     """
 
     without_signs: tuple[CostResult, ...]
@@ -61,7 +61,7 @@ class Results:
 
 
 def jobs_with_history(number: int, *, have_signs: bool, seed: int = _SEED) -> list[JobWithHistory]:
-    """Return jobs with the durations of earlier ones of the same label."""
+    """Return jobs, each with the durations of earlier jobs of the same label."""
     rng = Random(seed)
     workload = MAIN if have_signs else Workload(name="without signs", estimated=0.0)
     population = list[JobWithHistory]()

@@ -1,8 +1,8 @@
 """The transport benchmark's HTTP server, as small as possible; it runs as a separate program.
 
-It prints its port and serves until its standard input closes, at the latest when the process that started it ends. An
-image version completes with its n-th poll, and its id encodes n, so that every client makes exactly as many polls as
-the measurement needs. Progress changes with every poll: no two responses are equal.
+The server prints its port and runs until its standard input is closed, at the latest when its parent process ends. An
+image version completes at its n-th poll, and its id encodes n, so that every client makes exactly as many polls as the
+measurement needs. Progress changes with every poll, so that no two responses are equal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from email.utils import formatdate
 
 POLLS_FACTOR = 1_000_000
-"""An id divided by this is the number of polls with which its job completes."""
+"""Divisor: an id divided by this is the number of polls until its job completes."""
 
 _PREFIX = b"GET /cfp/v1/imageversion/"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
@@ -26,14 +26,14 @@ _RUNNING, _COMPLETED = (4, b"Running"), (5, b"Completed")
 
 
 class ImageVersions:
-    """Jobs, with the number of polls of each."""
+    """Number of polls of each job so far."""
 
     def __init__(self) -> None:
         self._polls: dict[int, int] = {}
         self.tick()
 
     def tick(self) -> None:
-        """Read the clock once per second, the resolution of the responses."""
+        """Read the clock once per second, which is the resolution of the times in responses."""
         self._now = int(time.time())
         self._date = formatdate(self._now, usegmt=True).encode()
         asyncio.get_running_loop().call_later(1.0, self.tick)
@@ -50,7 +50,7 @@ class ImageVersions:
 
 
 class HTTPProtocol(asyncio.Protocol):
-    """A persistent connection; asyncio has set TCP_NODELAY."""
+    """A persistent connection. asyncio sets TCP_NODELAY."""
 
     def __init__(self, jobs: ImageVersions) -> None:
         self._jobs = jobs

@@ -13,7 +13,7 @@ class Cost(NamedTuple):
     delay: float
 
     def total(self, poll_worth: float) -> float:
-        """Return the delay plus the requests' value in seconds."""
+        """Return the delay plus the cost of the requests, in seconds."""
         return poll_worth * self.requests + self.delay
 
 
@@ -33,7 +33,7 @@ def lower_bound(duration: float, failing: float, poll_worth: float, max_pause: f
 
 
 def best_pauses(duration: float, number: int, poll_worth: float, max_pause: float) -> list[float]:
-    """Return the given number of pauses with the lowest cost, or none if one would be negative."""
+    """Return the cheapest pauses of the given number, or an empty list if one of them would be negative."""
     for capped in range(number):
         falling = number - capped
         first = (duration - capped * max_pause + poll_worth * falling * (falling - 1) / 2) / falling

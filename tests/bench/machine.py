@@ -1,4 +1,4 @@
-"""The machine and the versions that the results depend on."""
+"""The machine and the software versions of a benchmark run: results depend on them."""
 
 from __future__ import annotations
 

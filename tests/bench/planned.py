@@ -1,4 +1,4 @@
-"""Jobs with a known schedule, and the API's status of them at any time."""
+"""Jobs with a known schedule, and the status that the API shows at any time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class PlannedJob:
         id: Id of the image version.
         created: When the job is created.
         queued_for: Seconds in the queue.
-        duration: Seconds that it runs unless it fails.
-        fails_after: Seconds of its run after which it fails; None if it completes.
+        duration: Seconds of the run, unless the job fails.
+        fails_after: Seconds from the start to the failure; None if the job completes.
         progress: How the server reports its progress.
         eta: How the server estimates its end; None if it has no ETA.
     """
@@ -48,7 +48,7 @@ class PlannedJob:
 
     @property
     def outcome(self) -> JobState:
-        """State in which it ends."""
+        """The job's final state."""
         return JobState.COMPLETED if self.fails_after is None else JobState.FAILED
 
     def state(self, now: float) -> JobState:

@@ -1,4 +1,4 @@
-"""The API as an httpx transport, with planned jobs by the loop's clock."""
+"""The API as an httpx transport, whose jobs are planned by the event loop's clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 from bench.planned import PlannedJob, unix
 
 LATENCY = 0.05
-"""Seconds from a request to its response, which shows the job as of the middle."""
+"""Seconds from a request to its response, which shows the job's state halfway between the two."""
 
 
 class PlannedServer(httpx.AsyncBaseTransport):

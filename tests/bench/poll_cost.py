@@ -1,9 +1,9 @@
-"""CPU time of a poll: of this package alone, beside an earlier commit, and with a transport, beside plain aiohttp.
+"""CPU time of a poll. This package alone is compared with an earlier commit, and with a transport, with plain aiohttp.
 
-All that is compared takes turns in rounds of a few hundredths of a second. A busy machine only ever adds to the CPU
-time of a round, and adds most to the most code, since its caches are lost. So the fastest rounds are compared; the
-quartiles of the rounds' own ratios show how busy the machine was. CPU is `time.process_time` of the client's process;
-the server is another one.
+The compared methods take turns, in rounds of a few hundredths of a second. A busy machine can only increase the CPU
+time of a round, and most for the method with the most code, because its cached code and data are evicted. So the
+fastest rounds are compared. The quartiles of the ratios of each round show how busy the machine was. CPU time is
+`time.process_time` of the client's process; the server is another process.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ BASELINE = "6fafb0a"
 
 _ROOT = Path(clanforge_async.__file__).parents[1]
 _CONCURRENCY = 10
-"""Requests in flight at a time: the client's default."""
+"""Number of requests in flight: the client's default."""
 
 _POLLS_PER_ROUND = 200
 _ROUNDS, _QUICK_ROUNDS = 40, 12
 _METHODS = (AIOHTTP, WATCHER_ON_AIOHTTP, WATCHER)
 _LIMITS = {WATCHER_ON_AIOHTTP.name: 1.7, WATCHER.name: 4.0}
-"""Maximum of each method's CPU time by plain aiohttp's."""
+"""Maximum of each method's CPU time, divided by that of plain aiohttp."""
 
 
 @frozen(kw_only=True)
 class Comparison:
-    """CPU time of a poll in two ways that took turns.
+    """CPU time of a poll with two methods that took turns.
 
     Attributes:
-        name: Name of the first way.
-        base: Name of the second.
+        name: Name of the first method.
+        base: Name of the second method.
         limit: Maximum of the ratio.
-        cpu_us: Microseconds of the first way in its fastest round.
-        base_cpu_us: Those of the second.
-        ratio: The first by the second.
+        cpu_us: Microseconds of the first method in its fastest round.
+        base_cpu_us: Microseconds of the second method in its fastest round.
+        ratio: The first time divided by the second.
         low: First quartile of the rounds' ratios.
         high: Third quartile.
     """
@@ -82,8 +82,8 @@ class Results:
     """Results.
 
     Attributes:
-        own_part: This package without a network, by the earlier commit; None if git does not have that.
-        transports: The watcher over each transport, by plain aiohttp, on each event loop.
+        own_part: This package without a network, compared with the earlier commit; None if git lacks that commit.
+        transports: The watcher over each transport, compared with plain aiohttp, on each event loop.
     """
 
     own_part: Comparison | None
@@ -91,7 +91,7 @@ class Results:
 
 
 def measure(quick: bool) -> Results:
-    """Compare for about a minute; if quick, for a quarter of one."""
+    """Compare for about a minute; if quick, for a quarter of a minute."""
     rounds = _QUICK_ROUNDS if quick else _ROUNDS
     with run_server() as url:
         transports = tuple(

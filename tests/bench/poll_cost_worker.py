@@ -1,7 +1,8 @@
-"""Polls jobs on a transport that answers at once, and prints the CPU time: the cost of a poll without a network.
+"""Polls jobs on a transport that responds at once, and prints the CPU time: the cost of a poll without a network.
 
-`poll_cost` runs it as a program with the package of this tree, or of an earlier commit, on its path, so it uses only
-names that both have. Each line of its input is a number of polls, for each of which it prints microseconds per poll.
+`poll_cost` runs this program with the package of this tree, or of an earlier commit, on its path, so the program uses
+only names that exist in both. Each line of its input is a number of polls, for which it prints the microseconds per
+poll.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from clanforge_async import ClanforgeClient, JobRef, JobWatcher, until_eta
 _START = 1_763_769_600
 _JOBS = 10
 _STATUSES = 100
-"""Statuses that the transport repeats: the progress and the time of the update change with each."""
+"""Statuses that the transport repeats. Progress and update time differ between them."""
 
 
 class _InstantTransport(httpx.AsyncBaseTransport):
-    """Answers at once with ready responses, so that it takes next to no time itself."""
+    """Responds at once with prepared responses, so that it takes almost no time itself."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -72,7 +73,7 @@ async def _measure(polls: int) -> float:
     client = ClanforgeClient(
         ("access key", "secret key"), account_service_id=1, max_rate=None, max_concurrency=_JOBS, transport=transport
     )
-    # The strategy computes every pause, and then takes the only one that is allowed.
+    # The strategy calculates every pause, although only one value is allowed.
     async with client, JobWatcher(client, interval=until_eta(1e-9, 1e-9)) as watcher:
         watching = asyncio.ensure_future(watcher.wait_all(map(JobRef.image_version, range(1, _JOBS + 1))))
         await transport.wait_for_requests(2 * _JOBS)
@@ -85,7 +86,7 @@ async def _measure(polls: int) -> float:
 
 
 def main() -> None:
-    """Measure as often as the input asks for."""
+    """Measure once for each line of the input."""
     for line in sys.stdin:
         gc.collect()
         print(asyncio.run(_measure(int(line))), flush=True)  # noqa: T201 - the parent process reads it

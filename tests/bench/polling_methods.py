@@ -1,6 +1,6 @@
 """Methods to poll image versions until they complete, from a simple httpx script to plain aiohttp.
 
-Each method is opened for one round, and polls as many jobs as requests may be in flight, without pauses.
+Each method is opened for one round. It polls without pauses, and the number of jobs is that of the requests in flight.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PollingMethod:
     """A method to poll.
 
     Attributes:
-        name: Its name in tables.
+        name: Name in tables.
         open: Returns the poll function for a URL and a number of connections.
     """
 
@@ -44,7 +44,7 @@ class PollingMethod:
 
 @asynccontextmanager
 async def _httpx(url: str, _concurrency: int) -> AsyncIterator[Poll]:
-    # The settings are httpx's defaults, but without a timeout, which waiting for a connection would exceed.
+    # These are httpx's default settings, except the timeout: waiting for a connection would take longer.
     async with httpx.AsyncClient(timeout=None) as client:  # noqa: S113 - see above
 
         async def poll(job_id: int) -> None:
@@ -126,7 +126,7 @@ def _default_transport(_concurrency: int) -> None:
 
 
 def _aiohttp_transport(concurrency: int) -> httpx.AsyncBaseTransport:
-    # Loading the trusted certificates is slow, and nothing is sent over TLS. This context trusts nobody.
+    # A context without trusted certificates: loading them is slow, and the benchmark does not use TLS.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return AiohttpTransport(verify=context, limits=httpx.Limits(max_connections=concurrency))
 

@@ -42,13 +42,14 @@ class Results:
     Attributes:
         watches: Number of watches.
         cpu_us_with_few: Microseconds of CPU per poll, with a hundred watches.
-        cpu_us_with_many: The same with all watches.
-        cpu_ratio: The second divided by the first, as the median over the turns.
+        cpu_us_with_many: Microseconds of CPU per poll, with all watches.
+        cpu_ratio: The second time divided by the first: the median over the turns.
         bytes_per_watch: Memory of a watch after many polls.
         peak_start_rate: First polls in the busiest second, divided by ``max_rate``.
-        min_poll_share: Polls of the job with the fewest, divided by those of the job with the most, while more are
-            due than ``max_rate`` allows.
-        max_pause_ratio: Longest pause between two polls of a job then, divided by the pause of equal turns.
+        min_poll_share: Fewest polls of any job, divided by the most polls of any job, while more polls are due than
+            ``max_rate`` allows.
+        max_pause_ratio: Longest pause between two polls of a job in that time, divided by the pause if all jobs took
+            equal turns.
         seconds_to_close: Seconds to close the watcher while all jobs are watched.
     """
 
@@ -159,7 +160,7 @@ async def _cost(watches: int, polls: int) -> float:
 async def _memory(watches: int) -> float:
     server = EndlessServer(records_times=False)
     async with _watching(server, 1):
-        pass  # imports and caches belong to no watch
+        pass  # imports and caches do not count as memory of a watch
     gc.collect()
     tracemalloc.start()
     try:

@@ -1,6 +1,6 @@
 """Models of how a server reports a job's progress and ETA, each with its own errors.
 
-Times are seconds of any one clock.
+Times are in seconds; any clock can be used if it is used for all times.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class ProgressModel:
     Attributes:
         power: Exponent of the fraction: below 1 the progress slows down, above 1 it speeds up.
         step: Percentage points of each change.
-        stalls_at: Fraction of the run from which on it does not change.
-        stalls_for: Fraction of the run for which it does not change; then it catches up.
+        stalls_at: Fraction of the run at which the progress stops.
+        stalls_for: Fraction of the run for which the progress is constant; then it jumps to its normal value.
     """
 
     power: float = 1.0
@@ -48,7 +48,7 @@ class EtaModel:
 
     Attributes:
         bias: Fraction by which the ETA is late, or early if negative.
-        improves: Whether that is a fraction of the remaining time, not of the whole run.
+        improves: Whether ``bias`` is a fraction of the remaining time instead of the whole run.
         update_interval: Seconds between two ETAs; 0 if each response has a new one.
         while_queued: Whether there is an ETA before the job runs.
     """

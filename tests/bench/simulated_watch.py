@@ -26,22 +26,22 @@ from clanforge_async._watching.state import WatchPolicy, WatchState
 POLL_WORTH, MAX_PAUSE = until_eta().poll_worth, until_eta().max
 
 _PARTS = 4
-"""Parts of a pause in which a run may fail, for the percentiles of the delay."""
+"""Number of parts into which each pause is divided: a run may fail in any part, for the percentiles of the delay."""
 
 
 @frozen(kw_only=True)
 class CostResult:
-    """Cost of one strategy on one population, as expected over the time at which each job may fail.
+    """Cost of one strategy on one population: the expected value over all times at which each job may fail.
 
     Attributes:
         strategy: Name of the strategy.
         workload: Name of the population.
         requests: Mean number of requests per job.
         delay: Mean seconds from a job's end to the end of its watch.
-        delay_completed: The same of the jobs that complete.
+        delay_completed: Mean seconds from the end of a completed job to the end of its watch.
         delay_p95: 95th percentile of the delay.
-        cost: Seconds of delay, and what the requests are worth.
-        over_bound: Cost divided by that of the lower bound, which has the first poll and the latency as well.
+        cost: Seconds of delay, plus the cost of the requests in seconds.
+        over_bound: Cost divided by the lower bound, which includes the first poll and the latency.
     """
 
     strategy: str
@@ -57,7 +57,7 @@ class CostResult:
 def poll_states(
     job: PlannedJob, interval: Interval, state: WatchState | None = None
 ) -> Iterator[tuple[float, WatchState]]:
-    """Yield the server's time of each status, with the watch's state after it; the last is the end."""
+    """Yield the server's time of each status, with the watch's state after it; the last status is terminal."""
     policy, clock = WatchPolicy(interval=interval), DateClock()
     state = state or WatchState(ref=JobRef.image_version(job.id), began=job.created)
     began = job.created
@@ -75,7 +75,7 @@ def poll_states(
 
 
 def poll_times(job: PlannedJob, interval: Interval, state: WatchState | None = None) -> list[float]:
-    """Return the times at which the server created each status that a watch polls, the last of them terminal."""
+    """Return the server's time of each status that a watch polls. The last status is terminal."""
     return [moment for moment, _ in poll_states(job, interval, state)]
 
 
@@ -115,7 +115,7 @@ def expected_cost(
         jobs: The jobs.
         interval: The strategy.
         failing: Share of the jobs that fail, each at any time of its run.
-        names: Of the strategy and of the population.
+        names: Names of the strategy and of the population.
         states: The initial states of the watches; None: new ones.
     """
     completing = [evolve(job, fails_after=None) for job in jobs]
@@ -126,7 +126,7 @@ def expected_cost(
 def cost_of_polls(
     jobs: Sequence[PlannedJob], polls: Sequence[Sequence[float]], *, failing: float, names: tuple[str, str]
 ) -> CostResult:
-    """Return the expected cost of the polls of jobs that complete, each the times of its statuses."""
+    """Return the expected cost of the polls of completing jobs, given the times of the statuses of each."""
     costs = [_JobCost(job, times, failing) for job, times in zip(jobs, polls, strict=True)]
     requests = statistics.fmean(job.cost.requests for job in costs)
     delay = statistics.fmean(job.cost.delay for job in costs)

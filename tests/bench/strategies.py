@@ -15,7 +15,7 @@ class Strategy:
     Attributes:
         name: Its name in tables and charts.
         interval: The ``interval`` of its `JobWatcher`.
-        jobs: Number of simulated jobs: the fewer, the more polls each job takes.
+        jobs: Number of simulated jobs; smaller for a strategy that makes many polls per job.
     """
 
     name: str

@@ -25,8 +25,8 @@ class StrategyResult:
         requests: Mean number of requests per job.
         delay: Mean seconds from a job's end to the end of its watch.
         delay_p95: 95th percentile of the delay.
-        product: Requests times delay. For a fixed interval this is about half the mean duration of a job, whatever the
-            interval, so it measures how well the polls are placed, not how many they are.
+        product: Requests times delay. For any fixed interval this is about half the mean duration of a job, so it
+            measures how well the polls are timed, not how many they are.
     """
 
     strategy: str

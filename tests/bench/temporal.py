@@ -1,8 +1,8 @@
-"""The same jobs through a `JobWatcher` and through Temporal with three workers, in real time; Linux or macOS.
+"""Watches the same jobs with a `JobWatcher`, and on Temporal with three workers, in real time. Linux or macOS.
 
-The simulated API, the `JobWatcher` and the submitter share this process; the Temporal server and its workers are
-processes of their own. All share the machine's cores, so the delays are those of this machine. In a last run with a
-quarter of the jobs, a worker is killed when a third of them have ended, and the server when two thirds have.
+The simulated API and both watchers run in this process; the Temporal server and its workers run in their own processes.
+All share the machine's cores, so the delays depend on this machine. In a last run with a quarter of the jobs, a worker
+is killed when a third of the jobs have ended, and the server when two thirds have ended.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _QUEUE = "clanforge"
 _MILLISECONDS = 1000
 
 _LATE = 5.0
-"""Seconds after a job's end from which its detection counts as late, for the recovery from a kill."""
+"""Seconds from a job's end after which its detection counts as late, to measure the recovery from a kill."""
 
 
 @frozen(kw_only=True)
 class Delays:
-    """What watching some jobs came to.
+    """Polls and detection delays of watched jobs.
 
     Attributes:
         jobs: Number of jobs.
         polls_per_job: Mean number of polls.
         p50: Median of the seconds from a job's end until its watch ended.
-        p95: The seconds within which 95 % of them did.
+        p95: 95th percentile of these seconds.
     """
 
     jobs: int
@@ -54,14 +54,14 @@ class Delays:
 
 @frozen(kw_only=True)
 class Results:
-    """Watches here and on Temporal.
+    """Results with a `JobWatcher` and on Temporal.
 
     Attributes:
-        job_watcher: The jobs through a `JobWatcher`.
-        temporal: The same jobs through Temporal.
-        server_cpu_per_poll: Seconds of CPU that a poll costs the Temporal server.
-        worker_cpu_per_poll: Seconds of CPU that it costs the workers, with their start.
-        with_kills: Fewer jobs through Temporal, with a worker and then the server killed.
+        job_watcher: The jobs with a `JobWatcher`.
+        temporal: The same jobs on Temporal.
+        server_cpu_per_poll: Seconds of CPU per poll in the Temporal server.
+        worker_cpu_per_poll: Seconds of CPU per poll in the workers, including their start.
+        with_kills: Fewer jobs on Temporal, while first a worker and then the server is killed.
         recovery_of_worker: Seconds from the worker's kill until the last late detection of an end.
         recovery_of_server: The same for the server, which is started again at once.
     """
@@ -141,7 +141,7 @@ class _Jobs:
 
 @frozen
 class _Run:
-    """What was seen of a run: when each job ended, when its watch did, and the polls."""
+    """Data of a run: the end of each job, the end of each watch, and the number of polls."""
 
     _ends: dict[JobRef, float]
     _detected: dict[JobRef, float] = field(factory=dict)
@@ -165,13 +165,13 @@ class _Run:
         return Delays(jobs=self.ended, polls_per_job=mean(self._polls), p50=percentiles[49], p95=percentiles[94])
 
     def recovery(self, since: float, until: float) -> float:
-        """Return the seconds from a moment until the last late detection of an end before another moment."""
+        """Return the seconds from a start time to the last late detection of an end before another time."""
         late = [at for ref, at in self._detected.items() if since < at < until and at - self._ends[ref] > _LATE]
         return max(late, default=since) - since
 
 
 async def _collect(results: AsyncIterator[WatchResult], run: _Run, wanted: int) -> None:
-    """Add results to a run until it has so many."""
+    """Add results to a run until it has this number."""
     while run.ended < wanted:
         run.add(await anext(results))
 
@@ -190,7 +190,7 @@ async def _watch_here(jobs: _Jobs) -> _Run:
 
 
 async def _watch_on_temporal(jobs: _Jobs, *, with_kills: bool) -> tuple[_Run, tuple[float, float], list[float]]:
-    """Return the run, seconds of CPU of the server and of the workers, and the moments of the kills."""
+    """Return the run, the CPU seconds of the server and of the workers, and the times of the kills."""
     kills: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "temporal.db" if with_kills else None
@@ -230,6 +230,6 @@ async def _kill_server(server: DevServer) -> float:
 
 
 def _cpu_of_ended() -> float:
-    """Return the seconds of CPU of all processes that this one has started and that have ended."""
+    """Return the CPU seconds of all ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

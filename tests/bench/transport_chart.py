@@ -38,7 +38,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _label_positions(lines: dict[str, list[Measurement]]) -> dict[str, float]:
-    """Return the position of each label: beside its line's end, but clear of the label below."""
+    """Return the position of each label: beside its line's end, without overlapping the label below."""
     ends = {name: line[-1].polls_per_second for name, line in lines.items()}
     rates = [point.polls_per_second for line in lines.values() for point in line]
     gap = (max(rates) / min(rates)) ** _MIN_LABEL_GAP

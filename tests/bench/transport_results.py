@@ -39,10 +39,11 @@ class Results:
     """Results of all methods.
 
     Attributes:
-        measurements: By concurrency, then in the order of the methods.
+        measurements: The measurements, sorted by concurrency, then in the order of the methods.
         rate_to_httpx: Polls per second over aiohttp, divided by httpx.AsyncClient's, at the highest concurrency.
-        cpu_to_aiohttp: CPU per poll over aiohttp, divided by plain aiohttp's, likewise.
-        default_rate_to_httpx: Polls per second over the default transport, divided by httpx.AsyncClient's, likewise.
+        cpu_to_aiohttp: CPU per poll over aiohttp, divided by plain aiohttp's, at the highest concurrency.
+        default_rate_to_httpx: Polls per second over the default transport, divided by httpx.AsyncClient's, at the
+            highest concurrency.
     """
 
     measurements: tuple[Measurement, ...]
@@ -100,8 +101,8 @@ def summarize(method: str, concurrency: int, polls: int, rounds: tuple[tuple[flo
 
 
 def ratio(numerators: tuple[float, ...], denominators: tuple[float, ...]) -> float:
-    """Return the median of the rounds' own ratios.
+    """Return the median of the ratios of adjacent rounds.
 
-    Rounds next to each other run on an equally busy machine, which a ratio of the medians would ignore.
+    The machine is equally busy in adjacent rounds. A ratio of medians would not use that.
     """
     return median(one / other for one, other in zip(numerators, denominators, strict=True))

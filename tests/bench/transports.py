@@ -1,9 +1,9 @@
-"""Polls per second and CPU per poll over each transport and of other libraries, over loopback.
+"""Polls per second and CPU per poll on loopback, with each transport and with other libraries.
 
 A round is one polling method at one concurrency: it polls that many jobs without pauses until each completes, which the
-server does after a fixed number of polls. Each round has a new event loop and a new client, and polls other jobs once
-before its clock starts, which opens the connections. The clock stops when the last job completes. Garbage is collected
-before each round, and by Python's own schedule within it.
+server does after a fixed number of polls. Each round has a new event loop and a new client. Before its clock starts, it
+polls other jobs once, to open the connections. The clock stops when the last job completes. Garbage is collected before
+each round, and by Python as usual during the round.
 
 The methods take turns (a, b, c, ..., a, b, c, ...), so that a machine that is slow for a while slows all of them. A
 first turn is discarded except for its speed, which decides the number of polls in a method's rounds: all rounds take
@@ -75,7 +75,7 @@ _QUICK = _Settings(
 
 
 def measure(quick: bool) -> Results:
-    """Run all methods for about a minute; if quick, the main ones for a quarter of one."""
+    """Run all methods for about a minute; if quick, the main ones for a quarter of a minute."""
     settings = _QUICK if quick else _FULL
     with run_server() as url:
         measurements = tuple(

@@ -1,6 +1,6 @@
 """Populations of jobs for the benchmarks, each drawn from a seed.
 
-`MAIN` is the typical population. Each of the others changes one property, named in its name. A population is a Latin
+`MAIN` is the typical population. Each other population changes the property that its name says. A population is a Latin
 hypercube sample: for n jobs, each property has one value from each of n slices of equal probability, in random order. A
 few hundred jobs then have the same mean duration, and the same share of very long ones, as thousands of random jobs.
 """
@@ -19,18 +19,18 @@ from bench.planned import PlannedJob
 from bench.server_models import EtaModel, ProgressModel
 
 Quantile = Callable[[float], float]
-"""A distribution, by its value for each probability from 0 to 1."""
+"""A distribution, as a function that returns the value for a probability from 0 to 1."""
 
 _CREATION_SECONDS = 3600.0
 """Seconds within which the jobs are created."""
 
 _SHORTEST, _MEDIAN, _LONGEST = 20.0, 8 * 60.0, 4 * 3600.0
 _LOGARITHM = NormalDist(math.log(_MEDIAN), 1.0)
-"""Logarithm of a duration; one job in a thousand is outside the shortest and the longest."""
+"""Normal distribution of a duration's logarithm; one job in a thousand is outside the shortest and the longest."""
 
 
 def always(value: float) -> Quantile:
-    """Return the distribution of a value that is always the same."""
+    """Return the distribution of a constant."""
     return lambda _: value
 
 
@@ -83,14 +83,14 @@ class Workload:
     """A population of jobs.
 
     Attributes:
-        name: Its name in tables.
+        name: Name in tables.
         queued_for: Seconds in the queue.
-        duration: Seconds of running.
+        duration: Seconds of the run.
         failing: Share of jobs that fail, each at a random time of its run.
         estimated: Share of jobs with an ETA.
-        estimated_in_queue: Share of those that have an ETA before they run.
-        bias: See `EtaModel`, likewise ``improves`` and ``update_interval``.
-        power: See `ProgressModel`, likewise ``step``, ``stalls_at`` and ``stalls_for``.
+        estimated_in_queue: Share of the jobs with an ETA that have it before they run.
+        bias: See `EtaModel`, also for ``improves`` and ``update_interval``.
+        power: See `ProgressModel`, also for ``step``, ``stalls_at`` and ``stalls_for``.
     """
 
     name: str
@@ -169,7 +169,7 @@ NEW = (
     Workload(name="new: minutes", duration=uniform(60, 400), bias=uniform(-0.1, 0.3), step=one_of(1, 5)),
     Workload(name="new: busy queue", queued_for=uniform(60, 1200), bias=uniform(-0.3, 0.1), power=uniform(0.9, 1.6)),
 )
-"""Populations that were made after `until_eta` was tuned, and never used to tune it."""
+"""Populations that were made after `until_eta` was tuned, and were never used to tune it."""
 
 LONG_WAIT = Workload(name="half an hour of queue", queued_for=always(1800), duration=always(120), estimated=1.0)
 LONG_WAIT_WITHOUT_ETA = Workload(

@@ -1,4 +1,4 @@
-"""States whose entries another release, or nobody, has written: read, polled with and written again."""
+"""States with invalid entries, or entries of another release, can be read, polled with and written again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def replaced(plain: dict[str, Any], path: tuple[Any, ...], value: object) -> dic
 
 
 def api_of_a_running_diff() -> ScriptedServer:
-    """Return an API that shows an ETA and a progress, leaves out ``Date`` at times, and fails at times."""
+    """Return an API with an ETA and a progress, some of whose responses have no ``Date``, and some of which fail."""
     api, asked = ScriptedServer(), list[float]()
 
     def script() -> Answer:
@@ -66,7 +66,7 @@ async def states_of(client: ClanforgeClient) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:8])
 def test_a_damaged_state_is_polled_with(value: object) -> None:
-    """Whatever stands in one entry of a state, a poll with it neither raises nor leaves a number that is none."""
+    """If one entry of a state has any other value, a poll does not raise, and the new state has only valid numbers."""
 
     count = 0
 

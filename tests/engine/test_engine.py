@@ -45,7 +45,7 @@ async def drive(
     timeout: float | None = None,  # noqa: ASYNC109 - a watch's deadline
     least: float = 1.0,
 ) -> tuple[WatchResult, list[Job]]:
-    """Drive a watch to its end; return the result and the news."""
+    """Drive a watch to its end; return the result and the updates."""
     at = now()
     state, news = through_json(WatchState.start(target, at)), list[Job]()
     deadline = None if timeout is None else at + timeout
@@ -60,7 +60,7 @@ async def drive(
 
 
 def running_job(ends_at: float = 600.0, *, date: bool = True) -> Callable[[], Awaitable[Answer]]:
-    """Return the script of a job that completes at a given time and shows progress and estimates before."""
+    """Return the script of a job that shows progress and ETAs until it completes at a given time."""
 
     async def script() -> Answer:
         await asyncio.sleep(0.25)
@@ -107,7 +107,7 @@ SCENARIOS: dict[str, tuple[Script, float | None]] = {
 
 @frozen
 class Run:
-    """What a run of a scenario showed: when it was polled, its result, and its updates."""
+    """The observations of a scenario's run: the times of its polls, its result, and its updates."""
 
     polled: list[float]
     result: WatchResult
@@ -154,7 +154,7 @@ def test_a_driver_gets_what_a_watcher_gets(script: Script, limit: float | None) 
 
 @virtual_time
 async def test_a_step_says_when_to_poll_again() -> None:
-    """A step returns the news, the new state and the pause before the next poll; an unchanged job is no news."""
+    """A step returns the update, the new state and the pause before the next poll; an unchanged job gives no update."""
     server = ScriptedServer()
     server.version(9012, wire(9012), wire(9012), wire(9012, jobprogress=60))
     async with server.client() as client:
@@ -171,7 +171,7 @@ async def test_a_step_says_when_to_poll_again() -> None:
 
 @virtual_time
 async def test_news_and_results_have_listings_and_states_have_none() -> None:
-    """The listings of an image diff are in the news and the result, and in no state."""
+    """The update and the result contain the listings of an image diff; states do not."""
     server = ScriptedServer()
     listing = {"maps/tundra.pak": {"size": 12}}
     server.diff(5678, wire(5678, added=listing), wire(5678, added=listing), wire(5678, JobState.FAILED, added=listing))
@@ -186,7 +186,7 @@ async def test_news_and_results_have_listings_and_states_have_none() -> None:
 
 @virtual_time
 async def test_a_terminal_job_ends_a_watch_without_a_poll() -> None:
-    """A terminal job as target ends the watch without a poll, unless it has a ``newer_than``; a state keeps the job."""
+    """If the target is a terminal job without ``newer_than``, the watch ends without a poll; states store the job."""
     server = ScriptedServer()
     failed = job_from_dict(JobKind.IMAGE_VERSION, wire(9012, JobState.FAILED))
     async with server.client() as client:
@@ -201,7 +201,7 @@ async def test_a_terminal_job_ends_a_watch_without_a_poll() -> None:
 
 @virtual_time
 async def test_a_poll_is_cut_at_the_deadline() -> None:
-    """A poll in flight at the deadline is cancelled and not counted; one that begins after it is not made."""
+    """A poll in flight at the deadline is cancelled and not counted, and no poll starts after the deadline."""
 
     async def hang() -> Answer:
         await asyncio.Event().wait()
@@ -221,7 +221,7 @@ async def test_a_poll_is_cut_at_the_deadline() -> None:
 
 @virtual_time
 async def test_a_timeout_of_the_credentials_passes() -> None:
-    """A `TimeoutError` that is not the deadline's, such as one of the credentials, is raised as it is."""
+    """A `TimeoutError` with another cause than the deadline, such as the credentials, is raised unchanged."""
 
     class Slow(httpx.Auth):
         async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -237,7 +237,7 @@ async def test_a_timeout_of_the_credentials_passes() -> None:
 @pytest.mark.parametrize(("backlog", "last"), [(0.0, 29.0), (6.0, 23.0)])
 @virtual_time
 async def test_the_last_poll_is_just_before_the_deadline(backlog: float, last: float) -> None:
-    """A pause is shortened for a last poll one second before the deadline, or earlier if other polls have to fit in."""
+    """The last pause is shortened: the last poll is one second before the deadline, or earlier with a backlog."""
     server = ScriptedServer()
     server.version(9012, wire(9012))
     async with server.client() as client:
@@ -249,7 +249,7 @@ async def test_the_last_poll_is_just_before_the_deadline(backlog: float, last: f
 
 @virtual_time
 async def test_a_late_poll_counts_as_a_slow_one() -> None:
-    """After a poll that began four seconds late, the last one is made eight seconds before the deadline."""
+    """After a poll that began four seconds late, the last poll is made eight seconds before the deadline."""
     server = ScriptedServer()
     server.version(9012, wire(9012))
     await asyncio.sleep(4)
@@ -261,7 +261,7 @@ async def test_a_late_poll_counts_as_a_slow_one() -> None:
 
 @virtual_time
 async def test_a_pause_asked_for_ends_at_the_deadline() -> None:
-    """``Retry-After`` is kept to the deadline, and the step that begins then ends the watch."""
+    """A pause of ``Retry-After`` lasts until the deadline at most, and the step at the deadline ends the watch."""
     server = ScriptedServer()
     server.version(9012, httpx.Response(429, headers={"Retry-After": "600"}))
     async with server.client() as client:
@@ -274,7 +274,7 @@ async def test_a_pause_asked_for_ends_at_the_deadline() -> None:
 
 @virtual_time
 async def test_the_workers_own_faults_are_raised() -> None:
-    """A closed client, a client of another loop and a broken strategy raise, and end no watch."""
+    """A closed client, a client of another loop and a broken strategy raise an error and do not end the watch."""
     server = ScriptedServer()
     server.version(9012, wire(9012))
     client = server.client()
@@ -295,14 +295,14 @@ async def test_the_workers_own_faults_are_raised() -> None:
 
 
 def test_a_target_is_a_job_or_a_reference() -> None:
-    """`WatchState.start` refuses anything else."""
+    """`WatchState.start` refuses a target that is neither a job nor a reference."""
     with pytest.raises(TypeError, match="a target must be a JobRef or a Job, not str"):
         WatchState.start("image-version/9012", 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("argument", [{"outage_tolerance": -1}, {"stale_after": "2"}, {"interval": 0}])
 def test_a_policy_is_checked(argument: dict[str, Any]) -> None:
-    """A policy refuses unusable values."""
+    """A policy refuses invalid values."""
     with pytest.raises(ConfigurationError):
         WatchPolicy(**argument)
 

@@ -1,4 +1,4 @@
-"""A watch whose state goes through JSON after each poll behaves as one whose state does not, for any history."""
+"""A watch behaves the same if its state is converted to JSON and back after each poll, for any history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clanforge_async.engine import Finished, WatchPolicy, WatchState, poll_once
 
 @frozen
 class Response:
-    """One response: how long it takes, what it shows, and whether it has a ``Date``."""
+    """A response: its latency, its status, and whether it has a ``Date``."""
 
     takes: float
     body: dict[str, Any] | None
@@ -74,7 +74,7 @@ STRATEGIES: list[Interval] = [
     lambda state: 1.0 + state.idle_for / 7 + (state.seconds_since_start or 0.0) / 11,
 ]
 durations = st.none() | st.builds(ExpectedDuration, st.floats(1, 900), st.floats(0.05, 2))
-"""How long earlier runs took, as a job's history has it."""
+"""Durations of earlier runs, as in a job's history."""
 
 policies = st.builds(
     WatchPolicy,
@@ -95,7 +95,7 @@ def history_of(
     begun: WatchState,
     store: Callable[[WatchState], WatchState],
 ) -> list[object]:
-    """Return everything that a driver sees of a watch with these responses: pauses, news, states and the end."""
+    """Return all that a driver sees of a watch with these responses: pauses, updates, states and the result."""
     server, history, left = ScriptedServer(), list[object](), list(answers)
 
     async def script() -> Answer:
@@ -122,7 +122,7 @@ def history_of(
     return history
 
 
-@settings(deadline=None, max_examples=60)  # a busy machine must not fail the tests
+@settings(deadline=None, max_examples=60)  # the tests must pass on a busy machine too
 @given(
     st.lists(responses, min_size=1, max_size=25),
     policies,
@@ -137,7 +137,7 @@ def test_a_watch_through_json_behaves_the_same(
     ref: JobRef,
     typical: ExpectedDuration | None,
 ) -> None:
-    """Every pause, every update and the end are the same, to the last bit, whether a state went through JSON."""
+    """Pauses, updates and the result are equal to the last bit, whether states are converted to JSON or not."""
     begun = evolve(WatchState.start(ref, 0.0), forecast_state=ForecastState(typical=typical))
     stayed = history_of(answers, policy, limit, begun, lambda state: state)
     moved = history_of(answers, policy, limit, begun, through_json)

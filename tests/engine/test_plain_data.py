@@ -1,4 +1,4 @@
-"""Results and errors as plain data: what one process writes, another reads."""
+"""Results and errors as plain data: one process writes them, and another reads them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ EXAMPLES: dict[type[ClanforgeError], Callable[[Any], ClanforgeError]] = {
     WatchTimeoutError: lambda cls: cls(JOB.ref, None, THROTTLED),
     ClanforgeError: lambda cls: cls("wrong"),
 }
-"""How to make an error of a class or of its subclasses, with all its attributes; the first that fits counts."""
+"""Functions that make an error of a class or its subclasses, with all attributes; the first matching class is used."""
 
 
 def example(cls: type[ClanforgeError]) -> ClanforgeError:
@@ -102,7 +102,7 @@ def through_json(result: WatchResult) -> WatchResult:
 
 
 def described(error: BaseException | None) -> object:
-    """Return everything that is known of an error, for comparison."""
+    """Return all data of an error, for comparison."""
     if error is None:
         return None
     attributes = {name: described(v) if isinstance(v, BaseException) else v for name, v in vars(error).items()}
@@ -119,7 +119,7 @@ def test_every_error_survives_json(cls: type[ClanforgeError]) -> None:
 
 
 def test_a_cause_that_is_an_attribute_is_one_object() -> None:
-    """The last error of a watch is its attribute and its cause, as one object."""
+    """The last error of a watch is an attribute and the cause of its error: after reading, one object again."""
     read = through_json(result_with(WatchTimeoutError(JOB.ref, JOB, THROTTLED))).error
     assert isinstance(read, WatchTimeoutError)
     assert read.last_error is read.__cause__
@@ -145,7 +145,7 @@ def test_a_completed_result_survives_json() -> None:
 
 @pytest.mark.parametrize("error", [LookupError("no idea"), type("LaterError", (Exception,), {})("no idea")])
 def test_an_unknown_error_becomes_the_base_class(error: Exception) -> None:
-    """An error that is none of the package becomes a `ClanforgeError` with its class and text."""
+    """An error from outside the package becomes a `ClanforgeError` whose text has the error's class and text."""
     read = through_json(result_with(error)).error
     assert type(read) is ClanforgeError
     assert str(read) == f"{type(error).__name__}: no idea"
@@ -163,7 +163,7 @@ def test_an_unknown_error_becomes_the_base_class(error: Exception) -> None:
     ],
 )
 def test_an_unreadable_error_becomes_the_base_class(change: dict[str, Any]) -> None:
-    """An error whose data cannot be read becomes a `ClanforgeError` with its class and text."""
+    """An error with invalid data becomes a `ClanforgeError` whose text has the error's class and text."""
     plain = result_with(JobSquashedError(JOB)).to_dict()
     plain["error"] |= change
     error = WatchResult.from_dict(plain).error
@@ -173,14 +173,14 @@ def test_an_unreadable_error_becomes_the_base_class(change: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(("plain", "text"), [({}, ""), ("red", ""), ({"message": "broken"}, "broken")])
 def test_an_error_without_a_class_becomes_the_base_class(plain: object, text: str) -> None:
-    """Data without a class becomes a `ClanforgeError` with the text that there is."""
+    """Data without a class becomes a `ClanforgeError` with the text in the data, if any."""
     error = WatchResult.from_dict(result_with(None).to_dict() | {"error": plain}).error
     assert type(error) is ClanforgeError
     assert str(error) == text
 
 
 def test_missing_entries_take_their_defaults() -> None:
-    """Entries that an older release did not write take their defaults, and unknown ones are ignored."""
+    """Entries that an older release did not write get their defaults, and unknown entries are ignored."""
     plain = result_with(THROTTLED).to_dict()
     plain["colour"] = plain["error"]["colour"] = plain["error"]["attributes"]["colour"] = "red"
     del plain["error"]["attributes"]["retry_after"]
@@ -193,7 +193,7 @@ def test_missing_entries_take_their_defaults() -> None:
 
 
 def test_attributes_of_any_type_are_written() -> None:
-    """Attributes become plain data: times, mappings, sequences and references as such, anything else as its text."""
+    """Times, mappings, sequences and references are read back as attributes; other objects become text."""
     error = ConfigurationError("wrong")
     error.__dict__.update(at=NOW, counts={"a": (1, [NOW])}, ref=JOB.ref, other=3j, text="x" * 9999, nothing=None)
     read = through_json(result_with(error)).error
@@ -210,7 +210,7 @@ def test_attributes_of_any_type_are_written() -> None:
 
 @pytest.mark.parametrize("character", ["x", "é", "日", "🦀", "\ud800"])
 def test_texts_are_clipped_by_their_bytes(character: str) -> None:
-    """A text takes no more than 2 KiB, whatever its characters are, and ends with a whole one."""
+    """A text is clipped to 2 KiB, with any characters, and never within a character."""
     job = evolve(JOB, error=character * 100_000)
     assert job.error is not None
     clipped = WatchState.start(job, 0.0).to_dict()["last_job"]["joberror"]
@@ -219,14 +219,14 @@ def test_texts_are_clipped_by_their_bytes(character: str) -> None:
 
 
 def test_a_class_of_another_package_hides_none() -> None:
-    """An error is read back with the class of this package, though another package has one of that name."""
+    """An error is read back with its class of this package, even if another package has a class of the same name."""
     other = type("RateLimitError", (ClanforgeError,), {})
     assert type(through_json(result_with(THROTTLED)).error) is RateLimitError
     assert issubclass(other, ClanforgeError)
 
 
 def test_a_timeout_error_is_still_one() -> None:
-    """An error that is a `TimeoutError` too is read as one."""
+    """An error that is also a `TimeoutError` is still one after reading."""
     error = RequestTimeoutError("no response in time", request_sent=True)
     assert isinstance(through_json(result_with(error)).error, TimeoutError)
 
@@ -239,6 +239,6 @@ class ListedJob(ImageDiffJob):
 
 
 def test_only_listings_with_a_default_are_left_out() -> None:
-    """A state's job is without listings, except those that the job cannot be without."""
+    """A state's job has no listings, except those without a default."""
     job = ListedJob(id=5678, state=None, created_at=NOW, updated_at=NOW, added={"a": 1}, files=("a",))
     assert WatchState.start(job, 0.0).last_job == evolve(job, added={}, has_listing=False)

@@ -100,7 +100,7 @@ def test_a_state_survives_json(state: WatchState) -> None:
 
 
 def watched_state() -> WatchState:
-    """Return the state of a watch with everything in it that an ordinary one has."""
+    """Return a typical state of a watch, with all entries."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
     state = decide(initial_state(), seen(job), WatchPolicy()).state
     return decide(state, seen(evolve(job, progress=50), BEGAN + 30), WatchPolicy()).state
@@ -110,7 +110,7 @@ WATCHED = watched_state()
 
 
 def test_a_state_with_a_forecast_survives_json() -> None:
-    """The forecast's state is written and read with the rest."""
+    """The state of the forecast is written and read as a part of the watch's state."""
     job = version(started_at=NOW - timedelta(seconds=30), eta=NOW + timedelta(seconds=90), progress=25)
     outcome = decide(initial_state(), seen(job), WatchPolicy())
     assert outcome.state.forecast_state.eta is not None
@@ -120,7 +120,7 @@ def test_a_state_with_a_forecast_survives_json() -> None:
 
 @pytest.mark.parametrize("fault", [{"ref": "image-diff"}, {"ref": 5678}, {"ref": None}])
 def test_a_state_without_a_reference_raises(fault: dict[str, Any]) -> None:
-    """Data whose reference is missing or unreadable raises one of the documented errors."""
+    """Data whose reference is missing or invalid raises one of the documented errors."""
     with pytest.raises((TypeError, ValueError)):
         WatchState.from_dict(initial_state().to_dict() | fault)
     with pytest.raises(KeyError, match="ref"):
@@ -130,7 +130,7 @@ def test_a_state_without_a_reference_raises(fault: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", [name for name in initial_state().to_dict() if name != "ref"])
 @pytest.mark.parametrize("value", [..., None, "red", {}, {"colour": "red"}, [1]])
 def test_a_state_of_another_release_is_read(name: str, value: Any) -> None:
-    """Missing and unreadable entries of a state take their defaults, and the others are kept."""
+    """Missing and invalid entries of a state get their defaults, and the other entries are kept."""
     plain: dict[str, Any] = WATCHED.to_dict() | {"colour": "red"} | {name: value}
     state = WatchState.from_dict({key: entry for key, entry in plain.items() if entry is not ...})
     if name == "last_error" and value not in (..., None):
@@ -142,7 +142,7 @@ def test_a_state_of_another_release_is_read(name: str, value: Any) -> None:
 
 
 def test_unknown_entries_of_a_forecast_are_ignored() -> None:
-    """A forecast with unknown entries at any depth is read; one that is unreadable is an empty one."""
+    """A forecast with unknown entries at any depth is read; an invalid forecast becomes an empty one."""
     plain = WATCHED.to_dict()
     memory = plain["forecast_state"]
     memory["colour"] = "red"
@@ -165,7 +165,7 @@ def test_unknown_entries_of_a_forecast_are_ignored() -> None:
     ids=["too short", "torn", "too long", "no number", "no text"],
 )
 def test_an_unreadable_estimate_empties_the_forecast(damage: Callable[[bytes], bytes | None]) -> None:
-    """An estimate of a release with other fields, or a damaged one, makes the forecast begin anew."""
+    """If an estimate is damaged, or from a release with other fields, the forecast starts again."""
     plain = WATCHED.to_dict()
     data = damage(base64.b64decode(plain["forecast_state"]["eta"]))
     plain["forecast_state"]["eta"] = 5 if data is None else base64.b64encode(data).decode()
@@ -173,7 +173,7 @@ def test_an_unreadable_estimate_empties_the_forecast(damage: Callable[[bytes], b
 
 
 def test_a_state_stays_small() -> None:
-    """A usual state is smaller than 1 KiB as JSON, and grows neither with a listing nor beyond 2 KiB of each text."""
+    """A typical state is smaller than 1 KiB as JSON. Listings do not make it larger, and texts are clipped to 2 KiB."""
     assert len(json.dumps(WATCHED.to_dict())) < 1024
     listing = {f"maps/{number}.pak": {"size": 12} for number in range(500)}
     big = diff(added=listing, modified=listing, details=ImageDiffDetails(game=listing), error="x" * 100_000)
@@ -185,7 +185,7 @@ def test_a_state_stays_small() -> None:
 
 
 def test_a_long_watch_stays_small() -> None:
-    """However long a watch is, its state stays smaller than 1 KiB, with an ETA and a progress that are estimated."""
+    """With estimates from ETA and progress, the state stays smaller than 1 KiB, even if the watch takes long."""
     state, policy = WatchState.start(RETRIED, NOW.timestamp() + 0.123456), WatchPolicy()
     for poll in range(1, 100):
         at = NOW.timestamp() + 6.37 * poll
@@ -201,7 +201,7 @@ def test_a_long_watch_stays_small() -> None:
 
 
 def test_a_watch_can_move_between_processes() -> None:
-    """A watch whose state is written and read between all polls makes the same decisions."""
+    """A watch makes the same decisions if its state is written and read between all polls."""
     broken = RateLimitError("later", status_code=429, retry_after=30.0)
     eta = NOW + timedelta(seconds=300)
     sequence: list[Job | ClanforgeError] = [

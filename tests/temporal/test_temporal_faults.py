@@ -1,4 +1,4 @@
-"""Faults of the Temporal server and of workers: waited out, or told to the caller."""
+"""Faults of the Temporal server and of workers are retried, or reported to the caller."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def api_of(*states: JobState) -> ScriptedServer:
 
 
 async def test_a_server_that_is_away_is_waited_for(temporal: Client, queue: str) -> None:
-    """Calls that fail while the server is away are made again, and each event is given out once."""
+    """Calls that fail while the server is down are made again, and each event is returned once."""
     api, faults, seen = api_of(JobState.RUNNING), Faults(), list[Job]()
     faults.fetches = [RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED]
     faults.descriptions = [RPCStatusCode.UNAVAILABLE]
@@ -76,7 +76,7 @@ async def test_a_server_that_is_away_is_waited_for(temporal: Client, queue: str)
 
 
 async def test_another_refusal_of_the_server_is_raised(temporal: Client, queue: str) -> None:
-    """An error of the server that no waiting ends is raised by the call that meets it."""
+    """A permanent error of the server is raised by the call that receives it."""
     faults = Faults()
     watcher = TemporalWatcher(faults.client_of(temporal), task_queue=queue)
     faults.fetches = [RPCStatusCode.PERMISSION_DENIED]
@@ -91,7 +91,7 @@ async def test_another_refusal_of_the_server_is_raised(temporal: Client, queue: 
 
 
 async def test_a_state_that_comes_after_the_end_is_no_update(temporal: Client, queue: str) -> None:
-    """A description that arrives after a watch has ended gives no update of it."""
+    """If a description arrives after a watch has ended, it gives no update."""
     api, faults, seen = api_of(JobState.RUNNING, JobState.RUNNING), Faults(), list[Job]()
     watcher = TemporalWatcher(faults.client_of(temporal), task_queue=queue)
     async with (
@@ -113,7 +113,7 @@ async def test_a_state_that_comes_after_the_end_is_no_update(temporal: Client, q
 
 
 async def test_a_refusal_of_a_later_release_ends_the_watch(temporal: Client, queue: str) -> None:
-    """A worker of another release may refuse a watch for good; its message is the error."""
+    """If a worker of another release refuses a watch permanently, the error has the worker's message."""
 
     @activity.defn(name=POLL)
     async def refuse(_: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ async def test_a_refusal_of_a_later_release_ends_the_watch(temporal: Client, que
 async def test_a_worker_that_never_can_poll_lets_the_watch_time_out(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that fails until the end of the watch's time does not hide that the time is up."""
+    """If a worker fails until the watch's timeout, the watch still ends as timed out."""
     monkeypatch.setattr("clanforge_async.temporal.workflows.GRACE", 1.5)
     client = ScriptedServer().client()
     await client.aclose()
@@ -140,7 +140,7 @@ async def test_a_worker_that_never_can_poll_lets_the_watch_time_out(
 
 
 def environment(temporal: Client, queue: str) -> ActivityEnvironment:
-    """Return the environment of an activity that the queue's worker runs."""
+    """Return the environment of an activity on the queue."""
     environment = ActivityEnvironment(client=temporal)
     environment.info = replace(ActivityEnvironment.default_info(), task_queue=queue)
     return environment
@@ -150,7 +150,7 @@ TASK = {"ref": str(REF), "began": 0.0, "deadline": None, "others": 0}
 
 
 async def test_a_poll_under_the_brake_is_put_off(temporal: Client, queue: str) -> None:
-    """A poll that the server still hands out under the brake is not made, and keeps its state."""
+    """If the server starts a poll although the brake is on, the poll is not made, and its state is kept."""
     await hold_queue(temporal, queue)
     api = api_of(JobState.RUNNING)
     async with api.client() as client:
@@ -161,7 +161,7 @@ async def test_a_poll_under_the_brake_is_put_off(temporal: Client, queue: str) -
 
 
 async def test_a_429_that_ends_a_watch_brakes_too(temporal: Client, queue: str) -> None:
-    """All workers are held after a 429, though the watch that met it has no patience and ends."""
+    """All workers are held after a 429, even if the watch that got it tolerates no outage and ends."""
     api = ScriptedServer()
     api.on("imageversion/status", 1, lambda: httpx.Response(429, headers={"Retry-After": "600"}))
     async with api.client() as client:
@@ -177,7 +177,7 @@ async def test_a_429_that_ends_a_watch_brakes_too(temporal: Client, queue: str) 
 async def test_a_refusal_near_the_deadline_is_the_end(
     temporal: Client, queue: str, left: float, tries_again: bool
 ) -> None:
-    """After a 401 for which no time is left to try again, the watch ends with that error and not with a timeout."""
+    """If no time is left to repeat the poll after a 401, the watch ends with that error and not with a timeout."""
     api, running = ScriptedServer(), environment(temporal, queue)
     api.on("imageversion/status", 1, lambda: httpx.Response(401, text="wrong keys"))
     task = TASK | {"deadline": running.info.started_time.timestamp() + left}
@@ -192,7 +192,7 @@ async def test_a_refusal_near_the_deadline_is_the_end(
 
 
 async def test_a_strategy_may_never_poll_again(temporal: Client, queue: str) -> None:
-    """A pause without end is a year, since Temporal's times are limited."""
+    """An infinite pause becomes a year, since Temporal's times are limited."""
     async with api_of(JobState.RUNNING).client() as client:
         policy = WatchPolicy(interval=lambda _: math.inf)
         with pytest.raises(ApplicationError) as caught:
@@ -201,7 +201,7 @@ async def test_a_strategy_may_never_poll_again(temporal: Client, queue: str) -> 
 
 
 async def test_a_slow_poll_sends_heartbeats(temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a poll waits for the API, the worker tells the server that it lives."""
+    """While a poll waits for the API, the worker sends heartbeats to the Temporal server."""
     monkeypatch.setattr("clanforge_async.temporal.activities._HEARTBEAT_INTERVAL", 0.01)
     api, beaten, beats = ScriptedServer(), asyncio.Event(), list[Any]()
 
@@ -223,7 +223,7 @@ async def test_a_slow_poll_sends_heartbeats(temporal: Client, queue: str, monkey
 
 
 async def test_a_closed_client_is_not_the_end_of_a_watch(temporal: Client, queue: str) -> None:
-    """A worker that cannot poll tells the server no more than the class of its error."""
+    """If a worker cannot poll, it sends only the class of its error to the Temporal server."""
     client = ScriptedServer().client()
     await client.aclose()
     with pytest.raises(ApplicationError, match="the worker cannot poll: ConfigurationError") as caught:

@@ -22,11 +22,11 @@ from clanforge_async.temporal import ClanforgePlugin, TemporalWatcher
 
 DONE = wire(1, JobState.COMPLETED)
 OPTIONS: dict[str, Any] = {"interval": 0.5, "outage_tolerance": 3.0, "stale_after": 4.0}
-"""Patience of the watches: short, so that the tests are."""
+"""Tolerances of the watches: short, so that the tests are quick."""
 
 
 def in_steps(*answers: Answer) -> Callable[[], Script]:
-    """Return the script of a job that shows each answer for 2.5 seconds, and the last one from then on."""
+    """Return the script of a job that shows each response for 2.5 seconds, and the last one from then on."""
 
     def script() -> Script:
         began: list[float] = []
@@ -41,7 +41,7 @@ def in_steps(*answers: Answer) -> Callable[[], Script]:
 
 
 def always(*answers: Answer) -> Callable[[], Script]:
-    """Return the script of a job that shows each answer once, and then always the last one."""
+    """Return the script of a job that shows each response once, and then always the last one."""
     return lambda: in_turn(*answers)
 
 
@@ -83,7 +83,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Script], dict[str, Any]]] = {
 
 @frozen
 class Outcome:
-    """What a caller sees of a watch."""
+    """The result, error and updates of a watch, as its caller sees them."""
 
     result: WatchResult
     updates: list[Job]
@@ -131,7 +131,7 @@ async def outcomes(server: DevServer) -> dict[str, tuple[Outcome, Outcome]]:
 
 
 def described(error: Exception | None) -> object:
-    """Return what is known of an error: class, text, and the last failure and job."""
+    """Return the class and text of an error, and its last failure and job."""
     if error is None:
         return None
     last: ClanforgeError | None = getattr(error, "last_error", None)
@@ -139,7 +139,7 @@ def described(error: Exception | None) -> object:
 
 
 def light(job: Job | None) -> Job | None:
-    """Return a snapshot as Temporal keeps it: without listings, and with short texts."""
+    """Return a snapshot as Temporal stores it: without listings, and with short texts."""
     if job is None:
         return None
     job = evolve(job, error=job.error and job.error[:2048])
@@ -148,7 +148,7 @@ def light(job: Job | None) -> Job | None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_temporal_gives_what_a_watcher_gives(outcomes: dict[str, tuple[Outcome, Outcome]], name: str) -> None:
-    """Result, error and updates are those of `JobWatcher`; wrong keys are tried three times more."""
+    """Result, error and updates are those of `JobWatcher`; with wrong keys, three more polls are made."""
     expected, seen = outcomes[name]
     assert described(seen.result.error) == described(expected.result.error)
     assert seen.result.job == light(expected.result.job)

@@ -1,4 +1,4 @@
-"""One budget over all workers and submitters, and the brake after a 429."""
+"""One rate limit for all workers and watches, and the brake after a 429."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RETRY_AFTER = 5.0
 
 
 async def test_one_budget_holds_over_all_submitters(server: DevServer, temporal: Client, queue: str) -> None:
-    """Two submitters and two workers together poll no faster than the queue's rate, which is lifted by None."""
+    """The watches of two watchers on two workers poll no faster than the queue's rate; None removes the limit."""
     api, asked = ScriptedServer(), list[float]()
     refs = [JobRef.image_version(number) for number in range(1, 46)]
 
@@ -55,7 +55,7 @@ async def test_one_budget_holds_over_all_submitters(server: DevServer, temporal:
 async def test_a_429_brakes_all_workers_and_outlives_its_worker(
     server: DevServer, temporal: Client, queue: str
 ) -> None:
-    """After a 429 no worker polls until ``Retry-After`` has passed, though the one that met it is killed."""
+    """After a 429 no worker polls until ``Retry-After`` has passed, even if the worker that got it is killed."""
     asked: list[float] = []
     braked = asyncio.Event()
 
@@ -86,7 +86,7 @@ async def test_a_429_brakes_all_workers_and_outlives_its_worker(
 
 
 async def test_a_budget_that_is_set_during_a_brake_holds_after_it(temporal: Client, queue: str) -> None:
-    """The budget that is set during a brake takes effect when it is lifted; braking twice keeps it."""
+    """A budget that is set during a brake takes effect at its end; a second brake does not change the budget."""
     braking = await temporal.start_workflow(BRAKE, id=brake_id(queue), task_queue=queue)
     await hold_queue(temporal, queue)
     await set_max_rate(temporal, 7.0, task_queue=queue)
@@ -107,7 +107,7 @@ async def test_a_budget_that_is_set_during_a_brake_holds_after_it(temporal: Clie
 
 
 async def test_a_brake_that_never_ran_is_lifted_by_the_next_budget(temporal: Client, queue: str) -> None:
-    """A rate of 0 that no workflow will lift does not outlive the next budget; other faults are told."""
+    """If no workflow will end a rate of 0, the next budget replaces it; other faults are raised."""
     await hold_queue(temporal, queue)
     await set_max_rate(temporal, 5.0, task_queue=queue)
     assert (await _read(temporal, queue))[0] == 5.0
@@ -122,7 +122,7 @@ async def test_a_brake_that_never_ran_is_lifted_by_the_next_budget(temporal: Cli
 async def test_a_change_is_waited_for(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch, stale: int
 ) -> None:
-    """A busy server may show the old rate for a moment; a change is over when the new one shows, or given up."""
+    """A busy server may show the old rate at first: a change ends when the new rate is shown, or after some reads."""
     reads = list[int]()
 
     async def read(temporal: Client, queue: str) -> tuple[float | None, str]:

@@ -1,4 +1,4 @@
-"""The example of releases on Temporal: killed workers, calls in doubt, approvals, and turns at a build machine."""
+"""The example of releases on Temporal: killed workers, unknown outcomes, approvals, and shared build machines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ while True:
     print(worker, flush=True)
     os.wait()
 """
-"""Runs the example's worker, with times short enough for a test, and another one whenever it has died."""
+"""Program that runs the example's worker, with times short enough for a test, and restarts it each time it ends."""
 
 
 @define
@@ -50,10 +50,10 @@ class World:
 
     Attributes:
         simulator: The account.
-        machine: Its build machine, which no other world has.
+        machine: Its build machine, which no other test uses.
         temporal: A client of Temporal.
-        worker: The process of the present worker.
-        starts: Released at each start of a worker.
+        worker: The process of the current worker.
+        starts: A semaphore, released at each start of a worker.
     """
 
     simulator: Simulator
@@ -63,7 +63,7 @@ class World:
     starts: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(0))
 
     async def run_workers(self, env: dict[str, str]) -> None:
-        """Run a worker, and another one whenever it has died, until cancelled."""
+        """Run a worker until cancelled, and start a new one each time it ends."""
         command = [sys.executable, "-c", WORKERS, f"queue-of-{self.machine}"]
         process = await asyncio.create_subprocess_exec(
             *command, env=env, cwd=EXAMPLES, stdout=PIPE, start_new_session=True
@@ -91,18 +91,18 @@ class World:
 
 @frozen
 class EndWorker(Fault):
-    """Ends the worker once the server has acted on its request, whose response then reaches nobody.
+    """Ends the worker when the server has processed its request, so that the response is lost.
 
     Attributes:
         world: The world of the worker.
-        signal: How the worker is ended: killed, or stopped as for a deploy.
+        signal: The signal that ends the worker: a kill, or a stop as for a deploy.
     """
 
     world: World
     signal: signal.Signals = signal.SIGKILL
 
     async def apply(self, request: SimulatedRequest, handler: Handler) -> Response:
-        """Act, and end the worker."""
+        """Process the request, and end the worker."""
         response = await handler()
         os.kill(self.world.worker, self.signal)
         await request.disconnected()
@@ -133,7 +133,7 @@ async def world_on(server: DevServer, temporal: Client, machine: int) -> AsyncGe
 
 
 async def answer(handle: WorkflowHandle[Any, Any], approved: bool) -> None:
-    """Answer as soon as the release asks; before, an answer is refused."""
+    """Send the decision as soon as the diff is held; before that, it is refused."""
     while True:
         try:
             await handle.execute_update("answer", approved)
@@ -158,7 +158,7 @@ def read_all(folder: Path) -> bytes:
 
 
 async def test_a_release_outlives_its_workers(tmp_path: Path) -> None:
-    """A release whose workers are killed or stopped between its calls makes each once; the server stores no secret."""
+    """If workers are killed or stopped between the calls of a release, each call is made once; no secret is stored."""
     async with dev_server(tmp_path / "temporal.db") as (server, temporal), world_on(server, temporal, 77) as world:
         faults = world.simulator.faults
         faults.add(EndWorker(world), route="image-update status", times=1)
@@ -180,7 +180,7 @@ async def test_a_release_outlives_its_workers(tmp_path: Path) -> None:
 
 
 async def test_a_call_in_doubt_is_not_made_again(server: DevServer, temporal: Client) -> None:
-    """A release whose worker is killed before it gets a create's response ends, and its token names that call."""
+    """If a worker is killed before it gets a create's response, the release ends, and its token names that call."""
     async with world_on(server, temporal, 78) as world:
         world.simulator.faults.add(EndWorker(world), route="image-version create", times=1)
         handle = await world.start()
@@ -194,7 +194,7 @@ async def test_a_call_in_doubt_is_not_made_again(server: DevServer, temporal: Cl
 
 
 async def test_a_declined_diff_is_rejected_and_a_late_worker_refused(server: DevServer, temporal: Client) -> None:
-    """Declining rejects the diff; the token of a worker that was taken for dead, and unusable input, are refused."""
+    """Disapproval rejects the diff; tokens of a worker that was silent for too long, and invalid input, are refused."""
     async with world_on(server, temporal, 79) as world:
         assert (await failure_of(await world.start(force="yes"))).type == "TypeError"
         handle = await world.start()
@@ -210,7 +210,7 @@ async def test_a_declined_diff_is_rejected_and_a_late_worker_refused(server: Dev
 
 
 def documented_commands(program: str) -> list[list[str]]:
-    """Return the arguments of a program, of each of its commands at the top of the example."""
+    """Return the arguments of each command at the top of the example that runs this program."""
     documented = str(ast.get_docstring(ast.parse((EXAMPLES / "release_on_temporal.py").read_text("utf-8"))))
     commands = re.findall(rf"^ +{program} (.+)$", documented, re.MULTILINE)
     return [shlex.split(command, comments=True) for command in commands]
@@ -218,7 +218,7 @@ def documented_commands(program: str) -> list[list[str]]:
 
 @asynccontextmanager
 async def running(*command: str, env: dict[str, str]) -> AsyncGenerator[Process]:
-    """Run a program among the examples, and kill it if it still runs in the end."""
+    """Run a program in the folder of examples, and kill it at the end of the block if it is still running."""
     process = await asyncio.create_subprocess_exec(*command, env=env, cwd=EXAMPLES)
     try:
         yield process

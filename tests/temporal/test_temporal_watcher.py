@@ -53,13 +53,13 @@ def api_of(*states: JobState) -> ScriptedServer:
 
 
 async def open_workflows(temporal: Client, queue: str) -> list[str]:
-    """Return the ids of the workflows of a queue that run, as the server lists them."""
+    """Return the ids of a queue's running workflows, as the server lists them."""
     query = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
     return [workflow.id async for workflow in temporal.list_workflows(query)]
 
 
 async def until_open(temporal: Client, queue: str, *, count: int, within: float = 20.0) -> float:
-    """Wait until so many workflows of a queue run, and return the seconds that it took."""
+    """Wait until this number of a queue's workflows is running, and return how many seconds that took."""
     began = time.monotonic()
     while len(await open_workflows(temporal, queue)) != count:
         assert time.monotonic() - began < within
@@ -68,7 +68,7 @@ async def until_open(temporal: Client, queue: str, *, count: int, within: float 
 
 
 async def test_a_failed_job_raises_unless_unchecked(temporal: Client, queue: str) -> None:
-    """`wait` raises for a failed job, or returns it without the check; `updates` ends with it."""
+    """`wait` raises for a failed job, or returns it if ``check`` is False; it is the last snapshot of `updates`."""
     async with working(temporal, queue, api_of(JobState.FAILED, JobState.COMPLETED)) as watcher:
         with pytest.raises(JobFailedError):
             await watcher.wait(REF)
@@ -98,7 +98,7 @@ async def test_jobs_that_have_ended_need_no_worker(temporal: Client, queue: str)
 
 
 async def test_an_id_stands_for_all_targets(temporal: Client, queue: str) -> None:
-    """Jobs that have ended belong to the watches of an id too: they are resumed, and attached to, with the others."""
+    """Terminal jobs are part of the watches with an id too: `resume` and a second call return them with the others."""
     api = api_of(JobState.RUNNING, JobState.COMPLETED)
     ended = job_from_dict(JobKind.IMAGE_VERSION, wire(1, JobState.FAILED))
     async with working(temporal, queue, api) as watcher:
@@ -113,7 +113,7 @@ async def test_an_id_stands_for_all_targets(temporal: Client, queue: str) -> Non
 
 
 async def test_a_timeout_of_any_length(temporal: Client, queue: str) -> None:
-    """A timeout may be longer than Temporal's times can be, or have passed long ago."""
+    """A timeout may be longer than Temporal can represent, or negative."""
     async with working(temporal, queue, api_of(JobState.COMPLETED)) as watcher:
         for timeout in (1e8, 1e12, 1e300, math.inf):
             assert (await watcher.wait(REF, timeout=timeout)).is_completed
@@ -131,7 +131,7 @@ async def test_without_an_id_leaving_stops_the_watch(temporal: Client, queue: st
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert time.monotonic() - began < 1
-        await until_open(temporal, queue, count=0)  # the server's list lags behind
+        await until_open(temporal, queue, count=0)  # the server's list is updated with a delay
         results = watcher.as_completed([REF, OTHER])
         assert (await anext(results)).ref == OTHER
         await results.aclose()
@@ -163,7 +163,7 @@ async def test_an_impatient_caller_stops_the_watch_too(temporal: Client, queue: 
 
 
 async def test_with_an_id_a_watch_goes_on(temporal: Client, queue: str) -> None:
-    """A watch with an id outlives its caller; a call with the same id and targets attaches, and no other may."""
+    """A watch with an id continues after its call. Only a call with the same id and the same targets attaches to it."""
     api, watch = api_of(JobState.RUNNING, JobState.RUNNING), f"{queue}-watch"
     async with working(temporal, queue, api) as watcher:
         waiting = asyncio.create_task(watcher.wait_all([REF, OTHER], id=watch))
@@ -190,7 +190,7 @@ async def collect(watcher: TemporalWatcher, watch: str, **options: Any) -> list[
 
 
 async def test_a_watch_that_is_stopped_from_outside(temporal: Client, queue: str) -> None:
-    """Whoever waits for a watch that is stopped, here or in Temporal, gets a `WatchClosedError`."""
+    """A watch that is stopped, by `cancel` or in Temporal, ends with `WatchClosedError` for all its callers."""
     async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
 
         async def cancel_workflow(workflow_id: str) -> None:
@@ -211,7 +211,7 @@ async def test_a_watch_that_is_stopped_from_outside(temporal: Client, queue: str
 
 
 async def test_a_watch_that_is_deleted(temporal: Client, queue: str) -> None:
-    """Whoever waits for a watch that is deleted from Temporal gets a `WatchClosedError`."""
+    """A watch that is deleted from Temporal ends with `WatchClosedError` for its callers."""
     async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
         waiting = asyncio.create_task(watcher.wait(REF, id=queue))
         await until_open(temporal, queue, count=1)
@@ -224,7 +224,7 @@ async def test_a_watch_that_is_deleted(temporal: Client, queue: str) -> None:
 
 
 async def test_an_unknown_id_is_a_lookup_error(temporal: Client, queue: str) -> None:
-    """Resuming or cancelling an unknown id, or a workflow that is no watch, raises `LookupError`."""
+    """Resuming or cancelling an unknown id, or a workflow that is not a watch, raises `LookupError`."""
     watcher = TemporalWatcher(temporal, task_queue=queue)
     other = await temporal.start_workflow("other", id=f"{queue}-other", task_queue=queue)
     for watch in ("nothing", other.id):
@@ -239,7 +239,7 @@ async def test_an_unknown_id_is_a_lookup_error(temporal: Client, queue: str) -> 
 
 
 async def test_without_a_worker_a_watch_times_out(temporal: Client, queue: str) -> None:
-    """Without any worker, a watch times out ten seconds after its timeout, and leaves nothing open."""
+    """If no worker runs, a watch ends ten seconds after its timeout, and leaves no workflow open."""
     began = time.monotonic()
     with pytest.raises(WatchTimeoutError, match="no status received"):
         await TemporalWatcher(temporal, task_queue=queue, timeout=0.5).wait(REF)
@@ -250,7 +250,7 @@ async def test_without_a_worker_a_watch_times_out(temporal: Client, queue: str) 
 async def test_a_watch_that_all_workers_left_times_out(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If all workers have gone, the server ends a watch some seconds after its timeout, with what was last seen."""
+    """If all workers have ended, the server ends a watch some seconds after its timeout, with the last state."""
     monkeypatch.setattr("clanforge_async.temporal.workflows.GRACE", 2.0)
     seen = asyncio.Event()
     async with working(temporal, queue, api_of(JobState.RUNNING)) as watcher:
@@ -267,7 +267,7 @@ async def test_a_watch_that_all_workers_left_times_out(
 
 
 async def test_callbacks_may_be_async_and_may_fail(temporal: Client, queue: str) -> None:
-    """A result comes after the calls for its updates; a callback that raises ends no watch."""
+    """A result follows the callbacks of its updates; an error in a callback does not end the watch."""
     seen: list[str] = []
 
     async def on_update(job: Job) -> None:
@@ -292,7 +292,7 @@ async def test_callbacks_may_be_async_and_may_fail(temporal: Client, queue: str)
     ],
 )
 async def test_arguments_are_checked(temporal: Client, queue: str, arguments: dict[str, Any], error: Any) -> None:
-    """Unusable arguments raise before anything is started."""
+    """Invalid arguments raise before any workflow is started."""
     options = {"target": REF} | arguments
     with pytest.raises(error):
         await TemporalWatcher(temporal, task_queue=queue).wait(**options)
@@ -301,7 +301,7 @@ async def test_arguments_are_checked(temporal: Client, queue: str, arguments: di
 
 
 async def test_a_workflow_of_another_language(temporal: Client, queue: str) -> None:
-    """A workflow that any client has started by its documented type and input can be resumed."""
+    """A workflow that another client has started, with the documented type and input, can be resumed."""
     async with working(temporal, queue, api_of(JobState.COMPLETED)) as watcher:
         batch = {"refs": ["image-version/1"], "timeout": None}
         await temporal.start_workflow("clanforge-watch", batch, id=queue, task_queue=queue)
@@ -316,13 +316,13 @@ async def test_a_workflow_of_another_language(temporal: Client, queue: str) -> N
 
 
 async def test_a_name_that_is_not_there() -> None:
-    """A name that the package does not have is an `AttributeError`, though its names are loaded on first use."""
+    """An unknown name of the package raises `AttributeError`, although its names are loaded on first use."""
     with pytest.raises(AttributeError, match="no attribute 'TemporalWacther'"):
         temporal_package.TemporalWacther  # type: ignore[attr-defined] # noqa: B018
 
 
 async def test_a_closed_client_ends_no_watch(temporal: Client, queue: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker whose client is closed raises and logs; another worker goes on with the watch."""
+    """If a worker's client is closed, the poll raises and logs an error, and another worker continues the watch."""
     api = api_of(JobState.COMPLETED)
     client = api.client()
     await client.aclose()
@@ -338,7 +338,7 @@ async def test_a_closed_client_ends_no_watch(temporal: Client, queue: str, caplo
 async def test_a_large_batch_is_several_workflows(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More watches than a batch holds are several workflows with one id, which are resumed and cancelled together."""
+    """If there are more watches than a batch contains, one id has several workflows, resumed and cancelled together."""
     monkeypatch.setattr("clanforge_async.temporal.submission.BATCH", 20)
     refs = [JobRef.image_version(number) for number in range(1, 46)]
     async with working(temporal, queue, api_of(*[JobState.COMPLETED] * 44)) as watcher:
@@ -353,7 +353,7 @@ async def test_a_large_batch_is_several_workflows(
 async def test_another_number_of_batches_is_other_targets(
     temporal: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Targets of which a batch is that of another call are other targets, and what was started for them is stopped."""
+    """If only some batches equal those of another call, the id is refused, and the started workflows are stopped."""
     monkeypatch.setattr("clanforge_async.temporal.submission.BATCH", 2)
     refs = [JobRef.image_version(number) for number in range(1, 6)]
     async with working(temporal, queue, api_of(*[JobState.RUNNING] * 5)) as watcher:

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 _WIDE_TERMINAL = 60
-"""Columns of a terminal from which on two spaces separate the table's columns; below, one."""
+"""Minimum terminal width, in characters, for two spaces between the table's columns; below it, one space."""
 
 
 class _Ranked(Protocol):
@@ -25,7 +25,7 @@ RankedT = TypeVar("RankedT", bound=_Ranked)
 
 
 def most_important(rows: Iterable[RankedT], room: int) -> tuple[list[RankedT], list[RankedT]]:
-    """Return the rows to show in that many lines, failures in at most half of them, and those only counted."""
+    """Return the rows to show in ``room`` lines, with failures in at most half of them, and the rows to count only."""
     by_priority = sorted(rows, key=lambda row: row.sort_key)
     failures = [row for row in by_priority if row.has_failed]
     others = [row for row in by_priority if not row.has_failed]
@@ -35,7 +35,7 @@ def most_important(rows: Iterable[RankedT], room: int) -> tuple[list[RankedT], l
 
 
 def wrap_warning(warning: str, width: int, height: int) -> list[Text]:
-    """Return the lines of a warning: on a terminal of this height at most half of them, and two fewer than it has."""
+    """Return the lines of a warning: at most half of the terminal's height, and at most its height minus two."""
     lines = textwrap.wrap(warning, max(width, 1))
     return [Text(line, "bold red") for line in lines[: max(0, min(height - 2, height // 2))]]
 
@@ -49,7 +49,7 @@ def wrap_summary(summary: Text, addition: str, width: int) -> list[Text]:
 
 
 def truncate(line: Text, width: int, *, ascii_only: bool) -> Text:
-    """Return a line cut to a width, with a mark if something is missing."""
+    """Return a line truncated to a width, ending with an ellipsis if it was too long."""
     line.no_wrap = True
     line.overflow = "crop"
     if line.cell_len > width:
@@ -61,7 +61,7 @@ def truncate(line: Text, width: int, *, ascii_only: bool) -> Text:
 
 
 def ellipsis(*, ascii_only: bool) -> str:
-    """Return the mark of what is left out."""
+    """Return the ellipsis, which marks omitted text."""
     return "..." if ascii_only else "…"
 
 

@@ -1,4 +1,4 @@
-"""``--json``: one JSON object a line."""
+"""``--json``: one JSON object per line."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class LiveOutput(LiveView):
                 self.console.print(Text(format_result(result)), soft_wrap=True)
 
     def _is_shown(self, result: WatchResult) -> bool:
-        """Return whether the last frame has a row with the whole reason."""
+        """Return whether the last frame contains the job's row with the full reason."""
         reason = "" if result.error is None else escape_and_truncate(reason_of(result.error))
         name = self._views[result.ref].name
         return any(line.startswith(f"{name} ") and line.endswith(reason) for line in self._last_lines)
@@ -54,7 +54,7 @@ class LiveOutput(LiveView):
         self._show(evolve(self._views[ref], job=job))
 
     def _show(self, view: JobView) -> None:
-        # Here and not in the refreshing thread: a watcher serves the event loop alone.
+        # Not in the thread that redraws: a watcher may only be used in its event loop.
         if view.lacks_eta and self._watcher is not None:
             forecast = self._watcher.forecast(view.ref)
             view = evolve(view, forecast=None if forecast is None else forecast.p50)
@@ -68,10 +68,10 @@ class LiveOutput(LiveView):
             self._failures.append(result)
 
     def tick(self) -> None:
-        """Bring forecasts and the next poll on the screen up to date: a poll changes them even if it shows no change.
+        """Update the forecasts and the time of the next poll: each poll changes them, even if the job is unchanged.
 
         Raises:
-            OSError: The refreshing thread met it: the terminal may be gone.
+            OSError: The thread that redraws could not write: the terminal may be closed.
         """
         super().tick()
         shown, _ = most_important(self._views.values(), self.console.height)

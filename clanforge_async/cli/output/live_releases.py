@@ -35,12 +35,12 @@ class LiveReleaseOutput(LiveView):
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Free the terminal for a question."""
+        """Stop drawing while a question is on the terminal."""
         self._live.stop()
         try:
             yield
         finally:
-            self._live = self._make_live()  # another one: the first would draw over the question
+            self._live = self._make_live()  # a new display: the old one would draw over the question
             self._live.start()
 
     def release_event(self, event: ReleaseEvent) -> None:
@@ -52,14 +52,14 @@ class LiveReleaseOutput(LiveView):
         view.job = None if event.job is None else JobView(event.job.ref, event.job)
 
     def release_result(self, result: ReleaseResult) -> None:
-        """Show how a release ended."""
+        """Show the result of a release."""
         self._views[result.image_id].result = result
 
     def tick(self) -> None:
-        """Bring the forecasts up to date: a poll changes them even if it shows no change.
+        """Update the forecasts: each poll changes them, even if the job is unchanged.
 
         Raises:
-            OSError: The refreshing thread met it: the terminal may be gone.
+            OSError: The thread that redraws could not write: the terminal may be closed.
         """
         super().tick()
         for view in self._views.values():

@@ -38,12 +38,12 @@ from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 _BAR_WIDTHS = range(6, 31)
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
 _MIN_ROOM_FOR_HEADINGS = 6
-"""Lines for jobs from which on one of them is spent on the headings."""
+"""Minimum number of lines for jobs at which one of them is used for the headings."""
 _LONG_PAUSE = 10.0
-"""Seconds until the next poll from which on they are shown: until then an outage would not be noticed."""
+"""Minimum seconds until the next poll to show them: until that poll, an outage would not be noticed."""
 _HIGHLIGHT = "bold yellow"
 _FORECAST = "~"
-"""Mark of an end that is a forecast and not the server's estimate."""
+"""Mark of an end that is a forecast instead of the server's ETA."""
 
 
 def render_live_table(
@@ -70,8 +70,8 @@ def render_live_table(
         width: Width of the terminal, in columns.
         height: Height of the terminal, in lines.
         polls: Number of polls, for the last frame; None: this is not the last.
-        next_poll: Seconds until the next poll, which are shown if they are many.
-        warning: What is wrong with the API, for the lines below the summary; empty: nothing.
+        next_poll: Seconds until the next poll; shown if the pause is long.
+        warning: The current problem with the API, for the lines below the summary; empty if there is none.
         ascii_only: The terminal's encoding has no other characters.
     """
     summary = wrap_summary(_summary(views, start, now), _addition(views, now, polls, next_poll), width)
@@ -104,13 +104,13 @@ def _end(view: JobView, now: datetime) -> str | None:
 
 
 def format_view_time_left(view: JobView, now: datetime) -> str | None:
-    """Return the time until a job's end, marked if that is a forecast; None if nothing tells."""
+    """Return the time until a job's end, with a mark if it is a forecast; None if there is no estimate."""
     left = view.time_left(now)
     if left is None:
         return None
     if not view.lacks_eta:
         return format_time_left(left.total_seconds())
-    # A forecast that has passed is no promise that was broken: the next poll brings a later one.
+    # A forecast in the past is not overdue like an ETA: the next poll makes a later forecast.
     return f"in {_FORECAST}{format_duration(left.total_seconds())}" if left >= timedelta(seconds=1) else "due now"
 
 
@@ -128,7 +128,7 @@ class _Column:
         heading: The heading.
         text: Returns the text in a job's row; None if the row has no cell in this column.
         style: Returns the style of that text.
-        priority: Order in which columns get a place, lowest first, as far as the terminal is wide; 0: always shown.
+        priority: Order in which columns are added, lowest first, while the terminal has room; 0: always shown.
     """
 
     heading: str
@@ -172,26 +172,26 @@ def _rows(views: Iterable[JobView], now: datetime, width: int, *, has_headings: 
 
 
 def _heading_row(widths: Mapping[_Column, int], separator: str) -> Text:
-    # A heading that is too wide for its column is left out.
+    # A heading that is too wide for its column is omitted.
     headings = ((column.heading if len(column.heading) <= width else "", width) for column, width in widths.items())
     return Text(separator.join(heading.ljust(width) for heading, width in headings).rstrip(), "dim")
 
 
 def _cells(view: JobView, now: datetime) -> _Cells:
-    # A job that ended without success has only a name and a state: the rest of the row is for the reason.
+    # The row of a job that ended without success has only a name, a state and the reason.
     columns = _ALWAYS_SHOWN if view.title in _TITLES_WITH_REASON else _COLUMNS
     return {column: text for column in columns if (text := column.text(view, now)) is not None}
 
 
 def _sized_cells(view: JobView, cells: _Cells) -> _Cells:
-    """Return the cells for which columns need a width: a completed job's time stands where others have their end."""
+    """Return the cells that columns must have room for. A completed job's duration replaces the time until its end."""
     if view.result is None or view.title in _TITLES_WITH_REASON:
         return cells
     return {**cells, _TIME_LEFT_COLUMN: _result(view.result).plain}
 
 
 def _column_widths(rows: Iterable[_Cells], width: int) -> dict[_Column, int]:
-    """Return the width of each column that is shown, in the order of `_COLUMNS`."""
+    """Return the width of each visible column, in the order of `_COLUMNS`."""
     needed: dict[_Column, int] = {}
     for cells in rows:
         for column, text in cells.items():
@@ -234,7 +234,7 @@ def _progress_bar(view: JobView, width: int, *, ascii_only: bool) -> Text:
 
 
 def _result(result: WatchResult) -> Text:
-    """Return why the job has not completed, or what the watch took; it replaces the columns about the future."""
+    """Return why the job has not completed, or how long the watch took. It replaces the progress and the end."""
     reason = result.error.job.error if isinstance(result.error, JobFailedError) else result.error
     return Text(f"{result.elapsed:.1f} s", "dim") if reason is None else Text(escape_and_truncate(str(reason)))
 
@@ -262,10 +262,10 @@ def _addition(views: Sequence[JobView], now: datetime, polls: int | None, next_p
 
 
 def _last_end(views: Sequence[JobView], now: datetime) -> str:
-    """Return when the last of several jobs is expected to end; empty if that is not known of each, or has passed."""
+    """Return when the last of several jobs is expected to end; empty if a job has no estimate, or if it has passed."""
     unfinished = [view for view in views if not view.is_over]
     ends = [(view.end, view) for view in unfinished if view.end is not None]
-    if len(views) < 2 or not ends or len(ends) < len(unfinished):  # noqa: PLR2004 - the row of a single job tells
+    if len(views) < 2 or not ends or len(ends) < len(unfinished):  # noqa: PLR2004 - a single job's row shows its end
         return ""
     end, last = max(ends, key=lambda pair: pair[0])
     return f"last end {text}" if end > now and (text := _end(last, now)) else ""

@@ -32,7 +32,7 @@ class Frame:
         width: Width of the terminal, in columns.
         height: Height of the terminal, in lines.
         requests: Number of requests, for the last frame; None: this is not the last.
-        warning: What is wrong with the API; empty: nothing.
+        warning: The current problem with the API; empty if there is none.
         ascii_only: The terminal's encoding has no other characters.
     """
 
@@ -53,7 +53,7 @@ class LiveView(Output):
     """
 
     def __init__(self, api: ApiMonitor | None = None) -> None:
-        # stdout is known to be a terminal here; rich would also look at variables such as FORCE_COLOR.
+        # The caller has checked that stdout is a terminal; rich would also check variables such as FORCE_COLOR.
         self.console: Console = Console(file=sys.stdout, force_terminal=True, highlight=False)
         self._start = datetime.now(UTC)
         self._api = api
@@ -90,10 +90,10 @@ class LiveView(Output):
         self.console.print(Text(format_past_outage(recovery)), soft_wrap=True)
 
     def tick(self) -> None:
-        """Fail if the terminal is gone.
+        """Raise the error of the thread that redraws, if there was one.
 
         Raises:
-            OSError: The refreshing thread met it.
+            OSError: The thread could not write: the terminal may be closed.
         """
         if self._live.error is not None:
             raise self._live.error
@@ -117,10 +117,10 @@ class LiveView(Output):
 
 
 class _Live(Live):
-    """A live display that keeps an error of its refreshing thread, which would print a traceback.
+    """A live display that stores an error of the thread that redraws, which would otherwise print a traceback.
 
     Attributes:
-        error: The error; None: there was none.
+        error: The error; None if there was none.
     """
 
     error: OSError | None = None
@@ -137,8 +137,8 @@ class _Live(Live):
 class ResizeHook(RenderHook):
     """Erases the lines that a terminal wrapped when it became narrower.
 
-    rich moves the cursor up by as many lines as it has written. A wrapped line takes several, and the rest would stay
-    above the next frame.
+    rich moves the cursor up by the number of lines that it wrote. A wrapped line occupies several lines on the
+    terminal, so a part of it would stay above the next frame.
 
     Args:
         console: Console that draws the frames.
@@ -153,7 +153,7 @@ class ResizeHook(RenderHook):
         self.next_widths: Sequence[int] = ()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return the frame, preceded by control codes that erase the additional lines of the last one."""
+        """Return the frame, preceded by control codes that erase the wrapped lines of the previous frame."""
         width = max(self._console.width, 1)
         additional = sum((drawn - 1) // width for drawn in self._drawn_widths if drawn > width)
         self._drawn_widths = self.next_widths

@@ -26,13 +26,13 @@ from clanforge_async.cli.outages import ApiMonitor, Outage, Recovery
 from clanforge_async.cli.output.base import Output
 
 NOT_POLLED = "not polled yet"
-"""How a job without a snapshot is counted."""
+"""Name of the count of jobs without a snapshot."""
 _MAX_STATE_LENGTH = 20
 """Longest name of an unknown state to show, in characters."""
 
 
 class StderrOutages(Output):
-    """Prints outages to stderr, each once with its end, and requests that stay unanswered.
+    """Prints the start and the end of each outage, and requests that get no response, to stderr.
 
     Args:
         api: The API.
@@ -51,7 +51,7 @@ class StderrOutages(Output):
         print_err(f"{recovery.outage.host}: recovered after {format_duration(recovery.seconds)}")
 
     def tick(self) -> None:
-        """Print that a request is unanswered, once until there is a response."""
+        """Print once that a request has had no response for long."""
         message = "" if self._api is None else format_silence(self._api)
         if message and not self._is_silent:
             print_err(message)
@@ -64,7 +64,7 @@ class PlainOutput(StderrOutages):
     Args:
         refs: Jobs that will be watched, if any.
         api: The API.
-        heartbeat: Seconds without a change after which a line is printed all the same; 0: never.
+        heartbeat: Seconds without a change after which a heartbeat line is printed; 0: never.
     """
 
     def __init__(self, refs: Sequence[JobRef] = (), api: ApiMonitor | None = None, heartbeat: float = 0.0) -> None:
@@ -94,7 +94,7 @@ class PlainOutput(StderrOutages):
         self._print(format_result(result, self._styler))
 
     def tick(self) -> None:
-        """Print the counts of states if nothing was printed for a heartbeat."""
+        """Print the counts of states if a heartbeat is due."""
         super().tick()
         if beat := self._heartbeat.format():
             self._print(f"{self._summary.format_progress()}{beat}")
@@ -105,7 +105,7 @@ class PlainOutput(StderrOutages):
 
 
 class QuietOutput(StderrOutages):
-    """Prints the failures of several watches to stderr. The failure of a single one is left to the command's error.
+    """Prints the failures of several watches to stderr. A single watch's failure is printed as the command's error.
 
     Args:
         refs: Jobs that will be watched, if any.
@@ -123,10 +123,10 @@ class QuietOutput(StderrOutages):
 
 
 class Heartbeat:
-    """Tells when nothing has been printed for long.
+    """Determines when a heartbeat line is due, because nothing else was printed.
 
     Args:
-        interval: Seconds without a line after which one is printed all the same; 0: never.
+        interval: Seconds without any line after which a heartbeat is due; 0: never.
     """
 
     def __init__(self, interval: float) -> None:
@@ -138,7 +138,7 @@ class Heartbeat:
         self._last_line = time.monotonic()
 
     def format(self) -> str:
-        """Return the end of the line that is due; empty if none is."""
+        """Return the last words of a heartbeat line; empty if no heartbeat is due."""
         idle = time.monotonic() - self._last_line
         return f"; no change for {format_duration(idle)}" if self._interval and idle >= self._interval else ""
 
@@ -161,7 +161,7 @@ class _Summary:
         self._outcomes.append(outcome(result.error))
 
     def format(self) -> str | None:
-        """Return the summary; None for a single job, whose own line is enough."""
+        """Return the summary; None for a single job, because its own line is enough."""
         count = len(self._titles)
         if count <= 1:
             return None
@@ -182,8 +182,8 @@ def format_progress(noun: str, titles: Collection[str], elapsed: float) -> str:
     """Return the counts of states and outcomes so far: ``3 jobs, 5m00s: 2 running, 1 completed``.
 
     Args:
-        noun: Name of one of what is counted.
-        titles: The state or outcome of each.
+        noun: Singular of the counted objects.
+        titles: The state or outcome of each object.
         elapsed: Seconds since the start.
     """
     return f"{format_count(len(titles), noun)}, {format_duration(elapsed)}: {format_counts(titles)}"
@@ -218,8 +218,8 @@ def format_outage(outage: Outage, now: datetime | None = None, *, is_over: bool 
 
     Args:
         outage: The outage.
-        now: The present time; None: the outage has just begun.
-        is_over: Whether the command has ended, so that nothing is repeated any more.
+        now: The current time; None: the outage has just begun.
+        is_over: Whether the command has ended, so that no request is repeated any more.
     """
     since = format_datetime(outage.since, "seconds")
     failure = f"outage: {outage.host} fails since {since}: {escape_and_truncate(str(outage.error))}"
@@ -233,7 +233,7 @@ def format_outage(outage: Outage, now: datetime | None = None, *, is_over: bool 
 
 
 def format_silence(api: ApiMonitor) -> str:
-    """Return that a request is unanswered; empty if none has been for long."""
+    """Return a line about a request that has had no response for long; empty if there is none."""
     seconds = api.silent_for
     return f"{api.host}: no response for {format_duration(seconds)}; still waiting" if seconds else ""
 
@@ -243,8 +243,8 @@ def format_live_outage(outage: Outage, now: datetime, *, is_over: bool = False) 
 
     Args:
         outage: The outage.
-        now: The present time.
-        is_over: Whether the command has ended, so that nothing is repeated any more.
+        now: The current time.
+        is_over: Whether the command has ended, so that no request is repeated any more.
     """
     until = None if is_over else outage.deadline(now)
     limit = "" if until is None else f", gives up in {format_duration((until - now).total_seconds())}"
@@ -258,11 +258,11 @@ def format_live_outage(outage: Outage, now: datetime, *, is_over: bool = False) 
 
 
 def format_live_warning(api: ApiMonitor | None, now: datetime, *, is_over: bool = False) -> str:
-    """Return what is wrong with the API at present, for the live view; empty if nothing is.
+    """Return the current problem with the API, for the live view; empty if there is none.
 
     Args:
         api: The API; None: unknown.
-        now: The present time.
+        now: The current time.
         is_over: Whether the command has ended.
     """
     if api is None:
@@ -273,18 +273,18 @@ def format_live_warning(api: ApiMonitor | None, now: datetime, *, is_over: bool 
 
 
 def format_past_outage(recovery: Recovery) -> str:
-    """Return an outage that is over as a line that stays above the live view."""
+    """Return the line about an ended outage that stays above the live view."""
     outage = recovery.outage
     span = f"{outage.since.astimezone():%H:%M:%S}: {outage.host} failed for {format_duration(recovery.seconds)}"
     return f"{span}: {escape_and_truncate(str(outage.error))}"
 
 
 def advise(outage: Outage, *, is_over: bool = False) -> str:
-    """Return what to do about an outage, or what the client does already; empty if nothing is known that helps.
+    """Return advice about an outage, or the action that the client takes; empty if there is neither.
 
     Args:
         outage: The outage.
-        is_over: Whether the command has ended, and the client does nothing any more.
+        is_over: Whether the command has ended, so that the client takes no action.
     """
     pause = outage.error.retry_after if isinstance(outage.error, APIError) else None
     if pause is not None:

@@ -31,19 +31,19 @@ from clanforge_async.cli.output.releases import format_result, reason_of
 _STEPS = list(ReleaseStep)
 _HEADING = "IMAGE"
 _MIN_ROOM_FOR_HEADINGS = 6
-"""Lines for images from which on one of them is spent on the headings."""
+"""Minimum number of lines for images at which one of them is used for the headings."""
 
 
 @define
 class ReleaseView:
-    """A release at one moment.
+    """The current state of a release.
 
     Attributes:
         image_id: The image.
-        step: The step that it has come to; None before its turn.
-        text: What was last seen, without a job.
-        job: The job that it waits for; None if it waits for none.
-        result: How it ended, once it has.
+        step: The current step; None before the release has started.
+        text: The last event, without its job.
+        job: The job that the release waits for; None if it waits for no job.
+        result: The result; None before the end.
     """
 
     image_id: int
@@ -54,25 +54,25 @@ class ReleaseView:
 
     @property
     def title(self) -> str:
-        """The outcome, or before the end the step."""
+        """The outcome; before the end, the step."""
         if self.result is not None:
             return self.result.outcome
         return "waiting" if self.step is None else self.step.value
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has ended without success."""
+        """Whether the release has ended without success."""
         return self.result is not None and not self.result.ok
 
     @property
     def sort_key(self) -> tuple[int, float]:
-        """Sort key: failures, then the others by step, the latest first, then those that have not begun or are over."""
+        """Sort key: failures, then running releases by step, latest first, then releases not started or ended."""
         if self.result is not None:
             return (0, 0.0) if self.has_failed else (3, 0.0)
         return (2, 0.0) if self.step is None else (1, -float(_STEPS.index(self.step)))
 
     def details(self, now: datetime) -> list[str]:
-        """Return what is shown beside the step, the longest text first."""
+        """Return the variants of the text beside the step, the longest first."""
         if self.result is not None:
             return ["  ".join(filter(None, [format_result(self.result), reason_of(self.result)]))]
         if self.job is None:
@@ -91,7 +91,7 @@ def render_release_table(views: Sequence[ReleaseView], frame: Frame) -> list[Tex
 
     Args:
         views: All releases.
-        frame: The moment and the terminal.
+        frame: The time and the terminal.
     """
     width, height = frame.width, frame.height
     summary = wrap_summary(_summary(views, frame), _addition(frame), width)
@@ -135,7 +135,7 @@ def _step(view: ReleaseView, *, is_wide: bool) -> Text:
 
 
 def _fit(details: Sequence[Sequence[str]], room: int) -> list[str]:
-    """Return a text for each row: of the same length of wording, the longest that fits into all rows of jobs."""
+    """Return a text for each row: the longest of its variants that fits, the same variant for all rows with jobs."""
     longest = max(map(len, details), default=1)
     for level in range(longest):
         texts = [texts[min(level, len(texts) - 1)] for texts in details]

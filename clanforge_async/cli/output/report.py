@@ -37,11 +37,11 @@ _REFRESH = 5.0
 
 @frozen(kw_only=True)
 class Column:
-    """A column that only jobs have, or only releases.
+    """A column of the report of jobs, or of the report of releases.
 
     Attributes:
-        heading: Its heading.
-        css_class: CSS class of its cells.
+        heading: The heading.
+        css_class: CSS class of the cells.
         cell: Returns the HTML of a row's cell.
     """
 
@@ -52,15 +52,15 @@ class Column:
 
 @frozen(kw_only=True)
 class ReportLayout:
-    """What differs between the report of a watch and that of releases.
+    """The differences between the reports of watches and of releases.
 
     Attributes:
         noun: Name of a row.
-        action: What is done with it, as a participle.
+        action: Verb for a row, as a participle.
         counted: Name of a request.
-        note: The clock that its times are by.
-        unfinished: What is said of the rows to go on with.
-        command: Command that goes on with them.
+        note: Note about the clock of the times.
+        unfinished: Text about the rows that have not finished.
+        command: Command that resumes those rows.
         columns: Further columns of the results.
     """
 
@@ -91,8 +91,8 @@ class ReportOutput(Output):
     """Writes the report every five seconds, and at the end, even if the command was interrupted.
 
     Args:
-        rows: Its rows, which subclasses update.
-        layout: What differs between jobs and releases.
+        rows: The rows of the report. Subclasses update them.
+        layout: The differences between the reports of jobs and of releases.
         path: File to write.
         api: The API.
     """
@@ -110,16 +110,16 @@ class ReportOutput(Output):
     def __exit__(self, *_: object) -> None:
         self._write(is_final=True)
 
-    def outage(self, outage: Outage) -> None:  # noqa: ARG002 - the API has it
+    def outage(self, outage: Outage) -> None:  # noqa: ARG002 - `ApiMonitor` stores it
         """Show an outage with the next tick."""
         self._next_write = 0.0
 
     def recovery(self, recovery: Recovery) -> None:  # noqa: ARG002 - as above
-        """Remove an outage that is over with the next tick."""
+        """Remove an ended outage with the next tick."""
         self._next_write = 0.0
 
     def tick(self) -> None:
-        """Write the present state, at most every five seconds."""
+        """Write the current state, at most every five seconds."""
         if time.monotonic() >= self._next_write:
             self._write(is_final=False)
             self._next_write = time.monotonic() + _REFRESH
@@ -176,11 +176,11 @@ def render_report(
     Args:
         rows: All jobs, or all images.
         start: Start of the command.
-        now: End of the command, or the present time.
-        layout: What differs between jobs and releases.
+        now: End of the command, or the current time.
+        layout: The differences between the reports of jobs and of releases.
         api: The API.
-        warning: What is wrong with the API at present; empty: nothing.
-        is_final: Whether the command has ended. Before, the page reloads itself.
+        warning: The current problem with the API; empty if there is none.
+        is_final: Whether the command has ended. Until then, the page reloads itself.
     """
     ordered = sort_by_severity(rows)
     axis = Axis.spanning(rows, start, now)

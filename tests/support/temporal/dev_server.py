@@ -24,16 +24,16 @@ def _program() -> str | None:
 
 
 PROGRAM = _program()
-"""The server's program; None if the platform has no wheel of it."""
+"""Path of the server's program; None if the package has no wheel for this platform."""
 
 _START_UP = 60.0
-"""Seconds within which a server must respond, also on a busy machine."""
+"""Maximum seconds until a server responds, even on a busy machine."""
 
 _LONGEST_ATTEMPT = 3.0
 
 
 def free_port() -> int:
-    """Return a port of loopback that is free."""
+    """Return a free port on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -43,7 +43,7 @@ class DevServer:
     """A Temporal server.
 
     Args:
-        file: Where it keeps everything; None: in memory.
+        file: File of the server's database; None: the database is in memory.
 
     Attributes:
         address: Host and port.
@@ -62,7 +62,7 @@ class DevServer:
         return self._process.pid
 
     async def start(self) -> Client:
-        """Start the server, again on the same port, and return a client of it."""
+        """Start or restart the server, always on the same port, and return a client."""
         assert PROGRAM is not None
         command = [PROGRAM, "server", "start-dev", "--headless", "--log-level", "never"]
         command += ["--ip", "127.0.0.1", "--port", str(self._port)]
@@ -71,10 +71,10 @@ class DevServer:
         return await self.connect()
 
     async def connect(self) -> Client:
-        """Return another client, as soon as the server responds."""
+        """Return a new client as soon as the server responds."""
         async with asyncio.timeout(_START_UP):
             while True:
-                # A server that starts accepts connections before it responds, and may never respond to those.
+                # A starting server accepts connections before it can respond, and may never respond on them.
                 with contextlib.suppress(RuntimeError, RPCError, TimeoutError):
                     return await asyncio.wait_for(self._connect(), _LONGEST_ATTEMPT)
                 await asyncio.sleep(0.2)
@@ -85,7 +85,7 @@ class DevServer:
         return client
 
     def kill(self) -> None:
-        """End the server without warning."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -94,7 +94,7 @@ class DevServer:
 
 @asynccontextmanager
 async def dev_server(file: Path | None = None) -> AsyncGenerator[tuple[DevServer, Client]]:
-    """Run a server, and yield it with a client of it."""
+    """Run a server, and yield the server and its client."""
     server = DevServer(file)
     try:
         yield server, await server.start()

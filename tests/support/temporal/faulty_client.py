@@ -15,10 +15,10 @@ class Faults(Interceptor):
     """Faults of a Temporal client's calls.
 
     Attributes:
-        fetches: The fault of each fetch of a history after two of its events, while there are any.
-        descriptions: The fault of each description of a workflow, likewise.
-        terminations: The fault of each termination.
-        snapshot: Set when a description shows the states of two watches. It is given out after `release`.
+        fetches: The fault of each fetch of a history, raised after two events, until the list is empty.
+        descriptions: The fault of each description of a workflow, until the list is empty.
+        terminations: The fault of each termination, until the list is empty.
+        snapshot: Set when a description shows the states of two watches. It is returned after `release`.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A worker as a process of its own: ``python -m support.temporal.worker_process ADDRESS QUEUE BASE_URL``."""
+"""A worker in its own process: ``python -m support.temporal.worker_process ADDRESS QUEUE BASE_URL``."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class WorkerProcess:
         self.process = process
 
     async def kill(self) -> None:
-        """End the process without warning."""
+        """Kill the process."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Let the worker shut down."""
+        """Stop the worker gracefully."""
         await self._end(signal.SIGTERM)
 
     async def _end(self, signal_number: signal.Signals) -> None:
@@ -64,13 +64,13 @@ class WorkerProcess:
 async def worker_process(
     address: str, queue: str, base_url: str, *, ahead: float = 0.0, interval: float | None = None
 ) -> AsyncGenerator[WorkerProcess]:
-    """Run a worker in another process, and yield it as soon as it polls.
+    """Run a worker in another process, and yield it when it has started to poll.
 
     Args:
         address: Host and port of the Temporal server.
         queue: The task queue.
         base_url: Base URL of the API.
-        ahead: Seconds by which the worker's clock is wrong.
+        ahead: Seconds by which the worker's clock is ahead.
         interval: Seconds between polls; None: the default strategy.
     """
     command = [sys.executable, "-m", __name__, address, queue, base_url, f"--ahead={ahead}"]
@@ -87,7 +87,7 @@ async def worker_process(
 
 
 def main() -> None:
-    """Run the worker that the arguments describe."""
+    """Run a worker as described by the command-line arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("queue")
