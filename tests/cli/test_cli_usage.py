@@ -48,6 +48,37 @@ def test_a_vendored_copy_needs_no_metadata(spawn: Spawn, option: str, line: str)
     assert line in out.splitlines()
 
 
+def test_the_installed_program_returns_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function that the installed program calls returns the exit status."""
+    monkeypatch.delitem(sys.modules, "temporalio", raising=False)
+    monkeypatch.setattr(sys, "argv", ["clanforge", "watch"])
+    [program] = metadata.entry_points(group="console_scripts", name="clanforge")
+    assert program.load()() == 2
+
+
+WITH_TEMPORAL = """
+import atexit, os, sys, types
+
+class Finalized:
+    def __del__(self):
+        os.write(1, b"finalized")
+
+finalized = Finalized()
+atexit.register(os.write, 1, b"exit function")
+sys.modules["temporalio"] = types.ModuleType("temporalio")
+from clanforge_async.__main__ import run
+sys.exit(run())
+"""
+
+
+def test_the_program_ends_before_threads_of_temporal_can_abort_it(spawn: Spawn) -> None:
+    """If Temporal's SDK is loaded, the program calls exit functions, but skips Python's finalization."""
+    process = spawn("--version", code=WITH_TEMPORAL)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out == f"clanforge {metadata.version('clanforge-async')}\nexit function"
+
+
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["watch", "--help"], []])
 def test_help_that_no_one_reads_is_status_141(argv: list[str]) -> None:
     """With a closed pipe, help and version exit with status 141 and without a message."""
