@@ -161,7 +161,7 @@ def _in_virtual_loops(function: Callable[..., Any], clock: VirtualClock) -> Call
         from clanforge_async.testing.loops import make_virtual  # noqa: PLC0415
 
         thread = threading.get_ident()
-        run = asyncio.BaseEventLoop.run_until_complete
+        run, shut_down = asyncio.BaseEventLoop.run_until_complete, asyncio.BaseEventLoop.shutdown_default_executor
 
         def run_in_virtual_time(loop: asyncio.BaseEventLoop, main: Any) -> Any:
             if threading.get_ident() != thread:
@@ -169,8 +169,12 @@ def _in_virtual_loops(function: Callable[..., Any], clock: VirtualClock) -> Call
             with make_virtual(loop, clock):
                 return run(loop, main)
 
+        async def shut_down_without_timeout(loop: asyncio.BaseEventLoop, _timeout: float | None = None) -> None:
+            await shut_down(loop)  # the timeout, new in Python 3.12, would expire: threads use real time
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(asyncio.BaseEventLoop, "run_until_complete", run_in_virtual_time)
+            patch.setattr(asyncio.BaseEventLoop, "shutdown_default_executor", shut_down_without_timeout)
             return function(*args, **kwargs)
 
     return in_virtual_loops

@@ -77,9 +77,11 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # Python 3.13 began to count the IPv6 form of an IPv4 loopback address.
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def _must_be(requirement: str, is_met: Callable[[Any], bool]) -> Callable[[ClientConfig, Attribute[Any], Any], None]:
