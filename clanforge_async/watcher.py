@@ -14,7 +14,7 @@ from clanforge_async._polling.history import JobHistory
 from clanforge_async._polling.strategy import Interval, until_eta
 from clanforge_async._watching.notifier import OnError, OnUpdate, current_callback
 from clanforge_async._watching.observers import make_observers
-from clanforge_async._watching.options import WatchOptions, checked_timeout, ref_of
+from clanforge_async._watching.options import WatchOptions, check_callback, checked_timeout, has_ended, ref_of
 from clanforge_async._watching.results import WatchClosedError, WatchResult
 from clanforge_async._watching.run_history import expected_duration, record_run
 from clanforge_async._watching.scheduler import PollScheduler
@@ -293,10 +293,8 @@ class JobWatcher:
         self, timeout: float | EllipsisType | None, on_update: OnUpdate | None, on_error: OnError | None
     ) -> WatchOptions:
         self._check_loop()
-        for name, callback in (("on_update", on_update), ("on_error", on_error)):
-            if callback is not None and not callable(callback):
-                msg = f"{name} must be callable, not {type(callback).__name__}"
-                raise TypeError(msg)
+        check_callback("on_update", on_update)
+        check_callback("on_error", on_error)
         return WatchOptions(self._timeout if timeout is ... else checked_timeout(timeout), on_update, on_error)
 
     def _group(self) -> WatchGroup:
@@ -332,7 +330,7 @@ class JobWatcher:
         watches.append(watch)
         if self._closed:  # while the watches of this group were being started
             watch.close()
-        elif job is not None and job.is_terminal and ref.newer_than is None:
+        elif has_ended(target):
             watch.start(make_observers(ref))
         else:
             self._scheduler.join(watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 from attrs import frozen
 
@@ -40,6 +41,22 @@ def ref_of(target: JobRef | Job) -> JobRef:
         return target.ref
     msg = f"a target must be a JobRef or a Job, not {type(target).__name__}"
     raise TypeError(msg)
+
+
+def has_ended(target: JobRef | Job) -> TypeGuard[Job]:
+    """Whether a target is a terminal job, so that no poll is needed."""
+    return isinstance(target, Job) and target.is_terminal and target.newer_than is None
+
+
+def check_callback(name: str, callback: object) -> None:
+    """Check an argument that is a callback or None.
+
+    Raises:
+        TypeError: It is not callable.
+    """
+    if callback is not None and not callable(callback):
+        msg = f"{name} must be callable, not {type(callback).__name__}"
+        raise TypeError(msg)
 
 
 def checked_timeout(timeout: float | None) -> float | None:

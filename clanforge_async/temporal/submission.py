@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeGuard
+from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -14,7 +14,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from clanforge_async._watching.options import ref_of
+from clanforge_async._watching.options import has_ended, ref_of
 from clanforge_async._watching.serialization import job_to_plain, without_listings
 from clanforge_async.errors import ConfigurationError
 from clanforge_async.jobs import Job
@@ -127,11 +127,6 @@ def _batch_of(targets: Sequence[JobRef | Job]) -> dict[str, Any]:
     }
     refs = [str(ref_of(target)) for target in targets]
     return {"refs": refs, "jobs": jobs} if jobs else {"refs": refs}
-
-
-def has_ended(target: JobRef | Job) -> TypeGuard[Job]:
-    """Whether a target is a terminal job, so that no poll is needed."""
-    return isinstance(target, Job) and target.is_terminal and target.newer_than is None
 
 
 async def _has_input(history: History, wanted: Mapping[str, Any]) -> bool:

@@ -12,14 +12,14 @@ from typing import TypeVar, overload
 import temporalio.client
 
 from clanforge_async._watching.notifier import OnUpdate
-from clanforge_async._watching.options import checked_timeout, ref_of
+from clanforge_async._watching.options import check_callback, checked_timeout, has_ended, ref_of
 from clanforge_async._watching.results import WatchResult
 from clanforge_async.jobs import ImageDiffJob, ImageUpdateJob, ImageVersionJob, Job, JobFailedError, job_failure
 from clanforge_async.refs import JobRef
 from clanforge_async.temporal.delivery import deliver, number_events
 from clanforge_async.temporal.following import follow
 from clanforge_async.temporal.history import History
-from clanforge_async.temporal.submission import Submission, has_ended, part_id, terminate
+from clanforge_async.temporal.submission import Submission, part_id, terminate
 from clanforge_async.temporal.workflows import GRACE
 
 _LONGEST_TIMEOUT = 100 * 365 * 86400.0
@@ -193,7 +193,7 @@ class TemporalWatcher:
             LookupError: No watch has this id.
             TypeError: ``on_update`` is not callable.
         """
-        _check_callback(on_update)
+        check_callback("on_update", on_update)
         histories = await self._parts(id)
         events = number_events(follow(histories, with_updates=on_update is not None))
         async with aclosing(deliver(events, on_update)) as ends:
@@ -219,7 +219,7 @@ class TemporalWatcher:
         on_update: OnUpdate | None,
         workflow_id: str | None,
     ) -> AsyncGenerator[tuple[int, WatchResult]]:
-        _check_callback(on_update)
+        check_callback("on_update", on_update)
         events = self._events(targets, timeout, workflow_id, with_updates=on_update is not None)
         async with aclosing(deliver(events, on_update)) as ends:
             async for end in ends:
@@ -257,9 +257,3 @@ class TemporalWatcher:
                     yield event
         finally:
             await submission.stop()
-
-
-def _check_callback(on_update: OnUpdate | None) -> None:
-    if on_update is not None and not callable(on_update):
-        msg = f"on_update must be callable, not {type(on_update).__name__}"
-        raise TypeError(msg)

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from support.watch_states import BEGAN, NOW, RETRIED, diff, initial_state, seen, version
 
 from clanforge_async import (
     ClanforgeError,
     ImageDiffDetails,
-    ImageDiffJob,
-    ImageVersionJob,
     Job,
     JobKind,
     JobRef,
@@ -29,29 +28,6 @@ from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._polling.server_clock import DateClock, ServerClock, UpdateClock, WallClock
 from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, decide
 from clanforge_async._watching.state import WatchPolicy, WatchState
-
-NOW = datetime(2025, 11, 22, tzinfo=UTC)
-BEGAN = 100.0
-RETRIED = JobRef.image_diff(5678, newer_than=NOW)
-
-
-def version(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageVersionJob:
-    usual: dict[str, Any] = {"id": 9012, "state": state, "created_at": NOW, "updated_at": NOW}
-    return ImageVersionJob(**(usual | fields))
-
-
-def diff(state: JobState | None = JobState.RUNNING, updated: float = 0.0, **fields: Any) -> ImageDiffJob:
-    updated_at = NOW + timedelta(seconds=updated)
-    return ImageDiffJob(id=5678, state=state, created_at=NOW, updated_at=updated_at, **fields)
-
-
-def initial_state(ref: JobRef | None = None, **known: Any) -> WatchState:
-    return WatchState(ref=ref or JobRef.image_version(9012), began=BEGAN, **known)
-
-
-def seen(result: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
-    return PollResult(seen=result, at=at, server_time=NOW)
-
 
 STATES = [
     pytest.param(initial_state(), id="begun"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support.watch_states import BEGAN, NOW, RETRIED, diff, initial_state, seen, version
 from tenacity import RetryCallState
 
 from clanforge_async import (
@@ -15,9 +16,7 @@ from clanforge_async import (
     BadRequestError,
     ClanforgeError,
     ConfigurationError,
-    ImageDiffJob,
     ImageLockedError,
-    ImageVersionJob,
     InvalidResponseError,
     Job,
     JobFailedError,
@@ -35,12 +34,8 @@ from clanforge_async import (
 from clanforge_async._polling.forecast import ForecastState
 from clanforge_async._polling.strategy import Interval
 from clanforge_async._watching.decisions import Finished, PollAgain, PollResult, decide
-from clanforge_async._watching.state import WatchPolicy, WatchState
+from clanforge_async._watching.state import WatchPolicy
 from clanforge_async.jobs import job_failure
-
-NOW = datetime(2025, 11, 22, tzinfo=UTC)
-BEGAN = 100.0
-RETRIED = JobRef.image_diff(5678, newer_than=NOW)
 
 TRANSIENT = [
     pytest.param(TransportError("connection lost", request_sent=True), id="transport"),
@@ -62,24 +57,6 @@ PERMANENT = [
     pytest.param(ImageLockedError("locked", holder=JobRef.image_diff(4), status_code=200), id="locked"),
     pytest.param(ConfigurationError("the client is closed"), id="closed-client"),
 ]
-
-
-def version(state: JobState | None = JobState.RUNNING, **fields: Any) -> ImageVersionJob:
-    usual: dict[str, Any] = {"id": 9012, "state": state, "created_at": NOW, "updated_at": NOW}
-    return ImageVersionJob(**(usual | fields))
-
-
-def diff(state: JobState | None = JobState.RUNNING, updated: float = 0.0, **fields: Any) -> ImageDiffJob:
-    updated_at = NOW + timedelta(seconds=updated)
-    return ImageDiffJob(id=5678, state=state, created_at=NOW, updated_at=updated_at, **fields)
-
-
-def initial_state(ref: JobRef | None = None, **known: Any) -> WatchState:
-    return WatchState(ref=ref or JobRef.image_version(9012), began=BEGAN, **known)
-
-
-def seen(result: Job | ClanforgeError, at: float = BEGAN) -> PollResult:
-    return PollResult(seen=result, at=at, server_time=NOW)
 
 
 def every(interval: Interval, **options: float) -> WatchPolicy:

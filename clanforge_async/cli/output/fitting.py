@@ -12,6 +12,9 @@ from rich.text import Text
 _WIDE_TERMINAL = 60
 """Minimum terminal width, in characters, for two spaces between the table's columns; below it, one space."""
 
+MIN_ROOM_FOR_HEADINGS = 6
+"""Minimum number of lines for rows at which one of them is used for the headings."""
+
 
 class _Ranked(Protocol):
     @property

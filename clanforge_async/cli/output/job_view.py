@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
-from clanforge_async import Job, JobRef, JobState, WatchResult
+from clanforge_async import Job, JobRef, JobState, JobWatcher, WatchResult
 from clanforge_async.cli.errors import outcome
 from clanforge_async.cli.output.plain import NOT_POLLED, format_state
 
@@ -104,3 +104,11 @@ class JobView:
         if self.job.eta is not None:
             return (1 if self.is_running else 3), self.job.eta.timestamp()
         return (2, -float(self.job.progress)) if self.is_running else (4, 0.0)
+
+
+def with_forecast(view: JobView, watcher: JobWatcher | None) -> JobView:
+    """Return the job with the watcher's current forecast, if the server gives no ETA."""
+    if watcher is None or not view.lacks_eta:
+        return view
+    forecast = watcher.forecast(view.ref)
+    return evolve(view, forecast=None if forecast is None else forecast.p50)

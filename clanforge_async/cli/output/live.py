@@ -11,7 +11,7 @@ from clanforge_async import Job, JobRef, JobWatcher, WatchResult
 from clanforge_async.cli.formatting import escape_and_truncate
 from clanforge_async.cli.outages import ApiMonitor
 from clanforge_async.cli.output.fitting import most_important
-from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.job_view import JobView, with_forecast
 from clanforge_async.cli.output.live_table import render_live_table
 from clanforge_async.cli.output.live_view import Frame, LiveView
 from clanforge_async.cli.output.plain import format_result, reason_of
@@ -55,10 +55,7 @@ class LiveOutput(LiveView):
 
     def _show(self, view: JobView) -> None:
         # Not in the thread that redraws: a watcher may only be used in its event loop.
-        if view.lacks_eta and self._watcher is not None:
-            forecast = self._watcher.forecast(view.ref)
-            view = evolve(view, forecast=None if forecast is None else forecast.p50)
-        self._views[view.ref] = view
+        self._views[view.ref] = with_forecast(view, self._watcher)
 
     def result(self, result: WatchResult) -> None:
         """Show the result in the job's row."""

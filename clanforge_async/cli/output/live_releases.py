@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-from attrs import evolve
 from rich.text import Text
 
 from clanforge_async import JobWatcher, ReleaseEvent, ReleaseResult
 from clanforge_async.cli.outages import ApiMonitor
-from clanforge_async.cli.output.job_view import JobView
+from clanforge_async.cli.output.job_view import JobView, with_forecast
 from clanforge_async.cli.output.live_view import Frame, LiveView
 from clanforge_async.cli.output.release_table import ReleaseView, render_release_table
 from clanforge_async.cli.output.releases import format_event
@@ -63,9 +62,8 @@ class LiveReleaseOutput(LiveView):
         """
         super().tick()
         for view in self._views.values():
-            if self._watcher is not None and view.job is not None and view.job.lacks_eta:
-                forecast = self._watcher.forecast(view.job.ref)
-                view.job = evolve(view.job, forecast=None if forecast is None else forecast.p50)
+            if view.job is not None:
+                view.job = with_forecast(view.job, self._watcher)
 
     def draw(self, frame: Frame) -> list[Text]:
         """Return the lines of the table."""

@@ -26,6 +26,7 @@ from clanforge_async.cli.formatting import (
     style_of,
 )
 from clanforge_async.cli.output.fitting import (
+    MIN_ROOM_FOR_HEADINGS,
     ellipsis,
     gap,
     most_important,
@@ -37,8 +38,6 @@ from clanforge_async.cli.output.job_view import STALE_AFTER, JobView
 
 _BAR_WIDTHS = range(6, 31)
 _TITLES_WITH_REASON = {"Failed", "Squashed", "timeout", "error"}
-_MIN_ROOM_FOR_HEADINGS = 6
-"""Minimum number of lines for jobs at which one of them is used for the headings."""
 _LONG_PAUSE = 10.0
 """Minimum seconds until the next poll to show them: until that poll, an outage would not be noticed."""
 _HIGHLIGHT = "bold yellow"
@@ -77,7 +76,7 @@ def render_live_table(
     summary = wrap_summary(_summary(views, start, now), _addition(views, now, polls, next_poll), width)
     below = [*summary, *wrap_warning(warning, width, height)][: max(height - 1, 1)]
     room = max(height - 1 - len(below), 0)
-    has_headings = room >= _MIN_ROOM_FOR_HEADINGS
+    has_headings = room >= MIN_ROOM_FOR_HEADINGS
     room -= has_headings
     shown, hidden = list(views), list[JobView]()
     if len(views) > room:

@@ -16,6 +16,7 @@ from clanforge_async.cli.formatting import (
     style_of,
 )
 from clanforge_async.cli.output.fitting import (
+    MIN_ROOM_FOR_HEADINGS,
     ellipsis,
     gap,
     most_important,
@@ -30,8 +31,6 @@ from clanforge_async.cli.output.releases import format_result, reason_of
 
 _STEPS = list(ReleaseStep)
 _HEADING = "IMAGE"
-_MIN_ROOM_FOR_HEADINGS = 6
-"""Minimum number of lines for images at which one of them is used for the headings."""
 
 
 @define
@@ -97,7 +96,7 @@ def render_release_table(views: Sequence[ReleaseView], frame: Frame) -> list[Tex
     summary = wrap_summary(_summary(views, frame), _addition(frame), width)
     below = [*summary, *wrap_warning(frame.warning, width, height)][: max(height - 1, 1)]
     room = max(height - 1 - len(below), 0)
-    has_headings = room >= _MIN_ROOM_FOR_HEADINGS
+    has_headings = room >= MIN_ROOM_FOR_HEADINGS
     room -= has_headings
     shown, hidden = list(views), list[ReleaseView]()
     if len(views) > room:
